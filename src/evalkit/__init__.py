@@ -1,0 +1,53 @@
+"""The notebook vocabulary: re-exports, each loaded when it is first used."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from evalkit.assembly import assemble as assemble
+    from evalkit.collapsing import collapse as collapse
+    from evalkit.design import Design as Design
+    from evalkit.errors import EvalkitError as EvalkitError
+    from evalkit.estimation import Estimate as Estimate
+    from evalkit.estimation import Specification as Specification
+    from evalkit.estimation import estimate as estimate
+    from evalkit.finding import Finding as Finding
+    from evalkit.finding import check as check
+    from evalkit.panel import Panel as Panel
+    from evalkit.reporting.figures import plot as plot
+    from evalkit.study import run_study as run_study
+    from evalkit.table import Provenance as Provenance
+    from evalkit.table import Table as Table
+
+_HOME = {
+    "EvalkitError": "errors",
+    "Provenance": "table",
+    "Table": "table",
+    "Panel": "panel",
+    "Design": "design",
+    "Estimate": "estimation",
+    "Specification": "estimation",
+    "estimate": "estimation",
+    "Finding": "finding",
+    "check": "finding",
+    "assemble": "assembly",
+    "collapse": "collapsing",
+    "plot": "reporting.figures",
+    "run_study": "study",
+}
+_MODULES = ("checks", "estimators", "inference", "sources")
+__all__ = sorted([*_HOME, *_MODULES])
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(f"evalkit.{_HOME[name]}"), name)
+    if name in _MODULES:
+        return import_module(f"evalkit.{name}")
+    raise AttributeError(f"module 'evalkit' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return __all__

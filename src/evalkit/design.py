@@ -1,0 +1,419 @@
+"""Design: the identification argument; and the Sample, what the design makes of a panel."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from evalkit.catalogue import Message, message
+from evalkit.errors import DataError, DesignError, nearest
+from evalkit.panel import (
+    Codes,
+    Dropped,
+    Flags,
+    Floats,
+    Ints,
+    Panel,
+    numbers,
+    place,
+    read_periods,
+    require_column,
+)
+
+Comparison = Literal["not_yet_treated", "never_treated"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """Say whose outcome is compared with whose, and what assigned the treatment.
+
+    outcome       column of the outcome.
+    adoption      column with the first treated period of each unit; empty, 0 or infinite means never treated.
+    treated       instead of `adoption`: a 0/1 column, 1 from the first treated period on; it must not switch off.
+    assigned_at   column of the units to which the treatment was assigned (counties); adoption is constant within each.
+    covariates    numeric columns, entered linearly.
+    absorb        further fixed effects: columns, or interactions such as "sector*year". Unit and period are always absorbed.
+    weights       column of sampling or analytic weights.
+    comparison    "not_yet_treated", or "never_treated" where the estimator can tell them apart.
+    anticipation  periods before adoption in which units may already respond; they are no basis of comparison.
+    """
+
+    outcome: str
+    assigned_at: str
+    adoption: str | None = None
+    treated: str | None = None
+    covariates: tuple[str, ...] = ()
+    absorb: tuple[str, ...] = ()
+    weights: str | None = None
+    comparison: Comparison = "not_yet_treated"
+    anticipation: int = 0
+
+    def __post_init__(self) -> None:
+        if (self.adoption is None) == (self.treated is None):
+            raise DesignError(
+                "the design needs either adoption or treated, and not both",
+                where="Design",
+                remedy="name the column of the first treated period (adoption) or the 0/1 column (treated)",
+            )
+        for name in ("covariates", "absorb"):
+            value = getattr(self, name)
+            if isinstance(value, str):
+                raise DesignError(f"{name} is the text '{value}'", where="Design", remedy=f"write {name}=('{value}',)")
+            object.__setattr__(self, name, tuple(value))
+        if self.comparison not in ("not_yet_treated", "never_treated"):
+            raise DesignError(
+                f"comparison '{self.comparison}' is unknown",
+                where="Design",
+                remedy=nearest(self.comparison, ("not_yet_treated", "never_treated")),
+            )
+        if self.anticipation < 0:
+            raise DesignError("anticipation is negative", where="Design", remedy="count the periods before adoption")
+        if len(set(self.covariates)) < len(self.covariates) or self.outcome in self.covariates:
+            raise DesignError(
+                "a covariate is named twice, or is the outcome", where="Design", remedy="name each column once"
+            )
+
+    def columns(self) -> tuple[str, ...]:
+        """List the panel's columns that the design reads."""
+        single = (self.outcome, self.assigned_at, self.adoption, self.treated, self.weights)
+        crossed = (part.strip() for effect in self.absorb for part in effect.split("*"))
+        return tuple(dict.fromkeys(c for c in (*single, *self.covariates, *crossed) if c is not None))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The rows a design uses, as arrays of length n sorted by unit and period.
+
+    rows (n,) positions in the panel; outcome, covariates (n, p) and weights float64 (weights: None where all are equal,
+    counts already multiplied in); unit (n,) dense codes of the absorbed unit; period (n,) positions on the panel's time axis;
+    adoption (n,) the position of the first treated period, inf = never; cluster (n,) codes of the units of assignment, whose
+    labels are `clusters`; absorb: one code array (n,) for each further effect.
+    """
+
+    panel: Panel
+    design: Design
+    rows: Ints
+    outcome: Floats
+    unit: Ints
+    period: Ints
+    adoption: Floats
+    cluster: Ints
+    clusters: tuple[Any, ...]
+    covariates: Floats
+    absorb: tuple[Ints, ...]
+    weights: Floats | None
+    counts: Floats | None
+    ledger: tuple[Dropped, ...]
+    notes: tuple[Message, ...]
+
+    @property
+    def n_obs(self) -> float:
+        """Count observations (rows, or the rows that collapsed rows stand for)."""
+        return float(len(self.rows)) if self.counts is None else float(self.counts.sum())
+
+    @property
+    def event_time(self) -> Floats:
+        """Steps since adoption (n,), -inf where never treated."""
+        return self.period - self.adoption
+
+    def cluster_adoption(self) -> Floats:
+        """Adoption of each unit of assignment, indexed by code; NaN where the sample has none of its rows."""
+        adoption = np.full(len(self.clusters), np.nan)
+        adoption[self.cluster] = self.adoption
+        return adoption
+
+
+def draw_sample(
+    panel: Panel, design: Design, keep: Flags | None = None, *, without_anticipation: bool = False
+) -> Sample:
+    """Apply a design to a panel (to the rows flagged in `keep`, if given), checking all that the design presumes.
+
+    `without_anticipation` leaves out the periods in which units may respond beforehand (for one average effect; an event
+    study shows them). Rows with a missing outcome, covariate, weight or absorbed effect leave through the ledger.
+    Raises DesignError where the design cannot identify an effect, DataError where values contradict it.
+    """
+    assigned = _assignment(panel, design)
+    adoption = _adoption(panel, design, assigned)
+    outcome = numbers(panel.frame, design.outcome)
+    covariates = np.empty((len(panel), len(design.covariates)), order="F")
+    for j, column in enumerate(design.covariates):
+        covariates[:, j] = numbers(panel.frame, column)
+    effects = tuple(_crossed(panel, effect) for effect in design.absorb)
+    weights = numbers(panel.frame, design.weights) if design.weights is not None else None
+    counts = numbers(panel.frame, panel.counts) if panel.counts is not None else None
+
+    columns = [(design.outcome, outcome), *zip(design.covariates, covariates.T, strict=True)]
+    if design.weights is not None and weights is not None:
+        columns.append((design.weights, weights))
+    for column, values in columns:
+        infinite = np.isinf(values)
+        if infinite.any():
+            raise DataError(
+                f"'{column}' is infinite in {int(infinite.sum())} rows",
+                where=place(panel.frame, infinite, column),
+                remedy="was a logarithm taken of 0? Leave these rows out, or choose another transformation",
+            )
+    if weights is not None and (weights < 0).any():
+        raise DataError(
+            "a weight is negative",
+            where=place(panel.frame, weights < 0, str(design.weights)),
+            remedy="weights are sampling or analytic weights, zero or positive",
+        )
+
+    kept = np.ones(len(panel), dtype=bool) if keep is None else keep.copy()
+    unit = panel.unit_codes.values if panel.unit_codes is not None else assigned.values
+    ledger: list[Dropped] = []
+
+    def leave_out(rows: Flags, reason: Message) -> None:
+        nonlocal kept
+        going = kept & rows
+        if going.any():
+            lost = len(np.unique(unit[kept])) - len(np.unique(unit[kept & ~rows]))
+            ledger.append(Dropped("design", reason, int(going.sum()), lost))
+            kept &= ~rows
+
+    for column, values in columns:
+        leave_out(np.isnan(values), message("ledger.missing", column=column))
+    for effect, codes in zip(design.absorb, effects, strict=True):
+        leave_out(codes < 0, message("ledger.missing", column=effect))
+    if weights is not None:
+        leave_out(weights == 0, message("ledger.zero_weight", column=str(design.weights)))
+    if design.anticipation and without_anticipation:
+        ahead = panel.position - adoption
+        leave_out((ahead < 0) & (ahead >= -design.anticipation), message("ledger.anticipation"))
+    if not kept.any():
+        reasons = "; ".join(f"{line.reason} ({line.rows} rows)" for line in ledger) or "the filter keeps none"
+        raise DesignError("no rows are left", where=reasons, remedy="check these columns")
+
+    rows = np.flatnonzero(kept)
+    if panel.unit_codes is None:
+        rows = _canonical(rows, panel, [assigned.values, panel.position, adoption, outcome, *covariates.T, weights, counts])
+    every = len(rows) == len(panel) and panel.unit_codes is not None
+
+    def pick(values: Any) -> Any:
+        return values if every else values[rows]
+
+    n_moved = _n_moved(panel, design)
+    notes = [*panel.notes]
+    if n_moved:
+        notes.append(message("note.moved", units=n_moved, column=design.assigned_at))
+    regression_weights = None if weights is None else pick(weights)
+    if counts is not None:
+        regression_weights = pick(counts) if regression_weights is None else regression_weights * pick(counts)
+    elif regression_weights is not None and np.ptp(regression_weights) == 0:
+        regression_weights = None
+    sample = Sample(
+        panel,
+        design,
+        rows,
+        pick(outcome),
+        _dense(pick(unit)),
+        pick(panel.position),
+        pick(adoption),
+        pick(assigned.values),
+        assigned.labels,
+        np.asfortranarray(pick(covariates)),
+        tuple(_dense(pick(codes)) for codes in effects),
+        regression_weights,
+        None if counts is None else pick(counts),
+        tuple(ledger),
+        tuple(notes),
+    )
+    _check_identified(sample)
+    return sample
+
+
+def smallest_attainable_p(sample: Sample) -> float:
+    """Return the smallest p that any permutation of adoption over the units of assignment can give.
+
+    One over the number of distinct assignments (multinomial over cohorts); two over it where exactly half adopt, all at
+    once, because the mirror assignment then gives the same absolute effect.
+    """
+    adoption = sample.cluster_adoption()
+    _, sizes = np.unique(adoption[~np.isnan(adoption)], return_counts=True)
+    assignments = math.factorial(int(sizes.sum())) // math.prod(math.factorial(int(size)) for size in sizes)
+    mirrored = len(sizes) == 2 and sizes[0] == sizes[1]
+    return (2 if mirrored else 1) / assignments
+
+
+def _assignment(panel: Panel, design: Design) -> Codes:
+    """Codes of the units of assignment, for each unit as it was in its first row."""
+    codes = panel.codes(design.assigned_at)
+    if (codes.values < 0).any():
+        absent = codes.values < 0
+        raise DataError(
+            f"the unit of assignment is missing in {int(absent.sum())} rows",
+            where=place(panel.frame, absent, design.assigned_at),
+            remedy="fill it in, or leave these rows out",
+        )
+    if len(codes.labels) == 1:
+        raise DesignError(
+            f"'{design.assigned_at}' has only one value, {codes.labels[0]}",
+            where=f"assigned_at = '{design.assigned_at}'",
+            remedy="name the column of the units to which the treatment was assigned; at least two are needed",
+        )
+    if panel.unit_codes is None:
+        return codes
+    unit = panel.unit_codes.values
+    first = np.concatenate([[True], unit[1:] != unit[:-1]])
+    return Codes(codes.values[first][unit], codes.labels)
+
+
+def _n_moved(panel: Panel, design: Design) -> int:
+    if panel.unit_codes is None:
+        return 0
+    unit, codes = panel.unit_codes.values, panel.codes(design.assigned_at).values
+    moved = (unit[1:] == unit[:-1]) & (codes[1:] != codes[:-1])
+    return len(np.unique(unit[1:][moved]))
+
+
+def _adoption(panel: Panel, design: Design, assigned: Codes) -> Floats:
+    """First treated period of each row's unit, as a position on the time axis (inf = never), constant within `assigned_at`."""
+    if design.adoption is not None:
+        adoption = _read_adoption(panel, design.adoption)
+    else:
+        adoption = _adoption_of_treated(panel, str(design.treated), assigned)
+    lowest = np.full(len(assigned.labels), np.inf)
+    np.minimum.at(lowest, assigned.values, adoption)
+    differs = adoption != lowest[assigned.values]
+    if differs.any():
+        at = int(np.argmax(differs))
+        names = [
+            "never" if math.isinf(value) else panel.periods.label(value)
+            for value in (lowest[assigned.values[at]], adoption[at])
+        ]
+        raise DesignError(
+            f"adoption varies within {design.assigned_at} {assigned.labels[assigned.values[at]]}: {names[0]} and {names[1]}",
+            where=place(panel.frame, differs, design.adoption or str(design.treated)),
+            remedy=f"set assigned_at to the level at which adoption was decided, and cluster with Cluster('{design.assigned_at}')",
+        )
+    return adoption
+
+
+def _read_adoption(panel: Panel, column: str) -> Floats:
+    require_column(panel.frame, column)
+    values = panel.frame[column]
+    if isinstance(values.dtype, np.dtype) and values.dtype.kind == "f":
+        raw = values.to_numpy(dtype=np.float64)
+        values = values.where(~(np.isinf(raw) | (raw == 0)))
+    ordinals, missing, frequency = read_periods(values, panel.periods.frequency)
+    never = missing | (ordinals == 0) if frequency == "integer" else missing
+    if not never.all() and frequency != panel.periods.frequency:
+        raise DataError(
+            f"adoption is given by {frequency}, the panel's periods by {panel.periods.frequency}",
+            where=f"column '{column}'",
+            remedy=f"write adoption as the column '{panel.time}' writes periods",
+        )
+    # Between two periods of the grid, the first period that can show the treatment is the next one.
+    position = np.where(never, np.inf, np.ceil((ordinals - panel.periods.first) / panel.periods.step))
+    if panel.unit_codes is not None:
+        unit = panel.unit_codes.values
+        with np.errstate(invalid="ignore"):
+            varies = (unit[1:] == unit[:-1]) & (position[1:] != position[:-1])
+        if varies.any():
+            at = int(np.argmax(varies))
+            found = values.iloc[[at, at + 1]]
+            raise DataError(
+                f"adoption varies within {panel.unit} {panel.unit_codes.labels[unit[at]]}: "
+                + " and ".join("empty" if gone else str(value) for value, gone in zip(found, found.isna(), strict=True)),
+                where=place(panel.frame, np.concatenate([[False], varies]), column),
+                remedy="write the same first treated period in every row of a unit, or leave all of them empty (never treated)",
+            )
+    return position
+
+
+def _adoption_of_treated(panel: Panel, column: str, assigned: Codes) -> Floats:
+    """Turn a 0/1 column into adoption: the first period with 1 in each unit of assignment, which must stay 1 from then on."""
+    treated = numbers(panel.frame, column)
+    wrong = ~np.isin(treated, (0.0, 1.0))
+    if wrong.any():
+        example = panel.frame[column].iloc[int(np.argmax(wrong))]
+        raise DataError(
+            f"treated must be 0 or 1 in every row; found {example}",
+            where=place(panel.frame, wrong, column),
+            remedy="code untreated rows 0 and treated rows 1",
+        )
+    first = np.full(len(assigned.labels), np.inf)
+    on = treated == 1
+    np.minimum.at(first, assigned.values[on], panel.position[on].astype(np.float64))
+    adoption = first[assigned.values]
+    off = ~on & (panel.position >= adoption)
+    if off.any():
+        at = int(np.argmax(off))
+        who = f"{panel.unit} {panel.unit_codes.labels[panel.unit_codes.values[at]]}" if panel.unit_codes else f"row {at + 1}"
+        group = f"{panel.frame.columns.name or ''}{assigned.labels[assigned.values[at]]}"
+        raise DesignError(
+            f"treatment switches off, or differs inside a unit of assignment: {who} has 0 in "
+            f"{panel.periods.label(panel.position[at])}, but its unit of assignment ({group}) is treated from "
+            f"{panel.periods.label(adoption[at])}",
+            where=place(panel.frame, off, column),
+            remedy="the estimators here need a treatment that stays on and is shared by the whole unit of assignment; "
+            "end the sample before it is withdrawn, or set assigned_at to the level at which it was decided",
+        )
+    return adoption
+
+
+def _crossed(panel: Panel, effect: str) -> Ints:
+    """Codes of an effect such as "sector*year"; -1 where any of its columns is missing."""
+    crossed = np.zeros(len(panel), dtype=np.int64)
+    missing = np.zeros(len(panel), dtype=bool)
+    for part in (name.strip() for name in effect.split("*")):
+        codes = Codes(panel.position, ()) if part == panel.time else panel.codes(part)
+        missing |= codes.values < 0
+        crossed = _dense(crossed * (int(codes.values.max()) + 1) + np.maximum(codes.values, 0))
+    return np.where(missing, -1, crossed)
+
+
+def _dense(codes: Ints) -> Ints:
+    """Renumber codes 0, 1, 2, … in order, without gaps."""
+    if not len(codes):
+        return codes
+    present = np.zeros(int(codes.max()) + 1, dtype=bool)
+    present[codes] = True
+    return codes if present.all() else (np.cumsum(present) - 1)[codes]
+
+
+def _canonical(rows: Ints, panel: Panel, keys: list[Any]) -> Ints:
+    """Order rows by everything the arithmetic sees, so that the order of the input changes no bit of the result."""
+    return rows[np.lexsort([key[rows] for key in reversed(keys) if key is not None])]
+
+
+def _check_identified(sample: Sample) -> None:
+    design, periods = sample.design, sample.panel.periods
+    where = f"adoption = '{design.adoption or design.treated}'"
+    if sample.period.min() == sample.period.max():
+        raise DesignError(
+            f"there is only one period, {periods.label(sample.period[0])}",
+            where=f"time = '{sample.panel.time}'",
+            remedy="a difference-in-differences needs at least one period before and one after adoption",
+        )
+    post = sample.period >= sample.adoption
+    finite = np.isfinite(sample.adoption)
+    if not post.any():
+        late = f"; the first adoption is after {periods.label(sample.period.max())}" if finite.any() else ""
+        raise DesignError(
+            f"nobody is treated in the periods observed{late}",
+            where=where,
+            remedy="check the adoption column, and that rows after adoption are in the sample",
+        )
+    if not (finite & ~post).any():
+        raise DesignError(
+            "no treated unit is observed before its adoption",
+            where=where,
+            remedy="add earlier periods; without them there is nothing to compare the treated with",
+        )
+    if (sample.adoption == sample.adoption[0]).all():
+        raise DesignError(
+            f"everyone is treated at once, in {periods.label(sample.adoption[0])}",
+            where=where,
+            remedy="add units that are not treated, or are treated later",
+        )
+    if design.comparison == "never_treated" and finite.all():
+        raise DesignError(
+            "comparison is 'never_treated', but every unit is treated in the end",
+            where=where,
+            remedy="use comparison='not_yet_treated'",
+        )

@@ -1,0 +1,353 @@
+"""Estimation: a specification (panel, design, estimator, inference) and the estimate it makes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from evalkit.catalogue import Message, message, say
+from evalkit.design import Design
+from evalkit.errors import DataError, InferenceError, nearest
+from evalkit.fit import Fit
+from evalkit.panel import Dropped, Flags, Floats, Panel
+
+TIDY = (
+    "term estimate std_error statistic p_value conf_low conf_high event_time cohort period subgroup outcome estimator"
+).split()
+
+
+class Estimator(Protocol):
+    """A rule from panel and design to effects; its fields are its tuning choices."""
+
+    def fit(self, panel: Panel, design: Design, keep: Flags | None = None) -> Fit:
+        """Estimate on the panel's rows (those flagged in `keep`, if given)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """The clusters of a covariance: how many, how many have treated rows, and how many the estimate effectively rests on.
+
+    `effective` is the number of equal clusters with the same reliability (Carter, Schnepel, Steigerwald, Review of Economics
+    and Statistics 99 (2017), eq. 8, with independent rows), for the first effect; NaN where there is no regression.
+    """
+
+    total: int
+    treated: int
+    control: int
+    smallest_cohort: int
+    effective: float
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """What an inference says of a fit: covariance (k, k), t degrees of freedom (k,), and the method in words.
+
+    `smallest_p` is the smallest p that any permutation of adoption could give. `unsupported` says why the p-values, although
+    computed as named, come from a reference distribution that the design cannot support (None where it can); `joint_unsupported`
+    the same for joint tests. Both leave the p-value of `wald` empty.
+    """
+
+    covariance: Floats
+    df: Floats
+    method: Message
+    smallest_p: float
+    clusters: Clusters
+    unsupported: Message | None = None
+    joint_unsupported: Message | None = None
+    notes: tuple[Message, ...] = ()
+
+
+class Inference(Protocol):
+    """A rule from fit to uncertainty."""
+
+    def assess(self, fit: Fit, spec: Specification) -> Uncertainty:
+        """State the uncertainty of a fit."""
+        ...
+
+
+@dataclass(frozen=True)
+class Specification:
+    """Everything that determines an estimate: copy it with one field changed (`dataclasses.replace`) and run it again."""
+
+    panel: Panel
+    design: Design
+    estimator: Estimator
+    inference: Inference
+
+    def run(self) -> Estimate:
+        """Estimate it."""
+        return estimate(self.panel, self.design, self.estimator, inference=self.inference)
+
+    def digest(self) -> str:
+        """Hash the settings and the values of every column the design reads (SHA-256, hexadecimal)."""
+        used = [c for c in (self.panel.unit, self.panel.time, self.panel.counts, *self.design.columns()) if c is not None]
+        values = pd.util.hash_pandas_object(self.panel.frame[list(dict.fromkeys(used))], index=False).to_numpy()
+        settings = repr((self.design, self.estimator, self.inference)).encode()
+        return hashlib.sha256(settings + values.tobytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Wald:
+    """A joint test that coefficients are zero: F with its degrees of freedom; p is NaN where the design cannot support it."""
+
+    terms: tuple[str, ...]
+    statistic: float
+    df: tuple[int, float]
+    p_value: float
+    reason: Message | None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A fit, its uncertainty, and the specification that made both; what a paper cites."""
+
+    fit: Fit
+    uncertainty: Uncertainty
+    spec: Specification
+
+    @property
+    def params(self) -> pd.Series:
+        """Coefficients by term, covariates included."""
+        return pd.Series(self.fit.coefficients, index=self._names, name="estimate")
+
+    @property
+    def bse(self) -> pd.Series:
+        """Standard errors by term; NaN for a reference term."""
+        return self._table(0.95).set_index("term")["std_error"]
+
+    @property
+    def pvalues(self) -> pd.Series:
+        """Two-sided p-values by term, from t with the uncertainty's degrees of freedom."""
+        return self._table(0.95).set_index("term")["p_value"]
+
+    @property
+    def notes(self) -> tuple[Message, ...]:
+        """Say what was dropped, binned or doubtful, and why; `str()` of each is English, `.text("zh")` Chinese."""
+        first = tuple(note for note in (self.uncertainty.unsupported,) if note is not None)
+        return (*first, *self.fit.notes, *self.uncertainty.notes)
+
+    @property
+    def ledger(self) -> tuple[Dropped, ...]:
+        """Rows left out on the way: by the panel's steps, then by the design."""
+        lines = dict.fromkeys(line for part in self.fit.parts for line in part.sample.ledger)
+        return (*self.spec.panel.ledger, *lines)
+
+    @property
+    def _names(self) -> list[str]:
+        return [term.name for term in self.fit.terms]
+
+    def conf_int(self, level: float = 0.95) -> pd.DataFrame:
+        """Intervals by term at a level between 0 and 1: columns conf_low, conf_high."""
+        return self._table(level).set_index("term")[["conf_low", "conf_high"]]
+
+    def vcov(self) -> pd.DataFrame:
+        """Covariance of all coefficients, by term."""
+        return pd.DataFrame(self.uncertainty.covariance, index=self._names, columns=self._names)
+
+    def tidy(self, *, covariates: bool = False, level: float = 0.95) -> pd.DataFrame:
+        """One row per effect (then per covariate, if asked for), with the columns of `TIDY`."""
+        table = self._table(level)
+        roles = np.array([term.role for term in self.fit.terms])
+        effects, others = table[roles != "covariate"], table[roles == "covariate"]
+        return (pd.concat([effects, others]) if covariates and len(others) else effects).reset_index(drop=True)
+
+    def glance(self) -> pd.DataFrame:
+        """One row: sizes, clusters, degrees of freedom of the first effect, method, smallest attainable p."""
+        clusters = self.uncertainty.clusters
+        row = {
+            "n_obs": sum(part.sample.n_obs for part in self.fit.parts),
+            "n_units": self._n_units(),
+            "n_clusters": clusters.total,
+            "n_treated_clusters": clusters.treated,
+            "n_control_clusters": clusters.control,
+            "min_cohort_clusters": clusters.smallest_cohort,
+            "effective_clusters": clusters.effective,
+            "df": float(self.uncertainty.df[self._first_effect()]),
+            "method": str(self.uncertainty.method),
+            "smallest_p": self.uncertainty.smallest_p,
+            "n_dropped": sum(line.rows for line in self.ledger),
+        }
+        frame = pd.DataFrame([row])
+        return frame.astype({"n_obs": np.int64}) if float(row["n_obs"]).is_integer() else frame
+
+    def contrast(self, a: str, b: str, level: float = 0.95) -> pd.DataFrame:
+        """The difference a - b with its covariance counted: one row with the columns of `tidy()`."""
+        i, j = self._position(a), self._position(b)
+        weights = np.zeros(len(self.fit.terms))
+        weights[i] += 1.0
+        weights[j] -= 1.0
+        variance = float(weights @ self.uncertainty.covariance @ weights)
+        value = float(weights @ self.fit.coefficients)
+        df = float(np.nanmin(self.uncertainty.df[[i, j]]))
+        row = {"term": f"{a} - {b}", **_inference(value, float(np.sqrt(max(variance, 0.0))), df, level)}
+        blank = {name: None for name in TIDY if name not in row}
+        return pd.DataFrame([{**row, **blank, **self._labels()}])[TIDY]
+
+    def wald(self, terms: list[str] | tuple[str, ...]) -> Wald:
+        """Test jointly that these terms are zero, by F(q, degrees of freedom).
+
+        The p-value is NaN, with the reason, where the F distribution is known to reject true nulls too often (few clusters).
+        Raises InferenceError when there are as many terms as clusters allow, or a term has no standard error.
+        """
+        if not len(terms):
+            raise InferenceError("no terms are given", where="wald", remedy="name at least one term of .params")
+        at = [self._position(term) for term in terms]
+        df = float(np.nanmin(self.uncertainty.df[at]))
+        if len(at) >= df:
+            raise InferenceError(
+                f"{len(at)} terms cannot be tested jointly with {df:g} degrees of freedom",
+                where="wald",
+                remedy="test fewer terms, or bin event times",
+            )
+        b, V = self.fit.coefficients[at], self.uncertainty.covariance[np.ix_(at, at)]
+        scale = np.sqrt(np.diag(V))
+        if not (scale > 0).all():
+            raise InferenceError(
+                "a term has no standard error", where=", ".join(terms), remedy="leave out the reference term"
+            )
+        correlation = V / np.outer(scale, scale)
+        if np.linalg.matrix_rank(correlation, tol=1e-10) < len(at):
+            raise InferenceError(
+                f"the covariance of these {len(at)} terms is singular", where="wald", remedy="test fewer terms"
+            )
+        z = b / scale
+        statistic = float(z @ np.linalg.solve(correlation, z)) / len(at)
+        reason = self.uncertainty.joint_unsupported if len(at) > 1 else self.uncertainty.unsupported
+        p = float(stats.f.sf(statistic, len(at), df)) if reason is None else float("nan")
+        return Wald(tuple(terms), statistic, (len(at), df), p, reason)
+
+    def summary(self, language: str = "en") -> str:
+        """Say the estimate in words and figures, in English ("en") or Chinese ("zh")."""
+        glance = self.glance().iloc[0]
+        table = self.tidy()
+        width = max(len(term) for term in table.term)
+        head = say(
+            "summary.head",
+            language,
+            outcome=self.spec.design.outcome,
+            estimator=type(self.spec.estimator).__name__,
+            method=self.uncertainty.method,
+        )
+        lines = [head, ""]
+        for row in table.itertuples():
+            if np.isnan(row.std_error):
+                lines.append(f"  {row.term:<{width}}  {row.estimate:>12.6g}  {say('summary.base', language)}")
+                continue
+            mark = " †" if self.uncertainty.unsupported is not None else ""
+            lines.append(
+                f"  {row.term:<{width}}  {row.estimate:>12.6g}  ({row.std_error:.6g})  p = {row.p_value:.4f}{mark}  "
+                f"[{row.conf_low:.6g}, {row.conf_high:.6g}]"
+            )
+        lines += ["", say("summary.sizes", language, **{name: glance[name] for name in glance.index})]
+        for line in self.ledger:
+            lines.append(say("summary.dropped", language, rows=line.rows, units=line.units, reason=line.reason))
+        for i, note in enumerate(self.notes):
+            lines.append(("† " if i == 0 and note is self.uncertainty.unsupported else "- ") + note.text(language))
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        notes = "".join(f"<li>{_escape(str(note))}</li>" for note in self.notes)
+        return f"{self.tidy().to_html(index=False, na_rep='')}<ul>{notes}</ul>"
+
+    def _position(self, term: str) -> int:
+        if term not in self._names:
+            raise DataError(f"there is no term '{term}'", where="estimate", remedy=nearest(term, self._names))
+        return self._names.index(term)
+
+    def _first_effect(self) -> int:
+        return next(i for i, term in enumerate(self.fit.terms) if term.role == "effect")
+
+    def _n_units(self) -> int:
+        """Count distinct units over all parts; rows, for repeated cross-sections."""
+        if self.spec.panel.unit_codes is None:
+            return int(sum(part.sample.n_obs for part in self.fit.parts))
+        codes = self.spec.panel.unit_codes.values
+        if self.spec.panel.counts is None:
+            return len(np.unique(np.concatenate([codes[part.sample.rows] for part in self.fit.parts])))
+        # A collapsed unit stands for as many units as its rows count, the same in each of its periods.
+        total = 0.0
+        for part in self.fit.parts:
+            first = np.concatenate([[True], np.diff(part.sample.unit) > 0])
+            total += float(np.asarray(part.sample.counts)[first].sum())
+        return int(total)
+
+    def _labels(self) -> dict[str, str]:
+        return {"outcome": self.spec.design.outcome, "estimator": type(self.spec.estimator).__name__}
+
+    def _table(self, level: float) -> pd.DataFrame:
+        if not 0 < level < 1:
+            raise InferenceError(f"level is {level}", where="conf_int", remedy="give a number between 0 and 1, such as .95")
+        errors = np.sqrt(np.maximum(np.diag(self.uncertainty.covariance), 0.0))
+        rows = []
+        for term, value, error, df in zip(
+            self.fit.terms, self.fit.coefficients, errors, self.uncertainty.df, strict=True
+        ):
+            told = _inference(float(value), float("nan") if term.role == "base" else float(error), float(df), level)
+            where = {name: getattr(term, name) for name in ("event_time", "cohort", "period", "subgroup")}
+            rows.append({"term": term.name, **told, **where, **self._labels()})
+        table = pd.DataFrame(rows, columns=TIDY)
+        return table.astype({"event_time": "Int64"})
+
+
+def estimate(panel: Panel, design: Design, estimator: Estimator, *, inference: Inference) -> Estimate:
+    """Estimate a design on a panel. The inference must be written: there is no default statement of uncertainty."""
+    for value, method, role, example in (
+        (estimator, "fit", "estimator", "TwoWayFE()"),
+        (inference, "assess", "inference", "Cluster()"),
+    ):
+        if isinstance(value, type) or not hasattr(value, method):
+            raise InferenceError(f"{role} is {value!r}", where="estimate", remedy=f"pass a value such as {example}")
+    if not isinstance(panel, Panel):
+        raise DataError(
+            f"panel is a {type(panel).__name__}", where="estimate", remedy="make one with Panel.from_frame(frame, …)"
+        )
+    spec = Specification(panel, design, estimator, inference)
+    fit = estimator.fit(panel, design)
+    return Estimate(fit, inference.assess(fit, spec), spec)
+
+
+def describe(value: Any) -> str:
+    """Write a specification's member with the fields that say something: "Split(by='older', estimator=TwoWayFE())"."""
+    shown = []
+    for item in fields(value):
+        content = getattr(value, item.name)
+        if content is not None and content != item.default:
+            shown.append(f"{item.name}={describe(content) if hasattr(content, '__dataclass_fields__') else repr(content)}")
+    return f"{type(value).__name__}({', '.join(shown)})"
+
+
+def few_clusters(clusters: Clusters) -> tuple[Message | None, Message | None]:
+    """Say whether t(G-1) on clustered errors can be believed: for single coefficients, and for joint tests.
+
+    The smaller of the treated and the control clusters decides. Measured sizes: docs/decisions/0004.
+    """
+    smaller = min(clusters.treated, clusters.control)
+    single = joint = None
+    if smaller <= 2:
+        single = message("note.few_clusters", treated=clusters.treated, control=clusters.control)
+    if smaller < 20:
+        joint = message("note.joint_few_clusters", treated=clusters.treated, control=clusters.control)
+    return single, joint
+
+
+def _inference(value: float, error: float, df: float, level: float) -> dict[str, float]:
+    statistic = value / error if error > 0 else float("nan")
+    margin = float(stats.t.ppf((1 + level) / 2, df)) * error
+    return {
+        "estimate": value,
+        "std_error": error,
+        "statistic": statistic,
+        "p_value": float(2 * stats.t.sf(abs(statistic), df)),
+        "conf_low": value - margin,
+        "conf_high": value + margin,
+    }
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,100 @@
+"""The regression shared by the estimators that are one: absorb the effects, solve, name what was dropped."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from evalkit.catalogue import Message, message
+from evalkit.design import Sample
+from evalkit.errors import DesignError
+from evalkit.fit import Fit, Part, Regression, Term
+from evalkit.numerics.absorb import make_absorber
+from evalkit.numerics.least_squares import COLLINEAR, least_squares
+from evalkit.panel import Floats, Ints, numbers
+
+
+def regress(sample: Sample, effects: list[tuple[Term, Floats]], notes: tuple[Message, ...] = ()) -> Fit:
+    """Regress the outcome on effect columns (each (n,)) and the covariates, absorbing unit, period and the design's effects.
+
+    A collinear covariate is dropped by name and noted; an effect that cannot be told from the rest is refused.
+    """
+    absorber = make_absorber(
+        unit=sample.unit, factors=(_dense_period(sample), *sample.absorb), weights=sample.weights
+    )
+    columns = [column for _, column in effects] + list(sample.covariates.T)
+    terms = [term for term, _ in effects] + [Term(name, "covariate") for name in sample.design.covariates]
+    X = np.empty((len(sample.rows), len(columns)), order="F")
+    for j, column in enumerate(columns):
+        X[:, j] = absorber.sweep(column)
+    reference = np.array([_length(column, sample.weights) for column in columns])
+    y = absorber.sweep(sample.outcome)
+    solution = least_squares(X=X, y=y, weights=sample.weights, reference=reference)
+
+    lost = sorted(set(range(len(columns))) - set(solution.kept.tolist()))
+    for j in lost:
+        if j < len(effects):
+            raise DesignError(
+                f"the effect {terms[j].name} cannot be told from the fixed effects and the other effects",
+                where=f"outcome '{sample.design.outcome}', {len(sample.rows)} rows",
+                remedy="add units that are never treated, fix a second reference period (fewer leads), or absorb fewer effects",
+            )
+    notes = (*sample.notes, *notes, *(message("note.collinear", column=terms[j].name) for j in lost))
+    if len(lost):
+        X = np.asfortranarray(X[:, solution.kept])
+
+    residuals = solution.residuals
+    if np.abs(residuals).max(initial=0.0) <= 1e-13 * np.abs(sample.outcome).max(initial=0.0):
+        residuals = np.zeros_like(residuals)
+        notes = (*notes, message("note.no_residual", outcome=sample.design.outcome))
+    n_singletons = int((np.bincount(sample.unit) == 1).sum())
+    if n_singletons and sample.panel.unit is not None:
+        notes = (*notes, message("note.singletons", units=n_singletons))
+    regression = Regression(
+        X,
+        residuals,
+        solution.bread,
+        sample.weights,
+        sample.counts,
+        absorber.rank,
+        (sample.unit, _dense_period(sample), *sample.absorb),
+        None if sample.panel.within is None else numbers(sample.panel.frame, sample.panel.within)[sample.rows],
+    )
+    kept_terms = tuple(terms[j] for j in solution.kept)
+    part = Part(sample, np.arange(len(kept_terms)), regression, regression)
+    return Fit(kept_terms, solution.coefficients, (part,), notes)
+
+
+def _dense_period(sample: Sample) -> Ints:
+    observed = np.zeros(int(sample.period.max()) + 1, dtype=bool)
+    observed[sample.period] = True
+    dense: Ints = (np.cumsum(observed) - 1)[sample.period]
+    return dense
+
+
+def _length(column: Floats, weights: Floats | None) -> float:
+    """Length of a column about its mean, raised to what rounding alone can leave of a large constant."""
+    centred = column - column.mean()
+    if weights is not None:
+        centred = centred * np.sqrt(weights)
+    rounding = 1e-15 / COLLINEAR * float(np.abs(column).max(initial=0.0)) * np.sqrt(len(column))
+    return max(float(np.sqrt(centred @ centred)), rounding)
+
+
+def staggered_notes(sample: Sample) -> tuple[Message, ...]:
+    """Say whether cohorts adopt at different dates, and whether some are treated from their first row on."""
+    cohorts = np.unique(sample.adoption[np.isfinite(sample.adoption) & (sample.adoption <= sample.period.max())])
+    if sample.design.comparison == "never_treated" and len(cohorts) > 1:
+        raise DesignError(
+            f"comparison is 'never_treated', but {len(cohorts)} cohorts adopt at different dates and a regression with "
+            "two-way effects compares them with each other",
+            where="comparison",
+            remedy="use comparison='not_yet_treated', or an estimator made for staggered adoption",
+        )
+    notes: tuple[Message, ...] = ()
+    if len(cohorts) > 1:
+        notes = (message("note.staggered", cohorts=len(cohorts)),)
+    untreated_rows = np.bincount(sample.unit, weights=(sample.period < sample.adoption).astype(np.float64))
+    always = int((untreated_rows == 0).sum())
+    if always:
+        notes = (*notes, message("note.always_treated", units=always))
+    return notes

@@ -1,0 +1,87 @@
+"""Evidence: the estimates, findings and manifest of one run of a study; what its papers and tables are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from evalkit.estimation import Estimate, describe
+from evalkit.finding import Finding
+from evalkit.panel import Dropped
+
+ESTIMATE_COLUMNS = (
+    "specification estimator inference term estimate std_error statistic p_value conf_low conf_high event_time cohort period "
+    "subgroup outcome n_obs n_units n_clusters n_treated_clusters n_control_clusters effective_clusters df smallest_p "
+    "supported unit synthetic"
+).split()
+FINDING_COLUMNS = "check specification null statistic p_value bound verdict sentence_en sentence_zh".split()
+LEDGER_COLUMNS = "step reason rows units".split()
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One run of a study. `estimates` by the specification's name; `findings` with the name of what they challenge.
+
+    `manifest` records inputs with their SHA-256, versions, seeds and the hash of the configuration.
+    """
+
+    study: str
+    estimates: Mapping[str, Estimate]
+    findings: tuple[tuple[str, Finding], ...]
+    manifest: Mapping[str, Any]
+
+    @property
+    def synthetic(self) -> bool:
+        """Say whether any input is synthetic."""
+        return any(source.synthetic for one in self.estimates.values() for source in one.spec.panel.provenance)
+
+    def estimates_table(self) -> pd.DataFrame:
+        """One row per specification and effect, and per gap between the two subgroups of a split."""
+        frames = []
+        for name, one in self.estimates.items():
+            table = one.tidy()
+            subgroups = [term.name for term in one.fit.terms if term.subgroup is not None and term.role == "effect"]
+            if len(subgroups) == 2:
+                table = pd.concat([table, one.contrast(subgroups[1], subgroups[0])], ignore_index=True)
+            glance = one.glance().iloc[0]
+            frames.append(
+                table.assign(
+                    specification=name,
+                    estimator=describe(one.spec.estimator),
+                    inference=describe(one.spec.inference),
+                    supported=one.uncertainty.unsupported is None,
+                    unit=one.spec.panel.units.get(one.spec.design.outcome, ""),
+                    synthetic=any(source.synthetic for source in one.spec.panel.provenance),
+                    **{column: glance[column] for column in ESTIMATE_COLUMNS if column in glance.index},
+                )
+            )
+        return pd.concat(frames, ignore_index=True)[ESTIMATE_COLUMNS]
+
+    def findings_table(self) -> pd.DataFrame:
+        """One row per finding, its sentence in both languages."""
+        rows = [
+            {
+                "check": one.check,
+                "specification": name,
+                "null": "" if one.null is None else str(one.null),
+                "statistic": one.statistic,
+                "p_value": one.p_value,
+                "bound": one.bound,
+                "verdict": one.verdict,
+                "sentence_en": one.sentence.text("en"),
+                "sentence_zh": one.sentence.text("zh"),
+            }
+            for name, one in self.findings
+        ]
+        return pd.DataFrame(rows, columns=FINDING_COLUMNS)
+
+    def ledger_table(self) -> pd.DataFrame:
+        """Rows and units left out, by step and reason, over all estimates."""
+        lines: dict[Dropped, None] = {}
+        for one in self.estimates.values():
+            lines.update(dict.fromkeys(one.ledger))
+        rows = [{"step": x.step, "reason": str(x.reason), "rows": x.rows, "units": x.units} for x in lines]
+        return pd.DataFrame(rows, columns=LEDGER_COLUMNS)

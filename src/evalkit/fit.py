@@ -1,0 +1,108 @@
+"""Fit: effects and their influence, before any statement of uncertainty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+from evalkit.catalogue import Message
+from evalkit.design import Sample
+from evalkit.panel import Floats, Ints
+
+
+@dataclass(frozen=True)
+class Term:
+    """One coefficient with its coordinates. `role` is "effect", "covariate", or "base" (the reference, 0 by definition)."""
+
+    name: str
+    role: Literal["effect", "covariate", "base"] = "effect"
+    event_time: int | None = None
+    cohort: str | None = None
+    period: str | None = None
+    subgroup: str | None = None
+
+
+class Influence(Protocol):
+    """The influence of each row on k coefficients: their sum over all rows is zero, its outer product the sandwich."""
+
+    def sum_within(self, groups: Ints, n_groups: int) -> Floats:
+        """Sum the rows' influence within groups (n,), giving (n_groups, k)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Regression:
+    """A least-squares fit after fixed effects were absorbed.
+
+    regressors (n, k) and residuals (n,) are residuals on the effects; bread (k, k) is (X'WX)^-1; weights (n,) or None;
+    n_effects counts the independent absorbed effects; factors are the codes (n,) of each absorbed effect, the unit first;
+    within (n,) holds, for collapsed rows, the sum of squared residual variation of the original rows inside each.
+    """
+
+    regressors: Floats
+    residuals: Floats
+    bread: Floats
+    weights: Floats | None
+    counts: Floats | None
+    n_effects: int
+    factors: tuple[Ints, ...]
+    within: Floats | None = None
+
+    @property
+    def n_slopes(self) -> int:
+        return self.regressors.shape[1]
+
+    def sum_within(self, groups: Ints, n_groups: int) -> Floats:
+        """Sum the influence bread·x·w·u within groups."""
+        pull = self.residuals if self.weights is None else self.residuals * self.weights
+        scores = np.column_stack(
+            [np.bincount(groups, weights=column * pull, minlength=n_groups) for column in self.regressors.T]
+        )
+        influence: Floats = scores @ self.bread
+        return influence
+
+
+@dataclass(frozen=True)
+class Part:
+    """Coefficients estimated on one sample: `positions` (k,) says which of the fit's coefficients they are."""
+
+    sample: Sample
+    positions: Ints
+    influence: Influence
+    regression: Regression | None = None
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Terms and coefficients (k,), and the parts that estimated them.
+
+    One sample gives one part; a split by subgroup has one part each, so that a cluster straddling subgroups enters the
+    covariance between them. Notes say what was left out, binned or dropped, and why.
+    """
+
+    terms: tuple[Term, ...]
+    coefficients: Floats
+    parts: tuple[Part, ...]
+    notes: tuple[Message, ...] = ()
+
+    def part_of(self, position: int) -> Part | None:
+        """Return the part that estimated a coefficient; None for a reference term."""
+        return next((part for part in self.parts if position in part.positions), None)
+
+
+def stack_fits(fits: list[tuple[str, Fit]]) -> Fit:
+    """Join fits of subgroups into one, each term labelled with its subgroup: "ATT [large_farm=1]"."""
+    terms: list[Term] = []
+    parts: list[Part] = []
+    notes: list[Message] = []
+    for label, fit in fits:
+        offset = len(terms)
+        for term in fit.terms:
+            terms.append(
+                Term(f"{term.name} [{label}]", term.role, term.event_time, term.cohort, term.period, subgroup=label)
+            )
+        parts += [Part(part.sample, part.positions + offset, part.influence, part.regression) for part in fit.parts]
+        notes += [Message("note.in_subgroup", (("note", note), ("subgroup", label))) for note in fit.notes]
+    return Fit(tuple(terms), np.concatenate([fit.coefficients for _, fit in fits]), tuple(parts), tuple(notes))

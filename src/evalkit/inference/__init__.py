@@ -1,0 +1,7 @@
+"""Inference: a fit in, its uncertainty out. These exports are the registry."""
+
+from evalkit.inference.classical import Classical
+from evalkit.inference.cluster import Cluster
+from evalkit.inference.robust import Robust
+
+__all__ = ["Classical", "Cluster", "Robust"]

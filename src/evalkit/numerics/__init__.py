@@ -1,0 +1,1 @@
+"""Arrays in, small frozen values out; NumPy and SciPy only."""

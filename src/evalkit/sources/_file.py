@@ -1,0 +1,98 @@
+"""The bytes of a file and what kind of file they are, whatever it is called."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import zlib
+from pathlib import Path
+from typing import Literal
+
+from evalkit.errors import SourceError, nearest
+
+Kind = Literal["text", "gzip", "parquet", "zip"]
+
+TEXT_LIMIT = 1_000_000_000
+"""Most bytes of text, decompressed, that are taken into memory."""
+
+_CHUNK = 1 << 20
+_OLE2 = bytes.fromhex("D0CF11E0A1B11AE1")
+
+
+def read_bytes(path: Path, where: str) -> bytes:
+    """Read a whole file; raise SourceError when there is none, it is not a file, is empty or cannot be opened."""
+    try:
+        if path.is_dir():
+            raise SourceError("this is a folder, not a file", where=where, remedy="give the path of one file in it")
+        if not path.exists():
+            raise SourceError("there is no such file", where=where, remedy=_nearest_path(path))
+        if not path.is_file():
+            raise SourceError("this is a device or a pipe", where=where, remedy="copy the data into an ordinary file")
+        data = path.read_bytes()
+    except PermissionError as error:
+        remedy = "close the file if it is open in Excel, and check that you may read it"
+        raise SourceError("the file may not be opened", where=where, remedy=remedy) from error
+    except (OSError, ValueError) as error:  # too long a name, a NUL in it, a share that went away
+        raise SourceError(f"the file cannot be read ({error})", where=where, remedy="check the path") from error
+    if not data:
+        raise SourceError("the file is empty (0 bytes)", where=where, remedy="export or download it again")
+    return data
+
+
+def sniff(data: bytes, where: str) -> Kind:
+    """Tell the kind of file from its first bytes; raise SourceError on an old or encrypted workbook."""
+    if data.startswith(_OLE2[:4]):
+        raise SourceError(
+            "this is an old Excel workbook (.xls), or an .xlsx protected by a password",
+            where=where,
+            remedy="open it in Excel, take the password off, and save it as .xlsx or as CSV UTF-8",
+        )
+    if data.startswith((b"PK\x03\x04", b"PK\x05\x06")):
+        return "zip"
+    if data.startswith(b"PAR1"):
+        return "parquet"
+    if data.startswith(b"\x1f\x8b"):
+        return "gzip"
+    return "text"
+
+
+def inflate(data: bytes, where: str) -> bytes:
+    """Decompress gzip, stopping with SourceError as soon as the text would pass TEXT_LIMIT."""
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
+            while chunk := stream.read(_CHUNK):
+                size += len(chunk)
+                check_size(size, where)
+                chunks.append(chunk)
+    except EOFError as error:
+        remedy = "download or copy the file again, whole"
+        raise SourceError("the gzip file is cut off before its end", where=where, remedy=remedy) from error
+    except (OSError, zlib.error) as error:
+        remedy = "download or copy the file again"
+        raise SourceError(f"the gzip file is damaged ({error})", where=where, remedy=remedy) from error
+    if not size:
+        raise SourceError("the gzip file holds nothing", where=where, remedy="export or download it again")
+    return b"".join(chunks)
+
+
+def check_size(size: int, where: str) -> None:
+    """Refuse text that would not fit into memory once it is split into fields."""
+    if size > TEXT_LIMIT:
+        raise SourceError(
+            f"the file holds more than {TEXT_LIMIT / 1e9:g} GB of text",
+            where=where,
+            remedy="save it as Parquet, or keep only the columns and years that are needed",
+        )
+
+
+def _nearest_path(path: Path) -> str:
+    """Name what stands nearest to the first part of the path that does not exist."""
+    missing = path
+    while missing.parent != missing and not missing.parent.is_dir():
+        missing = missing.parent
+    wants_file = missing == path
+    names = sorted(entry.name for entry in missing.parent.iterdir() if entry.is_file() or not wants_file)
+    kind = "file" if wants_file else "folder"
+    return f"there is no {kind} '{missing.name}' in '{missing.parent.as_posix()}': {nearest(missing.name, names)}"

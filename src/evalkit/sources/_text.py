@@ -1,0 +1,176 @@
+"""Text with separators: decoding, finding the separator, and splitting it into columns."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from collections.abc import Collection, Iterator
+from itertools import islice
+
+import pandas as pd
+
+from evalkit.errors import SourceError
+from evalkit.sources._columns import check_known, check_names, parse_column, refuse_no_rows, write_runs
+
+SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+_SAMPLE_LINES = 200
+_SAVE_UTF8 = "open it in Excel and save it as CSV UTF-8"
+
+
+def read_text(data: bytes, where: str, text: Collection[str]) -> tuple[pd.DataFrame, list[str]]:
+    """Read the columns of a text file, and say in notes what was assumed or left out.
+
+    The index holds the line on which each record starts; a quoted field may run over several lines.
+    """
+    content, notes = decode(data, where)
+    separator = find_separator(content, where)
+    records = _split(content, separator, where)
+    header_line, header = next(records, (0, [""]))
+    if not header_line:
+        raise SourceError("the file holds nothing but blank lines", where=where, remedy="export the data again")
+    columns: list[list[str]] = [[] for _ in header]
+    lines: list[int] = []
+    blank: list[int] = []
+    width = len(header)
+    # Turning the records round by the ten thousand keeps few lists alive, which the garbage collector would walk.
+    while chunk := list(islice(records, 10_000)):
+        kept = []
+        for line, record in chunk:
+            if len(record) != width:
+                raise _ragged(line, len(record), width, separator, where)
+            if width > 1 and not any(record):
+                blank.append(line)
+            else:
+                lines.append(line)
+                kept.append(record)
+        for column, part in zip(columns, zip(*kept, strict=True), strict=bool(kept)):
+            column.extend(part)
+    _refuse_pandas_index(header, columns, where)
+    names = check_names(header, [f"column {i + 1}" for i in range(width)], f"{where}, row {header_line}")
+    check_known(text, names, where, "text=")
+    if not lines:
+        raise refuse_no_rows(where)
+    if blank:
+        notes.append(f"rows without any value were left out: {write_runs(blank)}")
+    series = {}
+    for name in names:
+        series[name] = parse_column(columns.pop(0), as_text=name in text)
+    return pd.DataFrame(series, index=pd.Index(lines, name="row", dtype="int64")), notes
+
+
+def decode(data: bytes, where: str) -> tuple[str, list[str]]:
+    """Decode by the byte order mark, else as UTF-8, else as GB18030 (which is noted, as nothing in a file proves it)."""
+    notes = []
+    try:
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            content = data.decode("utf-16")
+        elif data.startswith(codecs.BOM_UTF8):
+            content = data.decode("utf-8-sig")
+        else:
+            try:
+                content = data.decode("utf-8")
+            except UnicodeDecodeError:
+                if _is_damaged_utf8(data):
+                    raise
+                content = data.decode("gb18030")
+                notes.append("the text was read as GB18030")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise SourceError(
+            f"byte {error.start + 1} is not text in {error.encoding.upper()}",
+            where=f"{where}, line {line}",
+            remedy=f"correct that line, or {_SAVE_UTF8}; if it is not a text file, export it as one",
+        ) from error
+    if (at := content.find("\0")) >= 0:
+        line = content.count("\n", 0, at) + 1
+        raise SourceError(
+            "there is a NUL character, so this is not plain text", where=f"{where}, line {line}", remedy=_SAVE_UTF8
+        )
+    if content.lstrip().startswith("<"):
+        raise SourceError(
+            "this is a web page (HTML or XML), whatever its name says",
+            where=where,
+            remedy="open it in Excel and save it as .xlsx or as CSV UTF-8",
+        )
+    return content, notes
+
+
+def find_separator(content: str, where: str) -> str:
+    """Choose the separator whose fields in the first lines are as many as in the header; raise SourceError on a tie.
+
+    A text in which no separator occurs has one column. Where none fits, the likeliest is returned, and reading the
+    records will name the line that does not fit.
+    """
+    head = list(islice(io.StringIO(content, newline=""), _SAMPLE_LINES))
+    found: dict[str, tuple[int, float, int]] = {}
+    for separator in SEPARATORS:
+        widths: list[int] = []
+        try:
+            widths.extend(len(r) for r in csv.reader(head, delimiter=separator, strict=True) if not _is_blank(r))
+        except csv.Error:  # wrong separator beside a quote, or a quoted field that runs on after the sample
+            pass
+        if widths:
+            fits = sum(width == widths[0] for width in widths) / len(widths)
+            found[separator] = (widths[0] if fits >= 0.5 else 0, fits, max(widths))
+    if not found:
+        return ","
+    best = max(found, key=lambda separator: found[separator])
+    tied = [separator for separator in found if found[separator][:2] == found[best][:2]]
+    if found[best][0] > 1 and len(tied) > 1:
+        named = " or the ".join(SEPARATORS[separator] for separator in tied)
+        raise SourceError(
+            f"the columns could be separated by the {named}",
+            where=where,
+            remedy="put quotes around the names and values that hold one of these characters",
+        )
+    if found[best][0] > 1:
+        return best
+    return max(found, key=lambda separator: found[separator][2])
+
+
+def _split(content: str, separator: str, where: str) -> Iterator[tuple[int, list[str]]]:
+    """Give each record that is not blank, with the line on which it starts."""
+    reader = csv.reader(io.StringIO(content, newline=""), delimiter=separator, strict=True)
+    line = 1
+    try:
+        for record in reader:
+            if not _is_blank(record):
+                yield line, record
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise SourceError(
+            f"the quotes do not match ({error})",
+            where=f"{where}, row {line}",
+            remedy='close the quote, and write a quote inside a quoted field twice ("")',
+        ) from error
+
+
+def _is_blank(record: list[str]) -> bool:
+    return not record or (len(record) == 1 and record[0].isspace())
+
+
+def _is_damaged_utf8(data: bytes) -> bool:
+    """Tell UTF-8 with a few wrong bytes from GB18030, which would accept nearly all of it and turn it into other words."""
+    content = data.decode("utf-8", "replace")
+    wrong = content.count("\ufffd")
+    right = len(content) - wrong - len(content.encode("ascii", "ignore"))
+    return right > wrong
+
+
+def _ragged(line: int, width: int, expected: int, separator: str, where: str) -> SourceError:
+    fields = "1 field" if width == 1 else f"{width} fields"
+    return SourceError(
+        f"the row has {fields} and the header {expected}, separated by the {SEPARATORS[separator]}",
+        where=f"{where}, row {line}",
+        remedy=f"put quotes around values that hold a {SEPARATORS[separator]}; delete titles above and notes below the table",
+    )
+
+
+def _refuse_pandas_index(header: list[str], columns: list[list[str]], where: str) -> None:
+    if not header[0].strip() and columns[0] == [str(row) for row in range(len(columns[0]))] and len(header) > 1:
+        raise SourceError(
+            "column 1 has no name and counts 0, 1, 2, …: it is the row number that pandas writes",
+            where=where,
+            remedy="delete the column or give it a name; in pandas, write the file with index=False",
+        )

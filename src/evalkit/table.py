@@ -1,0 +1,55 @@
+"""Table: a tidy frame, the unit of each column, and where it came from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from evalkit.errors import DataError, nearest
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a table came from. `sha256` is of the file as read; `synthetic` marks data that no agency published."""
+
+    path: str
+    sha256: str
+    publisher: str = ""
+    title: str = ""
+    vintage: str = ""
+    licence: str = ""
+    citation: str = ""
+    notes: str = ""
+    synthetic: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A tidy frame with the unit of measurement of each column that has one, and its provenance.
+
+    The frame's index holds the row numbers of the file (the header is row 1), so that an error found later can name them.
+    """
+
+    name: str
+    frame: pd.DataFrame
+    provenance: tuple[Provenance, ...]
+    units: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for column in self.units:
+            if column not in self.frame.columns:
+                raise DataError(
+                    f"a unit is declared for column '{column}', which the table does not have",
+                    where=self.name,
+                    remedy=nearest(column, map(str, self.frame.columns)),
+                )
+
+
+def file_sha256(path: Path) -> str:
+    """Hash a file's bytes."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
