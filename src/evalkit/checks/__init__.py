@@ -1,0 +1,8 @@
+"""Checks: challenges to a specification, each ending in a finding. These exports are the registry."""
+
+from evalkit.checks.leave_one_out import LeaveOneOut
+from evalkit.checks.placebo_adoption import PlaceboAdoption
+from evalkit.checks.placebo_assignment import PlaceboAssignment
+from evalkit.checks.pre_trends import PreTrends
+
+__all__ = ["LeaveOneOut", "PlaceboAdoption", "PlaceboAssignment", "PreTrends"]

@@ -1,0 +1,130 @@
+"""What the placebo checks share: adoption re-assigned over the units of assignment, and the verdict on a placebo effect."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from evalkit.design import Design, draw_sample
+from evalkit.errors import DesignError, EvalkitError
+from evalkit.estimation import Specification
+from evalkit.finding import Verdict
+from evalkit.fit import Fit
+from evalkit.numerics.assignments import count_assignments, draw_assignments, enumerate_assignments
+from evalkit.panel import Flags, Floats, Panel
+
+MAX_ENUMERATED = 10_000
+PLACEBO_COLUMN = "placebo adoption"
+
+
+@dataclass(frozen=True)
+class Permuted:
+    """A statistic under every assignment (or under random draws).
+
+    `table` has one row per assignment: treated (labels), statistic, actual, and why where it cannot be computed. `p_value`
+    is the share of assignments whose absolute statistic is at least the actual one's, ties and failures included; `floor` the
+    smallest value it can take; `rank` 1 for the most extreme.
+    """
+
+    table: pd.DataFrame
+    actual: float
+    p_value: float
+    floor: float
+    rank: int
+    n_assignments: int
+    n_failed: int
+    exact: bool
+
+
+def permute_assignment(
+    spec: Specification,
+    statistic: Callable[[Fit], float],
+    *,
+    keep: Flags | None = None,
+    draws: int | None = None,
+    seed: int | None = None,
+) -> Permuted:
+    """Re-estimate with adoption dates permuted over the units of assignment, keeping how many adopt when.
+
+    All assignments are enumerated while there are at most 10,000; beyond that `draws` and `seed` are needed, and
+    p = (1 + #)/(draws + 1). Exact under random assignment and the sharp null that no unit is affected.
+    """
+    sample = draw_sample(spec.panel, spec.design, keep)
+    adoption = sample.cluster_adoption()
+    present = np.flatnonzero(~np.isnan(adoption))
+    dates, cohort = np.unique(adoption[present], return_inverse=True)
+    cohort = cohort.astype(np.int64)
+    total = count_assignments(cohort)
+    exact = total <= MAX_ENUMERATED
+    if not exact and (draws is None or seed is None):
+        raise DesignError(
+            f"there are {total} ways to assign adoption to {len(present)} units of assignment, too many to enumerate",
+            where="permutation",
+            remedy="give draws= and seed=, for example draws=999, seed=1",
+        )
+    assignments = enumerate_assignments(cohort) if exact else draw_assignments(cohort, int(draws or 0), int(seed or 0))
+    rows = []
+    everywhere = np.full(len(adoption), np.inf)
+    assigned = spec.panel.codes(spec.design.assigned_at).values.copy()
+    assigned[sample.rows] = sample.cluster
+    for placebo in assignments:
+        everywhere[present] = dates[placebo]
+        treated = [str(sample.clusters[c]) for c in present[np.isfinite(dates[placebo])]]
+        row = {"treated": ", ".join(treated), "statistic": np.nan, "actual": bool((placebo == cohort).all()), "why": ""}
+        try:
+            panel, design = with_adoption(spec.panel, spec.design, everywhere[assigned])
+            row["statistic"] = statistic(spec.estimator.fit(panel, design, keep))
+        except EvalkitError as error:
+            row["why"] = str(error)
+        rows.append(row)
+    table = pd.DataFrame(rows, columns=["treated", "statistic", "actual", "why"])
+    actual = statistic(spec.estimator.fit(spec.panel, spec.design, keep))
+    # An assignment that cannot be estimated counts as extreme: the p-value must not gain from it.
+    size = table["statistic"].abs().fillna(np.inf)
+    extreme = int((size >= abs(actual) * (1 - 1e-9)).sum())
+    p = extreme / total if exact else (1 + extreme) / (len(table) + 1)
+    mirrored = int((size <= abs(actual) * (1 + 1e-9))[size >= abs(actual) * (1 - 1e-9)].sum())
+    floor = max(mirrored, 1) / total if exact else 1 / (len(table) + 1)
+    rank = 1 + int((size > abs(actual) * (1 + 1e-9)).sum())
+    failed = int(table["statistic"].isna().sum())
+    return Permuted(table, actual, p, floor, rank, len(table), failed, exact)
+
+
+def with_adoption(panel: Panel, design: Design, position: Floats) -> tuple[Panel, Design]:
+    """Give every row (n,) another adoption, as a position on the time axis (inf = never)."""
+    periods = panel.periods
+    if periods.frequency == "integer":
+        column = np.where(np.isfinite(position), periods.first + np.nan_to_num(position, posinf=0) * periods.step, np.nan)
+        # 0 means "never" in an adoption column, so a period numbered 0 is written as text.
+        values = pd.Series(column) if not (column == 0).any() else _labels(panel, position)
+    else:
+        values = _labels(panel, position)
+    changed = panel.with_column(PLACEBO_COLUMN, values.to_numpy())
+    return changed, replace(design, adoption=PLACEBO_COLUMN, treated=None)
+
+
+def _labels(panel: Panel, position: Floats) -> pd.Series:
+    return pd.Series([panel.periods.label(p) if np.isfinite(p) else None for p in position], dtype=object)
+
+
+def judge(estimate: float, std_error: float, df: float, p_value: float, bound: float | None) -> Verdict:
+    """Judge an effect that should be zero.
+
+    "fail" when its p-value is below .05; "pass" only when its 90 % interval lies within ±bound, stated beforehand (two
+    one-sided tests at 5 %, Schuirmann 1987); otherwise "inconclusive". A NaN standard error supports no pass.
+    """
+    if p_value < 0.05:
+        return "fail"
+    margin = float(stats.t.ppf(0.95, df)) * std_error if std_error > 0 else float("nan")
+    if bound is not None and abs(estimate) + margin <= bound:
+        return "pass"
+    return "inconclusive"
+
+
+def first_effect(fit: Fit) -> int:
+    """Position of the first effect of a fit."""
+    return next(i for i, term in enumerate(fit.terms) if term.role == "effect")

@@ -1,0 +1,62 @@
+"""Leave one unit of assignment out at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from evalkit.catalogue import message
+from evalkit.checks._placebo import first_effect
+from evalkit.design import draw_sample
+from evalkit.errors import EvalkitError
+from evalkit.estimation import Estimate, Specification
+from evalkit.finding import Finding
+
+
+@dataclass(frozen=True)
+class LeaveOneOut:
+    """Re-estimate without each unit of assignment in turn; describes how much rests on one of them.
+
+    The table has one row per unit left out: estimate, std_error, interval, treated, and why where it cannot be estimated
+    (without the only treated unit there is no effect).
+    """
+
+    def run(self, spec: Specification) -> Finding:
+        """Re-estimate once per unit of assignment."""
+        sample = draw_sample(spec.panel, spec.design)
+        adoption = sample.cluster_adoption()
+        cluster = np.full(len(spec.panel), -1)
+        cluster[sample.rows] = sample.cluster
+        rows = []
+        for code in np.flatnonzero(~np.isnan(adoption)):
+            row: dict[str, object] = {
+                "left_out": str(sample.clusters[code]),
+                "treated": bool(adoption[code] <= sample.period.max()),
+                "why": "",
+            }
+            try:
+                fit = spec.estimator.fit(spec.panel, spec.design, (cluster >= 0) & (cluster != code))
+                one = Estimate(fit, spec.inference.assess(fit, spec), spec)
+                told = one.tidy().iloc[first_effect(fit)]
+                row |= {name: told[name] for name in ("term", "estimate", "std_error", "conf_low", "conf_high")}
+            except EvalkitError as error:
+                row["why"] = str(error)
+            rows.append(row)
+        columns = ["left_out", "treated", "term", "estimate", "std_error", "conf_low", "conf_high", "why"]
+        table = pd.DataFrame(rows, columns=columns)
+        done = table[table["estimate"].notna()]
+        failed = table[table["estimate"].isna()]
+        key = "finding.leave_one_out" if failed.empty else "finding.leave_one_out_failed"
+        if done.empty:
+            key = "finding.leave_one_out_none"
+        sentence = message(
+            key,
+            level=spec.design.assigned_at,
+            low=f"{done['estimate'].min():.4f}",
+            high=f"{done['estimate'].max():.4f}",
+            failed=", ".join(failed["left_out"]),
+        )
+        spread = float(done["estimate"].max() - done["estimate"].min()) if len(done) else float("nan")
+        return Finding("LeaveOneOut", None, spread, float("nan"), float("nan"), "described", sentence, table)

@@ -1,0 +1,77 @@
+"""Placebo in time: does a fake earlier start show an effect?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from evalkit.catalogue import message
+from evalkit.checks._placebo import first_effect, judge, permute_assignment, with_adoption
+from evalkit.design import draw_sample
+from evalkit.errors import DesignError
+from evalkit.estimation import Estimate, Specification
+from evalkit.finding import Finding
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceboAdoption:
+    """Pretend that every unit adopted `shift` periods earlier, on rows before the true adoption only.
+
+    Rows of later periods leave altogether: those at or after the last true adoption. `bound`, stated beforehand in the units
+    of the outcome, is how large a placebo effect would still be harmless: the check passes when the 90 % interval lies within it.
+    Where the design cannot support the inference's p-value, the treated are ranked among all assignments instead.
+    """
+
+    shift: int = 1
+    bound: float | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.shift, int) or self.shift < 1:
+            raise DesignError(
+                f"shift is {self.shift!r}", where="PlaceboAdoption", remedy="give a whole number of periods from 1 on"
+            )
+
+    def run(self, spec: Specification) -> Finding:
+        """Estimate the effect of the fake start."""
+        panel = spec.panel
+        sample = draw_sample(panel, spec.design)
+        adoption = np.full(len(panel), np.nan)
+        adoption[sample.rows] = sample.adoption
+        last = sample.adoption[np.isfinite(sample.adoption)].max()
+        before = np.zeros(len(panel), dtype=bool)
+        before[sample.rows] = (sample.period < sample.adoption) & (sample.period < last)
+        fake, design = with_adoption(panel, spec.design, np.where(np.isnan(adoption), np.inf, adoption) - self.shift)
+        placebo = replace(spec, panel=fake, design=design)
+        fit = spec.estimator.fit(fake, design, before)
+        one = Estimate(fit, spec.inference.assess(fit, placebo), placebo)
+        row = one.tidy().iloc[first_effect(fit)]
+        supported = one.uncertainty.unsupported is None
+        p, floor, how = float(row.p_value), float("nan"), "clustered"
+        if not supported:
+            ranked = permute_assignment(placebo, lambda f: float(f.coefficients[first_effect(f)]), keep=before)
+            p, floor, how = ranked.p_value, ranked.floor, "ranked"
+        verdict = judge(
+            float(row.estimate),
+            float(row.std_error) if supported else float("nan"),
+            float(one.uncertainty.df[first_effect(fit)]),
+            p,
+            self.bound,
+        )
+        start = panel.periods.label(float(np.nanmin(sample.adoption)) - self.shift)
+        sentence = message(
+            f"finding.placebo_adoption_{how}",
+            start=start,
+            shift=self.shift,
+            estimate=f"{row.estimate:.4f}",
+            std_error=f"{row.std_error:.4f}",
+            p=f"{p:.3f}",
+            floor=f"{floor:.3f}",
+            verdict=message(f"verdict.{verdict}"),
+        )
+        bound = floor if not supported else (float("nan") if self.bound is None else self.bound)
+        table = pd.DataFrame(one.tidy().iloc[[first_effect(fit)]])
+        return Finding(
+            "PlaceboAdoption", message("null.placebo_adoption"), float(row.estimate), p, bound, verdict, sentence, table
+        )

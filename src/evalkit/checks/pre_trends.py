@@ -1,0 +1,90 @@
+"""Pre-trends: did treated and comparison units move together before adoption?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from evalkit.catalogue import message
+from evalkit.checks._placebo import MAX_ENUMERATED, judge, permute_assignment
+from evalkit.design import draw_sample
+from evalkit.errors import DesignError, InferenceError
+from evalkit.estimation import Estimator, Specification
+from evalkit.finding import Finding, Verdict
+from evalkit.fit import Fit
+from evalkit.numerics.assignments import count_assignments
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreTrends:
+    """Test the leads of an event study jointly.
+
+    estimator  an estimator with leads, such as EventStudy(leads=3, lags=2).
+    bound      how large a difference before adoption would still be harmless, stated beforehand in the units of the outcome.
+
+    The check passes only when the 90 % interval of every lead lies within ±bound: failing to reject is no proof of parallel
+    trends. Where the F distribution cannot be believed (few clusters), the largest lead is ranked among all assignments of
+    adoption, if they can be enumerated; else there is no p-value, and the sentence says so.
+    Source: Roth, American Economic Review: Insights 4 (2022), on what such tests can and cannot show.
+    """
+
+    estimator: Estimator
+    bound: float | None = None
+
+    def run(self, spec: Specification) -> Finding:
+        """Estimate the leads and judge them."""
+        path = replace(spec, estimator=self.estimator).run()
+        leads = [t.name for t in path.fit.terms if t.role == "effect" and t.event_time is not None and t.event_time < 0]
+        if not leads:
+            raise DesignError(
+                "the estimator has no leads besides the base",
+                where="PreTrends",
+                remedy="ask for more leads, or add earlier periods",
+            )
+        tidy = path.tidy()
+        table = tidy[tidy["term"].isin(leads)].reset_index(drop=True)
+        largest = table.loc[table["estimate"].abs().idxmax()]
+        statistic = p = floor = float("nan")
+        how = "none"
+        try:
+            joint = path.wald(leads)
+            statistic, p = joint.statistic, joint.p_value
+            how = "joint" if joint.reason is None else "none"
+        except InferenceError:
+            pass
+        if how == "none" and _enumerable(spec):
+            ranked = permute_assignment(path.spec, lambda fit: _largest_lead(fit, leads))
+            statistic, p, floor, how = ranked.actual, ranked.p_value, ranked.floor, "ranked"
+        verdict: Verdict = "fail" if p < 0.05 else "inconclusive"
+        if self.bound is not None and verdict != "fail" and path.uncertainty.unsupported is None:
+            df = path.uncertainty.df
+            verdicts = {
+                judge(float(row.estimate), float(row.std_error), float(np.nanmin(df)), float("nan"), self.bound)
+                for row in table.itertuples()
+            }
+            verdict = "pass" if verdicts == {"pass"} else "inconclusive"
+        sentence = message(
+            f"finding.pre_trends_{how}",
+            leads=len(leads),
+            largest=f"{largest.estimate:.4f}",
+            event_time=int(largest.event_time),
+            statistic=f"{statistic:.3f}",
+            p=f"{p:.3f}",
+            floor=f"{floor:.3f}",
+            verdict=message(f"verdict.{verdict}"),
+        )
+        bound = float("nan") if self.bound is None else self.bound
+        return Finding(
+            "PreTrends", message("null.pre_trends"), statistic, p, floor if how == "ranked" else bound, verdict, sentence, table
+        )
+
+
+def _largest_lead(fit: Fit, leads: list[str]) -> float:
+    return max(abs(float(c)) for t, c in zip(fit.terms, fit.coefficients, strict=True) if t.name in leads)
+
+
+def _enumerable(spec: Specification) -> bool:
+    adoption = draw_sample(spec.panel, spec.design).cluster_adoption()
+    _, cohort = np.unique(adoption[~np.isnan(adoption)], return_inverse=True)
+    return count_assignments(cohort.astype(np.int64)) <= MAX_ENUMERATED
