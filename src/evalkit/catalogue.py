@@ -29,11 +29,23 @@ def checked_language(language: str) -> Language:
     raise ConfigError(f"language '{language}' is unknown", where="language", remedy=nearest(language, LANGUAGES))
 
 
-def say(key: str, language: str = "en", **values: object) -> str:
-    """Fill one entry of the catalogue; a value that is itself a Message is said in the same language."""
+Labels = Mapping[str, Mapping[str, str]]
+
+
+def say(key: str, language: str = "en", labels: Labels | None = None, /, **values: object) -> str:
+    """Fill one entry of the catalogue. A value that is itself a Message is said in the same language.
+
+    `labels` gives columns (and other names of the study) their readers' words: name → language → words.
+    """
     chosen = checked_language(language)
-    filled = {name: value.text(chosen) if isinstance(value, Message) else value for name, value in values.items()}
+    filled = {name: _in_words(value, chosen, labels or {}) for name, value in values.items()}
     return entries()[key][chosen].format(**filled)
+
+
+def _in_words(value: object, language: Language, labels: Labels) -> object:
+    if isinstance(value, Message):
+        return value.text(language, labels)
+    return labels.get(value, {}).get(language, value) if isinstance(value, str) else value
 
 
 @dataclass(frozen=True)
@@ -43,9 +55,9 @@ class Message:
     key: str
     values: tuple[tuple[str, object], ...] = ()
 
-    def text(self, language: str = "en") -> str:
-        """Say it in English ("en") or Chinese ("zh")."""
-        return say(self.key, language, **dict(self.values))
+    def text(self, language: str = "en", labels: Labels | None = None) -> str:
+        """Say it in English ("en") or Chinese ("zh"), with the study's labels for its columns."""
+        return say(self.key, language, labels, **dict(self.values))
 
     def __str__(self) -> str:
         return self.text("en")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
+from evalkit.catalogue import Labels
 from evalkit.estimation import Estimate, describe
 from evalkit.finding import Finding
 from evalkit.panel import Dropped
@@ -25,13 +26,15 @@ LEDGER_COLUMNS = "step reason rows units".split()
 class Evidence:
     """One run of a study. `estimates` by the specification's name; `findings` with the name of what they challenge.
 
-    `manifest` records inputs with their SHA-256, versions, seeds and the hash of the configuration.
+    `manifest` records inputs with their SHA-256, versions, seeds and the hash of the configuration. `labels` gives columns,
+    subgroups and specifications their readers' words: name → language → words.
     """
 
     study: str
     estimates: Mapping[str, Estimate]
     findings: tuple[tuple[str, Finding], ...]
     manifest: Mapping[str, Any]
+    labels: Labels = field(default_factory=dict)
 
     @property
     def synthetic(self) -> bool:
@@ -66,13 +69,13 @@ class Evidence:
             {
                 "check": one.check,
                 "specification": name,
-                "null": "" if one.null is None else str(one.null),
+                "null": "" if one.null is None else one.null.text("en", self.labels),
                 "statistic": one.statistic,
                 "p_value": one.p_value,
                 "bound": one.bound,
                 "verdict": one.verdict,
-                "sentence_en": one.sentence.text("en"),
-                "sentence_zh": one.sentence.text("zh"),
+                "sentence_en": one.sentence.text("en", self.labels),
+                "sentence_zh": one.sentence.text("zh", self.labels),
             }
             for name, one in self.findings
         ]
@@ -83,5 +86,5 @@ class Evidence:
         lines: dict[Dropped, None] = {}
         for one in self.estimates.values():
             lines.update(dict.fromkeys(one.ledger))
-        rows = [{"step": x.step, "reason": str(x.reason), "rows": x.rows, "units": x.units} for x in lines]
+        rows = [{"step": x.step, "reason": x.reason.text("en", self.labels), "rows": x.rows, "units": x.units} for x in lines]
         return pd.DataFrame(rows, columns=LEDGER_COLUMNS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from scipy import stats
 
 from evalkit.design import Design, draw_sample
 from evalkit.errors import DesignError, EvalkitError
-from evalkit.estimation import Specification
+from evalkit.estimation import Estimate, Specification
 from evalkit.finding import Verdict
 from evalkit.fit import Fit
 from evalkit.numerics.assignments import count_assignments, draw_assignments, enumerate_assignments
@@ -25,7 +26,8 @@ PLACEBO_COLUMN = "placebo adoption"
 class Permuted:
     """A statistic under every assignment (or under random draws).
 
-    `table` has one row per assignment: treated (labels), statistic, actual, and why where it cannot be computed. `p_value`
+    `table` has one row per assignment: treated (labels), statistic, actual, why where it cannot be computed, and one column
+    for each effect of the estimator. `p_value`
     is the share of assignments whose absolute statistic is at least the actual one's, ties and failures included; `floor` the
     smallest value it can take; `rank` 1 for the most extreme.
     """
@@ -74,15 +76,19 @@ def permute_assignment(
     for placebo in assignments:
         everywhere[present] = dates[placebo]
         treated = [str(sample.clusters[c]) for c in present[np.isfinite(dates[placebo])]]
-        row = {"treated": ", ".join(treated), "statistic": np.nan, "actual": bool((placebo == cohort).all()), "why": ""}
+        row: dict[str, object] = {"treated": ", ".join(treated), "statistic": np.nan, "actual": bool((placebo == cohort).all()), "why": ""}
         try:
             panel, design = with_adoption(spec.panel, spec.design, everywhere[assigned])
-            row["statistic"] = statistic(spec.estimator.fit(panel, design, keep))
+            fit = spec.estimator.fit(panel, design, keep)
+            row["statistic"] = statistic(fit)
+            row |= {t.name: c for t, c in zip(fit.terms, fit.coefficients, strict=True) if t.role != "covariate"}
         except EvalkitError as error:
             row["why"] = str(error)
         rows.append(row)
-    table = pd.DataFrame(rows, columns=["treated", "statistic", "actual", "why"])
-    actual = statistic(spec.estimator.fit(spec.panel, spec.design, keep))
+    fit = spec.estimator.fit(spec.panel, spec.design, keep)
+    actual = statistic(fit)
+    effects = [term.name for term in fit.terms if term.role != "covariate"]
+    table = pd.DataFrame(rows, columns=["treated", "statistic", "actual", "why", *effects])
     # An assignment that cannot be estimated counts as extreme: the p-value must not gain from it.
     size = table["statistic"].abs().fillna(np.inf)
     extreme = int((size >= abs(actual) * (1 - 1e-9)).sum())
@@ -125,6 +131,41 @@ def judge(estimate: float, std_error: float, df: float, p_value: float, bound: f
     return "inconclusive"
 
 
-def first_effect(fit: Fit) -> int:
-    """Position of the first effect of a fit."""
-    return next(i for i, term in enumerate(fit.terms) if term.role == "effect")
+def after_adoption(fit: Fit) -> Floats:
+    """Weights (k,) of a fit's headline: the average of its effects at or after adoption (of one ATT, itself)."""
+    chosen = np.array([t.role == "effect" and (t.event_time is None or t.event_time >= 0) for t in fit.terms])
+    if not chosen.any():
+        raise DesignError("the fit has no effect after adoption", where="check", remedy="ask for lags")
+    weights: Floats = chosen / chosen.sum()
+    return weights
+
+
+class Headline(TypedDict):
+    """One effect with its inference."""
+
+    term: str
+    estimate: float
+    std_error: float
+    df: float
+    p_value: float
+    conf_low: float
+    conf_high: float
+
+
+def headline(one: Estimate, level: float = 0.95) -> Headline:
+    """Term, estimate, std_error, df, p_value and interval of the average effect after adoption."""
+    weights = after_adoption(one.fit)
+    names = [term.name for term, weight in zip(one.fit.terms, weights, strict=True) if weight]
+    value = float(weights @ one.fit.coefficients)
+    error = float(np.sqrt(max(weights @ one.uncertainty.covariance @ weights, 0.0)))
+    df = float(np.nanmin(one.uncertainty.df[weights > 0]))
+    margin = float(stats.t.ppf((1 + level) / 2, df)) * error
+    return {
+        "term": names[0] if len(names) == 1 else f"mean of {names[0]} … {names[-1]}",
+        "estimate": value,
+        "std_error": error,
+        "df": df,
+        "p_value": float(2 * stats.t.sf(abs(value) / error, df)) if error > 0 else float("nan"),
+        "conf_low": value - margin,
+        "conf_high": value + margin,
+    }

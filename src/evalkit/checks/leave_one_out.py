@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from evalkit.catalogue import message
-from evalkit.checks._placebo import first_effect
+from evalkit.checks._placebo import headline
 from evalkit.design import draw_sample
 from evalkit.errors import EvalkitError
 from evalkit.estimation import Estimate, Specification
@@ -38,9 +38,8 @@ class LeaveOneOut:
             }
             try:
                 fit = spec.estimator.fit(spec.panel, spec.design, (cluster >= 0) & (cluster != code))
-                one = Estimate(fit, spec.inference.assess(fit, spec), spec)
-                told = one.tidy().iloc[first_effect(fit)]
-                row |= {name: told[name] for name in ("term", "estimate", "std_error", "conf_low", "conf_high")}
+                told = headline(Estimate(fit, spec.inference.assess(fit, spec), spec))
+                row |= told
             except EvalkitError as error:
                 row["why"] = str(error)
             rows.append(row)

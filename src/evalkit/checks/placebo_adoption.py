@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from evalkit.catalogue import message
-from evalkit.checks._placebo import first_effect, judge, permute_assignment, with_adoption
+from evalkit.checks._placebo import after_adoption, headline, judge, permute_assignment, with_adoption
 from evalkit.design import draw_sample
 from evalkit.errors import DesignError
 from evalkit.estimation import Estimate, Specification
@@ -46,32 +46,28 @@ class PlaceboAdoption:
         placebo = replace(spec, panel=fake, design=design)
         fit = spec.estimator.fit(fake, design, before)
         one = Estimate(fit, spec.inference.assess(fit, placebo), placebo)
-        row = one.tidy().iloc[first_effect(fit)]
+        told = headline(one)
+        value, error = told["estimate"], told["std_error"]
         supported = one.uncertainty.unsupported is None
-        p, floor, how = float(row.p_value), float("nan"), "clustered"
+        p, floor, how = told["p_value"], float("nan"), "clustered"
         if not supported:
-            ranked = permute_assignment(placebo, lambda f: float(f.coefficients[first_effect(f)]), keep=before)
+            ranked = permute_assignment(placebo, lambda f: float(after_adoption(f) @ f.coefficients), keep=before)
             p, floor, how = ranked.p_value, ranked.floor, "ranked"
         verdict = judge(
-            float(row.estimate),
-            float(row.std_error) if supported else float("nan"),
-            float(one.uncertainty.df[first_effect(fit)]),
-            p,
-            self.bound,
+            value, error if supported else float("nan"), told["df"], p, self.bound
         )
         start = panel.periods.label(float(np.nanmin(sample.adoption)) - self.shift)
         sentence = message(
             f"finding.placebo_adoption_{how}",
             start=start,
             shift=self.shift,
-            estimate=f"{row.estimate:.4f}",
-            std_error=f"{row.std_error:.4f}",
+            estimate=f"{value:.4f}",
+            std_error=f"{error:.4f}",
             p=f"{p:.3f}",
             floor=f"{floor:.3f}",
             verdict=message(f"verdict.{verdict}"),
         )
         bound = floor if not supported else (float("nan") if self.bound is None else self.bound)
-        table = pd.DataFrame(one.tidy().iloc[[first_effect(fit)]])
         return Finding(
-            "PlaceboAdoption", message("null.placebo_adoption"), float(row.estimate), p, bound, verdict, sentence, table
+            "PlaceboAdoption", message("null.placebo_adoption"), value, p, bound, verdict, sentence, pd.DataFrame([told])
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from evalkit.catalogue import message
-from evalkit.checks._placebo import first_effect, permute_assignment
+from evalkit.checks._placebo import after_adoption, permute_assignment
 from evalkit.estimation import Specification
 from evalkit.finding import Finding, Verdict
 
@@ -23,9 +23,9 @@ class PlaceboAssignment:
     seed: int | None = None
 
     def run(self, spec: Specification) -> Finding:
-        """Rank the first effect of the specification."""
+        """Rank the average effect after adoption."""
         found = permute_assignment(
-            spec, lambda fit: float(fit.coefficients[first_effect(fit)]), draws=self.draws, seed=self.seed
+            spec, lambda fit: float(after_adoption(fit) @ fit.coefficients), draws=self.draws, seed=self.seed
         )
         verdict: Verdict = "pass" if found.p_value < 0.05 else "inconclusive"
         key = "finding.placebo_assignment" if found.floor <= 0.05 else "finding.placebo_assignment_floor"
@@ -36,7 +36,9 @@ class PlaceboAssignment:
             p=f"{found.p_value:.3f}",
             floor=f"{found.floor:.3f}",
             level=spec.design.assigned_at,
-            failed=found.n_failed,
+            failed=message("finding.failed_assignments", failed=found.n_failed)
+            if found.n_failed
+            else message("finding.no_failed_assignments"),
         )
         return Finding(
             "PlaceboAssignment",

@@ -17,9 +17,10 @@ MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", ".")
 """Words that mean "no value". "…" is not among them: in a yearbook it says that the number is below the unit."""
 
 _MISSING = pa.array(MISSING, pa.string())
-_WIDE = "0123456789+-.Ee"
+_WIDE = "".join(map(chr, range(0xFF10, 0xFF1A))) + "\uff0b\uff0d\uff0e\uff25\uff45"
 _FULL_WIDTH = str.maketrans(_WIDE, "0123456789+-.Ee")  # not NFKC, which would also read "10²" as 102
-_NUMBER = "[++--]?(?:[0-90-9]+[..]?[0-90-9]*|[..][0-90-9]+)(?:[eEeE][++--]?[0-90-9]+)?"
+_DIGIT, _POINT, _SIGN = "[0-9\uff10-\uff19]", "[.\uff0e]", "[+\uff0b\uff0d-]"
+_NUMBER = f"{_SIGN}?(?:{_DIGIT}+{_POINT}?{_DIGIT}*|{_POINT}{_DIGIT}+)(?:[eE\uff25\uff45]{_SIGN}?{_DIGIT}+)?"
 _CODE = "^[+-]?(?:0[0-9]|[0-9]{16,}$)"
 _NOT_ZERO = "^[^eE]*[1-9]"
 
@@ -74,7 +75,8 @@ def parse_column(cells: pa.ChunkedArray, *, as_text: bool) -> ExtensionArray | N
         numbers = _parse_numbers(values)
         if numbers is not None:
             return numbers
-    return pd.array(values, dtype="str")
+    words: ExtensionArray = pd.array(values, dtype="str")
+    return words
 
 
 def write_number(number: float) -> str:

@@ -16,7 +16,7 @@ from evalkit.sources._text import read_text
 
 @dataclass(frozen=True)
 class Content:
-    """A frame indexed by the file's row numbers, the hash of the very bytes it was read from, and what is to be noted."""
+    """A frame indexed by the file's row numbers, the hash of the bytes it was read from, and what is to be noted."""
 
     frame: pd.DataFrame
     sha256: str

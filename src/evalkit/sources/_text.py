@@ -6,6 +6,7 @@ import codecs
 import csv
 import io
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from itertools import islice
 
 import pandas as pd
@@ -16,6 +17,7 @@ from evalkit.sources._columns import check_known, check_names, parse_column, ref
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _SAMPLE_LINES = 200
+_CHUNK_ROWS = 1_000  # few enough that the lists of one chunk stay in the cache
 _SAVE_UTF8 = "open it in Excel and save it as CSV UTF-8"
 
 
@@ -34,7 +36,7 @@ def read_text(data: bytes, where: str, text: Collection[str]) -> tuple[pd.DataFr
     columns: list[list[pa.Array]] = [[] for _ in header]
     lines: list[int] = []
     blank: list[int] = []
-    while chunk := list(islice(records, 10_000)):
+    while chunk := list(islice(records, _CHUNK_ROWS)):
         kept = []
         for line, record in chunk:
             if len(record) != width:
@@ -60,7 +62,7 @@ def read_text(data: bytes, where: str, text: Collection[str]) -> tuple[pd.DataFr
 
 
 def decode(data: bytes, where: str) -> tuple[str, list[str]]:
-    """Decode by the byte order mark, else as UTF-8, else as GB18030 (which is noted, as nothing in a file proves it)."""
+    """Decode by the byte order mark, else as UTF-8, else as GB18030 (which is noted, as nothing in it proves it)."""
     notes = []
     try:
         if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -106,10 +108,8 @@ def find_separator(content: str, where: str) -> str:
     found: dict[str, tuple[int, float, int]] = {}
     for separator in SEPARATORS:
         widths: list[int] = []
-        try:
+        with suppress(csv.Error):  # the wrong separator beside a quote, or a quoted field that outruns the sample
             widths.extend(len(r) for r in csv.reader(head, delimiter=separator, strict=True) if not _is_blank(r))
-        except csv.Error:  # wrong separator beside a quote, or a quoted field that runs on after the sample
-            pass
         if widths:
             fits = sum(width == widths[0] for width in widths) / len(widths)
             found[separator] = (widths[0] if fits >= 0.5 else 0, fits, max(widths))
@@ -151,7 +151,7 @@ def _is_blank(record: list[str]) -> bool:
 
 
 def _is_damaged_utf8(data: bytes) -> bool:
-    """Tell UTF-8 with a few wrong bytes from GB18030, which would accept nearly all of it and turn it into other words."""
+    """Tell UTF-8 with a few wrong bytes from GB18030, which would accept nearly all of it as other words."""
     content = data.decode("utf-8", "replace")
     wrong = content.count("\ufffd")
     right = len(content) - wrong - len(content.encode("ascii", "ignore"))
@@ -163,7 +163,7 @@ def _ragged(line: int, width: int, expected: int, separator: str, where: str) ->
     return SourceError(
         f"the row has {fields} and the header {expected}, separated by the {SEPARATORS[separator]}",
         where=f"{where}, row {line}",
-        remedy=f"put quotes around values that hold a {SEPARATORS[separator]}; delete titles above and notes below the table",
+        remedy=f"put quotes around a value that holds a {SEPARATORS[separator]}; delete titles above and notes below",
     )
 
 
