@@ -115,6 +115,14 @@ class Sample:
         return float(len(self.rows)) if self.counts is None else float(self.counts.sum())
 
     @property
+    def n_units(self) -> int:
+        """Count units (those that collapsed units stand for); the absorbed groups, for repeated cross-sections."""
+        first = np.concatenate([[True], self.unit[1:] != self.unit[:-1]])
+        if self.counts is None or self.panel.unit_codes is None:
+            return int(first.sum())
+        return round(float(self.counts[first].sum()))
+
+    @property
     def event_time(self) -> Floats:
         """Steps since adoption (n,), -inf where never treated."""
         return self.period - self.adoption

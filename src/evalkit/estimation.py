@@ -267,15 +267,10 @@ class Estimate:
         """Count distinct units over all parts; rows, for repeated cross-sections."""
         if self.spec.panel.unit_codes is None:
             return int(sum(part.sample.n_obs for part in self.fit.parts))
+        if self.spec.panel.counts is not None:
+            return sum(part.sample.n_units for part in self.fit.parts)
         codes = self.spec.panel.unit_codes.values
-        if self.spec.panel.counts is None:
-            return len(np.unique(np.concatenate([codes[part.sample.rows] for part in self.fit.parts])))
-        # A collapsed unit stands for as many units as its rows count, the same in each of its periods.
-        total = 0.0
-        for part in self.fit.parts:
-            first = np.concatenate([[True], np.diff(part.sample.unit) > 0])
-            total += float(np.asarray(part.sample.counts)[first].sum())
-        return int(total)
+        return len(np.unique(np.concatenate([codes[part.sample.rows] for part in self.fit.parts])))
 
     def _labels(self) -> dict[str, str]:
         return {"outcome": self.spec.design.outcome, "estimator": type(self.spec.estimator).__name__}

@@ -154,6 +154,12 @@ class Panel:
                     where=place(table, ~(times > 0), counts),
                     remedy="leave out rows that stand for no observation",
                 )
+            if codes is not None and ((np.diff(codes.values) == 0) & (np.diff(times) != 0)).any():
+                raise DataError(
+                    f"counts in '{counts}' change within a unit",
+                    where=f"column '{counts}'",
+                    remedy="a row of a panel stands for the same number of units in each period",
+                )
         return Panel(table, unit, time, position, periods, codes, counts, None, dict(units or {}), provenance)
 
     def __len__(self) -> int:

@@ -55,7 +55,7 @@ def regress(sample: Sample, effects: list[tuple[Term, Floats]], notes: tuple[Mes
         solution.bread,
         sample.weights,
         sample.counts,
-        absorber.rank,
+        absorber.rank - len(absorber.starts) + sample.n_units,
         (sample.unit, _dense_period(sample), *sample.absorb),
         None if sample.panel.within is None else numbers(sample.panel.frame, sample.panel.within)[sample.rows],
     )

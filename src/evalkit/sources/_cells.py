@@ -98,7 +98,7 @@ class CellReader:
                 "holds a formula whose value was not calculated when the file was saved",
                 "open the file in Excel, save it again, or paste the formulas as values",
             )
-        if stored is None or (stored == "" and kind == "n"):
+        if not stored:
             return None
         if kind == "e":
             raise self._refuse(
@@ -109,7 +109,7 @@ class CellReader:
         if kind in ("str", "inlineStr"):
             return unescape(stored).strip()
         if kind == "b":
-            return stored == "1"
+            return stored in ("1", "true")
         if kind == "d":
             return dt.datetime.fromisoformat(stored).replace(tzinfo=None)
         return self._read_number(float(stored), self._formats.kind(item.get("s")), row, column)

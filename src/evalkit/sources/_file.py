@@ -16,7 +16,7 @@ TEXT_LIMIT = 1_000_000_000
 """Most bytes of text, decompressed, that are taken into memory."""
 
 _CHUNK = 1 << 20
-_OLE2 = bytes.fromhex("D0CF11E0A1B11AE1")
+_OLE2 = bytes.fromhex("D0CF11E0")
 
 
 def read_bytes(path: Path, where: str) -> bytes:
@@ -41,7 +41,7 @@ def read_bytes(path: Path, where: str) -> bytes:
 
 def sniff(data: bytes, where: str) -> Kind:
     """Tell the kind of file from its first bytes; raise SourceError on an old or encrypted workbook."""
-    if data.startswith(_OLE2[:4]):
+    if data.startswith(_OLE2):
         raise SourceError(
             "this is an old Excel workbook (.xls), or an .xlsx protected by a password",
             where=where,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Collection
 from typing import Any
 
@@ -60,6 +61,8 @@ def read_parquet(data: bytes, where: str, text: Collection[str]) -> tuple[pd.Dat
     for name, stored in zip(names, frame.columns, strict=True):
         if name in table.schema.names and _would_round(table.column(name), frame[stored]):
             frame[stored] = pd.array(table.column(name).to_pylist(), dtype="Int64")
+        if name in table.schema.names and pa.types.is_null(table.schema.field(name).type):
+            frame[stored] = math.nan
         if stored in text:
             frame[stored] = pd.array([_write(value) for value in frame[stored]], dtype="str")
     frame.index = pd.RangeIndex(2, len(frame) + 2, name="row")

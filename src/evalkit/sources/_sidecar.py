@@ -70,8 +70,8 @@ def read_sidecar(path: Path) -> Sidecar:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         remedy = 'correct that line; a text stands in quotes: publisher = "…"'
         raise SourceError(f"the sidecar is not valid TOML: {error}", where=where, remedy=remedy) from error
-    units = entries.get("units", {})
     _check(entries, where)
+    units = {column: unit.strip() for column, unit in entries.get("units", {}).items()}
     words = {key: entries[key].strip() for key in _WORDS if key in entries}
     return Sidecar(where, words, entries.get("synthetic", False), units)
 

@@ -78,7 +78,7 @@ def decode(data: bytes, where: str) -> tuple[str, list[str]]:
                 content = data.decode("gb18030")
                 notes.append("the text was read as GB18030")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+        line = data[: error.start].decode(error.encoding, "replace").count("\n") + 1
         raise SourceError(
             f"byte {error.start + 1} is not text in {error.encoding.upper()}",
             where=f"{where}, line {line}",

@@ -22,7 +22,7 @@ class Delimited:
     """
 
     path: str | Path
-    units: Mapping[str, str] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict, hash=False)
     sheet: str | None = None
     text: tuple[str, ...] = ()
 

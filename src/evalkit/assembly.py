@@ -1,0 +1,119 @@
+"""Assembly: tables joined on the columns they share, into a panel."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from evalkit.catalogue import Message, message
+from evalkit.errors import DataError
+from evalkit.panel import Panel, require_column
+from evalkit.table import Table
+
+
+def assemble(
+    *tables: Table, unit: str | None, time: str, where: Mapping[str, Any] | None = None, counts: str | None = None
+) -> Panel:
+    """Join tables to the first one, whose rows the panel keeps, and verify the key.
+
+    Each further table is joined on all columns it shares with the tables before it, and must have one row for each value of
+    these (a policy table with one row per county, a price table with one row per year). Rows of the first table without a match
+    stay, with missing values, and are noted. A key that matches nothing but resembles one that is left over is refused as a
+    likely misspelling; others are noted. `where` keeps the rows in which columns equal values; the rest enter the ledger.
+    Raises DataError for tables without a shared column, repeated keys, and keys of different types.
+    """
+    if not tables:
+        raise DataError("no tables are given", where="assemble", remedy="load at least one source")
+    first, *others = tables
+    frame, units, notes = first.frame, dict(first.units), list[Message]()
+    provenance = first.provenance
+    for table in others:
+        frame, joined_notes = _join(frame, first.name, table)
+        notes += joined_notes
+        units |= table.units
+        provenance += table.provenance
+    for column in (unit, time):
+        if column is not None:
+            require_column(frame, column)
+    panel = Panel.from_frame(frame, unit=unit, time=time, counts=counts, units=units, provenance=provenance)
+    panel = replace(panel, notes=tuple(notes))
+    for column, value in (where or {}).items():
+        panel = panel.where(column, value)
+    return panel
+
+
+def _join(frame: pd.DataFrame, name: str, table: Table) -> tuple[pd.DataFrame, list[Message]]:
+    keys = [column for column in table.frame.columns if column in frame.columns]
+    if not keys:
+        raise DataError(
+            f"{table.name} shares no column with {name}",
+            where=table.name,
+            remedy=f"rename its key to one of: {', '.join(map(str, frame.columns[:12]))}",
+        )
+    right = table.frame
+    for key in keys:
+        _check_key(frame, right, key, name, table.name)
+    repeated = right.duplicated(keys)
+    if repeated.any():
+        values = right.loc[repeated.idxmax(), keys]
+        raise DataError(
+            f"{table.name} has several rows for " + ", ".join(f"{k} = {values[k]}" for k in keys),
+            where=f"{table.name}, row {repeated.idxmax()}",
+            remedy=f"keep one row per {' and '.join(keys)}",
+        )
+    left_keys = pd.MultiIndex.from_frame(frame[keys])
+    right_keys = pd.MultiIndex.from_frame(right[keys])
+    unmatched_left = left_keys[~left_keys.isin(right_keys)].unique()
+    unmatched_right = right_keys[~right_keys.isin(left_keys)]
+    _refuse_misspelt(unmatched_left, unmatched_right, right, keys, table.name, name)
+    notes = []
+    for unmatched, here, there in ((unmatched_left, name, table.name), (unmatched_right, table.name, name)):
+        if len(unmatched):
+            listed = ", ".join(_written(key) for key in unmatched[:5]) + (", …" if len(unmatched) > 5 else "")
+            notes.append(
+                message("note.unmatched", here=here, there=there, keys=listed, number=len(unmatched), on=" × ".join(keys))
+            )
+    merged = frame.merge(right, on=keys, how="left", validate="many_to_one")
+    merged.index = frame.index  # a left join keeps rows and order, so that errors can still name rows of the first file
+    return merged, notes
+
+
+def _check_key(left: pd.DataFrame, right: pd.DataFrame, key: str, left_name: str, right_name: str) -> None:
+    for frame, name in ((left, left_name), (right, right_name)):
+        if frame[key].isna().any():
+            raise DataError(
+                f"'{key}' is missing in {int(frame[key].isna().sum())} rows of {name}, which is joined on it",
+                where=f"{name}, row {frame[key].isna().idxmax()}",
+                remedy="fill it in, or leave these rows out",
+            )
+    numeric = [pd.api.types.is_numeric_dtype(frame[key]) for frame in (left, right)]
+    if numeric[0] != numeric[1]:
+        kinds = ["numbers" if is_number else "text" for is_number in numeric]
+        raise DataError(
+            f"'{key}' holds {kinds[0]} in {left_name} and {kinds[1]} in {right_name}",
+            where=key,
+            remedy=f'read it as text in both: Delimited(…, text=("{key}",))',
+        )
+
+
+def _refuse_misspelt(
+    left: pd.MultiIndex, right: pd.MultiIndex, frame: pd.DataFrame, keys: list[str], name: str, first: str
+) -> None:
+    candidates = {_written(key): key for key in left if any(isinstance(part, str) for part in key)}
+    for key in right:
+        close = difflib.get_close_matches(_written(key), list(candidates), n=1, cutoff=0.6)
+        if close:
+            row = frame.index[(frame[keys] == list(key)).all(axis=1)][0]
+            raise DataError(
+                f"{' × '.join(keys)} '{_written(key)}' matches no row of {first}, where '{close[0]}' is without a match",
+                where=f"{name}, row {row}",
+                remedy=f"write '{close[0]}' if that is meant",
+            )
+
+
+def _written(key: Any) -> str:
+    return " ".join(str(part) for part in key)
