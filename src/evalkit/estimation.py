@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from evalkit.catalogue import Message, message, say
+from evalkit.catalogue import Labels, Message, message, say
 from evalkit.design import Design
 from evalkit.errors import DataError, InferenceError, nearest
 from evalkit.fit import Fit
@@ -222,14 +222,15 @@ class Estimate:
         p = float(stats.f.sf(statistic, len(at), df)) if reason is None else float("nan")
         return Wald(tuple(terms), statistic, (len(at), df), p, reason)
 
-    def summary(self, language: str = "en") -> str:
-        """Say the estimate in words and figures, in English ("en") or Chinese ("zh")."""
+    def summary(self, language: str = "en", labels: Labels | None = None) -> str:
+        """Say the estimate in words and figures, in English ("en") or Chinese ("zh"), with the study's labels if given."""
         glance = self.glance().iloc[0]
         table = self.tidy()
         width = max(len(term) for term in table.term)
         head = say(
             "summary.head",
             language,
+            labels,
             outcome=self.spec.design.outcome,
             estimator=type(self.spec.estimator).__name__,
             method=self.uncertainty.method,
@@ -246,9 +247,9 @@ class Estimate:
             )
         lines += ["", say("summary.sizes", language, **{name: glance[name] for name in glance.index})]
         for line in self.ledger:
-            lines.append(say("summary.dropped", language, rows=line.rows, units=line.units, reason=line.reason))
+            lines.append(say("summary.dropped", language, rows=line.rows, units=line.units, reason=line.reason.text(language, labels)))
         for i, note in enumerate(self.notes):
-            lines.append(("† " if i == 0 and note is self.uncertainty.unsupported else "- ") + note.text(language))
+            lines.append(("† " if i == 0 and note is self.uncertainty.unsupported else "- ") + note.text(language, labels))
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:

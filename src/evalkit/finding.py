@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 import pandas as pd
 
-from evalkit.catalogue import Message
+from evalkit.catalogue import Labels, Message
 from evalkit.errors import DesignError
 from evalkit.estimation import Estimate, Specification
 
@@ -36,9 +36,9 @@ class Finding:
     sentence: Message
     table: pd.DataFrame
 
-    def summary(self, language: str = "en") -> str:
-        """Say the finding, in English ("en") or Chinese ("zh")."""
-        return f"{self.check}: {self.sentence.text(language)}"
+    def summary(self, language: str = "en", labels: Labels | None = None) -> str:
+        """Say the finding, in English ("en") or Chinese ("zh"), with the study's labels if given."""
+        return f"{self.check}: {self.sentence.text(language, labels)}"
 
 
 class Check(Protocol):

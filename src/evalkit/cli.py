@@ -1,0 +1,79 @@
+"""The command line: run, explain and list."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from evalkit.errors import EvalkitError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+StudyPath = Annotated[Path, typer.Argument(help="the study's folder, or its study.toml", show_default=False)]
+Language = Annotated[str, typer.Option(help="en or zh")]
+
+
+def main() -> None:
+    """Run the command line. Exit codes: 0 done, 2 something to put right (said in one message, without a traceback)."""
+    # One thread: sums are then added up in the same order on every machine with the same processor.
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[variable] = "1"
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="replace")  # a Windows console would stop at Chinese
+    app()
+
+
+@app.callback()
+def _about() -> None:
+    """Evaluate a policy: from the published table to a defended claim."""
+
+
+@app.command()
+def run(study: StudyPath, language: Language = "en") -> None:
+    """Run a study: tables, figures and papers, rebuilt from the raw files."""
+    with _remedies():
+        from evalkit.catalogue import checked_language
+        from evalkit.study import run_study
+
+        checked_language(language)
+        evidence = run_study(study, say=lambda text: typer.echo(f"… {text}", err=True))
+        for name, one in evidence.estimates.items():
+            typer.echo(f"\n[{name}]\n{one.summary(language, evidence.labels)}")
+        typer.echo("")
+        for name, finding in evidence.findings:
+            typer.echo(f"[{name}] {finding.summary(language, evidence.labels)}")
+        typer.echo(f"\ndata/processed/{evidence.study}/  figures/{evidence.study}/")
+
+
+@app.command()
+def explain(study: StudyPath, language: Language = "en") -> None:
+    """Say what a study compares, on which rows, and what its design can show, before any outcome is regressed."""
+    with _remedies():
+        from evalkit.config import read_study
+        from evalkit.explaining import explain_study
+
+        typer.echo(explain_study(read_study(study), language))
+
+
+@app.command("list")
+def list_members() -> None:
+    """List the kinds of sources, estimators, inferences and checks that a study.toml can name, with their settings."""
+    with _remedies():
+        from evalkit.explaining import list_families
+
+        typer.echo(list_families())
+
+
+@contextmanager
+def _remedies() -> Iterator[None]:
+    try:
+        yield
+    except EvalkitError as error:
+        typer.echo(f"evalkit: {error}", err=True)
+        raise typer.Exit(2) from None

@@ -1,0 +1,137 @@
+"""Study: run an evaluation that is data, and write its results whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from evalkit.assembly import assemble
+from evalkit.config import StudyConfig, read_study
+from evalkit.errors import EvalkitError
+from evalkit.estimation import estimate
+from evalkit.evidence import Evidence
+from evalkit.finding import check
+from evalkit.panel import Panel
+from evalkit.table import Table, file_sha256
+
+RECORDED = ("evalkit", "numpy", "pandas", "scipy", "matplotlib", "typst")
+Say = Callable[[str], None]
+
+
+def evaluate_study(config: StudyConfig, say: Say = lambda _: None) -> Evidence:
+    """Load, assemble, estimate and check, in memory."""
+    panel = build_panel(config, say)
+    estimates = {}
+    for name, (estimator, inference) in config.estimates.items():
+        say(f"estimating {name}")
+        estimates[name] = _named(name, lambda e=estimator, i=inference: estimate(panel, config.design, e, inference=i))
+    findings = []
+    for on, challenge in config.checks:
+        say(f"checking {on}: {type(challenge).__name__}")
+        (finding,) = _named(f"check {type(challenge).__name__} on {on}", lambda c=challenge, o=on: check(estimates[o], c))
+        findings.append((on, finding))
+    return Evidence(config.name, estimates, tuple(findings), _manifest(config, panel), config.labels)
+
+
+def build_panel(config: StudyConfig, say: Say = lambda _: None) -> Panel:
+    """Load the sources that the panel names and assemble them."""
+    tables: list[Table] = []
+    for name in config.panel.sources:
+        source = config.sources[name]
+        say(f"reading {source.path.relative_to(config.root).as_posix()}")
+        table = source.load()
+        # Records name files from the project's root, whoever runs it and wherever it lies.
+        provenance = tuple(
+            replace(one, path=Path(one.path).relative_to(config.root).as_posix()) for one in table.provenance
+        )
+        tables.append(replace(table, provenance=provenance))
+    settings = config.panel
+    return assemble(
+        *tables, unit=settings.unit, time=settings.time, where=dict(settings.where), counts=settings.counts
+    )
+
+
+def run_study(path: str | Path, say: Say = lambda _: None) -> Evidence:
+    """Run a study and write its results.
+
+    `path` is the study's folder or its `study.toml`. Writes `data/processed/<study>/` (estimates.csv, findings.csv, ledger.csv,
+    manifest.json), `figures/<study>/` and, for each `paper*.typ` beside the study.toml, its PDF. Everything is made in a temporary
+    folder and moved into place at the end, so that an error leaves the results of the last run as they were.
+    """
+    from evalkit.reporting import compile_papers, write_exhibits  # matplotlib and typst load only where something is drawn
+
+    config = read_study(Path(path))
+    evidence = evaluate_study(config, say)
+    processed = config.root / "data" / "processed" / config.name
+    figures = config.root / "figures" / config.name
+    processed.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".evalkit-", dir=processed.parent) as folder:
+        made = Path(folder)
+        for name in ("processed", "figures", "papers"):
+            (made / name).mkdir()
+        say("writing tables")
+        write_tables(evidence, made / "processed")
+        say("drawing figures")
+        write_exhibits(evidence, made / "figures")
+        home = config.file.resolve().parent
+        papers = []
+        if any(home.glob("paper*.typ")):
+            say("setting the papers")
+            papers = compile_papers(home, processed=made / "processed", figures=made / "figures", target=made / "papers")
+        _move(made / "processed", processed)
+        _move(made / "figures", figures)
+        for paper in papers:
+            shutil.move(paper, home / paper.name)
+    return evidence
+
+
+def write_tables(evidence: Evidence, folder: Path) -> None:
+    """Write estimates.csv, findings.csv, ledger.csv (UTF-8, full precision, empty = missing) and manifest.json."""
+    for name, table in (
+        ("estimates", evidence.estimates_table()),
+        ("findings", evidence.findings_table()),
+        ("ledger", evidence.ledger_table()),
+    ):
+        table.to_csv(folder / f"{name}.csv", index=False, encoding="utf-8", lineterminator="\n")
+    text = json.dumps(evidence.manifest, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
+    (folder / "manifest.json").write_text(text, encoding="utf-8", newline="\n")
+
+
+def _manifest(config: StudyConfig, panel: Panel) -> dict[str, Any]:
+    return {
+        "study": config.name,
+        "config_sha256": file_sha256(config.file),
+        "inputs": [
+            {name: getattr(one, name) for name in ("path", "sha256", "title", "publisher", "licence", "synthetic")}
+            for one in panel.provenance
+        ],
+        "dropped_rows": sum(line.rows for line in panel.ledger),
+        "seeds": {
+            f"{on}/{type(one).__name__}": one.seed for on, one in config.checks if getattr(one, "seed", None) is not None
+        },
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in RECORDED}},
+    }
+
+
+def _named(name: str, run: Callable[[], Any]) -> Any:
+    """Run a step; an error then says in which specification it came up."""
+    try:
+        return run()
+    except EvalkitError as error:
+        where = f"{name}, {error.where}" if error.where else name
+        raise type(error)(error.what, where=where, remedy=error.remedy) from None
+
+
+def _move(new: Path, place: Path) -> None:
+    """Put a whole folder in place of the old one."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if place.exists():
+        shutil.rmtree(place)
+    shutil.move(new, place)
