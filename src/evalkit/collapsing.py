@@ -27,7 +27,7 @@ def collapse(frame: Any, design: Design, *, unit: str, time: str, by: tuple[str,
     """
     panel = Panel.from_frame(frame, unit=unit, time=time)
     sample = draw_sample(panel, design)
-    starts = np.flatnonzero(np.concatenate([[True], np.diff(sample.unit) > 0]))
+    starts = sample.starts
     cell = _cells(panel, sample, starts, by)[sample.unit]
     n_periods = int(sample.period.max()) + 1
     key = cell * n_periods + sample.period

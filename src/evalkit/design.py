@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 
 from evalkit.catalogue import Message, message
 from evalkit.errors import DataError, DesignError, nearest
@@ -17,10 +19,10 @@ from evalkit.panel import (
     Floats,
     Ints,
     Panel,
+    first_rows,
     numbers,
     place,
     read_periods,
-    require_column,
 )
 
 Comparison = Literal["not_yet_treated", "never_treated"]
@@ -117,10 +119,19 @@ class Sample:
     @property
     def n_units(self) -> int:
         """Count units (those that collapsed units stand for); the absorbed groups, for repeated cross-sections."""
-        first = np.concatenate([[True], self.unit[1:] != self.unit[:-1]])
         if self.counts is None or self.panel.unit_codes is None:
-            return int(first.sum())
-        return round(float(self.counts[first].sum()))
+            return len(self.starts)
+        return round(float(self.counts[self.starts].sum()))
+
+    @cached_property
+    def starts(self) -> Ints:
+        """First row of each absorbed unit (U,); rows of a unit are contiguous and sorted by period."""
+        return first_rows(self.unit)
+
+    @cached_property
+    def ends(self) -> Ints:
+        """Last row of each absorbed unit (U,)."""
+        return np.append(self.starts[1:], len(self.unit)) - 1
 
     @property
     def event_time(self) -> Floats:
@@ -130,7 +141,7 @@ class Sample:
     def cluster_adoption(self) -> Floats:
         """Adoption of each unit of assignment, indexed by code; NaN where the sample has none of its rows."""
         adoption = np.full(len(self.clusters), np.nan)
-        adoption[self.cluster] = self.adoption
+        adoption[self.cluster[self.starts]] = self.adoption[self.starts]
         return adoption
 
 
@@ -157,6 +168,8 @@ def draw_sample(
     if design.weights is not None and weights is not None:
         columns.append((design.weights, weights))
     for column, values in columns:
+        if np.isfinite(values).all():
+            continue
         infinite = np.isinf(values)
         if infinite.any():
             raise DataError(
@@ -184,7 +197,8 @@ def draw_sample(
             kept &= ~rows
 
     for column, values in columns:
-        leave_out(np.isnan(values), message("ledger.missing", column=column))
+        if np.isnan(values).any():
+            leave_out(np.isnan(values), message("ledger.missing", column=column))
     for effect, codes in zip(design.absorb, effects, strict=True):
         leave_out(codes < 0, message("ledger.missing", column=effect))
     if weights is not None:
@@ -204,7 +218,7 @@ def draw_sample(
     def pick(values: Any) -> Any:
         return values if every else values[rows]
 
-    n_moved = _n_moved(panel, design)
+    n_moved = _n_moved(panel, design, assigned)
     notes = [*panel.notes]
     if n_moved:
         notes.append(message("note.moved", units=n_moved, column=design.assigned_at))
@@ -265,17 +279,14 @@ def _assignment(panel: Panel, design: Design) -> Codes:
         )
     if panel.unit_codes is None:
         return codes
-    unit = panel.unit_codes.values
-    first = np.concatenate([[True], unit[1:] != unit[:-1]])
-    return Codes(codes.values[first][unit], codes.labels)
+    return Codes(codes.values[panel.starts][panel.unit_codes.values], codes.labels)
 
 
-def _n_moved(panel: Panel, design: Design) -> int:
+def _n_moved(panel: Panel, design: Design, assigned: Codes) -> int:
     if panel.unit_codes is None:
         return 0
-    unit, codes = panel.unit_codes.values, panel.codes(design.assigned_at).values
-    moved = (unit[1:] == unit[:-1]) & (codes[1:] != codes[:-1])
-    return len(np.unique(unit[1:][moved]))
+    moved = panel.codes(design.assigned_at).values != assigned.values
+    return len(np.unique(panel.unit_codes.values[moved]))
 
 
 def _adoption(panel: Panel, design: Design, assigned: Codes) -> Floats:
@@ -285,9 +296,10 @@ def _adoption(panel: Panel, design: Design, assigned: Codes) -> Floats:
     else:
         adoption = _adoption_of_treated(panel, str(design.treated), assigned)
     lowest = np.full(len(assigned.labels), np.inf)
-    np.minimum.at(lowest, assigned.values, adoption)
-    differs = adoption != lowest[assigned.values]
-    if differs.any():
+    starts = panel.starts  # adoption and assignment are constant within units
+    np.minimum.at(lowest, assigned.values[starts], adoption[starts])
+    if (adoption[starts] != lowest[assigned.values[starts]]).any():
+        differs = adoption != lowest[assigned.values]
         at = int(np.argmax(differs))
         names = [
             "never" if math.isinf(value) else panel.periods.label(value)
@@ -302,32 +314,34 @@ def _adoption(panel: Panel, design: Design, assigned: Codes) -> Floats:
 
 
 def _read_adoption(panel: Panel, column: str) -> Floats:
-    require_column(panel.frame, column)
-    values = panel.frame[column]
-    if isinstance(values.dtype, np.dtype) and values.dtype.kind == "f":
-        raw = values.to_numpy(dtype=np.float64)
-        values = values.where(~(np.isinf(raw) | (raw == 0)))
-    ordinals, missing, frequency = read_periods(values, panel.periods.frequency)
-    never = missing | (ordinals == 0) if frequency == "integer" else missing
-    if not never.all() and frequency != panel.periods.frequency:
+    codes = panel.codes(column)
+    labels = pd.Series(list(codes.labels), name=column)
+    if pd.api.types.is_float_dtype(labels):
+        labels = labels.where(np.isfinite(labels), 0.0)
+    try:
+        ordinals, _, frequency = read_periods(labels, panel.periods.frequency)
+    except DataError:
+        read_periods(panel.frame[column], panel.periods.frequency)  # says in which row
+        raise
+    if len(labels) and frequency != panel.periods.frequency:
         raise DataError(
             f"adoption is given by {frequency}, the panel's periods by {panel.periods.frequency}",
             where=f"column '{column}'",
             remedy=f"write adoption as the column '{panel.time}' writes periods",
         )
     # Between two periods of the grid, the first period that can show the treatment is the next one.
-    position = np.where(never, np.inf, np.ceil((ordinals - panel.periods.first) / panel.periods.step))
+    steps = np.ceil((ordinals - panel.periods.first) / panel.periods.step)
+    never = (ordinals == 0) & (frequency == "integer")
+    position = np.append(np.where(never, np.inf, steps), np.inf)[codes.values]  # code -1, missing, takes the last
     if panel.unit_codes is not None:
-        unit = panel.unit_codes.values
-        with np.errstate(invalid="ignore"):
-            varies = (unit[1:] == unit[:-1]) & (position[1:] != position[:-1])
+        varies = position != position[panel.starts][panel.unit_codes.values]
         if varies.any():
             at = int(np.argmax(varies))
-            found = values.iloc[[at, at + 1]]
+            found = panel.frame[column].iloc[[at - 1, at]]
             raise DataError(
-                f"adoption varies within {panel.unit} {panel.unit_codes.labels[unit[at]]}: "
+                f"adoption varies within {panel.unit} {panel.unit_codes.labels[panel.unit_codes.values[at]]}: "
                 + " and ".join("empty" if gone else str(value) for value, gone in zip(found, found.isna(), strict=True)),
-                where=place(panel.frame, np.concatenate([[False], varies]), column),
+                where=place(panel.frame, varies, column),
                 remedy="write the same first treated period in every row of a unit, or leave all of them empty (never treated)",
             )
     return position
@@ -392,30 +406,31 @@ def _canonical(rows: Ints, panel: Panel, keys: list[Any]) -> Ints:
 def _check_identified(sample: Sample) -> None:
     design, periods = sample.design, sample.panel.periods
     where = f"adoption = '{design.adoption or design.treated}'"
-    if sample.period.min() == sample.period.max():
+    first, last = sample.period[sample.starts], sample.period[sample.ends]
+    if first.min() == last.max():
         raise DesignError(
             f"there is only one period, {periods.label(sample.period[0])}",
             where=f"time = '{sample.panel.time}'",
             remedy="a difference-in-differences needs at least one period before and one after adoption",
         )
-    post = sample.period >= sample.adoption
-    finite = np.isfinite(sample.adoption)
-    if not post.any():
-        late = f"; the first adoption is after {periods.label(sample.period.max())}" if finite.any() else ""
+    adoption = sample.adoption[sample.starts]
+    finite = np.isfinite(adoption)
+    if not (last >= adoption).any():
+        late = f"; the first adoption is after {periods.label(last.max())}" if finite.any() else ""
         raise DesignError(
             f"nobody is treated in the periods observed{late}",
             where=where,
             remedy="check the adoption column, and that rows after adoption are in the sample",
         )
-    if not (finite & ~post).any():
+    if not (finite & (first < adoption)).any():
         raise DesignError(
             "no treated unit is observed before its adoption",
             where=where,
             remedy="add earlier periods; without them there is nothing to compare the treated with",
         )
-    if (sample.adoption == sample.adoption[0]).all():
+    if (adoption == adoption[0]).all():
         raise DesignError(
-            f"everyone is treated at once, in {periods.label(sample.adoption[0])}",
+            f"everyone is treated at once, in {periods.label(adoption[0])}",
             where=where,
             remedy="add units that are not treated, or are treated later",
         )

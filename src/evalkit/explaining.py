@@ -22,7 +22,7 @@ def explain_study(config: StudyConfig, language: str = "en") -> str:
     labels, design, periods = config.labels, config.design, panel.periods
     lines = [say("explain.study", language, name=config.name), ""]
     for one in panel.provenance:
-        kind = say("explain.synthetic" if one.synthetic else "explain.published", language)
+        kind = say("explain.synthetic" if one.synthetic else "explain.real", language)
         lines.append(say("explain.source", language, path=one.path, title=one.title or "–", kind=kind, sha=one.sha256[:12]))
     lines.append(
         say(

@@ -7,6 +7,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import narwhals as nw
@@ -165,6 +166,11 @@ class Panel:
     def __len__(self) -> int:
         return len(self.frame)
 
+    @cached_property
+    def starts(self) -> Ints:
+        """First row of each unit (U,); every row, for repeated cross-sections."""
+        return np.arange(len(self.frame)) if self.unit_codes is None else first_rows(self.unit_codes.values)
+
     def codes(self, column: str) -> Codes:
         """Return a column as sorted integer codes (computed once)."""
         if column not in self._cache:
@@ -197,6 +203,11 @@ class Panel:
         """Return the panel with one column added or replaced (values in the panel's row order)."""
         cache = {name: codes for name, codes in self._cache.items() if name != column}
         return replace(self, frame=self.frame.assign(**{column: values}), _cache=cache)
+
+
+def first_rows(codes: Ints) -> Ints:
+    """Positions where a run of equal codes begins."""
+    return np.flatnonzero(np.concatenate([[True], codes[1:] != codes[:-1]]))
 
 
 def count_lost_units(unit: Ints, kept: Flags) -> int:

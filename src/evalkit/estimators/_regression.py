@@ -18,9 +18,8 @@ def regress(sample: Sample, effects: list[tuple[Term, Floats]], notes: tuple[Mes
 
     A collinear covariate is dropped by name and noted; an effect that cannot be told from the rest is refused.
     """
-    absorber = make_absorber(
-        unit=sample.unit, factors=(_dense_period(sample), *sample.absorb), weights=sample.weights
-    )
+    factors = (_dense_period(sample), *sample.absorb)
+    absorber = make_absorber(unit=sample.unit, factors=factors, weights=sample.weights)
     columns = [column for _, column in effects] + list(sample.covariates.T)
     terms = [term for term, _ in effects] + [Term(name, "covariate") for name in sample.design.covariates]
     X = np.empty((len(sample.rows), len(columns)), order="F")
@@ -46,7 +45,7 @@ def regress(sample: Sample, effects: list[tuple[Term, Floats]], notes: tuple[Mes
     if np.abs(residuals).max(initial=0.0) <= 1e-13 * np.abs(sample.outcome).max(initial=0.0):
         residuals = np.zeros_like(residuals)
         notes = (*notes, message("note.no_residual", outcome=sample.design.outcome))
-    n_singletons = int((np.bincount(sample.unit) == 1).sum())
+    n_singletons = int((sample.starts == sample.ends).sum())
     if n_singletons and sample.panel.unit is not None:
         notes = (*notes, message("note.singletons", units=n_singletons))
     regression = Regression(
@@ -56,7 +55,7 @@ def regress(sample: Sample, effects: list[tuple[Term, Floats]], notes: tuple[Mes
         sample.weights,
         sample.counts,
         absorber.rank - len(absorber.starts) + sample.n_units,
-        (sample.unit, _dense_period(sample), *sample.absorb),
+        (sample.unit, *factors),
         None if sample.panel.within is None else numbers(sample.panel.frame, sample.panel.within)[sample.rows],
     )
     kept_terms = tuple(terms[j] for j in solution.kept)
@@ -73,16 +72,17 @@ def _dense_period(sample: Sample) -> Ints:
 
 def _length(column: Floats, weights: Floats | None) -> float:
     """Length of a column about its mean, raised to what rounding alone can leave of a large constant."""
-    centred = column - column.mean()
     if weights is not None:
-        centred = centred * np.sqrt(weights)
-    rounding = 1e-15 / COLLINEAR * float(np.abs(column).max(initial=0.0)) * np.sqrt(len(column))
-    return max(float(np.sqrt(centred @ centred)), rounding)
+        column = column * np.sqrt(weights)
+    spread = float(column @ column) - len(column) * float(column.mean()) ** 2
+    rounding = 1e-15 / COLLINEAR * float(max(column.max(), -column.min())) * np.sqrt(len(column))
+    return max(float(np.sqrt(max(spread, 0.0))), rounding)
 
 
 def staggered_notes(sample: Sample) -> tuple[Message, ...]:
     """Say whether cohorts adopt at different dates, and whether some are treated from their first row on."""
-    cohorts = np.unique(sample.adoption[np.isfinite(sample.adoption) & (sample.adoption <= sample.period.max())])
+    adoption = sample.adoption[sample.starts]
+    cohorts = np.unique(adoption[adoption <= sample.period[sample.ends].max()])
     if sample.design.comparison == "never_treated" and len(cohorts) > 1:
         raise DesignError(
             f"comparison is 'never_treated', but {len(cohorts)} cohorts adopt at different dates and a regression with "
@@ -93,8 +93,7 @@ def staggered_notes(sample: Sample) -> tuple[Message, ...]:
     notes: tuple[Message, ...] = ()
     if len(cohorts) > 1:
         notes = (message("note.staggered", cohorts=len(cohorts)),)
-    untreated_rows = np.bincount(sample.unit, weights=(sample.period < sample.adoption).astype(np.float64))
-    always = int((untreated_rows == 0).sum())
+    always = int((sample.period[sample.starts] >= adoption).sum())
     if always:
         notes = (*notes, message("note.always_treated", units=always))
     return notes

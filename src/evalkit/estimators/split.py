@@ -70,9 +70,7 @@ class Split:
             groups = codes.values
             labels = [f"{self.by}={_plain(label)}" for label in codes.labels]
         if panel.unit_codes is not None:
-            unit = panel.unit_codes.values
-            first = np.concatenate([[True], unit[1:] != unit[:-1]])
-            groups = groups[first][unit]
+            groups = groups[panel.starts][panel.unit_codes.values]
         return groups, labels
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -25,29 +25,45 @@ def regression_of(part: Part, method: str) -> Regression:
     return part.regression
 
 
-def summed_influence(fit: Fit, codes: Ints, n_clusters: int, factor: Callable[[Part], float]) -> Floats:
-    """Sum influence within clusters over all parts: (n_clusters, k); each part's is scaled by the root of its factor.
+@dataclass(frozen=True)
+class Way:
+    """One way of clustering a fit: for each part the codes (n,) of its rows, numbered alike over all parts."""
 
-    `codes` (rows of the panel,) numbers the clusters, so that one straddling two parts meets itself.
-    """
-    total = np.zeros((n_clusters, len(fit.terms)))
-    for part in fit.parts:
-        summed = part.influence.sum_within(codes[part.sample.rows], n_clusters)
-        total[:, part.positions] += np.sqrt(factor(part)) * summed
+    codes: tuple[Ints, ...]
+    n_codes: int
+    nests_units: bool
+
+    def sizes(self) -> list[int]:
+        """Count the clusters in each part."""
+        return [int((np.bincount(codes, minlength=self.n_codes) > 0).sum()) for codes in self.codes]
+
+
+def assignment(fit: Fit) -> Way:
+    """Cluster by the units of assignment; a unit that moves stays where it was assigned."""
+    samples = [part.sample for part in fit.parts]
+    return Way(tuple(sample.cluster for sample in samples), len(samples[0].clusters), True)
+
+
+def summed_influence(fit: Fit, way: Way, factors: list[float]) -> Floats:
+    """Sum influence within clusters over all parts, giving (n_codes, k); each part's is scaled by the root of its factor."""
+    total = np.zeros((way.n_codes, len(fit.terms)))
+    for part, codes, factor in zip(fit.parts, way.codes, factors, strict=True):
+        total[:, part.positions] += np.sqrt(factor) * part.influence.sum_within(codes, way.n_codes)
     return total
 
 
-def count_clusters(fit: Fit, codes: Ints, n_clusters: int) -> Clusters:
+def count_clusters(fit: Fit, way: Way) -> Clusters:
     """Count clusters: with rows, with units that get treated, with units of comparison, in the smallest cohort, effective.
 
     Units of comparison are never treated in the sample, or adopt last where all adopt. A cluster can hold both kinds.
     """
-    present, treated, control = (np.zeros(n_clusters, dtype=bool) for _ in range(3))
+    present, treated, control = (np.zeros(way.n_codes, dtype=bool) for _ in range(3))
     cohorts: dict[float, set[int]] = {}
-    for part in fit.parts:
+    for part, codes in zip(fit.parts, way.codes, strict=True):
         sample = part.sample
-        here = codes[sample.rows]
-        adoption = np.where(sample.adoption > sample.period.max(), np.inf, sample.adoption)
+        rows = sample.starts if way.nests_units else slice(None)
+        here = codes[rows]
+        adoption = np.where(sample.adoption[rows] > sample.period[sample.ends].max(), np.inf, sample.adoption[rows])
         comparison = adoption == adoption.max()
         present[here] = True
         control[here[comparison]] = True
@@ -56,18 +72,19 @@ def count_clusters(fit: Fit, codes: Ints, n_clusters: int) -> Clusters:
             cohorts.setdefault(float(cohort), set()).update(np.unique(here[adoption == cohort]).tolist())
     smallest = min(len(members) for members in cohorts.values())
     counts = int(present.sum()), int(treated.sum()), int(control.sum())
-    return Clusters(*counts, smallest, _effective(fit, codes, n_clusters))
+    return Clusters(*counts, smallest, _effective(fit, way))
 
 
-def _effective(fit: Fit, codes: Ints, n_clusters: int) -> float:
-    part = next(part for part in fit.parts if any(fit.terms[p].role == "effect" for p in part.positions))
+def _effective(fit: Fit, way: Way) -> float:
+    holds = [any(fit.terms[p].role == "effect" for p in part.positions) for part in fit.parts]
+    part, codes = fit.parts[holds.index(True)], way.codes[holds.index(True)]
     if part.regression is None:
         return float("nan")
     column = next(i for i, p in enumerate(part.positions) if fit.terms[p].role == "effect")
     pull = part.regression.regressors @ part.regression.bread[:, column]
     mass = pull**2 if part.regression.weights is None else pull**2 * part.regression.weights
-    share = np.bincount(codes[part.sample.rows], weights=mass, minlength=n_clusters)
-    share = share[np.bincount(codes[part.sample.rows], minlength=n_clusters) > 0]
+    share = np.bincount(codes, weights=mass, minlength=way.n_codes)
+    share = share[np.bincount(codes, minlength=way.n_codes) > 0]
     return float(len(share) / (1.0 + np.var(share) / np.mean(share) ** 2))
 
 
@@ -75,7 +92,8 @@ def independence_notes(fit: Fit, spec: Specification) -> tuple[Message, ...]:
     """Say that rows are taken as independent although several units share an assignment."""
     for part in fit.parts:
         sample = part.sample
-        if len(np.unique(sample.cluster)) < len(np.unique(sample.rows if spec.panel.unit is None else sample.unit)):
+        units = len(sample.rows) if spec.panel.unit is None else len(sample.starts)
+        if len(np.unique(sample.cluster[sample.starts])) < units:
             return (message("note.independent", column=spec.design.assigned_at),)
     return ()
 

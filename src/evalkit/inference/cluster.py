@@ -10,10 +10,10 @@ import numpy as np
 from evalkit.catalogue import Message, message
 from evalkit.errors import DataError, InferenceError, nearest
 from evalkit.estimation import Specification, Uncertainty, few_clusters
-from evalkit.fit import Fit, Part
-from evalkit.inference._clusters import count_clusters, regression_of, smallest_p, summed_influence
+from evalkit.fit import Fit
+from evalkit.inference._clusters import Way, assignment, count_clusters, regression_of, smallest_p, summed_influence
 from evalkit.numerics.absorb import effects_rank
-from evalkit.panel import Codes, Floats, Ints, place
+from evalkit.panel import Floats, Ints, place
 
 Correction = Literal["cr1", "none", "all_effects"]
 CORRECTIONS: tuple[Correction, ...] = ("cr1", "none", "all_effects")
@@ -50,78 +50,73 @@ class Cluster:
     def assess(self, fit: Fit, spec: Specification) -> Uncertainty:
         """Sum influence within clusters and take the outer product."""
         columns = self.by if isinstance(self.by, tuple) else (spec.design.assigned_at,)
-        ways = [_cluster_codes(spec, column, fit) for column in columns]
-        if len(ways) == 2:
-            crossed = ways[0].values * len(ways[1].labels) + ways[1].values
-            _, values = np.unique(crossed, return_inverse=True)
-            ways.append(Codes(values.astype(np.int64), tuple(range(int(values.max()) + 1))))
-        signs = (1.0,) if len(ways) == 1 else (1.0, 1.0, -1.0)
-        covariance = np.zeros((len(fit.terms), len(fit.terms)))
+        ways = [_cluster_by(column, fit, spec) for column in columns]
+        sizes = [min(counts) for counts in zip(*(way.sizes() for way in ways), strict=True)]
+        factors = [self._factor(fit, i, ways, size) for i, size in enumerate(sizes)]
         df = np.full(len(fit.terms), np.nan)
-        sizes = {id(part): _n_clusters(part, ways[: len(columns)]) for part in fit.parts}
-        for part in fit.parts:
-            df[part.positions] = sizes[id(part)] - 1
-        for sign, codes in zip(signs, ways, strict=True):
-            summed = summed_influence(
-                fit, codes.values, len(codes.labels), lambda part: self._factor(part, ways[: len(columns)], sizes[id(part)])
-            )
-            covariance += sign * summed.T @ summed
-        notes: tuple[Message, ...] = ()
-        if len(columns) == 2:
-            covariance, mended = _positive(covariance)
-            if mended:
-                notes = (message("note.not_positive"),)
-        counted = [count_clusters(fit, codes.values, len(codes.labels)) for codes in ways[: len(columns)]]
-        clusters = min(counted, key=lambda one: min(one.treated, one.control))
+        for part, size in zip(fit.parts, sizes, strict=True):
+            df[part.positions] = size - 1
+        covariance, notes = _outer(summed_influence(fit, ways[0], factors)), ()
+        if len(ways) == 2:
+            both = summed_influence(fit, _cross(*ways), factors)
+            covariance += _outer(summed_influence(fit, ways[1], factors)) - _outer(both)
+            covariance, notes = _positive(covariance)
+        clusters = min((count_clusters(fit, way) for way in ways), key=lambda one: min(one.treated, one.control))
         single, joint = few_clusters(clusters)
         method = message(
-            f"method.cluster_{len(columns)}way", columns=" × ".join(columns), correction=message(f"correction.{self.correction}")
+            f"method.cluster_{len(ways)}way", columns=" × ".join(columns), correction=message(f"correction.{self.correction}")
         )
         return Uncertainty(covariance, df, method, smallest_p(fit), clusters, single, joint, notes)
 
-    def _factor(self, part: Part, ways: list[Codes], n_clusters: int) -> float:
+    def _factor(self, fit: Fit, i: int, ways: list[Way], n_clusters: int) -> float:
         if self.correction == "none":
             return 1.0
-        factor = n_clusters / (n_clusters - 1)
+        part = fit.parts[i]
         regression = regression_of(part, "Cluster(correction='cr1')")
         if self.correction == "all_effects":
             n_effects = regression.n_effects
         else:
-            codes = [way.values[part.sample.rows] for way in ways]
-            n_effects = effects_rank(
-                tuple(levels for levels in regression.factors if not any(_nested(levels, groups) for groups in codes))
-            )
+            units, *others = regression.factors
+            apart = [] if any(way.nests_units or _nested(units, way.codes[i]) for way in ways) else [units]
+            apart += [levels for levels in others if not any(_nested(levels, way.codes[i]) for way in ways)]
+            n_effects = effects_rank(tuple(apart))
         left = part.sample.n_obs - regression.n_slopes - n_effects
-        return factor * (part.sample.n_obs - 1) / left if left > 0 else float("nan")
+        return n_clusters / (n_clusters - 1) * (part.sample.n_obs - 1) / left if left > 0 else float("nan")
 
 
-def _cluster_codes(spec: Specification, column: str, fit: Fit) -> Codes:
-    codes = spec.panel.codes(column)
-    values = codes.values
+def _cluster_by(column: str, fit: Fit, spec: Specification) -> Way:
     if column == spec.design.assigned_at:
-        values = values.copy()
-        for part in fit.parts:  # units that move stay where they were assigned
-            values[part.sample.rows] = part.sample.cluster
-    used = np.concatenate([part.sample.rows for part in fit.parts])
-    absent = np.zeros(len(values), dtype=bool)
-    absent[used] = values[used] < 0
-    if absent.any():
-        raise DataError(
-            f"the cluster is missing in {int(absent.sum())} rows",
-            where=place(spec.panel.frame, absent, column),
-            remedy="fill it in, or leave these rows out",
-        )
-    if len(np.unique(values[used])) < 2:
+        way = assignment(fit)
+    else:
+        codes = spec.panel.codes(column)
+        way = Way(tuple(codes.values[part.sample.rows] for part in fit.parts), len(codes.labels), False)
+    for part, codes_of_part in zip(fit.parts, way.codes, strict=True):
+        if codes_of_part.min() < 0:
+            absent = np.zeros(len(spec.panel), dtype=bool)
+            absent[part.sample.rows[codes_of_part < 0]] = True
+            raise DataError(
+                f"the cluster is missing in {int(absent.sum())} rows",
+                where=place(spec.panel.frame, absent, column),
+                remedy="fill it in, or leave these rows out",
+            )
+    if min(way.sizes()) < 2:
         raise InferenceError(
             f"there is only one cluster in '{column}'",
             where="Cluster",
             remedy="cluster at a level with several units; with one cluster no standard error exists",
         )
-    return Codes(values, codes.labels)
+    return way
 
 
-def _n_clusters(part: Part, ways: list[Codes]) -> int:
-    return min(len(np.unique(way.values[part.sample.rows])) for way in ways)
+def _cross(one: Way, other: Way) -> Way:
+    crossed = [a * other.n_codes + b for a, b in zip(one.codes, other.codes, strict=True)]
+    found = np.unique(np.concatenate(crossed))
+    return Way(tuple(np.searchsorted(found, codes) for codes in crossed), len(found), False)
+
+
+def _outer(summed: Floats) -> Floats:
+    product: Floats = summed.T @ summed
+    return product
 
 
 def _nested(levels: Ints, groups: Ints) -> bool:
@@ -131,8 +126,8 @@ def _nested(levels: Ints, groups: Ints) -> bool:
     return bool((owner[levels] == groups).all())
 
 
-def _positive(covariance: Floats) -> tuple[Floats, bool]:
+def _positive(covariance: Floats) -> tuple[Floats, tuple[Message, ...]]:
     values, vectors = np.linalg.eigh(covariance)
     if values.min() >= -1e-14 * max(values.max(), 0.0):
-        return covariance, False
-    return (vectors * np.maximum(values, 0.0)) @ vectors.T, True
+        return covariance, ()
+    return (vectors * np.maximum(values, 0.0)) @ vectors.T, (message("note.not_positive"),)

@@ -9,7 +9,7 @@ import numpy as np
 from evalkit.catalogue import message
 from evalkit.estimation import Specification, Uncertainty
 from evalkit.fit import Fit
-from evalkit.inference._clusters import count_clusters, independence_notes, regression_of, row_errors, smallest_p
+from evalkit.inference._clusters import assignment, count_clusters, independence_notes, regression_of, row_errors, smallest_p
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,6 @@ class Robust:
             factor = part.sample.n_obs / left if left > 0 else np.nan
             covariance[np.ix_(part.positions, part.positions)] = factor * regression.bread @ meat @ regression.bread
             df[part.positions] = left
-        codes = spec.panel.codes(spec.design.assigned_at)
-        clusters = count_clusters(fit, codes.values, len(codes.labels))
+        clusters = count_clusters(fit, assignment(fit))
         notes = independence_notes(fit, spec)
         return Uncertainty(covariance, df, message("method.robust"), smallest_p(fit), clusters, notes=notes)

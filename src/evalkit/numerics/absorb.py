@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import lapack, solve_triangular
 
-from evalkit.panel import Floats, Ints
+from evalkit.panel import Floats, Ints, first_rows
 
 # A level whose remaining weight, after de-meaning, is below this share of its own is determined by the other levels.
 _RANK_TOLERANCE = 1e-10
@@ -80,7 +80,7 @@ def make_absorber(*, unit: Ints, factors: tuple[Ints, ...], weights: Floats | No
     The further effects, de-meaned by unit, have the cross-product M = Z'WZ - P' diag(1/mass) P with P (U, L) the weight of each
     unit on each level: L by L, however many rows. It is factorised once, with pivoting, which also counts its rank.
     """
-    starts = np.flatnonzero(np.concatenate([[True], unit[1:] != unit[:-1]]))
+    starts = first_rows(unit)
     n_units = len(starts)
     offsets = np.concatenate([[0], np.cumsum([int(codes.max()) + 1 for codes in factors])])
     levels = tuple(codes + offset for codes, offset in zip(factors, offsets[:-1], strict=True))

@@ -34,7 +34,7 @@ def check_names(cells: Sequence[str], places: Sequence[str], where: str) -> list
             raise SourceError(
                 f"{place} has no name in the header",
                 where=where,
-                remedy="write a name into the header, or delete the column; delete title lines above the header",
+                remedy="write a name into the header, or delete the column; delete title rows above the header",
             )
         if name in first:
             raise SourceError(
@@ -100,14 +100,14 @@ def _parse_numbers(values: pa.ChunkedArray) -> NDArray[np.generic] | None:
     """Return the numbers, or None when the column is text."""
     if not _all_match(values, _NUMBER):
         return None
-    if not pc.all(pc.string_is_ascii(values)).as_py():
+    if pc.all(pc.string_is_ascii(values)).as_py() is False:
         narrow = [value and value.translate(_FULL_WIDTH) for value in values.to_pylist()]
         values = pa.chunked_array([pa.array(narrow, pa.string())])
     if pc.any(pc.match_substring_regex(values, _CODE)).as_py():
         return None
     numbers = pc.cast(values, pa.float64())  # rounds to the nearest float64, as float() does
     zeros = values.filter(pc.equal(numbers, 0.0))
-    if not pc.all(pc.is_finite(numbers)).as_py() or pc.any(pc.match_substring_regex(zeros, _NOT_ZERO)).as_py():
+    if pc.all(pc.is_finite(numbers)).as_py() is False or pc.any(pc.match_substring_regex(zeros, _NOT_ZERO)).as_py():
         return None
     if values.null_count == 0 and _all_match(values, "[+-]?[0-9]+"):
         numbers = pc.cast(numbers, pa.int64())  # 15 digits at most, hence exact

@@ -1,0 +1,169 @@
+"""What every figure shares: fonts, style, the reader's language, and notes that fit the width."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as plt
+from matplotlib import font_manager
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+from evalkit.catalogue import Labels, Language, entries, say
+from evalkit.errors import ConfigError
+
+# Latin letters, figures and subscripts (CO₂) from the first family, Chinese from the second.
+FAMILY = ["DejaVu Sans", "Noto Sans SC"]
+# Blue and vermilion of Okabe and Ito (2008): told apart by colour-blind readers, and by their darkness when printed in grey.
+INK, ACCENT, SECOND, PALE, RULE = "#1a1a1a", "#0072B2", "#D55E00", "#b4b4b4", "#7a7a7a"
+SERIES = ((ACCENT, "o"), (SECOND, "s"), ("#009E73", "^"), (INK, "D"))
+SMALL, NOTE = 7.5, 6.8
+_GROUPS = ("axes", "errorbar", "figure", "font", "hist", "legend", "lines", "patch", "path", "savefig", "svg", "text", "xtick", "ytick")
+_STYLE = {
+    "font.family": FAMILY,
+    "font.size": 8.0,
+    "axes.unicode_minus": False,
+    "axes.titlesize": 8.5,
+    "axes.titlelocation": "left",
+    "axes.labelsize": 8.0,
+    "axes.linewidth": 0.6,
+    "axes.edgecolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 3.0,
+    "ytick.major.size": 3.0,
+    "legend.frameon": False,
+    "legend.fontsize": SMALL,
+    "savefig.dpi": 300,
+    "svg.hashsalt": "evalkit",
+    "svg.fonttype": "path",
+}
+
+
+def font_folder() -> Path:
+    """Find the folder with NotoSansSC-Regular.ttf without importing the package that carries it."""
+    spec = find_spec("zhplot")
+    for location in (spec.submodule_search_locations or ()) if spec is not None else ():
+        folder = Path(location) / "fonts"
+        if (folder / "NotoSansSC-Regular.ttf").is_file():
+            return folder
+    raise ConfigError("no font with Chinese characters is installed", where="fonts", remedy="install the package zhplot")
+
+
+@cache
+def _add_fonts() -> None:
+    font_manager.fontManager.addfont(str(font_folder() / "NotoSansSC-Regular.ttf"))
+
+
+@contextmanager
+def drawing_style() -> Iterator[None]:
+    """Draw and save inside this: Matplotlib's own defaults, then ours; whatever the user has set comes back at the end."""
+    _add_fonts()
+    defaults = {k: v for k, v in matplotlib.rcParamsDefault.items() if k.split(".")[0] in _GROUPS}
+    with matplotlib.rc_context({**defaults, **_STYLE}):
+        yield
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Whom a figure is drawn for: the language, the study's words for its columns, and what must be declared."""
+
+    language: Language
+    labels: Labels = field(default_factory=dict)
+    synthetic: bool = False
+    titled: bool = True
+
+    def say(self, key: str, **values: object) -> str:
+        """Fill an entry of the catalogue with the study's words."""
+        return say(key, self.language, self.labels, **values)
+
+    def word(self, name: str) -> str:
+        """Give a column, subgroup or unit of assignment its words."""
+        return self.labels.get(name, {}).get(self.language, name)
+
+    def effect_label(self, outcome: str, unit: str) -> str:
+        """Name the axis of effects: the outcome and its unit of measurement, which the catalogue may know by other words."""
+        if not unit:
+            return self.say("figure.effect", outcome=outcome)
+        key = f"unit.{unit}"
+        words = self.word(unit)
+        known = key in entries() and words == unit
+        return self.say("figure.effect_unit", outcome=outcome, unit=self.say(key) if known else words)
+
+
+def new_axes(width: float, height: float, *, shown: bool) -> Axes:
+    """Make axes in a figure of this size in inches; `shown` registers it with pyplot, so that a notebook displays it."""
+    size = (width, height)
+    return (plt.figure(figsize=size, layout="constrained") if shown else Figure(figsize=size, layout="constrained")).subplots()
+
+
+def finish(ax: Axes, reader: Reader, title: str, notes: list[str], legend_rows: int = 0) -> None:
+    """Set title and notes: the title above the legend, the notes below the label of the x axis, within the width."""
+    ax.tick_params(labelfontfamily=FAMILY, labelsize=SMALL)  # ticks made later, outside the style, keep the fonts
+    if reader.synthetic:
+        title = reader.say("figure.synthetic", title=title) if reader.titled else reader.say("figure.synthetic_only")
+    if reader.titled or reader.synthetic:
+        ax.set_title(title, pad=6 + 12 * legend_rows)
+    figure = ax.get_figure(root=True)
+    if not notes or figure is None:
+        return
+    columns = ax.get_subplotspec().get_gridspec().ncols if ax.get_subplotspec() is not None else 1
+    inches = figure.get_figwidth() / columns * 0.84
+    text = "\n".join(wrap_text(" ".join(notes) if reader.language == "en" else "".join(notes), inches * 72 / NOTE))
+    ax.annotate(
+        text,
+        (0, 0),
+        xycoords=("axes fraction", ax.xaxis.label),
+        xytext=(0, -5),
+        textcoords="offset points",
+        va="top",
+        ha="left",
+        fontsize=NOTE,
+        color="#404040",
+        linespacing=1.35,
+    )
+
+
+def wrap_text(text: str, ems: float) -> list[str]:
+    """Break text into lines of at most `ems` em: at spaces, and between Chinese characters but not before punctuation."""
+    lines, line, length = list[str](), "", 0.0
+    for token in re.findall(r"\s+|[⺀-鿿！-￯“”][、。，；：）％！？”]*|[^\s⺀-鿿！-￯“”]+[、。，；：）％！？”]*", text):
+        width = sum(1.0 if unicodedata.east_asian_width(char) in "WF" else 0.57 for char in token)
+        if line and length + width > ems and not token.isspace():
+            lines.append(line.rstrip())
+            line, length = "", 0.0
+        if line or not token.isspace():
+            line += token
+            length += width
+    return [*lines, line.rstrip()] if line else lines
+
+
+def write_minus(value: float, decimals: int | None = None) -> str:
+    """Write a number with a true minus sign."""
+    return (f"{value:g}" if decimals is None else f"{value:.{decimals}f}").replace("-", "\N{MINUS SIGN}")
+
+
+def set_number_axis(ax: Axes, axis: str, bins: int = 6) -> None:
+    """Tick an axis of effects at round numbers, all with the same decimals."""
+    chosen = ax.xaxis if axis == "x" else ax.yaxis
+    chosen.set_major_locator(MaxNLocator(nbins=bins, steps=[1, 2, 2.5, 5, 10]))
+
+    def write(value: float, _: int | None = None) -> str:
+        ticks = [round(float(t), 12) for t in chosen.get_majorticklocs()]
+        decimals = max((len(f"{t:.10f}".rstrip("0").split(".")[1]) for t in ticks), default=0)
+        return write_minus(round(value, 12) + 0.0, min(decimals, 6))
+
+    chosen.set_major_formatter(FuncFormatter(write))

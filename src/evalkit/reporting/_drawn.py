@@ -1,0 +1,72 @@
+"""The numbers that figures draw, and that the CSV beside each figure holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from evalkit.catalogue import Message
+from evalkit.estimation import Estimate
+from evalkit.finding import Finding
+
+
+def is_synthetic(estimate: Estimate) -> bool:
+    """Say whether any input of an estimate is synthetic."""
+    return any(source.synthetic for source in estimate.spec.panel.provenance)
+
+
+def has_event_times(estimate: Estimate) -> bool:
+    """Say whether an estimate is a path over event times."""
+    return any(term.event_time is not None for term in estimate.fit.terms)
+
+
+def path_terms(estimate: Estimate) -> list[int]:
+    """Positions of the terms of one path over event times, in order; empty where there is none, or several."""
+    terms = estimate.fit.terms
+    at = [i for i, term in enumerate(terms) if term.event_time is not None]
+    times = [terms[i].event_time for i in at]
+    return sorted(at, key=lambda i: terms[i].event_time or 0) if len(set(times)) == len(times) else []
+
+
+def headline(estimate: Estimate) -> float:
+    """The effect that checks are about: the average of the effects at or after adoption (of one ATT, itself)."""
+    chosen = [t.role == "effect" and (t.event_time is None or t.event_time >= 0) for t in estimate.fit.terms]
+    return float(estimate.fit.coefficients[np.array(chosen)].mean())
+
+
+def tabulate_estimate(estimate: Estimate) -> pd.DataFrame:
+    """The numbers drawn for an estimate, one row per effect; intervals are missing where the design supports none."""
+    table = estimate.tidy()
+    table["base"] = table["term"].isin({term.name for term in estimate.fit.terms if term.role == "base"})
+    if estimate.uncertainty.unsupported is not None:
+        table[["conf_low", "conf_high"]] = np.nan
+    return table[["term", "event_time", "cohort", "period", "subgroup", "base", "estimate", "conf_low", "conf_high"]]
+
+
+def tabulate_finding(finding: Finding, estimate: Estimate) -> pd.DataFrame:
+    """The numbers drawn for a finding: its table, with the rank of each assignment or the full-sample effect."""
+    table = finding.table.copy()
+    if finding.check == "PlaceboAssignment":
+        # An assignment that cannot be estimated counts as extreme, as in the check.
+        size = table["statistic"].abs().fillna(np.inf).to_numpy()
+        table.insert(2, "rank", [1 + int((size > one * (1 + 1e-9)).sum()) for one in size])
+    if finding.check == "LeaveOneOut":
+        table = table[["left_out", "treated", "estimate", "why"]].assign(full_sample=headline(estimate))
+    return table
+
+
+def binned_ends(estimate: Estimate) -> set[int]:
+    """Event times into which rows beyond the window were binned."""
+    return {
+        int(str(dict(note.values)["event_time"]))
+        for note in _unwrapped(estimate.fit.notes)
+        if note.key == "note.binned"
+    }
+
+
+def _unwrapped(notes: tuple[Message, ...]) -> Iterator[Message]:
+    for note in notes:
+        inner = dict(note.values).get("note")
+        yield from _unwrapped((inner,)) if isinstance(inner, Message) else (note,)
