@@ -13,6 +13,8 @@ from evalkit.panel import Floats, Ints, first_rows
 # A level whose remaining weight, after de-meaning, is below this share of its own is determined by the other levels.
 _RANK_TOLERANCE = 1e-10
 _DENSE_LEVELS = 64
+# |z'r| at most this share of |z||r|: residuals orthogonal to every level as well as rounding lets them be.
+_ORTHOGONAL = 1e-14
 
 
 @dataclass(frozen=True)
@@ -20,17 +22,18 @@ class Absorber:
     """Fixed effects made ready to be swept out of any column.
 
     starts (U,) first row of each unit (rows of a unit are contiguous); unit (n,) its code; levels: a tuple of (n,) codes, one
-    array for each further effect, offset so that all levels are numbered jointly 0..L-1; mass (U,) the weight of each unit.
-    `factor` (r, r) is the Cholesky factor of the r independent levels `kept` of the de-meaned system (L, L).
-    `rank` counts all absorbed effects, units included.
+    array for each further effect, offset so that all levels are numbered jointly 0..L-1; mass (U,) and level_mass (L,) the
+    weight of each unit and level; presence (U, L) the weight of each unit on each level. `factor` (r, r) is the Cholesky factor
+    of the r independent levels `kept` of the de-meaned system (L, L). `rank` counts all absorbed effects, units included.
     """
 
     starts: Ints
     unit: Ints
     levels: tuple[Ints, ...]
-    n_levels: int
     weights: Floats | None
     mass: Floats
+    level_mass: Floats
+    presence: Floats | sparse.csr_array
     kept: Ints
     factor: Floats
 
@@ -40,38 +43,32 @@ class Absorber:
 
     def sweep(self, column: Floats) -> Floats:
         """Return the residual (n,) of a column on all effects."""
-        # A constant far from zero would cost digits in every sum below.
-        demeaned = self._demean(column - column[len(column) // 2])
-        first = None
-        for _ in range(3):  # once, and again only while rounding has left more than it should
-            load = self._load(demeaned)
-            size = float(np.abs(load).max(initial=0.0))
-            if first is None:
-                first = size
-            elif size <= 1e-14 * first:
-                break
-            if size == 0.0:
-                break
-            effects = np.zeros(self.n_levels)
+        left = column - column[len(column) // 2]  # a constant far from zero would cost digits in every sum below
+        load = self._load(left) - self.presence.T @ self._means(left)
+        for _ in range(3):  # once; again only where rounding has left more than it should
+            effects = np.zeros(len(self.level_mass))
             half = solve_triangular(self.factor, load[self.kept], lower=True, check_finite=False)
             effects[self.kept] = solve_triangular(self.factor, half, lower=True, trans="T", check_finite=False)
-            fitted = effects[self.levels[0]]
-            for level in self.levels[1:]:
-                fitted += effects[level]
-            demeaned = self._demean(demeaned - fitted)
-        return demeaned
+            for level in self.levels:
+                left = left - effects[level]
+            left -= self._means(left)[self.unit]
+            load = self._load(left)
+            size = np.einsum("i,i->", left, left) if self.weights is None else np.einsum("i,i,i->", left, left, self.weights)
+            if (load**2 <= _ORTHOGONAL**2 * self.level_mass * size).all():
+                break
+        return left
 
-    def _demean(self, column: Floats) -> Floats:
+    def _means(self, column: Floats) -> Floats:
         weighted = column if self.weights is None else column * self.weights
-        means = np.add.reduceat(weighted, self.starts) / self.mass
-        return column - means[self.unit]
+        means: Floats = np.add.reduceat(weighted, self.starts) / self.mass
+        return means
 
     def _load(self, column: Floats) -> Floats:
         weighted = column if self.weights is None else column * self.weights
-        return sum(
-            (np.bincount(level, weights=weighted, minlength=self.n_levels) for level in self.levels),
-            start=np.zeros(self.n_levels),
-        )
+        load = np.zeros(len(self.level_mass))
+        for level in self.levels:
+            load += np.bincount(level, weights=weighted, minlength=len(load))
+        return load
 
 
 def make_absorber(*, unit: Ints, factors: tuple[Ints, ...], weights: Floats | None) -> Absorber:
@@ -81,37 +78,37 @@ def make_absorber(*, unit: Ints, factors: tuple[Ints, ...], weights: Floats | No
     unit on each level: L by L, however many rows. It is factorised once, with pivoting, which also counts its rank.
     """
     starts = first_rows(unit)
-    n_units = len(starts)
-    offsets = np.concatenate([[0], np.cumsum([int(codes.max()) + 1 for codes in factors])])
-    levels = tuple(codes + offset for codes, offset in zip(factors, offsets[:-1], strict=True))
-    n_levels = int(offsets[-1])
+    levels, n_levels = _number_jointly(factors)
     mass = np.diff(np.append(starts, len(unit))).astype(np.float64) if weights is None else np.add.reduceat(weights, starts)
+    presence: Floats | sparse.csr_array
     if n_levels <= _DENSE_LEVELS:
-        presence = sum(
-            (
-                np.bincount(unit * n_levels + level, weights=weights, minlength=n_units * n_levels)
-                for level in levels
-            ),
-            start=np.zeros(n_units * n_levels),
-        ).reshape(n_units, n_levels)
+        presence = np.zeros(len(starts) * n_levels)
+        for level in levels:
+            presence += np.bincount(unit * n_levels + level, weights=weights, minlength=len(presence))
+        presence = presence.reshape(len(starts), n_levels)
         shared = presence.T @ (presence / mass[:, None])
     else:
-        rows = np.concatenate([unit] * len(levels))
-        values = np.ones(len(rows)) if weights is None else np.concatenate([weights] * len(levels))
-        table = sparse.csr_array((values, (rows, np.concatenate(levels))), shape=(n_units, n_levels))
-        shared = (table.T @ sparse.diags_array(1.0 / mass) @ table).toarray()
-    system = _level_cross_product(levels, n_levels, weights) - shared
-    kept, factor = _independent(system, np.diag(_level_cross_product(levels, n_levels, weights)))
-    return Absorber(starts, unit, levels, n_levels, weights, mass, kept, factor)
+        values = np.ones(len(unit)) if weights is None else weights
+        place = (np.concatenate([unit] * len(levels)), np.concatenate(levels))
+        presence = sparse.csr_array((np.concatenate([values] * len(levels)), place), shape=(len(starts), n_levels))
+        shared = (presence.T @ sparse.diags_array(1.0 / mass) @ presence).toarray()
+    crossed = _level_cross_product(levels, n_levels, weights)
+    level_mass = np.diag(crossed).copy()
+    kept, factor = _independent(crossed - shared, level_mass)
+    return Absorber(starts, unit, levels, weights, mass, level_mass, presence, kept, factor)
+
+
+def _number_jointly(factors: tuple[Ints, ...]) -> tuple[tuple[Ints, ...], int]:
+    """Offset the codes of each factor so that all levels are numbered 0..L-1; return them and L."""
+    offsets = np.concatenate([[0], np.cumsum([int(codes.max()) + 1 for codes in factors])])
+    return tuple(codes + offset for codes, offset in zip(factors, offsets[:-1], strict=True)), int(offsets[-1])
 
 
 def effects_rank(factors: tuple[Ints, ...]) -> int:
     """Count the independent effects among a constant and these factors (each (n,) dense codes)."""
     if not factors:
         return 1
-    offsets = np.concatenate([[0], np.cumsum([int(codes.max()) + 1 for codes in factors])])
-    levels = tuple(codes + offset for codes, offset in zip(factors, offsets[:-1], strict=True))
-    system = _level_cross_product(levels, int(offsets[-1]), None)
+    system = _level_cross_product(*_number_jointly(factors), None)
     return len(_independent(system, np.diag(system))[0])
 
 

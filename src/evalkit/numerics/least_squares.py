@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,42 +39,57 @@ def least_squares(*, X: Floats, y: Floats, weights: Floats | None = None, refere
     length = np.sqrt(np.einsum("ij,ij->j", A, A))
     floor = length if reference is None else reference
     present = np.flatnonzero(length > COLLINEAR * floor)
-    scale = length[present]
-    S = A[:, present] / scale if len(present) < A.shape[1] or len(A) <= 100_000 else A
-    gram = S.T @ S if S is not A else (A.T @ A) / np.outer(scale, scale)
-    if len(present) and np.linalg.cond(gram) < _GRAM_CONDITION:
-        kept = present
-        factor = np.linalg.cholesky(gram).T
-        inverse = solve_triangular(factor, np.eye(len(kept)), check_finite=False)
-
-        def solve(target: Floats) -> Floats:
-            projected: Floats = (A.T @ target)[kept] / scale
-            return inverse @ (inverse.T @ projected) / scale
-    else:
-        kept, inverse, scale, solve = _householder(A, present, length, floor)
-    coefficients = solve(b)
-    fitted = A[:, kept] @ coefficients if len(kept) < A.shape[1] else A @ coefficients
-    correction = solve(b - fitted)
-    coefficients = coefficients + correction
-    residuals = y - (X[:, kept] @ coefficients if len(kept) < X.shape[1] else X @ coefficients)
-    bread = (inverse @ inverse.T) / np.outer(scale, scale)
-    return Solution(kept, coefficients, residuals, bread)
+    solver = _cholesky(A, present, length) or _householder(A, present, length, floor)
+    kept = solver.kept
+    picked = A if len(kept) == A.shape[1] else A[:, kept]
+    coefficients = solver.solve(b)
+    coefficients = coefficients + solver.solve(b - picked @ coefficients)
+    residuals = b - picked @ coefficients
+    if root is not None:
+        residuals = y - (X if len(kept) == X.shape[1] else X[:, kept]) @ coefficients
+    return Solution(kept, coefficients, residuals, (solver.inverse @ solver.inverse.T) / np.outer(solver.scale, solver.scale))
 
 
-def _householder(A: Floats, present: Ints, length: Floats, floor: Floats):  # type: ignore[no-untyped-def]
-    """QR of the scaled columns; columns are taken in order, so that an earlier one is never dropped for a later one."""
+@dataclass(frozen=True)
+class _Solver:
+    """The factorised columns: `inverse` (r, r) is the inverse of R in A[:, kept] = Q R diag(scale)."""
+
+    kept: Ints
+    scale: Floats
+    inverse: Floats
+    solve: Callable[[Floats], Floats]
+
+
+def _cholesky(A: Floats, kept: Ints, length: Floats) -> _Solver | None:
+    """Factorise the cross-products of the scaled columns; None where they are too ill-conditioned for that."""
+    scale = length[kept]
+    picked = A if len(kept) == A.shape[1] else A[:, kept]
+    gram = (picked.T @ picked) / np.outer(scale, scale)
+    if len(kept) and np.linalg.cond(gram) >= _GRAM_CONDITION:
+        return None
+    inverse = solve_triangular(np.linalg.cholesky(gram).T, np.eye(len(kept)), check_finite=False)
+
+    def solve(target: Floats) -> Floats:
+        solution: Floats = inverse @ (inverse.T @ ((picked.T @ target) / scale)) / scale
+        return solution
+
+    return _Solver(kept, scale, inverse, solve)
+
+
+def _householder(A: Floats, present: Ints, length: Floats, floor: Floats) -> _Solver:
+    """QR of the scaled columns, taken in order, so that an earlier one is never dropped for a later one."""
     kept = present
     while True:
         scale = length[kept]
         Q, R = qr(A[:, kept] / scale, mode="economic", check_finite=False)
-        left = np.abs(np.diag(R)) * scale
-        gone = np.flatnonzero(left <= COLLINEAR * floor[kept])
+        gone = np.flatnonzero(np.abs(np.diag(R)) * scale <= COLLINEAR * floor[kept])
         if not len(gone):
             break
         kept = np.delete(kept, gone[0])  # the first only: those after it may be independent once it is out
-    inverse = solve_triangular(R, np.eye(len(kept)), check_finite=False) if len(kept) else np.zeros((0, 0))
+    inverse = solve_triangular(R, np.eye(len(kept)), check_finite=False)
 
     def solve(target: Floats) -> Floats:
-        return (inverse @ (Q.T @ target)) / scale
+        solution: Floats = (inverse @ (Q.T @ target)) / scale
+        return solution
 
-    return kept, inverse, scale, solve
+    return _Solver(kept, scale, inverse, solve)
