@@ -180,8 +180,8 @@ def cai_tobacco() -> pd.DataFrame:
 def cai_households() -> Case:
     f = cai_tobacco()
     f = f[f["hhno"] % 9 == 0].reset_index(drop=True)
-    terms = event_columns(f, "year", "first_year", 3, 5) | {"age": f["age"].to_numpy(float), "hhsize": f["hhsize"].to_numpy(float)}
-    design = _cai(covariates=("age", "hhsize"))
+    terms = event_columns(f, "year", "first_year", 3, 5) | {"hhsize": f["hhsize"].to_numpy(float)}
+    design = _cai(covariates=("hhsize",))
     return Case(f, "hhno", "year", design, EventStudy(leads=3, lags=5), terms, ("hhno", "year"), "year")
 
 
@@ -190,8 +190,8 @@ def cai_sectors_small() -> Case:
     f = f[(f["hhno"] % 11 == 0)].reset_index(drop=True)
     f["first_year"] = f["first_year"].where(f["sector"] == 1)
     f["group"] = f["county"] * 10 + f["sector"]
-    terms = {"ATT": post(f, "year", "first_year"), "age": f["age"].to_numpy(float)}
-    design = _cai(assigned_at="group", absorb=("sector*year", "county*year"), covariates=("age",))
+    terms = {"ATT": post(f, "year", "first_year"), "hhsize": f["hhsize"].to_numpy(float)}
+    design = _cai(assigned_at="group", absorb=("sector*year", "county*year"), covariates=("hhsize",))
     return Case(
         f, "hhno", "year", design, TwoWayFE(), terms, ("hhno", "year", ("sector", "year"), ("county", "year")), "county"
     )
@@ -199,8 +199,8 @@ def cai_sectors_small() -> Case:
 
 def cai_sectors() -> Case:
     f = read("cai")
-    terms = {"ATT": post(f, "year", "first_year"), "age": f["age"].to_numpy(float)}
-    design = _cai(absorb=("sector*year",), covariates=("age",))
+    terms = {"ATT": post(f, "year", "first_year"), "hhsize": f["hhsize"].to_numpy(float)}
+    design = _cai(absorb=("sector*year",), covariates=("hhsize",))
     effects = ("hhno", "year", ("sector", "year"))
     return Case(f, "hhno", "year", design, TwoWayFE(), terms, effects, "year", small=False)
 

@@ -44,14 +44,23 @@ def dummy_regression(
     left = target - D @ np.linalg.lstsq(D, target, rcond=1e-12)[0]
     left -= D @ np.linalg.lstsq(D, left, rcond=1e-12)[0]
     ry, rX = left[:, 0], left[:, 1:]
-    b = np.linalg.lstsq(rX, ry, rcond=None)[0]
+    length = np.sqrt((rX**2).sum(axis=0))  # columns of very different size would cost digits
+    b = np.linalg.lstsq(rX / length, ry, rcond=None)[0] / length
     u = (ry - rX @ b) / root[:, 0]
-    return DummyRegression(b, rX / root, u, np.linalg.inv(rX.T @ rX), w, labels, float(freq.sum()), freq)
+    bread = np.linalg.inv((rX / length).T @ (rX / length)) / np.outer(length, length)
+    return DummyRegression(b, rX / root, u, bread, w, labels, float(freq.sum()), freq)
 
 
-def count_effects(effects: Sequence[Array], counts: Array | None = None) -> int:
-    """Independent columns among a constant and the dummies of the effects."""
-    return 1 if not effects else int(np.linalg.matrix_rank(_dummies(effects)))
+def count_effects(effects: Sequence[Array]) -> int:
+    """Independent columns among a constant and the dummies of the effects, by the eigenvalues of their cross-product.
+
+    Entries are counts, so that a zero eigenvalue comes out below 1e-12 of the largest; the others are well above 1e-9 of it.
+    """
+    if not effects:
+        return 1
+    D = _dummies(effects)
+    values = np.linalg.eigvalsh(D.T @ D)
+    return int((values > 1e-9 * values.max()).sum())
 
 
 def classical(r: DummyRegression) -> tuple[Array, float]:

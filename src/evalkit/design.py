@@ -232,7 +232,7 @@ def draw_sample(
         design,
         rows,
         pick(outcome),
-        _dense(pick(unit)),
+        unit if every else _dense(pick(unit)),
         pick(panel.position),
         pick(adoption),
         pick(assigned.values),

@@ -22,11 +22,9 @@ def regress(sample: Sample, effects: list[tuple[Term, Floats]], notes: tuple[Mes
     absorber = make_absorber(unit=sample.unit, factors=factors, weights=sample.weights)
     columns = [column for _, column in effects] + list(sample.covariates.T)
     terms = [term for term, _ in effects] + [Term(name, "covariate") for name in sample.design.covariates]
-    X = np.empty((len(sample.rows), len(columns)), order="F")
-    for j, column in enumerate(columns):
-        X[:, j] = absorber.sweep(column)
+    swept = absorber.sweep([*columns, sample.outcome])
+    X, y = swept[:, :-1], swept[:, -1]
     reference = np.array([_length(column, sample.weights) for column in columns])
-    y = absorber.sweep(sample.outcome)
     solution = least_squares(X=X, y=y, weights=sample.weights, reference=reference)
 
     lost = sorted(set(range(len(columns))) - set(solution.kept.tolist()))
@@ -74,7 +72,7 @@ def _length(column: Floats, weights: Floats | None) -> float:
     """Length of a column about its mean, raised to what rounding alone can leave of a large constant."""
     if weights is not None:
         column = column * np.sqrt(weights)
-    spread = float(column @ column) - len(column) * float(column.mean()) ** 2
+    spread = float(np.einsum("i,i->", column, column)) - len(column) * float(column.mean()) ** 2
     rounding = 1e-15 / COLLINEAR * float(max(column.max(), -column.min())) * np.sqrt(len(column))
     return max(float(np.sqrt(max(spread, 0.0))), rounding)
 

@@ -81,9 +81,9 @@ def _effective(fit: Fit, way: Way) -> float:
     if part.regression is None:
         return float("nan")
     column = next(i for i, p in enumerate(part.positions) if fit.terms[p].role == "effect")
-    pull = part.regression.regressors @ part.regression.bread[:, column]
-    mass = pull**2 if part.regression.weights is None else pull**2 * part.regression.weights
-    share = np.bincount(codes, weights=mass, minlength=way.n_codes)
+    pull = np.einsum("ij,j->i", part.regression.regressors, part.regression.bread[:, column])
+    pull *= pull if part.regression.weights is None else pull * part.regression.weights
+    share = np.bincount(codes, weights=pull, minlength=way.n_codes)
     share = share[np.bincount(codes, minlength=way.n_codes) > 0]
     return float(len(share) / (1.0 + np.var(share) / np.mean(share) ** 2))
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
 from scipy.linalg import lapack, solve_triangular
 
+from evalkit.numerics.least_squares import cross_products
 from evalkit.panel import Floats, Ints, first_rows
 
 # A level whose remaining weight, after de-meaning, is below this share of its own is determined by the other levels.
 _RANK_TOLERANCE = 1e-10
 _DENSE_LEVELS = 64
 # |z'r| at most this share of |z||r|: residuals orthogonal to every level as well as rounding lets them be.
-_ORTHOGONAL = 1e-14
+_ORTHOGONAL = 1e-13
 
 
 @dataclass(frozen=True)
@@ -41,34 +43,52 @@ class Absorber:
     def rank(self) -> int:
         return len(self.starts) + len(self.kept)
 
-    def sweep(self, column: Floats) -> Floats:
-        """Return the residual (n,) of a column on all effects."""
-        left = column - column[len(column) // 2]  # a constant far from zero would cost digits in every sum below
-        load = self._load(left) - self.presence.T @ self._means(left)
-        for _ in range(3):  # once; again only where rounding has left more than it should
-            effects = np.zeros(len(self.level_mass))
-            half = solve_triangular(self.factor, load[self.kept], lower=True, check_finite=False)
-            effects[self.kept] = solve_triangular(self.factor, half, lower=True, trans="T", check_finite=False)
-            for level in self.levels:
-                left = left - effects[level]
-            left -= self._means(left)[self.unit]
-            load = self._load(left)
-            size = np.einsum("i,i->", left, left) if self.weights is None else np.einsum("i,i,i->", left, left, self.weights)
-            if (load**2 <= _ORTHOGONAL**2 * self.level_mass * size).all():
-                break
-        return left
+    def sweep(self, columns: Sequence[Floats]) -> Floats:
+        """Return the residuals (n, k), column by column in memory, of k columns (each (n,)) on all effects."""
+        residuals = np.empty((len(self.unit), len(columns)), order="F")
+        scratch = np.empty(len(self.unit))  # fresh memory costs more than the arithmetic on it
+        sizes = np.diff(np.append(self.starts, len(self.unit)))
+        for j, column in enumerate(columns):
+            left = residuals[:, j]
+            np.subtract(column, column[len(column) // 2], out=left)  # a large constant would cost digits in every sum below
+            means = self._means(left, scratch)
+            load = self._load(left, scratch) - self._on_levels(means)
+            for _ in range(3):  # once; again only where rounding has left more than it should
+                effects = np.zeros(len(self.level_mass))
+                half = solve_triangular(self.factor, load[self.kept], lower=True, check_finite=False)
+                effects[self.kept] = solve_triangular(self.factor, half, lower=True, trans="T", check_finite=False)
+                for level in self.levels:
+                    left -= np.take(effects, level, out=scratch, mode="clip")
+                left -= np.repeat(self._means(left, scratch), sizes)
+                load = self._load(left, scratch)
+                if (load**2 <= _ORTHOGONAL**2 * self.level_mass * self._square(left)).all():
+                    break
+        return residuals
 
-    def _means(self, column: Floats) -> Floats:
-        weighted = column if self.weights is None else column * self.weights
-        means: Floats = np.add.reduceat(weighted, self.starts) / self.mass
+    def _weighted(self, column: Floats, scratch: Floats) -> Floats:
+        return column if self.weights is None else np.multiply(column, self.weights, out=scratch)
+
+    def _means(self, column: Floats, scratch: Floats) -> Floats:
+        means: Floats = np.add.reduceat(self._weighted(column, scratch), self.starts) / self.mass
         return means
 
-    def _load(self, column: Floats) -> Floats:
-        weighted = column if self.weights is None else column * self.weights
+    def _load(self, column: Floats, scratch: Floats) -> Floats:
+        weighted = self._weighted(column, scratch)
         load = np.zeros(len(self.level_mass))
         for level in self.levels:
             load += np.bincount(level, weights=weighted, minlength=len(load))
         return load
+
+    def _on_levels(self, means: Floats) -> Floats:
+        on_levels: Floats = np.einsum("ul,u->l", self.presence, means) if isinstance(self.presence, np.ndarray) else (
+            self.presence.T @ means
+        )
+        return on_levels
+
+    def _square(self, column: Floats) -> float:
+        if self.weights is None:
+            return float(np.einsum("i,i->", column, column))
+        return float(np.einsum("i,i,i->", column, column, self.weights))
 
 
 def make_absorber(*, unit: Ints, factors: tuple[Ints, ...], weights: Floats | None) -> Absorber:
@@ -82,11 +102,10 @@ def make_absorber(*, unit: Ints, factors: tuple[Ints, ...], weights: Floats | No
     mass = np.diff(np.append(starts, len(unit))).astype(np.float64) if weights is None else np.add.reduceat(weights, starts)
     presence: Floats | sparse.csr_array
     if n_levels <= _DENSE_LEVELS:
-        presence = np.zeros(len(starts) * n_levels)
-        for level in levels:
-            presence += np.bincount(unit * n_levels + level, weights=weights, minlength=len(presence))
-        presence = presence.reshape(len(starts), n_levels)
-        shared = presence.T @ (presence / mass[:, None])
+        cells = unit * n_levels
+        flat = sum(np.bincount(cells + level, weights=weights, minlength=len(starts) * n_levels) for level in levels)
+        presence = np.asarray(flat, dtype=np.float64).reshape(len(starts), n_levels)
+        shared = cross_products(np.asfortranarray(presence / np.sqrt(mass)[:, None]))
     else:
         values = np.ones(len(unit)) if weights is None else weights
         place = (np.concatenate([unit] * len(levels)), np.concatenate(levels))

@@ -31,7 +31,8 @@ def least_squares(*, X: Floats, y: Floats, weights: Floats | None = None, refere
 
     A column that is a combination of those before it is left out of `kept`. `reference` (k,) gives the length against which
     "nothing left" is judged (the columns before fixed effects were absorbed); their own length by default. The solution is
-    refined once with its own residuals. Source: Bjoerck, Numerical Methods for Least Squares Problems, 1996, 2.9.
+    refined with its own residuals through the normal equations of the factor, which counts where residuals are large.
+    Source: Bjoerck, Numerical Methods for Least Squares Problems, 1996, 6.6.5 (corrected semi-normal equations).
     """
     root = None if weights is None else np.sqrt(weights)
     A = X if root is None else X * root[:, None]
@@ -39,57 +40,36 @@ def least_squares(*, X: Floats, y: Floats, weights: Floats | None = None, refere
     length = np.sqrt(np.einsum("ij,ij->j", A, A))
     floor = length if reference is None else reference
     present = np.flatnonzero(length > COLLINEAR * floor)
-    solver = _cholesky(A, present, length) or _householder(A, present, length, floor)
-    kept = solver.kept
-    picked = A if len(kept) == A.shape[1] else A[:, kept]
-    coefficients = solver.solve(b)
-    coefficients = coefficients + solver.solve(b - picked @ coefficients)
-    residuals = b - picked @ coefficients
-    if root is not None:
-        residuals = y - (X if len(kept) == X.shape[1] else X[:, kept]) @ coefficients
-    return Solution(kept, coefficients, residuals, (solver.inverse @ solver.inverse.T) / np.outer(solver.scale, solver.scale))
+    scale = np.exp2(np.round(np.log2(length[present])))  # powers of two: scaling itself rounds nothing
+    S = A[:, present] / scale if len(present) < A.shape[1] or len(A) <= 100_000 else A
+    gram = S.T @ S if S is not A else (A.T @ A) / np.outer(scale, scale)
+    if len(present) and np.linalg.cond(gram) < _GRAM_CONDITION:
+        kept = present
+        inverse = solve_triangular(np.linalg.cholesky(gram).T, np.eye(len(kept)), check_finite=False)
+        coefficients = np.zeros(len(kept))
+    else:
+        kept, scale, Q, inverse = _householder(A, present, scale, floor)
+        coefficients = (inverse @ (Q.T @ b)) / scale
+        coefficients = coefficients + (inverse @ (Q.T @ (b - A[:, kept] @ coefficients))) / scale
+    for _ in range(2):
+        left = b - (A[:, kept] @ coefficients if len(kept) < A.shape[1] else A @ coefficients)
+        coefficients = coefficients + inverse @ (inverse.T @ ((A.T @ left)[kept] / scale)) / scale
+    residuals = y - (X[:, kept] @ coefficients if len(kept) < X.shape[1] else X @ coefficients)
+    bread = (inverse @ inverse.T) / np.outer(scale, scale)
+    return Solution(kept, coefficients, residuals, bread)
 
 
-@dataclass(frozen=True)
-class _Solver:
-    """The factorised columns: `inverse` (r, r) is the inverse of R in A[:, kept] = Q R diag(scale)."""
+def _householder(A: Floats, present: Ints, scale: Floats, floor: Floats) -> tuple[Ints, Floats, Floats, Floats]:
+    """QR of the scaled columns, taken in order, so that an earlier one is never dropped for a later one.
 
-    kept: Ints
-    scale: Floats
-    inverse: Floats
-    solve: Callable[[Floats], Floats]
-
-
-def _cholesky(A: Floats, kept: Ints, length: Floats) -> _Solver | None:
-    """Factorise the cross-products of the scaled columns; None where they are too ill-conditioned for that."""
-    scale = length[kept]
-    picked = A if len(kept) == A.shape[1] else A[:, kept]
-    gram = (picked.T @ picked) / np.outer(scale, scale)
-    if len(kept) and np.linalg.cond(gram) >= _GRAM_CONDITION:
-        return None
-    inverse = solve_triangular(np.linalg.cholesky(gram).T, np.eye(len(kept)), check_finite=False)
-
-    def solve(target: Floats) -> Floats:
-        solution: Floats = inverse @ (inverse.T @ ((picked.T @ target) / scale)) / scale
-        return solution
-
-    return _Solver(kept, scale, inverse, solve)
-
-
-def _householder(A: Floats, present: Ints, length: Floats, floor: Floats) -> _Solver:
-    """QR of the scaled columns, taken in order, so that an earlier one is never dropped for a later one."""
+    Returns the columns kept (r,), their scale (r,), Q (n, r) and the inverse (r, r) of R.
+    """
     kept = present
-    while True:
-        scale = length[kept]
+    while len(kept):
         Q, R = qr(A[:, kept] / scale, mode="economic", check_finite=False)
         gone = np.flatnonzero(np.abs(np.diag(R)) * scale <= COLLINEAR * floor[kept])
         if not len(gone):
-            break
-        kept = np.delete(kept, gone[0])  # the first only: those after it may be independent once it is out
-    inverse = solve_triangular(R, np.eye(len(kept)), check_finite=False)
-
-    def solve(target: Floats) -> Floats:
-        solution: Floats = (inverse @ (Q.T @ target)) / scale
-        return solution
-
-    return _Solver(kept, scale, inverse, solve)
+            return kept, scale, Q, solve_triangular(R, np.eye(len(kept)), check_finite=False)
+        # the first only: those after it may be independent once it is out
+        kept, scale = np.delete(kept, gone[0]), np.delete(scale, gone[0])
+    return kept, scale, np.zeros((len(A), 0)), np.zeros((0, 0))

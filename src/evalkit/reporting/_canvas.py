@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
+from typing import Any
 
 import matplotlib
 import matplotlib.pyplot as plt
@@ -19,22 +18,26 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from evalkit.catalogue import Labels, Language, entries, say
-from evalkit.errors import ConfigError
+from evalkit.reporting._fonts import CHINESE, font_folder
 
 # Latin letters, figures and subscripts (CO₂) from the first family, Chinese from the second.
 FAMILY = ["DejaVu Sans", "Noto Sans SC"]
 # Blue and vermilion of Okabe and Ito (2008): told apart by colour-blind readers, and by their darkness when printed in grey.
 INK, ACCENT, SECOND, PALE, RULE = "#1a1a1a", "#0072B2", "#D55E00", "#b4b4b4", "#7a7a7a"
 SERIES = ((ACCENT, "o"), (SECOND, "s"), ("#009E73", "^"), (INK, "D"))
-SMALL, NOTE = 7.5, 6.8
-_GROUPS = ("axes", "errorbar", "figure", "font", "hist", "legend", "lines", "patch", "path", "savefig", "svg", "text", "xtick", "ytick")
-_STYLE = {
+LABEL, SMALL, NOTE = 8.0, 7.5, 6.8
+_GROUPS = tuple("axes errorbar figure font hist legend lines patch path savefig svg text xtick ytick".split())
+# A space; one Chinese character or a word, each with the punctuation that may not start a line.
+_TOKEN = re.compile(
+    r" |(?:[⺀-鿿]|[^ ⺀-鿿、。，；：）％！？”]+)?[、。，；：）％！？”]+|[⺀-鿿]|[^ ⺀-鿿、。，；：）％！？”]+"
+)
+_STYLE: dict[Any, Any] = {
     "font.family": FAMILY,
     "font.size": 8.0,
     "axes.unicode_minus": False,
     "axes.titlesize": 8.5,
     "axes.titlelocation": "left",
-    "axes.labelsize": 8.0,
+    "axes.labelsize": LABEL,
     "axes.linewidth": 0.6,
     "axes.edgecolor": INK,
     "axes.spines.top": False,
@@ -53,26 +56,16 @@ _STYLE = {
 }
 
 
-def font_folder() -> Path:
-    """Find the folder with NotoSansSC-Regular.ttf without importing the package that carries it."""
-    spec = find_spec("zhplot")
-    for location in (spec.submodule_search_locations or ()) if spec is not None else ():
-        folder = Path(location) / "fonts"
-        if (folder / "NotoSansSC-Regular.ttf").is_file():
-            return folder
-    raise ConfigError("no font with Chinese characters is installed", where="fonts", remedy="install the package zhplot")
-
-
 @cache
 def _add_fonts() -> None:
-    font_manager.fontManager.addfont(str(font_folder() / "NotoSansSC-Regular.ttf"))
+    font_manager.fontManager.addfont(str(font_folder() / CHINESE))
 
 
 @contextmanager
 def drawing_style() -> Iterator[None]:
     """Draw and save inside this: Matplotlib's own defaults, then ours; whatever the user has set comes back at the end."""
     _add_fonts()
-    defaults = {k: v for k, v in matplotlib.rcParamsDefault.items() if k.split(".")[0] in _GROUPS}
+    defaults: dict[Any, Any] = {k: v for k, v in matplotlib.rcParamsDefault.items() if k.split(".")[0] in _GROUPS}
     with matplotlib.rc_context({**defaults, **_STYLE}):
         yield
 
@@ -107,7 +100,9 @@ class Reader:
 def new_axes(width: float, height: float, *, shown: bool) -> Axes:
     """Make axes in a figure of this size in inches; `shown` registers it with pyplot, so that a notebook displays it."""
     size = (width, height)
-    return (plt.figure(figsize=size, layout="constrained") if shown else Figure(figsize=size, layout="constrained")).subplots()
+    return (
+        plt.figure(figsize=size, layout="constrained") if shown else Figure(figsize=size, layout="constrained")
+    ).subplots()
 
 
 def finish(ax: Axes, reader: Reader, title: str, notes: list[str], legend_rows: int = 0) -> None:
@@ -117,12 +112,12 @@ def finish(ax: Axes, reader: Reader, title: str, notes: list[str], legend_rows: 
         title = reader.say("figure.synthetic", title=title) if reader.titled else reader.say("figure.synthetic_only")
     if reader.titled or reader.synthetic:
         ax.set_title(title, pad=6 + 12 * legend_rows)
-    figure = ax.get_figure(root=True)
-    if not notes or figure is None:
+    width, height = _inches(ax)
+    ax.set_xlabel("\n".join(_balance(ax.get_xlabel(), width * 72 / LABEL)))
+    ax.set_ylabel("\n".join(_balance(ax.get_ylabel(), height * 72 / LABEL)))
+    if not notes:
         return
-    columns = ax.get_subplotspec().get_gridspec().ncols if ax.get_subplotspec() is not None else 1
-    inches = figure.get_figwidth() / columns * 0.84
-    text = "\n".join(wrap_text(" ".join(notes) if reader.language == "en" else "".join(notes), inches * 72 / NOTE))
+    text = "\n".join(wrap_text((" " if reader.language == "en" else "").join(notes), width * 72 / NOTE))
     ax.annotate(
         text,
         (0, 0),
@@ -137,15 +132,31 @@ def finish(ax: Axes, reader: Reader, title: str, notes: list[str], legend_rows: 
     )
 
 
+def _inches(ax: Axes) -> tuple[float, float]:
+    """Estimate the width and height of the axes in inches, what stands around them taken off."""
+    figure, place = ax.get_figure(root=True), ax.get_subplotspec()
+    assert figure is not None
+    rows, columns = (1, 1) if place is None else place.get_gridspec().get_geometry()
+    return figure.get_figwidth() / columns * 0.84, figure.get_figheight() / rows * 0.62
+
+
+def _balance(text: str, ems: float) -> list[str]:
+    """Break a label into lines of about the same length."""
+    lines = wrap_text(text, ems)
+    while len(lines) > 1 and len(tighter := wrap_text(text, ems * 0.95)) == len(lines) and ems > 4:
+        lines, ems = tighter, ems * 0.95
+    return lines
+
+
 def wrap_text(text: str, ems: float) -> list[str]:
     """Break text into lines of at most `ems` em: at spaces, and between Chinese characters but not before punctuation."""
     lines, line, length = list[str](), "", 0.0
-    for token in re.findall(r"\s+|[⺀-鿿！-￯“”][、。，；：）％！？”]*|[^\s⺀-鿿！-￯“”]+[、。，；：）％！？”]*", text):
-        width = sum(1.0 if unicodedata.east_asian_width(char) in "WF" else 0.57 for char in token)
-        if line and length + width > ems and not token.isspace():
+    for token in _TOKEN.findall(text.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")):
+        width = sum(1.0 if unicodedata.east_asian_width(char) in "WF" else 0.55 for char in token)
+        if line and length + width > ems and token != " ":
             lines.append(line.rstrip())
             line, length = "", 0.0
-        if line or not token.isspace():
+        if line or token != " ":
             line += token
             length += width
     return [*lines, line.rstrip()] if line else lines

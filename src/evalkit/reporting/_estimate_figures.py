@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
@@ -92,7 +94,7 @@ def interval_note(estimate: Estimate, reader: Reader) -> str:
     return reader.say("figure.intervals", method=estimate.uncertainty.method)
 
 
-def legend_above(ax: Axes, handles: list[Artist], columns: int = 1) -> int:
+def legend_above(ax: Axes, handles: Sequence[Artist], columns: int = 1) -> int:
     """Put the legend above the axes, where it covers nothing; return its number of rows."""
     ax.legend(
         handles=handles,

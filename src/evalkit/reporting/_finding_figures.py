@@ -34,7 +34,9 @@ def draw_placebo_paths(ax: Axes, finding: Finding, estimate: Estimate, reader: R
         ax.plot(x, y, color=RULE, lw=0.9, ls=DASHED, zorder=2)
         if extreme.sum() <= MAX_NAMED and np.isfinite(y[-1]):
             text = reader.say("figure.one_unit", level=level, name=str(name))
-            ax.annotate(text, (x[-1], y[-1]), (4, 0), textcoords="offset points", va="center", fontsize=NOTE, color="#505050")
+            ax.annotate(
+                text, (x[-1], y[-1]), (4, 0), textcoords="offset points", va="center", fontsize=NOTE, color="#505050"
+            )
     y = estimate.fit.coefficients[at]
     base = np.array([term.role == "base" for term in terms])
     ax.plot(x, y, color=ACCENT, lw=2.0, marker="o", ms=4.6, zorder=4)
@@ -47,9 +49,9 @@ def draw_placebo_paths(ax: Axes, finding: Finding, estimate: Estimate, reader: R
     if extreme.any():
         label = reader.say("figure.placebos_extreme", number=int(extreme.sum()))
         handles.append(Line2D([], [], color=RULE, lw=0.9, ls=DASHED, label=label))
-    rows = legend_above(ax, list(handles), columns=2)
+    rows = legend_above(ax, handles, columns=2)
     notes = [reader.say("figure.base"), *_placebo_notes(finding, drawn, reader, "figure.rank_path")]
-    finish(ax, reader, reader.say("figure.title_placebo", level=level), notes, rows)
+    finish(ax, reader, _placebo_title(estimate, reader), notes, rows)
 
 
 def draw_placebo_effects(ax: Axes, finding: Finding, estimate: Estimate, reader: Reader) -> None:
@@ -78,7 +80,7 @@ def draw_placebo_effects(ax: Axes, finding: Finding, estimate: Estimate, reader:
     effect_axis(ax, "x", estimate, reader)
     rows = legend_above(ax, [handle])
     notes = _placebo_notes(finding, drawn, reader, "figure.rank_effect")
-    finish(ax, reader, reader.say("figure.title_placebo", level=level), notes, rows)
+    finish(ax, reader, _placebo_title(estimate, reader), notes, rows)
 
 
 def draw_leave_one_out(ax: Axes, finding: Finding, estimate: Estimate, reader: Reader) -> None:
@@ -107,7 +109,8 @@ def draw_leave_one_out(ax: Axes, finding: Finding, estimate: Estimate, reader: R
     ax.set_ylabel(reader.say("figure.left_out", level=level))
     effect_axis(ax, "x", estimate, reader)
     rows = legend_above(ax, [line])
-    finish(ax, reader, reader.say("figure.title_leave_one_out", level=level), [], rows)
+    notes = [reader.say("figure.rest_on_one")] if np.isnan(values).any() else []
+    finish(ax, reader, reader.say("figure.title_leave_one_out", level=level), notes, rows)
 
 
 def _name_rows(ax: Axes, names: pd.Series, reader: Reader) -> None:
@@ -127,6 +130,11 @@ def _actual_label(drawn: pd.DataFrame, estimate: Estimate, reader: Reader) -> st
         names = ", ".join(reader.word(name) for name in str(actual.iloc[0]).split(", "))
         return reader.say("figure.actual_named", level=estimate.spec.design.assigned_at, name=names)
     return reader.say("figure.actual")
+
+
+def _placebo_title(estimate: Estimate, reader: Reader) -> str:
+    key = "figure.title_placebo" if estimate.uncertainty.clusters.treated == 1 else "figure.title_placebo_many"
+    return reader.say(key, level=estimate.spec.design.assigned_at)
 
 
 def _placebo_notes(finding: Finding, drawn: pd.DataFrame, reader: Reader, key: str) -> list[str]:

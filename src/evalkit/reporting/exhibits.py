@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
 
 from evalkit.catalogue import LANGUAGES
+from evalkit.estimation import Estimate
 from evalkit.evidence import Evidence
+from evalkit.finding import Finding
 from evalkit.reporting._canvas import Reader, drawing_style, new_axes
 from evalkit.reporting._drawn import has_event_times, tabulate_estimate, tabulate_finding
 from evalkit.reporting.figures import DRAWN_CHECKS, draw_estimate, draw_finding, estimate_size, finding_size
@@ -35,7 +38,7 @@ def list_exhibits(evidence: Evidence) -> Iterator[Exhibit]:
     for name, one in evidence.estimates.items():
         if has_event_times(one):
             size = estimate_size(one)
-            yield Exhibit(f"{name}_event_study", tabulate_estimate(one), size, lambda ax, r, e=one: draw_estimate(ax, e, r))
+            yield Exhibit(f"{name}_event_study", tabulate_estimate(one), size, partial(_draw_estimate, one))
     for on, finding in evidence.findings:
         if finding.check not in DRAWN_CHECKS:
             continue
@@ -46,7 +49,7 @@ def list_exhibits(evidence: Evidence) -> Iterator[Exhibit]:
             name if seen[name] == 1 else f"{name}_{seen[name]}",
             tabulate_finding(finding, one),
             finding_size(finding, one),
-            lambda ax, r, f=finding, e=one: draw_finding(ax, f, e, r),
+            partial(_draw_finding, finding, one),
         )
 
 
@@ -71,6 +74,14 @@ def write_exhibits(evidence: Evidence, folder: Path) -> list[Path]:
                 _save(exhibit, reader, path)
                 written.append(path)
     return written
+
+
+def _draw_estimate(estimate: Estimate, ax: Axes, reader: Reader) -> None:
+    draw_estimate(ax, estimate, reader)
+
+
+def _draw_finding(finding: Finding, estimate: Estimate, ax: Axes, reader: Reader) -> None:
+    draw_finding(ax, finding, estimate, reader)
 
 
 def _save(exhibit: Exhibit, reader: Reader, path: Path) -> None:

@@ -1,1 +1,103 @@
-def compile_papers(): ...
+"""Papers: a study's Typst documents, set from the evidence of a run."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+
+import typst
+
+from evalkit.catalogue import entries
+from evalkit.errors import ConfigError, nearest
+from evalkit.reporting._fonts import font_folder
+
+LIBRARY = "evalkit.typ"
+TABLES = ("estimates.csv", "findings.csv", "ledger.csv", "manifest.json")
+_PLACE = re.compile(r"┌─ (?P<file>.+?):(?P<line>\d+):\d+")
+_MISSING_KEY = re.compile(r'dictionary does not contain key "(?P<key>[^"]*)"')
+
+
+def compile_papers(study_folder: Path, *, processed: Path, figures: Path, target: Path) -> list[Path]:
+    """Set every `paper*.typ` of a study's folder as a PDF in `target` and return their paths.
+
+    A paper finds beside it the other .typ and .bib files of its folder, the library `evalkit.typ`, the tables of `processed`
+    (estimates.csv, findings.csv, ledger.csv, manifest.json) and `figures/`. Only fonts that ship with the package and with
+    Typst are used, and no date is written: the same inputs give the same bytes. Raises ConfigError with file and line for
+    anything that stops Typst, among it a name that the evidence does not have.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="evalkit-") as folder:
+        desk = Path(folder).resolve()
+        _lay_out(desk, study_folder, processed, figures)
+        made = []
+        for paper in sorted(study_folder.glob("paper*.typ")):
+            content = _compile(desk, paper.name, study_folder)
+            path = target / f"{paper.stem}.pdf"
+            path.write_bytes(content)
+            made.append(path)
+    return made
+
+
+def _lay_out(desk: Path, study_folder: Path, processed: Path, figures: Path) -> None:
+    """Put all that a paper can name into one folder."""
+    for pattern in ("*.typ", "*.bib"):
+        for path in study_folder.glob(pattern):
+            shutil.copyfile(path, desk / path.name)
+    for name in TABLES:
+        if not (processed / name).is_file():
+            raise ConfigError(f"there is no {name}", where=processed.as_posix(), remedy="run the study first")
+        shutil.copyfile(processed / name, desk / name)
+    (desk / "figures").mkdir()
+    for path in figures.iterdir() if figures.is_dir() else ():
+        shutil.copyfile(path, desk / "figures" / path.name)
+    exhibits = sorted(path.stem for path in (desk / "figures").glob("*.csv"))
+    for name, content in (("exhibits.json", exhibits), ("catalogue.json", entries())):
+        (desk / name).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+    (desk / LIBRARY).write_bytes(files("evalkit.reporting").joinpath(LIBRARY).read_bytes())
+
+
+def _compile(desk: Path, name: str, study_folder: Path) -> bytes:
+    try:
+        content, warnings = typst.compile_with_warnings(
+            desk / name, root=desk, font_paths=[font_folder()], ignore_system_fonts=True, format="pdf", timestamp=0
+        )
+    except typst.TypstError as error:
+        raise _explain(error, desk, name, study_folder) from None
+    for warning in warnings:
+        if "unknown font family" in warning.message:
+            raise ConfigError(
+                warning.message,
+                where=_where(warning.diagnostic, name, study_folder),
+                remedy="use Libertinus Serif, New Computer Modern, DejaVu Sans Mono or Noto Sans SC, which ship with evalkit",
+            )
+    return content
+
+
+def _explain(error: typst.TypstError, desk: Path, name: str, study_folder: Path) -> ConfigError:
+    """Say what stopped Typst in one sentence, with file and line, without the temporary folder."""
+    what = re.sub(r"^panicked with: ", "", error.message).replace(str(desk) + "/", "").replace(str(desk), "")
+    missing = _MISSING_KEY.search(what)
+    remedy = "correct this line of the paper"
+    if missing is not None:
+        remedy = nearest(missing["key"], _columns(desk))
+    elif "there are: " in what:
+        remedy = "use one of these names, or add it to study.toml and run again"
+    elif error.hints:
+        remedy = "; ".join(error.hints)
+    return ConfigError(what.rstrip("."), where=_where(error.diagnostic, name, study_folder), remedy=remedy)
+
+
+def _where(diagnostic: str, name: str, study_folder: Path) -> str:
+    """Name the paper's line: the first place outside the library, which only reports what the paper asked for."""
+    places = [(match["file"].rsplit("/", 1)[-1], match["line"]) for match in _PLACE.finditer(diagnostic)]
+    file, line = next((place for place in places if place[0] != LIBRARY), places[0] if places else (name, ""))
+    return f"{study_folder.name}/{file}" + (f", line {line}" if line else "")
+
+
+def _columns(desk: Path) -> list[str]:
+    header = [(desk / name).read_text(encoding="utf-8").split("\n", 1)[0] for name in TABLES if name.endswith(".csv")]
+    return sorted({column for line in header for column in line.split(",")})
