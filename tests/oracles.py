@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,17 @@ class DummyRegression:
     effects: tuple[Array, ...]
     n: float
     counts: Array
+    _ranks: dict[tuple[int, ...], int] = field(default_factory=dict)
+
+    def rank(self, which: tuple[int, ...]) -> int:
+        """Independent columns among a constant and the dummies of some of the effects."""
+        if which not in self._ranks:
+            self._ranks[which] = count_effects([self.effects[i] for i in which])
+        return self._ranks[which]
+
+    @property
+    def every(self) -> tuple[int, ...]:
+        return tuple(range(len(self.effects)))
 
 
 def dummy_regression(
@@ -65,24 +76,25 @@ def count_effects(effects: Sequence[Array]) -> int:
 
 def classical(r: DummyRegression) -> tuple[Array, float]:
     """s² (X'WX)^-1 with N - K degrees of freedom, K counting all columns."""
-    df = r.n - r.X.shape[1] - count_effects(r.effects)
+    df = r.n - r.X.shape[1] - r.rank(r.every)
     return float(r.w @ r.u**2) / df * r.bread, df
 
 
 def robust(r: DummyRegression) -> tuple[Array, float]:
     """HC1: N/(N - K) times the sandwich over original rows."""
-    df = r.n - r.X.shape[1] - count_effects(r.effects)
+    df = r.n - r.X.shape[1] - r.rank(r.every)
     scores = r.X * (r.w * r.u / np.sqrt(r.counts))[:, None]
     return r.n / df * r.bread @ (scores.T @ scores) @ r.bread, df
 
 
 def clustered(r: DummyRegression, groups: Sequence[Any], correction: str) -> tuple[Array, float]:
-    """V1 (+ V2 - V12) with min G in the factor; K counts slopes and the effects not nested in any of the clusters."""
+    """V1 (+ V2 - V12), not made positive, with min G in the factor; K counts slopes and effects not nested in any cluster."""
     ways = [pd.factorize(np.asarray(group))[0] for group in groups]
     g = min(len(np.unique(way)) for way in ways)
-    nested = [any(pd.Series(way).groupby(effect).nunique().max() == 1 for way in ways) for effect in r.effects]
-    counted = r.effects if correction == "all_effects" else [e for e, inside in zip(r.effects, nested, strict=True) if not inside]
-    k = r.X.shape[1] + count_effects(counted)
+    loose = tuple(
+        i for i, effect in enumerate(r.effects) if all(pd.Series(way).groupby(effect).nunique().max() > 1 for way in ways)
+    )
+    k = r.X.shape[1] + r.rank(r.every if correction == "all_effects" else loose)
     factor = 1.0 if correction == "none" else g / (g - 1) * (r.n - 1) / (r.n - k)
     meat = sum((_meat(r, way) for way in ways), start=np.zeros_like(r.bread))
     if len(ways) == 2:
@@ -105,8 +117,10 @@ def _dummies(effects: Sequence[Array]) -> Array:
     return np.column_stack(columns)
 
 
-def pyfixest_fit(formula: str, data: pd.DataFrame, *, weights: str | None, vcov: Any, k_fixef: str | None) -> Any:
-    """Run pyfixest keeping singletons, demeaned to 1e-14; k_fixef=None asks for no small-sample factor.
+def pyfixest_fit(
+    formula: str, data: pd.DataFrame, *, weights: str | None, vcov: Any, k_fixef: str | None
+) -> tuple[Array, Array]:
+    """Return coefficients and covariance of pyfixest, keeping singletons, demeaned to 1e-14; k_fixef=None asks for no small-sample factor.
 
     k_fixef="nonnested" is never asked for: with nested effects its count of effects depends on PYTHONHASHSEED.
     """
@@ -115,7 +129,7 @@ def pyfixest_fit(formula: str, data: pd.DataFrame, *, weights: str | None, vcov:
     ssc = pf.ssc(k_adj=False, G_adj=False) if k_fixef is None else pf.ssc(k_fixef=k_fixef)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it calls pandas in ways that pandas 3 deprecates
-        return pf.feols(
+        fit = pf.feols(
             formula,
             data,
             vcov=vcov,
@@ -124,3 +138,4 @@ def pyfixest_fit(formula: str, data: pd.DataFrame, *, weights: str | None, vcov:
             fixef_rm="none",
             demeaner=pf.MapDemeaner(fixef_tol=1e-14, fixef_maxiter=100_000),
         )
+    return np.asarray(fit._beta_hat).reshape(-1), np.asarray(fit._vcov)

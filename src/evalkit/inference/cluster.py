@@ -59,8 +59,8 @@ class Cluster:
         covariance, notes = _outer(summed_influence(fit, ways[0], factors)), ()
         if len(ways) == 2:
             both = summed_influence(fit, _cross(*ways), factors)
-            covariance += _outer(summed_influence(fit, ways[1], factors)) - _outer(both)
-            covariance, notes = _positive(covariance)
+            covariance += _outer(summed_influence(fit, ways[1], factors))
+            covariance, notes = _positive(covariance - _outer(both), np.sqrt(np.diag(covariance)))
         clusters = min((count_clusters(fit, way) for way in ways), key=lambda one: min(one.treated, one.control))
         single, joint = few_clusters(clusters)
         method = message(
@@ -129,8 +129,10 @@ def _nested(levels: Ints, groups: Ints) -> bool:
     return True
 
 
-def _positive(covariance: Floats) -> tuple[Floats, tuple[Message, ...]]:
-    values, vectors = np.linalg.eigh(covariance)
-    if values.min() >= -1e-14 * max(values.max(), 0.0):
+def _positive(covariance: Floats, scale: Floats) -> tuple[Floats, tuple[Message, ...]]:
+    """Set negative eigenvalues to 0, in units of `scale` (k,), so that the units of a covariate change no other term."""
+    units = np.where(scale > 0, scale, 1.0)
+    values, vectors = np.linalg.eigh(covariance / np.outer(units, units))
+    if values.min() >= -1e-14:
         return covariance, ()
-    return (vectors * np.maximum(values, 0.0)) @ vectors.T, (message("note.not_positive"),)
+    return (vectors * np.maximum(values, 0.0)) @ vectors.T * np.outer(units, units), (message("note.not_positive"),)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,35 +40,71 @@ def least_squares(*, X: Floats, y: Floats, weights: Floats | None = None, refere
     floor = length if reference is None else reference
     present = np.flatnonzero(length > COLLINEAR * floor)
     scale = np.exp2(np.round(np.log2(length[present])))  # powers of two: scaling itself rounds nothing
-    S = A[:, present] / scale if len(present) < A.shape[1] or len(A) <= 100_000 else A
-    gram = S.T @ S if S is not A else (A.T @ A) / np.outer(scale, scale)
-    if len(present) and np.linalg.cond(gram) < _GRAM_CONDITION:
-        kept = present
-        inverse = solve_triangular(np.linalg.cholesky(gram).T, np.eye(len(kept)), check_finite=False)
-        coefficients = np.zeros(len(kept))
-    else:
-        kept, scale, Q, inverse = _householder(A, present, scale, floor)
-        coefficients = (inverse @ (Q.T @ b)) / scale
-        coefficients = coefficients + (inverse @ (Q.T @ (b - A[:, kept] @ coefficients))) / scale
+    factor = _cholesky(A, present, scale) or _householder(A, present, scale, floor)
+    kept, scale, inverse = factor.kept, factor.scale, factor.inverse
+    chosen = A if len(kept) == A.shape[1] else np.asfortranarray(A[:, kept])
+    coefficients = np.zeros(len(kept))
+    if factor.Q is not None:  # ill-conditioned, where the fused products of BLAS keep a digit more
+        for _ in range(2):
+            coefficients += inverse @ (factor.Q.T @ (b - chosen @ coefficients)) / scale
     for _ in range(2):
-        left = b - (A[:, kept] @ coefficients if len(kept) < A.shape[1] else A @ coefficients)
-        coefficients = coefficients + inverse @ (inverse.T @ ((A.T @ left)[kept] / scale)) / scale
-    residuals = y - (X[:, kept] @ coefficients if len(kept) < X.shape[1] else X @ coefficients)
-    bread = (inverse @ inverse.T) / np.outer(scale, scale)
-    return Solution(kept, coefficients, residuals, bread)
+        if factor.Q is not None:
+            left = chosen.T @ (b - chosen @ coefficients)
+        else:
+            left = np.einsum("ij,i->j", chosen, _residuals(b, chosen, coefficients))
+        coefficients += inverse @ (inverse.T @ (left / scale)) / scale
+    residuals = _residuals(y, X if len(kept) == X.shape[1] else X[:, kept], coefficients)
+    return Solution(kept, coefficients, residuals, (inverse @ inverse.T) / np.outer(scale, scale))
 
 
-def _householder(A: Floats, present: Ints, scale: Floats, floor: Floats) -> tuple[Ints, Floats, Floats, Floats]:
-    """QR of the scaled columns, taken in order, so that an earlier one is never dropped for a later one.
+def cross_products(columns: Floats) -> Floats:
+    """Return A'A (k, k) of tall columns (n, k), stored column by column.
 
-    Returns the columns kept (r,), their scale (r,), Q (n, r) and the inverse (r, r) of R.
+    Without BLAS: for few columns it is as fast, and neither its threads nor their number touch a bit of the result.
     """
+    k = columns.shape[1]
+    products = np.empty((k, k))
+    for i in range(k):
+        for j in range(i + 1):
+            products[i, j] = products[j, i] = np.einsum("i,i->", columns[:, i], columns[:, j])
+    return products
+
+
+def _residuals(y: Floats, X: Floats, coefficients: Floats) -> Floats:
+    left = y.copy()
+    scratch = np.empty(len(y))
+    for column, coefficient in zip(X.T, coefficients, strict=True):
+        if coefficient:
+            left -= np.multiply(column, coefficient, out=scratch)
+    return left
+
+
+@dataclass(frozen=True)
+class _Factor:
+    """A[:, kept] / scale = Q R: the inverse (r, r) of R, and Q (n, r) where it was formed."""
+
+    kept: Ints
+    scale: Floats
+    inverse: Floats
+    Q: Floats | None
+
+
+def _cholesky(A: Floats, kept: Ints, scale: Floats) -> _Factor | None:
+    """Factorise the cross-products of the scaled columns; None where they are too ill-conditioned for that."""
+    gram = cross_products(A if len(kept) == A.shape[1] else A[:, kept]) / np.outer(scale, scale)
+    if not len(kept) or np.linalg.cond(gram) >= _GRAM_CONDITION:
+        return None
+    return _Factor(kept, scale, solve_triangular(np.linalg.cholesky(gram).T, np.eye(len(kept)), check_finite=False), None)
+
+
+def _householder(A: Floats, present: Ints, scale: Floats, floor: Floats) -> _Factor:
+    """QR of the scaled columns, taken in order, so that an earlier one is never dropped for a later one."""
     kept = present
     while len(kept):
         Q, R = qr(A[:, kept] / scale, mode="economic", check_finite=False)
         gone = np.flatnonzero(np.abs(np.diag(R)) * scale <= COLLINEAR * floor[kept])
         if not len(gone):
-            return kept, scale, Q, solve_triangular(R, np.eye(len(kept)), check_finite=False)
+            return _Factor(kept, scale, solve_triangular(R, np.eye(len(kept)), check_finite=False), Q)
         # the first only: those after it may be independent once it is out
         kept, scale = np.delete(kept, gone[0]), np.delete(scale, gone[0])
-    return kept, scale, np.zeros((len(A), 0)), np.zeros((0, 0))
+    return _Factor(kept, scale, np.zeros((0, 0)), None)

@@ -22,11 +22,11 @@ from evalkit.reporting._fonts import CHINESE, font_folder
 
 # Latin letters, figures and subscripts (CO₂) from the first family, Chinese from the second.
 FAMILY = ["DejaVu Sans", "Noto Sans SC"]
-# Blue and vermilion of Okabe and Ito (2008): told apart by colour-blind readers, and by their darkness when printed in grey.
-INK, ACCENT, SECOND, PALE, RULE = "#1a1a1a", "#0072B2", "#D55E00", "#b4b4b4", "#7a7a7a"
-SERIES = ((ACCENT, "o"), (SECOND, "s"), ("#009E73", "^"), (INK, "D"))
+# Colours of Okabe and Ito (2008): colour-blind readers tell them apart, and so does their darkness when printed in grey.
+INK, ACCENT, PALE, RULE = "#1a1a1a", "#0072B2", "#b4b4b4", "#7a7a7a"
+SERIES = ((ACCENT, "o"), ("#E69F00", "s"), (INK, "^"), ("#56B4E9", "D"))
 LABEL, SMALL, NOTE = 8.0, 7.5, 6.8
-_GROUPS = tuple("axes errorbar figure font hist legend lines patch path savefig svg text xtick ytick".split())
+_GROUPS = re.compile(r"(axes|errorbar|figure|font|hist|legend|lines|patch|path|savefig|svg|text|[xy]tick)\.")
 # A space; one Chinese character or a word, each with the punctuation that may not start a line.
 _TOKEN = re.compile(
     r" |(?:[⺀-鿿]|[^ ⺀-鿿、。，；：）％！？”]+)?[、。，；：）％！？”]+|[⺀-鿿]|[^ ⺀-鿿、。，；：）％！？”]+"
@@ -63,9 +63,9 @@ def _add_fonts() -> None:
 
 @contextmanager
 def drawing_style() -> Iterator[None]:
-    """Draw and save inside this: Matplotlib's own defaults, then ours; whatever the user has set comes back at the end."""
+    """Draw and save inside this: Matplotlib's defaults, then ours; what the user has set comes back at the end."""
     _add_fonts()
-    defaults: dict[Any, Any] = {k: v for k, v in matplotlib.rcParamsDefault.items() if k.split(".")[0] in _GROUPS}
+    defaults: dict[Any, Any] = {k: v for k, v in matplotlib.rcParamsDefault.items() if _GROUPS.match(k)}
     with matplotlib.rc_context({**defaults, **_STYLE}):
         yield
 
@@ -88,7 +88,7 @@ class Reader:
         return self.labels.get(name, {}).get(self.language, name)
 
     def effect_label(self, outcome: str, unit: str) -> str:
-        """Name the axis of effects: the outcome and its unit of measurement, which the catalogue may know by other words."""
+        """Name the axis of effects: the outcome and its unit, for which the catalogue may have other words."""
         if not unit:
             return self.say("figure.effect", outcome=outcome)
         key = f"unit.{unit}"
@@ -98,7 +98,7 @@ class Reader:
 
 
 def new_axes(width: float, height: float, *, shown: bool) -> Axes:
-    """Make axes in a figure of this size in inches; `shown` registers it with pyplot, so that a notebook displays it."""
+    """Make axes in a figure of this size in inches; `shown` registers it with pyplot: a notebook displays it."""
     size = (width, height)
     return (
         plt.figure(figsize=size, layout="constrained") if shown else Figure(figsize=size, layout="constrained")
@@ -149,7 +149,7 @@ def _balance(text: str, ems: float) -> list[str]:
 
 
 def wrap_text(text: str, ems: float) -> list[str]:
-    """Break text into lines of at most `ems` em: at spaces, and between Chinese characters but not before punctuation."""
+    """Break text into lines of at most `ems` em: at spaces, and between Chinese characters, not before punctuation."""
     lines, line, length = list[str](), "", 0.0
     for token in _TOKEN.findall(text.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")):
         width = sum(1.0 if unicodedata.east_asian_width(char) in "WF" else 0.55 for char in token)

@@ -19,7 +19,7 @@ DASHED, DOTTED = (0, (5, 1.5)), (0, (1, 2))
 
 
 def draw_placebo_paths(ax: Axes, finding: Finding, estimate: Estimate, reader: Reader) -> None:
-    """The actual path in bold over the path of every other assignment; those at least as extreme are dashed and named."""
+    """The actual path in bold over those of all other assignments; those at least as extreme are dashed and named."""
     drawn = tabulate_finding(finding, estimate)
     at = path_terms(estimate)
     terms = [estimate.fit.terms[i] for i in at]
@@ -84,7 +84,7 @@ def draw_placebo_effects(ax: Axes, finding: Finding, estimate: Estimate, reader:
 
 
 def draw_leave_one_out(ax: Axes, finding: Finding, estimate: Estimate, reader: Reader) -> None:
-    """The effect without each unit of assignment, and the full-sample one as a line; what cannot be estimated is said."""
+    """The effect without each unit of assignment, the full-sample one as a line; what cannot be estimated is said."""
     drawn = tabulate_finding(finding, estimate).sort_values("estimate", kind="stable", na_position="first")
     level = estimate.spec.design.assigned_at
     full, values, y = headline(estimate), drawn["estimate"].to_numpy(float), np.arange(len(drawn))
@@ -141,12 +141,8 @@ def _placebo_notes(finding: Finding, drawn: pd.DataFrame, reader: Reader, key: s
     actual = drawn["actual"].astype(bool)
     # Drawn at random, the actual assignment may not be among the rows; it then counts as one more.
     total = len(drawn) if actual.any() else len(drawn) + 1
-    rank = 1 + int((_as_extreme(drawn, finding) & ~actual & ~_ties(drawn, finding)).sum())
+    rank = 1 + int((drawn["statistic"].abs().fillna(np.inf) > abs(finding.statistic) * (1 + 1e-9)).sum())
     p, floor = f"{finding.p_value:.3f}", f"{finding.bound:.3f}"
     notes = [reader.say(key, rank=rank, total=total, p=p, floor=floor)]
     failed = int(drawn["statistic"].isna().sum())
     return notes + ([reader.say("figure.failed", number=failed)] if failed else [])
-
-
-def _ties(drawn: pd.DataFrame, finding: Finding) -> pd.Series:
-    return drawn["statistic"].abs() <= abs(finding.statistic) * (1 + 1e-9)

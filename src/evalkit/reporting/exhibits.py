@@ -1,4 +1,4 @@
-"""Exhibits: each figure of a study in both languages, for the screen and for the paper, beside the CSV it was drawn from."""
+"""Exhibits: each figure of a study in both languages, for screen and paper, beside the CSV it was drawn from."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KINDS = {"PlaceboAssignment": "placebo_assignment", "LeaveOneOut": "leave_one_ou
 
 @dataclass(frozen=True)
 class Exhibit:
-    """One figure: its file name without language and ending, the numbers drawn, its size in inches, and how to draw it."""
+    """One figure: file name without language and ending, numbers drawn, size in inches, and how to draw it."""
 
     name: str
     table: pd.DataFrame
@@ -33,12 +33,12 @@ class Exhibit:
 
 
 def list_exhibits(evidence: Evidence) -> Iterator[Exhibit]:
-    """Name the figures of a study: every estimate with event times, every placebo assignment and every leave-one-out."""
+    """Name the figures of a study: every estimate with event times, placebo assignment and leave-one-out."""
     seen: Counter[str] = Counter()
     for name, one in evidence.estimates.items():
         if has_event_times(one):
-            size = estimate_size(one)
-            yield Exhibit(f"{name}_event_study", tabulate_estimate(one), size, partial(_draw_estimate, one))
+            table, size = tabulate_estimate(one), estimate_size(one)
+            yield Exhibit(f"{name}_event_study", table, size, partial(_draw_estimate, one))
     for on, finding in evidence.findings:
         if finding.check not in DRAWN_CHECKS:
             continue
@@ -56,9 +56,9 @@ def list_exhibits(evidence: Evidence) -> Iterator[Exhibit]:
 def write_exhibits(evidence: Evidence, folder: Path) -> list[Path]:
     """Write every exhibit into a folder and return the paths.
 
-    `<specification>_<kind>_<language>.png` (300 dpi, with title) and `.svg` (for papers, whose caption is the title), and one
-    `<specification>_<kind>.csv` with the numbers drawn (UTF-8, full precision, empty = missing). Synthetic data are named in
-    every title, also in the .svg, and in a column of the CSV. The same evidence gives the same bytes.
+    `<specification>_<kind>_<language>.png` (300 dpi, with title) and `.svg` (for papers, whose caption is the title),
+    and one `<specification>_<kind>.csv` with the numbers drawn (UTF-8, full precision, empty = missing). Synthetic data
+    are named in every title, also in the .svg, and in a column of the CSV. The same evidence gives the same bytes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = []

@@ -1,4 +1,4 @@
-"""Figures: estimates and findings as pictures, in English or Chinese. This module and the two it calls are all that draws."""
+"""Figures: estimates and findings as pictures, in English or Chinese. Only this module and the two it calls draw."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def plot(estimate: Estimate, *, ax: Axes | None = None, language: str = "en", la
 def plot_finding(
     finding: Finding, estimate: Estimate, *, ax: Axes | None = None, language: str = "en", labels: Labels | None = None
 ) -> Axes:
-    """Draw what a check found about an estimate: PlaceboAssignment or LeaveOneOut. DataError for checks without a figure."""
+    """Draw a finding about an estimate, of PlaceboAssignment or LeaveOneOut; DataError for checks without a figure."""
     reader = Reader(checked_language(language), labels or {}, is_synthetic(estimate))
     with drawing_style():
         ax = new_axes(*finding_size(finding, estimate), shown=True) if ax is None else ax

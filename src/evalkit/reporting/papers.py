@@ -17,6 +17,7 @@ from evalkit.reporting._fonts import font_folder
 
 LIBRARY = "evalkit.typ"
 TABLES = ("estimates.csv", "findings.csv", "ledger.csv", "manifest.json")
+FONTS = ("Libertinus Serif", "New Computer Modern", "DejaVu Sans Mono", "Noto Sans SC")
 _PLACE = re.compile(r"┌─ (?P<file>.+?):(?P<line>\d+):\d+")
 _MISSING_KEY = re.compile(r'dictionary does not contain key "(?P<key>[^"]*)"')
 
@@ -24,10 +25,10 @@ _MISSING_KEY = re.compile(r'dictionary does not contain key "(?P<key>[^"]*)"')
 def compile_papers(study_folder: Path, *, processed: Path, figures: Path, target: Path) -> list[Path]:
     """Set every `paper*.typ` of a study's folder as a PDF in `target` and return their paths.
 
-    A paper finds beside it the other .typ and .bib files of its folder, the library `evalkit.typ`, the tables of `processed`
-    (estimates.csv, findings.csv, ledger.csv, manifest.json) and `figures/`. Only fonts that ship with the package and with
-    Typst are used, and no date is written: the same inputs give the same bytes. Raises ConfigError with file and line for
-    anything that stops Typst, among it a name that the evidence does not have.
+    A paper finds beside it the other .typ and .bib files of its folder, the library `evalkit.typ`, the tables of
+    `processed` (estimates.csv, findings.csv, ledger.csv, manifest.json) and `figures/`. Only fonts that ship with the
+    package and with Typst are used, and no date is written: the same inputs give the same bytes. Raises ConfigError
+    with file and line for anything that stops Typst, among it a name that the evidence does not have.
     """
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="evalkit-") as folder:
@@ -72,7 +73,7 @@ def _compile(desk: Path, name: str, study_folder: Path) -> bytes:
             raise ConfigError(
                 warning.message,
                 where=_where(warning.diagnostic, name, study_folder),
-                remedy="use Libertinus Serif, New Computer Modern, DejaVu Sans Mono or Noto Sans SC, which ship with evalkit",
+                remedy=f"use one of the fonts that ship with evalkit: {', '.join(FONTS)}",
             )
     return content
 
