@@ -33,7 +33,9 @@ def simulate_panel() -> pd.DataFrame:
     first = np.array([2013.0, 2015.0, 2017.0, np.nan])[county % 4]
     x1, x2 = rng.normal(size=(2, UNITS * PERIODS))
     treated = (year >= first).astype(float)
-    noise = rng.normal(size=UNITS)[unit] + rng.normal(size=COUNTIES)[county] * (year > 2014) + rng.normal(size=len(unit))
+    noise = (
+        rng.normal(size=UNITS)[unit] + rng.normal(size=COUNTIES)[county] * (year > 2014) + rng.normal(size=len(unit))
+    )
     y = 0.3 * treated + 0.5 * x1 - 0.2 * x2 + 0.1 * (year - 2010) + noise
     return pd.DataFrame(
         {"unit": unit, "year": year, "county": county, "first": first, "d": treated, "x1": x1, "x2": x2, "y": y}
@@ -56,7 +58,9 @@ def main() -> int:
     """Run the comparison and print it."""
     whole = simulate_panel()
     thinned = whole[np.random.default_rng(2).random(len(whole)) > 0.03].reset_index(drop=True)
-    print(f"{'panel':<12}{'covariates':>11}{'pyfixest':>10}{'evalkit':>10}{'ratio':>8}{'+ Panel':>10}{'ratio':>8}   ATT, s.e.")
+    print(
+        f"{'panel':<12}{'covariates':>11}{'pyfixest':>10}{'evalkit':>10}{'ratio':>8}{'+ Panel':>10}{'ratio':>8}   ATT, s.e."
+    )
     missed = False
     for name, frame in (("balanced", whole), ("unbalanced", thinned)):
         for covariates in ((), COVARIATES):
@@ -71,11 +75,16 @@ def main() -> int:
                 return estimate(panel, design, TwoWayFE(), inference=Cluster())
 
             def ours_from_frame(frame: pd.DataFrame = frame, design: Design = design) -> object:
-                return estimate(Panel.from_frame(frame, unit="unit", time="year"), design, TwoWayFE(), inference=Cluster())
+                return estimate(
+                    Panel.from_frame(frame, unit="unit", time="year"), design, TwoWayFE(), inference=Cluster()
+                )
 
             took = alternate({"pyfixest": peer, "evalkit": ours, "with Panel": ours_from_frame})
             theirs, mine = peer(), ours()
-            agree = abs(theirs.coef()["d"] - mine.params["ATT"]) < 1e-8 and abs(theirs.se()["d"] / mine.bse["ATT"] - 1) < 1e-6
+            agree = (
+                abs(theirs.coef()["d"] - mine.params["ATT"]) < 1e-8
+                and abs(theirs.se()["d"] / mine.bse["ATT"] - 1) < 1e-6
+            )
             ratio = took["pyfixest"] / took["evalkit"]
             missed |= ratio < TARGET or not agree
             print(
@@ -83,7 +92,9 @@ def main() -> int:
                 f"{took['with Panel']:>9.3f}s{took['pyfixest'] / took['with Panel']:>8.1f}   "
                 f"{mine.params['ATT']:.6f}, {mine.bse['ATT']:.6f}{'' if agree else '  DISAGREES with pyfixest'}"
             )
-    print(f"target: ratio of at least {TARGET:g} for estimate() on a verified panel: {'MISSED' if missed else 'reached'}")
+    print(
+        f"target: ratio of at least {TARGET:g} for estimate() on a verified panel: {'MISSED' if missed else 'reached'}"
+    )
     return int(missed)
 
 

@@ -123,7 +123,14 @@ def mpdta_binned_weighted_unbalanced() -> Case:
     f = thinned(every_third(mpdta()), 0.15)
     terms = event_columns(f, "year", "first", 2, 1)
     return Case(
-        f, "countyreal", "year", _mpdta(weights="size"), EventStudy(leads=2, lags=1), terms, ("countyreal", "year"), "group"
+        f,
+        "countyreal",
+        "year",
+        _mpdta(weights="size"),
+        EventStudy(leads=2, lags=1),
+        terms,
+        ("countyreal", "year"),
+        "group",
     )
 
 
@@ -131,9 +138,7 @@ def mpdta_absorbed() -> Case:
     f = thinned(every_third(mpdta()), 0.1)
     terms = {"ATT": post(f, "year", "first"), "lpop2005": f["lpop2005"].to_numpy()}
     design = _mpdta(weights="size", absorb=("group*year",), covariates=("lpop2005",))
-    return Case(
-        f, "countyreal", "year", design, TwoWayFE(), terms, ("countyreal", "year", ("group", "year")), "group"
-    )
+    return Case(f, "countyreal", "year", design, TwoWayFE(), terms, ("countyreal", "year", ("group", "year")), "group")
 
 
 def kielmc() -> Case:
@@ -165,7 +170,10 @@ def traffic_long() -> pd.DataFrame:
     wide = read("wooldridge_traffic1")
     stems = ["admn", "open", "dthrte", "speed"]
     return pd.concat(
-        [wide[["state", *(f"{s}{y}" for s in stems)]].set_axis(["state", *stems], axis=1).assign(year=1900 + y) for y in (85, 90)],
+        [
+            wide[["state", *(f"{s}{y}" for s in stems)]].set_axis(["state", *stems], axis=1).assign(year=1900 + y)
+            for y in (85, 90)
+        ],
         ignore_index=True,
     )
 

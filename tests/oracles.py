@@ -92,7 +92,9 @@ def clustered(r: DummyRegression, groups: Sequence[Any], correction: str) -> tup
     ways = [pd.factorize(np.asarray(group))[0] for group in groups]
     g = min(len(np.unique(way)) for way in ways)
     loose = tuple(
-        i for i, effect in enumerate(r.effects) if all(pd.Series(way).groupby(effect).nunique().max() > 1 for way in ways)
+        i
+        for i, effect in enumerate(r.effects)
+        if all(pd.Series(way).groupby(effect).nunique().max() > 1 for way in ways)
     )
     k = r.X.shape[1] + r.rank(r.every if correction == "all_effects" else loose)
     factor = 1.0 if correction == "none" else g / (g - 1) * (r.n - 1) / (r.n - k)

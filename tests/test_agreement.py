@@ -31,7 +31,9 @@ FIXEST = {e["id"]: e for e in json.loads((REFERENCE / "r_fixest_mpdta.json").rea
 SMALL = [name for name in cases.CASES if name != "cai_sectors"]
 ONE_WAY = ["classical", "robust", "one_cr1", "one_none", "one_all_effects"]
 TWO_WAY = ["two_cr1", "two_none", "two_all_effects"]
-RUNS = [(name, method) for name in SMALL for method in ONE_WAY + (TWO_WAY if len(cases.case(name).clusters) == 2 else [])]
+RUNS = [
+    (name, method) for name in SMALL for method in ONE_WAY + (TWO_WAY if len(cases.case(name).clusters) == 2 else [])
+]
 
 
 def inference(method: str, case: cases.Case) -> Inference:
@@ -46,7 +48,9 @@ def dummies(name: str) -> oracles.DummyRegression:
     case = cases.case(name)
     weights = case.frame[case.design.weights] if case.design.weights else None
     effects = [case.labels(effect) for effect in case.effects]
-    return oracles.dummy_regression(case.frame[case.design.outcome], np.column_stack([*case.terms.values()]), effects, weights)
+    return oracles.dummy_regression(
+        case.frame[case.design.outcome], np.column_stack([*case.terms.values()]), effects, weights
+    )
 
 
 def assert_close(one: Estimate, terms: list[str], b: Any, V: Any, tolerance: float) -> None:
@@ -91,7 +95,12 @@ def assert_mended(one: Estimate, terms: list[str], V: Any) -> None:
     assert any("not positive" in str(note) for note in one.notes)
 
 
-PYFIXEST = {"classical": ("iid", "full"), "robust": ("hetero", "full"), "all_effects": (None, "full"), "none": (None, None)}
+PYFIXEST = {
+    "classical": ("iid", "full"),
+    "robust": ("hetero", "full"),
+    "all_effects": (None, "full"),
+    "none": (None, None),
+}
 
 
 @pytest.mark.parametrize("method", ["classical", "robust", "one_none", "one_all_effects", "two_none"])
@@ -290,7 +299,11 @@ def test_cai_triple_difference_as_run() -> None:
     design = Design(
         outcome="checksaving_ratio", adoption="first", assigned_at="group", covariates=("treatment_post", "sector_post")
     )
-    row = estimate(Panel.from_frame(f, unit="hhno", time="year"), design, TwoWayFE(), inference=Cluster("county")).tidy().iloc[0]
+    row = (
+        estimate(Panel.from_frame(f, unit="hhno", time="year"), design, TwoWayFE(), inference=Cluster("county"))
+        .tidy()
+        .iloc[0]
+    )
     assert printed(row["estimate"], PUBLISHED["cai"]["triple"][0])
     assert printed(row["std_error"], PUBLISHED["cai"]["triple"][1])
 

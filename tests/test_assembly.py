@@ -65,8 +65,16 @@ def test_a_misspelt_county_is_refused_with_its_row_and_the_likely_name() -> None
     [
         (policy(["昌吉市", "昌吉市"]), "several rows for county = 昌吉市", "policy.csv, row 3"),
         (table("prices.csv", month=[1], price=[2.0]), "shares no column", "prices.csv"),
-        (table("policy.csv", county=[652301, 652324], first_year=[2021, None]), "text in farms.csv and numbers", "county"),
-        (table("policy.csv", county=["昌吉市", None], first_year=[2021, None]), "'county' is missing in 1 rows", "row 3"),
+        (
+            table("policy.csv", county=[652301, 652324], first_year=[2021, None]),
+            "text in farms.csv and numbers",
+            "county",
+        ),
+        (
+            table("policy.csv", county=["昌吉市", None], first_year=[2021, None]),
+            "'county' is missing in 1 rows",
+            "row 3",
+        ),
     ],
 )
 def test_what_cannot_be_joined_is_refused(other: Table, says: str, where: str) -> None:

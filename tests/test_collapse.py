@@ -66,20 +66,24 @@ def test_cells_equal_rows_on_real_households(estimator: object, inference: objec
     cells = ek.collapse(households(), design, unit="hhno", time="year", by=("sector",))
     assert len(cells) < len(rows) / 20
     assert_same(
-        ek.estimate(rows, design, estimator, inference=inference), ek.estimate(cells, design, estimator, inference=inference)
+        ek.estimate(rows, design, estimator, inference=inference),
+        ek.estimate(cells, design, estimator, inference=inference),
     )
 
 
 @pytest.mark.parametrize("inference", [Classical(), Robust(), Cluster()], ids=repr)
 @pytest.mark.parametrize(
-    "extra", [{}, {"weights": "w"}, {"covariates": ("price",)}, {"absorb": ("big*year",)}], ids=lambda e: next(iter(e), "plain")
+    "extra",
+    [{}, {"weights": "w"}, {"covariates": ("price",)}, {"absorb": ("big*year",)}],
+    ids=lambda e: next(iter(e), "plain"),
 )
 def test_cells_equal_rows_when_staggered_unbalanced_and_weighted(extra: dict[str, object], inference: object) -> None:
     design = ek.Design(outcome="y", adoption="first", assigned_at="county", **extra)
     rows = ek.Panel.from_frame(staggered(), unit="farm", time="year")
     cells = ek.collapse(staggered(), design, unit="farm", time="year")
     assert_same(
-        ek.estimate(rows, design, TwoWayFE(), inference=inference), ek.estimate(cells, design, TwoWayFE(), inference=inference)
+        ek.estimate(rows, design, TwoWayFE(), inference=inference),
+        ek.estimate(cells, design, TwoWayFE(), inference=inference),
     )
 
 

@@ -75,7 +75,9 @@ def _join(frame: pd.DataFrame, name: str, table: Table) -> tuple[pd.DataFrame, l
         if len(unmatched):
             listed = ", ".join(_written(key) for key in unmatched[:5]) + (", …" if len(unmatched) > 5 else "")
             notes.append(
-                message("note.unmatched", here=here, there=there, keys=listed, number=len(unmatched), on=" × ".join(keys))
+                message(
+                    "note.unmatched", here=here, there=there, keys=listed, number=len(unmatched), on=" × ".join(keys)
+                )
             )
     merged = frame.merge(right, on=keys, how="left", validate="many_to_one")
     merged.index = frame.index  # a left join keeps rows and order, so that errors can still name rows of the first file

@@ -70,11 +70,10 @@ def read_study(path: Path) -> StudyConfig:
     try:
         content = tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"this is not TOML: {error}", where=str(path), remedy="correct that line") from None
+        raise ConfigError(f"this is not TOML: {error}", where=str(file), remedy="correct that line") from None
     except UnicodeDecodeError:
-        raise ConfigError("the file is not UTF-8 text", where=str(path), remedy="save it as UTF-8") from None
-    reader = _Reader(str(file.relative_to(path.parent) if path.is_dir() else path), file, project_root(file))
-    return reader.study(content)
+        raise ConfigError("the file is not UTF-8 text", where=str(file), remedy="save it as UTF-8") from None
+    return _Reader(file, project_root(file)).study(content)
 
 
 def project_root(file: Path) -> Path:
@@ -85,9 +84,8 @@ def project_root(file: Path) -> Path:
 
 @dataclass(frozen=True)
 class _Reader:
-    """Reads the sections; `shown` is how messages name the file."""
+    """Reads the sections of one file."""
 
-    shown: str
     file: Path
     root: Path
 
@@ -97,7 +95,7 @@ class _Reader:
         for section in ("source", "panel", "design", "estimate"):
             if section not in content:
                 mark = f"[[{section}]]" if section in ("source", "estimate") else f"[{section}]"
-                raise ConfigError(f"the section {mark} is missing", where=self.shown, remedy=f"add {mark}")
+                raise ConfigError(f"the section {mark} is missing", where=str(self.file), remedy=f"add {mark}")
         sources = dict(self._named(content["source"], "source", self._source))
         panel = self._build(PanelConfig, content["panel"], "panel")
         for name in panel.sources:
@@ -116,9 +114,7 @@ class _Reader:
         name = self.file.resolve().parent.name
         return StudyConfig(name, self.file, self.root, sources, panel, design, estimates, checks, labels)
 
-    def _named(
-        self, tables: Any, section: str, read: Callable[[dict[str, Any], str], Any]
-    ) -> list[tuple[str, Any]]:
+    def _named(self, tables: Any, section: str, read: Callable[[dict[str, Any], str], Any]) -> list[tuple[str, Any]]:
         found: list[tuple[str, Any]] = []
         for i, table in enumerate(self._tables({section: tables}, section)):
             given = dict(table)
@@ -177,7 +173,9 @@ class _Reader:
     def _member(self, family: str, given: Any, where: str) -> Any:
         """Build a member of a family from a table with its kind and its fields."""
         if not isinstance(given, dict) or not isinstance(given.get("kind"), str):
-            raise self._error(f"no kind of {family} is named", where, f'write {{ kind = "{FAMILIES[family].__all__[0]}" }}')
+            raise self._error(
+                f"no kind of {family} is named", where, f'write {{ kind = "{FAMILIES[family].__all__[0]}" }}'
+            )
         kinds = FAMILIES[family].__all__
         kind = given["kind"]
         if kind not in kinds:
@@ -201,7 +199,9 @@ class _Reader:
                 values[name] = TypeAdapter(hints[name]).validate_json(json.dumps(value, default=str), strict=True)
             except ValidationError as error:
                 problem = error.errors()[0]
-                raise self._error(f"{name} = {value!r}: {problem['msg']}", f"{where}.{name}", "correct its type") from None
+                raise self._error(
+                    f"{name} = {value!r}: {problem['msg']}", f"{where}.{name}", "correct its type"
+                ) from None
         for name, field in fields.items():
             required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
             if required and name not in values:
@@ -217,4 +217,4 @@ class _Reader:
                 raise self._error(f"unknown key '{key}'", where or "top level", nearest(key, valid))
 
     def _error(self, what: str, where: str, remedy: str) -> ConfigError:
-        return ConfigError(what, where=f"{self.shown}, {where}", remedy=remedy)
+        return ConfigError(what, where=f"{self.file}, {where}", remedy=remedy)

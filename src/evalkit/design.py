@@ -212,7 +212,9 @@ def draw_sample(
 
     rows = np.flatnonzero(kept)
     if panel.unit_codes is None:
-        rows = _canonical(rows, panel, [assigned.values, panel.position, adoption, outcome, *covariates.T, weights, counts])
+        rows = _canonical(
+            rows, panel, [assigned.values, panel.position, adoption, outcome, *covariates.T, weights, counts]
+        )
     every = len(rows) == len(panel) and panel.unit_codes is not None
 
     def pick(values: Any) -> Any:
@@ -340,7 +342,9 @@ def _read_adoption(panel: Panel, column: str) -> Floats:
             found = panel.frame[column].iloc[[at - 1, at]]
             raise DataError(
                 f"adoption varies within {panel.unit} {panel.unit_codes.labels[panel.unit_codes.values[at]]}: "
-                + " and ".join("empty" if gone else str(value) for value, gone in zip(found, found.isna(), strict=True)),
+                + " and ".join(
+                    "empty" if gone else str(value) for value, gone in zip(found, found.isna(), strict=True)
+                ),
                 where=place(panel.frame, varies, column),
                 remedy="write the same first treated period in every row of a unit, or leave all of them empty (never treated)",
             )
@@ -365,7 +369,11 @@ def _adoption_of_treated(panel: Panel, column: str, assigned: Codes) -> Floats:
     off = ~on & (panel.position >= adoption)
     if off.any():
         at = int(np.argmax(off))
-        who = f"{panel.unit} {panel.unit_codes.labels[panel.unit_codes.values[at]]}" if panel.unit_codes else f"row {at + 1}"
+        who = (
+            f"{panel.unit} {panel.unit_codes.labels[panel.unit_codes.values[at]]}"
+            if panel.unit_codes
+            else f"row {at + 1}"
+        )
         group = f"{panel.frame.columns.name or ''}{assigned.labels[assigned.values[at]]}"
         raise DesignError(
             f"treatment switches off, or differs inside a unit of assignment: {who} has 0 in "

@@ -86,7 +86,9 @@ class Specification:
 
     def digest(self) -> str:
         """Hash the settings and the values of every column the design reads (SHA-256, hexadecimal)."""
-        used = [c for c in (self.panel.unit, self.panel.time, self.panel.counts, *self.design.columns()) if c is not None]
+        used = [
+            c for c in (self.panel.unit, self.panel.time, self.panel.counts, *self.design.columns()) if c is not None
+        ]
         values = pd.util.hash_pandas_object(self.panel.frame[list(dict.fromkeys(used))], index=False).to_numpy()
         settings = repr((self.design, self.estimator, self.inference)).encode()
         return hashlib.sha256(settings + values.tobytes()).hexdigest()
@@ -247,9 +249,19 @@ class Estimate:
             )
         lines += ["", say("summary.sizes", language, **{name: glance[name] for name in glance.index})]
         for line in self.ledger:
-            lines.append(say("summary.dropped", language, rows=line.rows, units=line.units, reason=line.reason.text(language, labels)))
+            lines.append(
+                say(
+                    "summary.dropped",
+                    language,
+                    rows=line.rows,
+                    units=line.units,
+                    reason=line.reason.text(language, labels),
+                )
+            )
         for i, note in enumerate(self.notes):
-            lines.append(("† " if i == 0 and note is self.uncertainty.unsupported else "- ") + note.text(language, labels))
+            lines.append(
+                ("† " if i == 0 and note is self.uncertainty.unsupported else "- ") + note.text(language, labels)
+            )
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -278,7 +290,9 @@ class Estimate:
 
     def _table(self, level: float) -> pd.DataFrame:
         if not 0 < level < 1:
-            raise InferenceError(f"level is {level}", where="conf_int", remedy="give a number between 0 and 1, such as .95")
+            raise InferenceError(
+                f"level is {level}", where="conf_int", remedy="give a number between 0 and 1, such as .95"
+            )
         errors = np.sqrt(np.maximum(np.diag(self.uncertainty.covariance), 0.0))
         rows = []
         for term, value, error, df in zip(
@@ -314,7 +328,9 @@ def describe(value: Any) -> str:
     for item in fields(value):
         content = getattr(value, item.name)
         if content is not None and content != item.default:
-            shown.append(f"{item.name}={describe(content) if hasattr(content, '__dataclass_fields__') else repr(content)}")
+            shown.append(
+                f"{item.name}={describe(content) if hasattr(content, '__dataclass_fields__') else repr(content)}"
+            )
     return f"{type(value).__name__}({', '.join(shown)})"
 
 

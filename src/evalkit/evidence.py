@@ -86,5 +86,8 @@ class Evidence:
         lines: dict[Dropped, None] = {}
         for one in self.estimates.values():
             lines.update(dict.fromkeys(one.ledger))
-        rows = [{"step": x.step, "reason": x.reason.text("en", self.labels), "rows": x.rows, "units": x.units} for x in lines]
+        rows = [
+            {"step": x.step, "reason": x.reason.text("en", self.labels), "rows": x.rows, "units": x.units}
+            for x in lines
+        ]
         return pd.DataFrame(rows, columns=LEDGER_COLUMNS)

@@ -23,7 +23,9 @@ def explain_study(config: StudyConfig, language: str = "en") -> str:
     lines = [say("explain.study", language, name=config.name), ""]
     for one in panel.provenance:
         kind = say("explain.synthetic" if one.synthetic else "explain.real", language)
-        lines.append(say("explain.source", language, path=one.path, title=one.title or "–", kind=kind, sha=one.sha256[:12]))
+        lines.append(
+            say("explain.source", language, path=one.path, title=one.title or "–", kind=kind, sha=one.sha256[:12])
+        )
     lines.append(
         say(
             "explain.panel",
@@ -63,8 +65,7 @@ def list_families() -> str:
         for kind in module.__all__:
             member = getattr(module, kind)
             settings = ", ".join(
-                field.name
-                + ("" if field.default is dataclasses.MISSING else f" = {field.default!r}")
+                field.name + ("" if field.default is dataclasses.MISSING else f" = {field.default!r}")
                 for field in dataclasses.fields(member)
             )
             about = (inspect.getdoc(member) or "").split("\n\n")[0].replace("\n", " ")

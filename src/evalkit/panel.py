@@ -193,7 +193,12 @@ class Panel:
         if rows.all():
             return self
         kept = Panel.from_frame(
-            self.frame[rows], unit=self.unit, time=self.time, counts=self.counts, units=self.units, provenance=self.provenance
+            self.frame[rows],
+            unit=self.unit,
+            time=self.time,
+            counts=self.counts,
+            units=self.units,
+            provenance=self.provenance,
         )
         lost = count_lost_units(self.unit_codes.values, rows) if self.unit_codes is not None else 0
         line = Dropped(step, reason, int((~rows).sum()), lost)
@@ -218,7 +223,9 @@ def count_lost_units(unit: Ints, kept: Flags) -> int:
 def require_column(frame: pd.DataFrame, column: str) -> None:
     """Raise DataError naming the nearest column when the frame lacks this one."""
     if column not in frame.columns:
-        raise DataError(f"there is no column '{column}'", where="table", remedy=nearest(column, map(str, frame.columns)))
+        raise DataError(
+            f"there is no column '{column}'", where="table", remedy=nearest(column, map(str, frame.columns))
+        )
 
 
 def place(frame: pd.DataFrame, rows: Flags, column: str) -> str:
@@ -297,7 +304,9 @@ def read_periods(values: pd.Series, frequency: Frequency | None = None) -> tuple
     if isinstance(values.dtype, np.dtype) and values.dtype.kind in "iu":
         return values.to_numpy(dtype=np.int64), missing, "integer"
     if isinstance(values.dtype, np.dtype) and values.dtype.kind == "b":
-        raise DataError(f"column '{name}' is true or false, not a period", where=f"column '{name}'", remedy="name the period")
+        raise DataError(
+            f"column '{name}' is true or false, not a period", where=f"column '{name}'", remedy="name the period"
+        )
     if isinstance(values.dtype, pd.PeriodDtype):
         values = values.dt.to_timestamp()
     if isinstance(values.dtype, pd.DatetimeTZDtype) or values.dtype.kind == "M":

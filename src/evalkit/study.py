@@ -6,7 +6,8 @@ import json
 import platform
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 from evalkit.assembly import assemble
 from evalkit.config import StudyConfig, read_study
-from evalkit.errors import EvalkitError
+from evalkit.errors import DataError, EvalkitError
 from evalkit.estimation import estimate
 from evalkit.evidence import Evidence
 from evalkit.finding import check
@@ -28,15 +29,17 @@ Say = Callable[[str], None]
 def evaluate_study(config: StudyConfig, say: Say = lambda _: None) -> Evidence:
     """Load, assemble, estimate and check, in memory."""
     panel = build_panel(config, say)
+    rows_of = panel.provenance[0].path  # error messages count rows in the first source
     estimates = {}
     for name, (estimator, inference) in config.estimates.items():
         say(f"estimating {name}")
-        estimates[name] = _named(name, lambda e=estimator, i=inference: estimate(panel, config.design, e, inference=i))
+        with _naming(name, rows_of):
+            estimates[name] = estimate(panel, config.design, estimator, inference=inference)
     findings = []
     for on, challenge in config.checks:
         say(f"checking {on}: {type(challenge).__name__}")
-        (finding,) = _named(f"check {type(challenge).__name__} on {on}", lambda c=challenge, o=on: check(estimates[o], c))
-        findings.append((on, finding))
+        with _naming(f"{type(challenge).__name__} on {on}", rows_of):
+            findings += [(on, finding) for finding in check(estimates[on], challenge)]
     return Evidence(config.name, estimates, tuple(findings), _manifest(config, panel), config.labels)
 
 
@@ -53,9 +56,7 @@ def build_panel(config: StudyConfig, say: Say = lambda _: None) -> Panel:
         )
         tables.append(replace(table, provenance=provenance))
     settings = config.panel
-    return assemble(
-        *tables, unit=settings.unit, time=settings.time, where=dict(settings.where), counts=settings.counts
-    )
+    return assemble(*tables, unit=settings.unit, time=settings.time, where=dict(settings.where), counts=settings.counts)
 
 
 def run_study(path: str | Path, say: Say = lambda _: None) -> Evidence:
@@ -65,7 +66,10 @@ def run_study(path: str | Path, say: Say = lambda _: None) -> Evidence:
     manifest.json), `figures/<study>/` and, for each `paper*.typ` beside the study.toml, its PDF. Everything is made in a temporary
     folder and moved into place at the end, so that an error leaves the results of the last run as they were.
     """
-    from evalkit.reporting import compile_papers, write_exhibits  # matplotlib and typst load only where something is drawn
+    from evalkit.reporting import (
+        compile_papers,
+        write_exhibits,
+    )  # matplotlib and typst load only where something is drawn
 
     config = read_study(Path(path))
     evidence = evaluate_study(config, say)
@@ -84,7 +88,9 @@ def run_study(path: str | Path, say: Say = lambda _: None) -> Evidence:
         papers = []
         if any(home.glob("paper*.typ")):
             say("setting the papers")
-            papers = compile_papers(home, processed=made / "processed", figures=made / "figures", target=made / "papers")
+            papers = compile_papers(
+                home, processed=made / "processed", figures=made / "figures", target=made / "papers"
+            )
         _move(made / "processed", processed)
         _move(made / "figures", figures)
         for paper in papers:
@@ -114,18 +120,21 @@ def _manifest(config: StudyConfig, panel: Panel) -> dict[str, Any]:
         ],
         "dropped_rows": sum(line.rows for line in panel.ledger),
         "seeds": {
-            f"{on}/{type(one).__name__}": one.seed for on, one in config.checks if getattr(one, "seed", None) is not None
+            f"{on}/{type(one).__name__}": one.seed
+            for on, one in config.checks
+            if getattr(one, "seed", None) is not None
         },
         "versions": {"python": platform.python_version(), **{name: version(name) for name in RECORDED}},
     }
 
 
-def _named(name: str, run: Callable[[], Any]) -> Any:
-    """Run a step; an error then says in which specification it came up."""
+@contextmanager
+def _naming(step: str, rows_of: str) -> Iterator[None]:
+    """Say in an error in which specification or check it came up, and of which file the rows are."""
     try:
-        return run()
+        yield
     except EvalkitError as error:
-        where = f"{name}, {error.where}" if error.where else name
+        where = f"{step}, {rows_of}, {error.where}" if isinstance(error, DataError) else f"{step}, {error.where}"
         raise type(error)(error.what, where=where, remedy=error.remedy) from None
 
 

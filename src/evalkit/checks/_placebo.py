@@ -76,7 +76,12 @@ def permute_assignment(
     for placebo in assignments:
         everywhere[present] = dates[placebo]
         treated = [str(sample.clusters[c]) for c in present[np.isfinite(dates[placebo])]]
-        row: dict[str, object] = {"treated": ", ".join(treated), "statistic": np.nan, "actual": bool((placebo == cohort).all()), "why": ""}
+        row: dict[str, object] = {
+            "treated": ", ".join(treated),
+            "statistic": np.nan,
+            "actual": bool((placebo == cohort).all()),
+            "why": "",
+        }
         try:
             panel, design = with_adoption(spec.panel, spec.design, everywhere[assigned])
             fit = spec.estimator.fit(panel, design, keep)
@@ -104,7 +109,9 @@ def with_adoption(panel: Panel, design: Design, position: Floats) -> tuple[Panel
     """Give every row (n,) another adoption, as a position on the time axis (inf = never)."""
     periods = panel.periods
     if periods.frequency == "integer":
-        column = np.where(np.isfinite(position), periods.first + np.nan_to_num(position, posinf=0) * periods.step, np.nan)
+        column = np.where(
+            np.isfinite(position), periods.first + np.nan_to_num(position, posinf=0) * periods.step, np.nan
+        )
         # 0 means "never" in an adoption column, so a period numbered 0 is written as text.
         values = pd.Series(column) if not (column == 0).any() else _labels(panel, position)
     else:

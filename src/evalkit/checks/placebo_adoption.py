@@ -53,9 +53,7 @@ class PlaceboAdoption:
         if not supported:
             ranked = permute_assignment(placebo, lambda f: float(after_adoption(f) @ f.coefficients), keep=before)
             p, floor, how = ranked.p_value, ranked.floor, "ranked"
-        verdict = judge(
-            value, error if supported else float("nan"), told["df"], p, self.bound
-        )
+        verdict = judge(value, error if supported else float("nan"), told["df"], p, self.bound)
         start = panel.periods.label(float(np.nanmin(sample.adoption)) - self.shift)
         sentence = message(
             f"finding.placebo_adoption_{how}",
@@ -69,5 +67,12 @@ class PlaceboAdoption:
         )
         bound = floor if not supported else (float("nan") if self.bound is None else self.bound)
         return Finding(
-            "PlaceboAdoption", message("null.placebo_adoption"), value, p, bound, verdict, sentence, pd.DataFrame([told])
+            "PlaceboAdoption",
+            message("null.placebo_adoption"),
+            value,
+            p,
+            bound,
+            verdict,
+            sentence,
+            pd.DataFrame([told]),
         )

@@ -76,7 +76,14 @@ class PreTrends:
         )
         bound = float("nan") if self.bound is None else self.bound
         return Finding(
-            "PreTrends", message("null.pre_trends"), statistic, p, floor if how == "ranked" else bound, verdict, sentence, table
+            "PreTrends",
+            message("null.pre_trends"),
+            statistic,
+            p,
+            floor if how == "ranked" else bound,
+            verdict,
+            sentence,
+            table,
         )
 
 

@@ -30,7 +30,9 @@ class EventStudy:
     def __post_init__(self) -> None:
         for name, value, least in (("leads", self.leads, 1), ("lags", self.lags, 0)):
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise DesignError(f"{name} is {value!r}", where="EventStudy", remedy=f"give a whole number from {least} on")
+                raise DesignError(
+                    f"{name} is {value!r}", where="EventStudy", remedy=f"give a whole number from {least} on"
+                )
 
     def fit(self, panel: Panel, design: Design, keep: Flags | None = None) -> Fit:
         """Estimate on the panel's rows (those flagged in `keep`, if given)."""

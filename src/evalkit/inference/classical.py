@@ -9,7 +9,14 @@ import numpy as np
 from evalkit.catalogue import message
 from evalkit.estimation import Specification, Uncertainty
 from evalkit.fit import Fit
-from evalkit.inference._clusters import assignment, count_clusters, independence_notes, regression_of, row_errors, smallest_p
+from evalkit.inference._clusters import (
+    assignment,
+    count_clusters,
+    independence_notes,
+    regression_of,
+    row_errors,
+    smallest_p,
+)
 
 
 @dataclass(frozen=True)

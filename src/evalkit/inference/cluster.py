@@ -37,13 +37,17 @@ class Cluster:
     def __post_init__(self) -> None:
         if self.correction not in CORRECTIONS:
             raise InferenceError(
-                f"correction '{self.correction}' is unknown", where="Cluster", remedy=nearest(self.correction, CORRECTIONS)
+                f"correction '{self.correction}' is unknown",
+                where="Cluster",
+                remedy=nearest(self.correction, CORRECTIONS),
             )
         by = (self.by,) if isinstance(self.by, str) else self.by
         if by is not None:
             if not 1 <= len(by) <= 2 or len(set(by)) < len(by):
                 raise InferenceError(
-                    f"clusters are given by {len(by)} columns", where="Cluster", remedy="name one column, or two different ones"
+                    f"clusters are given by {len(by)} columns",
+                    where="Cluster",
+                    remedy="name one column, or two different ones",
                 )
             object.__setattr__(self, "by", tuple(by))
 
@@ -64,7 +68,9 @@ class Cluster:
         clusters = min((count_clusters(fit, way) for way in ways), key=lambda one: min(one.treated, one.control))
         single, joint = few_clusters(clusters)
         method = message(
-            f"method.cluster_{len(ways)}way", columns=" × ".join(columns), correction=message(f"correction.{self.correction}")
+            f"method.cluster_{len(ways)}way",
+            columns=" × ".join(columns),
+            correction=message(f"correction.{self.correction}"),
         )
         return Uncertainty(covariance, df, method, smallest_p(fit), clusters, single, joint, notes)
 

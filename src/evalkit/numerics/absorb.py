@@ -50,7 +50,9 @@ class Absorber:
         sizes = np.diff(np.append(self.starts, len(self.unit)))
         for j, column in enumerate(columns):
             left = residuals[:, j]
-            np.subtract(column, column[len(column) // 2], out=left)  # a large constant would cost digits in every sum below
+            np.subtract(
+                column, column[len(column) // 2], out=left
+            )  # a large constant would cost digits in every sum below
             means = self._means(left, scratch)
             load = self._load(left, scratch) - self._on_levels(means)
             for _ in range(3):  # once; again only where rounding has left more than it should
@@ -80,8 +82,10 @@ class Absorber:
         return load
 
     def _on_levels(self, means: Floats) -> Floats:
-        on_levels: Floats = np.einsum("ul,u->l", self.presence, means) if isinstance(self.presence, np.ndarray) else (
-            self.presence.T @ means
+        on_levels: Floats = (
+            np.einsum("ul,u->l", self.presence, means)
+            if isinstance(self.presence, np.ndarray)
+            else (self.presence.T @ means)
         )
         return on_levels
 
@@ -99,7 +103,11 @@ def make_absorber(*, unit: Ints, factors: tuple[Ints, ...], weights: Floats | No
     """
     starts = first_rows(unit)
     levels, n_levels = _number_jointly(factors)
-    mass = np.diff(np.append(starts, len(unit))).astype(np.float64) if weights is None else np.add.reduceat(weights, starts)
+    mass = (
+        np.diff(np.append(starts, len(unit))).astype(np.float64)
+        if weights is None
+        else np.add.reduceat(weights, starts)
+    )
     presence: Floats | sparse.csr_array
     if n_levels <= _DENSE_LEVELS:
         cells = unit * n_levels

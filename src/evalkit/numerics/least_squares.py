@@ -94,7 +94,9 @@ def _cholesky(A: Floats, kept: Ints, scale: Floats) -> _Factor | None:
     gram = cross_products(A if len(kept) == A.shape[1] else A[:, kept]) / np.outer(scale, scale)
     if not len(kept) or np.linalg.cond(gram) >= _GRAM_CONDITION:
         return None
-    return _Factor(kept, scale, solve_triangular(np.linalg.cholesky(gram).T, np.eye(len(kept)), check_finite=False), None)
+    return _Factor(
+        kept, scale, solve_triangular(np.linalg.cholesky(gram).T, np.eye(len(kept)), check_finite=False), None
+    )
 
 
 def _householder(A: Floats, present: Ints, scale: Floats, floor: Floats) -> _Factor:

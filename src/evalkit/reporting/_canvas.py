@@ -22,10 +22,10 @@ from evalkit.reporting._fonts import CHINESE, font_folder
 
 # Latin letters, figures and subscripts (CO₂) from the first family, Chinese from the second.
 FAMILY = ["DejaVu Sans", "Noto Sans SC"]
-# Colours of Okabe and Ito (2008): colour-blind readers tell them apart, and so does their darkness when printed in grey.
+# Colours of Okabe and Ito (2008): colour-blind readers tell them apart, and in grey print so does their darkness.
 INK, ACCENT, PALE, RULE = "#1a1a1a", "#0072B2", "#b4b4b4", "#7a7a7a"
 SERIES = ((ACCENT, "o"), ("#E69F00", "s"), (INK, "^"), ("#56B4E9", "D"))
-LABEL, SMALL, NOTE = 8.0, 7.5, 6.8
+TITLE, LABEL, SMALL, NOTE = 8.5, 8.0, 7.5, 6.8
 _GROUPS = re.compile(r"(axes|errorbar|figure|font|hist|legend|lines|patch|path|savefig|svg|text|[xy]tick)\.")
 # A space; one Chinese character or a word, each with the punctuation that may not start a line.
 _TOKEN = re.compile(
@@ -35,7 +35,7 @@ _STYLE: dict[Any, Any] = {
     "font.family": FAMILY,
     "font.size": 8.0,
     "axes.unicode_minus": False,
-    "axes.titlesize": 8.5,
+    "axes.titlesize": TITLE,
     "axes.titlelocation": "left",
     "axes.labelsize": LABEL,
     "axes.linewidth": 0.6,
@@ -110,9 +110,9 @@ def finish(ax: Axes, reader: Reader, title: str, notes: list[str], legend_rows: 
     ax.tick_params(labelfontfamily=FAMILY, labelsize=SMALL)  # ticks made later, outside the style, keep the fonts
     if reader.synthetic:
         title = reader.say("figure.synthetic", title=title) if reader.titled else reader.say("figure.synthetic_only")
-    if reader.titled or reader.synthetic:
-        ax.set_title(title, pad=6 + 12 * legend_rows)
     width, height = _inches(ax)
+    if reader.titled or reader.synthetic:
+        ax.set_title("\n".join(_balance(title, width * 72 / TITLE)), pad=6 + 12 * legend_rows)
     ax.set_xlabel("\n".join(_balance(ax.get_xlabel(), width * 72 / LABEL)))
     ax.set_ylabel("\n".join(_balance(ax.get_ylabel(), height * 72 / LABEL)))
     if not notes:
