@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from evalkit.catalogue import Message, message
@@ -59,7 +60,7 @@ def _join(frame: pd.DataFrame, name: str, table: Table) -> tuple[pd.DataFrame, l
         _check_key(frame, right, key, name, table.name)
     repeated = right.duplicated(keys)
     if repeated.any():
-        values = right.loc[repeated.idxmax(), keys]
+        values = right[keys].iloc[int(np.argmax(repeated))]
         raise DataError(
             f"{table.name} has several rows for " + ", ".join(f"{k} = {values[k]}" for k in keys),
             where=f"{table.name}, row {repeated.idxmax()}",

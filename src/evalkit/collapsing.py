@@ -63,7 +63,8 @@ def collapse(frame: Any, design: Design, *, unit: str, time: str, by: tuple[str,
 def _mean(values: Floats, group: Ints, size: Floats) -> Floats:
     """Group means (groups,), centred first so that a large constant costs no digits."""
     centre = values[len(values) // 2]
-    return centre + np.bincount(group, weights=values - centre) / size
+    means: Floats = centre + np.bincount(group, weights=values - centre) / size
+    return means
 
 
 def _cells(panel: Panel, sample: Sample, starts: Ints, by: tuple[str, ...]) -> Ints:

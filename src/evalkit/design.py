@@ -371,10 +371,10 @@ def _adoption_of_treated(panel: Panel, column: str, assigned: Codes) -> Floats:
         at = int(np.argmax(off))
         who = (
             f"{panel.unit} {panel.unit_codes.labels[panel.unit_codes.values[at]]}"
-            if panel.unit_codes
-            else f"row {at + 1}"
+            if panel.unit_codes is not None
+            else f"row {panel.frame.index[at]}"
         )
-        group = f"{panel.frame.columns.name or ''}{assigned.labels[assigned.values[at]]}"
+        group = assigned.labels[assigned.values[at]]
         raise DesignError(
             f"treatment switches off, or differs inside a unit of assignment: {who} has 0 in "
             f"{panel.periods.label(panel.position[at])}, but its unit of assignment ({group}) is treated from "

@@ -156,8 +156,8 @@ class Estimate:
         """One row per effect (then per covariate, if asked for), with the columns of `TIDY`."""
         table = self._table(level)
         roles = np.array([term.role for term in self.fit.terms])
-        effects, others = table[roles != "covariate"], table[roles == "covariate"]
-        return (pd.concat([effects, others]) if covariates and len(others) else effects).reset_index(drop=True)
+        order = [*np.flatnonzero(roles != "covariate"), *(np.flatnonzero(roles == "covariate") if covariates else ())]
+        return table.iloc[order].reset_index(drop=True)
 
     def glance(self) -> pd.DataFrame:
         """One row: sizes, clusters, degrees of freedom of the first effect, method, smallest attainable p."""
@@ -239,7 +239,7 @@ class Estimate:
         )
         lines = [head, ""]
         for row in table.itertuples():
-            if np.isnan(row.std_error):
+            if pd.isna(row.std_error):
                 lines.append(f"  {row.term:<{width}}  {row.estimate:>12.6g}  {say('summary.base', language)}")
                 continue
             mark = " †" if self.uncertainty.unsupported is not None else ""

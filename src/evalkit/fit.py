@@ -52,7 +52,7 @@ class Regression:
 
     @property
     def n_slopes(self) -> int:
-        return self.regressors.shape[1]
+        return int(self.regressors.shape[1])
 
     def sum_within(self, groups: Ints, n_groups: int) -> Floats:
         """Sum the influence bread·x·w·u within groups."""

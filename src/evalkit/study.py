@@ -119,11 +119,7 @@ def _manifest(config: StudyConfig, panel: Panel) -> dict[str, Any]:
             for one in panel.provenance
         ],
         "dropped_rows": sum(line.rows for line in panel.ledger),
-        "seeds": {
-            f"{on}/{type(one).__name__}": one.seed
-            for on, one in config.checks
-            if getattr(one, "seed", None) is not None
-        },
+        "seeds": {f"{on}/{type(one).__name__}": getattr(one, "seed", None) for on, one in config.checks},
         "versions": {"python": platform.python_version(), **{name: version(name) for name in RECORDED}},
     }
 

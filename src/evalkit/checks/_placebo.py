@@ -164,7 +164,7 @@ def headline(one: Estimate, level: float = 0.95) -> Headline:
     weights = after_adoption(one.fit)
     names = [term.name for term, weight in zip(one.fit.terms, weights, strict=True) if weight]
     value = float(weights @ one.fit.coefficients)
-    error = float(np.sqrt(max(weights @ one.uncertainty.covariance @ weights, 0.0)))
+    error = max(float(weights @ one.uncertainty.covariance @ weights), 0.0) ** 0.5
     df = float(np.nanmin(one.uncertainty.df[weights > 0]))
     margin = float(stats.t.ppf((1 + level) / 2, df)) * error
     return {

@@ -44,7 +44,7 @@ class PreTrends:
             )
         tidy = path.tidy()
         table = tidy[tidy["term"].isin(leads)].reset_index(drop=True)
-        largest = table.loc[table["estimate"].abs().idxmax()]
+        largest = table.iloc[int(table["estimate"].abs().argmax())]
         statistic = p = floor = float("nan")
         how = "none"
         try:
@@ -58,11 +58,9 @@ class PreTrends:
             statistic, p, floor, how = ranked.actual, ranked.p_value, ranked.floor, "ranked"
         verdict: Verdict = "fail" if p < 0.05 else "inconclusive"
         if self.bound is not None and verdict != "fail" and path.uncertainty.unsupported is None:
-            df = path.uncertainty.df
-            verdicts = {
-                judge(float(row.estimate), float(row.std_error), float(np.nanmin(df)), float("nan"), self.bound)
-                for row in table.itertuples()
-            }
+            df = float(np.nanmin(path.uncertainty.df))
+            each = zip(table["estimate"], table["std_error"], strict=True)
+            verdicts = {judge(float(value), float(error), df, float("nan"), self.bound) for value, error in each}
             verdict = "pass" if verdicts == {"pass"} else "inconclusive"
         sentence = message(
             f"finding.pre_trends_{how}",

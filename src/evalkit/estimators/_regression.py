@@ -73,7 +73,7 @@ def _length(column: Floats, weights: Floats | None) -> float:
     if weights is not None:
         column = column * np.sqrt(weights)
     spread = float(np.einsum("i,i->", column, column)) - len(column) * float(column.mean()) ** 2
-    rounding = 1e-15 / COLLINEAR * float(max(column.max(), -column.min())) * np.sqrt(len(column))
+    rounding = 1e-15 / COLLINEAR * float(max(column.max(), -column.min())) * len(column) ** 0.5
     return max(float(np.sqrt(max(spread, 0.0))), rounding)
 
 

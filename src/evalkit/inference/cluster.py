@@ -60,7 +60,8 @@ class Cluster:
         df = np.full(len(fit.terms), np.nan)
         for part, size in zip(fit.parts, sizes, strict=True):
             df[part.positions] = size - 1
-        covariance, notes = _outer(summed_influence(fit, ways[0], factors)), ()
+        covariance = _outer(summed_influence(fit, ways[0], factors))
+        notes: tuple[Message, ...] = ()
         if len(ways) == 2:
             both = summed_influence(fit, _cross(*ways), factors)
             covariance += _outer(summed_influence(fit, ways[1], factors))

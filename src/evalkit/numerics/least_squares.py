@@ -95,7 +95,7 @@ def _cholesky(A: Floats, kept: Ints, scale: Floats) -> _Factor | None:
     if not len(kept) or np.linalg.cond(gram) >= _GRAM_CONDITION:
         return None
     return _Factor(
-        kept, scale, solve_triangular(np.linalg.cholesky(gram).T, np.eye(len(kept)), check_finite=False), None
+        kept, scale, _inverse(np.linalg.cholesky(gram).T), None
     )
 
 
@@ -106,7 +106,12 @@ def _householder(A: Floats, present: Ints, scale: Floats, floor: Floats) -> _Fac
         Q, R = qr(A[:, kept] / scale, mode="economic", check_finite=False)
         gone = np.flatnonzero(np.abs(np.diag(R)) * scale <= COLLINEAR * floor[kept])
         if not len(gone):
-            return _Factor(kept, scale, solve_triangular(R, np.eye(len(kept)), check_finite=False), Q)
+            return _Factor(kept, scale, _inverse(R), Q)
         # the first only: those after it may be independent once it is out
         kept, scale = np.delete(kept, gone[0]), np.delete(scale, gone[0])
     return _Factor(kept, scale, np.zeros((0, 0)), None)
+
+
+def _inverse(R: Floats) -> Floats:
+    inverse: Floats = solve_triangular(R, np.eye(len(R)), check_finite=False)
+    return inverse

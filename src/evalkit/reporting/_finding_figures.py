@@ -29,11 +29,11 @@ def draw_placebo_paths(ax: Axes, finding: Finding, estimate: Estimate, reader: R
     ordinary = drawn[~extreme & ~drawn["actual"].astype(bool) & drawn["statistic"].notna()]
     names = [term.name for term in terms]
     for y in ordinary[names].to_numpy(float):
-        ax.plot(x, y, color=PALE, lw=0.8, zorder=2)
+        ax.plot(x, y, color=PALE, lw=0.8 if len(ordinary) <= MAX_DOTS else 0.4, zorder=2)
     for name, y in zip(drawn.loc[extreme, "treated"], drawn.loc[extreme, names].to_numpy(float), strict=True):
         ax.plot(x, y, color=RULE, lw=0.9, ls=DASHED, zorder=2)
         if extreme.sum() <= MAX_NAMED and np.isfinite(y[-1]):
-            text = reader.say("figure.one_unit", level=level, name=str(name))
+            text = _unit_name(str(name), level, reader)
             ax.annotate(
                 text, (x[-1], y[-1]), (4, 0), textcoords="offset points", va="center", fontsize=NOTE, color="#505050"
             )
@@ -127,9 +127,16 @@ def _actual_label(drawn: pd.DataFrame, estimate: Estimate, reader: Reader) -> st
     """Name the units actually treated where the assignment is in the table and names few; else only "actual"."""
     actual = drawn.loc[drawn["actual"].astype(bool), "treated"]
     if len(actual) and len(str(actual.iloc[0]).split(", ")) <= MAX_NAMED:
-        names = ", ".join(reader.word(name) for name in str(actual.iloc[0]).split(", "))
-        return reader.say("figure.actual_named", level=estimate.spec.design.assigned_at, name=names)
+        name = _unit_name(str(actual.iloc[0]), estimate.spec.design.assigned_at, reader)
+        return reader.say("figure.actual_named", name=name)
     return reader.say("figure.actual")
+
+
+def _unit_name(treated: str, level: str, reader: Reader) -> str:
+    """Name units of assignment: bare numbers with the level before them ("county 3"), names as they are."""
+    names = treated.split(", ")
+    text = ", ".join(reader.word(name) for name in names)
+    return reader.say("figure.one_unit", level=level, name=text) if all(n.isdigit() for n in names) else text
 
 
 def _placebo_title(estimate: Estimate, reader: Reader) -> str:
