@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from scipy.special import gammaln
 
 from evalkit.catalogue import Message, message
 from evalkit.errors import DataError, DesignError, nearest
@@ -23,6 +24,7 @@ from evalkit.panel import (
     numbers,
     place,
     read_periods,
+    require_ids,
 )
 
 Comparison = Literal["not_yet_treated", "never_treated"]
@@ -257,22 +259,18 @@ def smallest_attainable_p(sample: Sample) -> float:
     once, because the mirror assignment then gives the same absolute effect.
     """
     adoption = sample.cluster_adoption()
+    adoption[adoption > sample.period[sample.ends].max()] = np.inf
     _, sizes = np.unique(adoption[~np.isnan(adoption)], return_counts=True)
-    assignments = math.factorial(int(sizes.sum())) // math.prod(math.factorial(int(size)) for size in sizes)
-    mirrored = len(sizes) == 2 and sizes[0] == sizes[1]
-    return (2 if mirrored else 1) / assignments
+    ties = 2 if len(sizes) == 2 and sizes[0] == sizes[1] else 1
+    if sizes.sum() > 1000:  # exact integers would have thousands of digits
+        return float(ties * np.exp(gammaln(sizes + 1).sum() - gammaln(sizes.sum() + 1)))
+    return ties / (math.factorial(int(sizes.sum())) // math.prod(math.factorial(int(size)) for size in sizes))
 
 
 def _assignment(panel: Panel, design: Design) -> Codes:
     """Codes of the units of assignment, for each unit as it was in its first row."""
     codes = panel.codes(design.assigned_at)
-    if (codes.values < 0).any():
-        absent = codes.values < 0
-        raise DataError(
-            f"the unit of assignment is missing in {int(absent.sum())} rows",
-            where=place(panel.frame, absent, design.assigned_at),
-            remedy="fill it in, or leave these rows out",
-        )
+    require_ids(panel.frame, design.assigned_at, codes, "unit of assignment")
     if len(codes.labels) == 1:
         raise DesignError(
             f"'{design.assigned_at}' has only one value, {codes.labels[0]}",
@@ -310,7 +308,7 @@ def _adoption(panel: Panel, design: Design, assigned: Codes) -> Floats:
         raise DesignError(
             f"adoption varies within {design.assigned_at} {assigned.labels[assigned.values[at]]}: {names[0]} and {names[1]}",
             where=place(panel.frame, differs, design.adoption or str(design.treated)),
-            remedy=f"set assigned_at to the level at which adoption was decided, and cluster with Cluster('{design.assigned_at}')",
+            remedy=f"set assigned_at to the level at which adoption was decided; cluster with Cluster('{design.assigned_at}')",
         )
     return adoption
 
@@ -319,7 +317,7 @@ def _read_adoption(panel: Panel, column: str) -> Floats:
     codes = panel.codes(column)
     labels = pd.Series(list(codes.labels), name=column)
     if pd.api.types.is_float_dtype(labels):
-        labels = labels.where(np.isfinite(labels), 0.0)
+        labels = labels.where(labels != np.inf, 0.0)
     try:
         ordinals, _, frequency = read_periods(labels, panel.periods.frequency)
     except DataError:

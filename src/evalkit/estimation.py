@@ -200,18 +200,18 @@ class Estimate:
         if not len(terms):
             raise InferenceError("no terms are given", where="wald", remedy="name at least one term of .params")
         at = [self._position(term) for term in terms]
-        df = float(np.nanmin(self.uncertainty.df[at]))
-        if len(at) >= df:
-            raise InferenceError(
-                f"{len(at)} terms cannot be tested jointly with {df:g} degrees of freedom",
-                where="wald",
-                remedy="test fewer terms, or bin event times",
-            )
         b, V = self.fit.coefficients[at], self.uncertainty.covariance[np.ix_(at, at)]
         scale = np.sqrt(np.diag(V))
         if not (scale > 0).all():
             raise InferenceError(
                 "a term has no standard error", where=", ".join(terms), remedy="leave out the reference term"
+            )
+        df = float(np.min(self.uncertainty.df[at]))
+        if len(at) >= df:
+            raise InferenceError(
+                f"{len(at)} terms cannot be tested jointly with {df:g} degrees of freedom",
+                where="wald",
+                remedy="test fewer terms, or bin event times",
             )
         correlation = V / np.outer(scale, scale)
         if np.linalg.matrix_rank(correlation, tol=1e-10) < len(at):
@@ -238,14 +238,16 @@ class Estimate:
             method=self.uncertainty.method,
         )
         lines = [head, ""]
-        for row in table.itertuples():
-            if pd.isna(row.std_error):
-                lines.append(f"  {row.term:<{width}}  {row.estimate:>12.6g}  {say('summary.base', language)}")
+        bases = {term.name for term in self.fit.terms if term.role == "base"}
+        for row in table.to_dict("records"):
+            if np.isnan(row["std_error"]):
+                why = say("summary.base" if row["term"] in bases else "summary.no_error", language)
+                lines.append(f"  {row['term']:<{width}}  {row['estimate']:>12.6g}  {why}")
                 continue
             mark = " †" if self.uncertainty.unsupported is not None else ""
             lines.append(
-                f"  {row.term:<{width}}  {row.estimate:>12.6g}  ({row.std_error:.6g})  p = {row.p_value:.4f}{mark}  "
-                f"[{row.conf_low:.6g}, {row.conf_high:.6g}]"
+                f"  {row['term']:<{width}}  {row['estimate']:>12.6g}  ({row['std_error']:.6g})  p = {row['p_value']:.4f}{mark}  "
+                f"[{row['conf_low']:.6g}, {row['conf_high']:.6g}]"
             )
         lines += ["", say("summary.sizes", language, **{name: glance[name] for name in glance.index})]
         for line in self.ledger:
@@ -349,7 +351,8 @@ def few_clusters(clusters: Clusters) -> tuple[Message | None, Message | None]:
 
 
 def _inference(value: float, error: float, df: float, level: float) -> dict[str, float]:
-    statistic = value / error if error > 0 else float("nan")
+    error = error if error > 0 else float("nan")  # a standard error of 0 is none: nothing was left to estimate it from
+    statistic = value / error
     margin = float(stats.t.ppf((1 + level) / 2, df)) * error
     return {
         "estimate": value,

@@ -24,6 +24,8 @@ Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
 Frequency = Literal["integer", "quarter", "month", "day"]
 
+_LONGEST = 10_000_000  # steps on a time axis: memory is taken for each
+
 _QUARTER = re.compile(r"(\d{4})\s*(?:年第?|[-/. ]?[Qq])\s*([1-4])\s*(?:季度?)?")
 _MONTH = re.compile(r"(\d{4})\s*(?:年|[-/.M])\s*(\d{1,2})\s*月?")
 _YEAR = re.compile(r"(-?\d{1,9})(?:\.0*)?\s*年?")
@@ -126,18 +128,19 @@ class Panel:
                 remedy="fill in the period or leave these rows out",
             )
         codes = factorise(table[unit]) if unit is not None else None
-        if codes is not None and (codes.values < 0).any():
-            absent = codes.values < 0
-            raise DataError(
-                f"the unit is missing in {int(absent.sum())} rows",
-                where=place(table, absent, str(unit)),
-                remedy="fill in the unit or leave these rows out",
-            )
+        if codes is not None:
+            require_ids(table, str(unit), codes, "unit")
         first, last = int(ordinals.min()), int(ordinals.max())
         distinct = _distinct(ordinals, first, last)
         step = int(np.gcd.reduce(np.diff(distinct))) if len(distinct) > 1 else 1
         position = (ordinals - first) // step
         periods = Periods(frequency, first, step, (distinct - first) // step)
+        if periods.observed[-1] > _LONGEST:
+            raise DataError(
+                f"{len(distinct)} periods lie up to {int(periods.observed[-1])} steps apart",
+                where=f"column '{time}'",
+                remedy="write periods as years, quarters, months or days, not as moments",
+            )
         if codes is not None:
             key = codes.values * (int(periods.observed[-1]) + 1) + position
             steps = np.diff(key)
@@ -152,7 +155,7 @@ class Panel:
             if not (np.isfinite(times) & (times > 0)).all():
                 raise DataError(
                     f"counts in '{counts}' must be positive numbers",
-                    where=place(table, ~(times > 0), counts),
+                    where=place(table, ~(np.isfinite(times) & (times > 0)), counts),
                     remedy="leave out rows that stand for no observation",
                 )
             if codes is not None and ((np.diff(codes.values) == 0) & (np.diff(times) != 0)).any():
@@ -228,6 +231,20 @@ def require_column(frame: pd.DataFrame, column: str) -> None:
         )
 
 
+def require_ids(frame: pd.DataFrame, column: str, codes: Codes, noun: str) -> None:
+    """Raise DataError where an identifier is missing, or an infinite number."""
+    wrong, how = codes.values < 0, "missing"
+    infinite = [i for i, label in enumerate(codes.labels) if isinstance(label, float) and math.isinf(label)]
+    if infinite and not wrong.any():
+        wrong, how = np.isin(codes.values, infinite), "infinite"
+    if wrong.any():
+        raise DataError(
+            f"the {noun} is {how} in {int(wrong.sum())} rows",
+            where=place(frame, wrong, column),
+            remedy=f"fill in the {noun} or leave these rows out",
+        )
+
+
 def place(frame: pd.DataFrame, rows: Flags, column: str) -> str:
     """Name up to three of the flagged rows by their index label (the row in the file, for a loaded table)."""
     labels = frame.index[rows]
@@ -279,7 +296,12 @@ def factorise(values: pd.Series) -> Codes:
             starts = np.concatenate([[True], steps > 0])
             return Codes(np.cumsum(starts) - 1, tuple(raw[starts].tolist()))
     if isinstance(values.dtype, pd.CategoricalDtype):
-        values = values.astype(values.cat.categories.dtype)
+        levels = factorise(pd.Series(values.cat.categories, name=values.name))
+        raw = values.cat.codes.to_numpy(dtype=np.int64)
+        ranked = np.append(levels.values, -1)[raw]  # code -1, missing, takes the last
+        used = np.unique(ranked[raw >= 0])
+        found = np.where(raw < 0, -1, np.searchsorted(used, ranked))
+        return Codes(found, tuple(levels.labels[level] for level in used))
     try:
         codes, labels = pd.factorize(values, sort=True)
         tuple(sorted(labels.tolist()))  # pandas sorts mixed types with a rule of its own; Python refuses them
@@ -296,7 +318,8 @@ def read_periods(values: pd.Series, frequency: Frequency | None = None) -> tuple
     """Read periods as integers of one frequency: ordinals (n,), which are missing (n,), and the frequency.
 
     Understands integers and whole floats (years or any integer period), Timestamps and Periods, and text such as 2011, 2011年,
-    2011Q3, 2011年第3季度, 2011-07, 2011-07-15. A frequency given beforehand is used for dates (an adoption date in a yearly panel).
+    2011Q3, 2011年第3季度, 2011-07, 2011-07-15. A frequency given beforehand is used for dates (an adoption date in a panel of
+    years).
     """
     name = str(values.name)
     frame = values.to_frame()
@@ -310,7 +333,7 @@ def read_periods(values: pd.Series, frequency: Frequency | None = None) -> tuple
     if isinstance(values.dtype, pd.PeriodDtype):
         values = values.dt.to_timestamp()
     if isinstance(values.dtype, pd.DatetimeTZDtype) or values.dtype.kind == "M":
-        return _from_dates(pd.Series(pd.DatetimeIndex(values)), missing, frequency)
+        return _from_dates(pd.Series(pd.DatetimeIndex(values).tz_localize(None)), missing, frequency)
     if isinstance(values.dtype, np.dtype) and values.dtype.kind == "f":
         raw = values.to_numpy(dtype=np.float64)
         whole = missing | (np.isfinite(raw) & (raw == np.floor(raw)) & (np.abs(raw) < 2**53))

@@ -63,8 +63,8 @@ def run_study(path: str | Path, say: Say = lambda _: None) -> Evidence:
     """Run a study and write its results.
 
     `path` is the study's folder or its `study.toml`. Writes `data/processed/<study>/` (estimates.csv, findings.csv, ledger.csv,
-    manifest.json), `figures/<study>/` and, for each `paper*.typ` beside the study.toml, its PDF. Everything is made in a temporary
-    folder and moved into place at the end, so that an error leaves the results of the last run as they were.
+    manifest.json), `figures/<study>/` and, for each `paper*.typ` beside the study.toml, its PDF. Everything is made in a
+    temporary folder and moved into place at the end, so that an error leaves the results of the last run as they were.
     """
     from evalkit.reporting import (
         compile_papers,

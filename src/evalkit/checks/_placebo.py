@@ -166,7 +166,7 @@ def headline(one: Estimate, level: float = 0.95) -> Headline:
     value = float(weights @ one.fit.coefficients)
     error = max(float(weights @ one.uncertainty.covariance @ weights), 0.0) ** 0.5
     df = float(np.nanmin(one.uncertainty.df[weights > 0]))
-    margin = float(stats.t.ppf((1 + level) / 2, df)) * error
+    margin = float(stats.t.ppf((1 + level) / 2, df)) * error if error > 0 else float("nan")
     return {
         "term": names[0] if len(names) == 1 else f"mean of {names[0]} … {names[-1]}",
         "estimate": value,

@@ -12,6 +12,9 @@ from evalkit.numerics.absorb import make_absorber
 from evalkit.numerics.least_squares import COLLINEAR, least_squares
 from evalkit.panel import Floats, Ints, numbers
 
+# The levels besides the units make one dense system: 5,000 of them take 200 MB a copy.
+MAX_LEVELS = 5_000
+
 
 def regress(sample: Sample, effects: list[tuple[Term, Floats]], notes: tuple[Message, ...] = ()) -> Fit:
     """Regress the outcome on effect columns (each (n,)) and the covariates, absorbing unit, period and the design's effects.
@@ -19,6 +22,13 @@ def regress(sample: Sample, effects: list[tuple[Term, Floats]], notes: tuple[Mes
     A collinear covariate is dropped by name and noted; an effect that cannot be told from the rest is refused.
     """
     factors = (_dense_period(sample), *sample.absorb)
+    n_levels = sum(int(codes.max()) + 1 for codes in factors)
+    if n_levels > MAX_LEVELS:
+        raise DesignError(
+            f"periods and absorbed effects have {n_levels} levels, and their system is solved whole",
+            where="absorb",
+            remedy=f"absorb fewer or coarser effects, at most {MAX_LEVELS} levels besides the units",
+        )
     absorber = make_absorber(unit=sample.unit, factors=factors, weights=sample.weights)
     columns = [column for _, column in effects] + list(sample.covariates.T)
     terms = [term for term, _ in effects] + [Term(name, "covariate") for name in sample.design.covariates]
@@ -73,7 +83,7 @@ def _length(column: Floats, weights: Floats | None) -> float:
     if weights is not None:
         column = column * np.sqrt(weights)
     spread = float(np.einsum("i,i->", column, column)) - len(column) * float(column.mean()) ** 2
-    rounding = 1e-15 / COLLINEAR * float(max(column.max(), -column.min())) * len(column) ** 0.5
+    rounding = 1e-15 / COLLINEAR * float(max(column.max(), -column.min())) * float(np.sqrt(len(column)))
     return max(float(np.sqrt(max(spread, 0.0))), rounding)
 
 

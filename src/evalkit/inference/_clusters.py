@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evalkit.catalogue import Message, message
 from evalkit.design import smallest_attainable_p
 from evalkit.errors import InferenceError
-from evalkit.estimation import Clusters, Specification
+from evalkit.estimation import Clusters
 from evalkit.fit import Fit, Part, Regression
 from evalkit.panel import Floats, Ints
 
@@ -88,26 +87,6 @@ def _effective(fit: Fit, way: Way) -> float:
     return float(len(share) / (1.0 + np.var(share) / np.mean(share) ** 2))
 
 
-def independence_notes(fit: Fit, spec: Specification) -> tuple[Message, ...]:
-    """Say that rows are taken as independent although several units share an assignment."""
-    for part in fit.parts:
-        sample = part.sample
-        units = len(sample.rows) if spec.panel.unit is None else len(sample.starts)
-        if len(np.unique(sample.cluster[sample.starts])) < units:
-            return (message("note.independent", column=spec.design.assigned_at),)
-    return ()
-
-
 def smallest_p(fit: Fit) -> float:
     """Smallest attainable permutation p over the parts' designs."""
     return min(smallest_attainable_p(part.sample) for part in fit.parts)
-
-
-def row_errors(regression: Regression) -> tuple[Floats, Floats]:
-    """Squared residuals summed over the original rows of each row (n,), and the weight of one original row (n,)."""
-    counts = np.ones(len(regression.residuals)) if regression.counts is None else regression.counts
-    squares = counts * regression.residuals**2
-    if regression.within is not None:
-        squares = squares + regression.within
-    weights = np.ones(len(squares)) if regression.weights is None else regression.weights / counts
-    return squares, weights

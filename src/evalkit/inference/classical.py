@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from evalkit.catalogue import message
 from evalkit.estimation import Specification, Uncertainty
-from evalkit.fit import Fit
-from evalkit.inference._clusters import (
-    assignment,
-    count_clusters,
-    independence_notes,
-    regression_of,
-    row_errors,
-    smallest_p,
-)
+from evalkit.fit import Fit, Regression
+from evalkit.inference._independent import assess_independent, row_errors
+from evalkit.panel import Floats
 
 
 @dataclass(frozen=True)
@@ -28,15 +19,10 @@ class Classical:
 
     def assess(self, fit: Fit, spec: Specification) -> Uncertainty:
         """Estimate the covariance from the residual variance of each part."""
-        covariance = np.zeros((len(fit.terms), len(fit.terms)))
-        df = np.full(len(fit.terms), np.nan)
-        for part in fit.parts:
-            regression = regression_of(part, "Classical")
-            squares, weights = row_errors(regression)
-            left = part.sample.n_obs - regression.n_slopes - regression.n_effects
-            variance = float(weights @ squares) / left if left > 0 else np.nan
-            covariance[np.ix_(part.positions, part.positions)] = variance * regression.bread
-            df[part.positions] = left
-        clusters = count_clusters(fit, assignment(fit))
-        notes = independence_notes(fit, spec)
-        return Uncertainty(covariance, df, message("method.classical"), smallest_p(fit), clusters, notes=notes)
+        return assess_independent(fit, spec, "Classical", _one_variance)
+
+
+def _one_variance(regression: Regression, n_obs: float, left: float) -> Floats:
+    squares, weights = row_errors(regression)
+    covariance: Floats = float(weights @ squares) / left * regression.bread
+    return covariance

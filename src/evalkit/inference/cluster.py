@@ -16,6 +16,8 @@ from evalkit.numerics.absorb import effects_rank
 from evalkit.panel import Floats, Ints, place
 
 Correction = Literal["cr1", "none", "all_effects"]
+_ROUNDING = 1e-10  # share of the classical standard error
+
 CORRECTIONS: tuple[Correction, ...] = ("cr1", "none", "all_effects")
 
 
@@ -66,6 +68,8 @@ class Cluster:
             both = summed_influence(fit, _cross(*ways), factors)
             covariance += _outer(summed_influence(fit, ways[1], factors))
             covariance, notes = _positive(covariance - _outer(both), np.sqrt(np.diag(covariance)))
+        covariance, emptied = _without_rounding(covariance, fit)
+        notes += emptied
         clusters = min((count_clusters(fit, way) for way in ways), key=lambda one: min(one.treated, one.control))
         single, joint = few_clusters(clusters)
         method = message(
@@ -134,6 +138,21 @@ def _nested(levels: Ints, groups: Ints) -> bool:
         if (owner[levels[rows]] != groups[rows]).any():
             return False
     return True
+
+
+def _without_rounding(covariance: Floats, fit: Fit) -> tuple[Floats, tuple[Message, ...]]:
+    """Set to 0 the variance of terms whose influence sums to 0 in every cluster, which leaves only rounding behind."""
+    floor = np.zeros(len(fit.terms))
+    for part in fit.parts:
+        if part.regression is not None:
+            weights = 1.0 if part.regression.weights is None else part.regression.weights
+            noise = float(np.sum(weights * part.regression.residuals**2))
+            floor[part.positions] = _ROUNDING * np.sqrt(np.diag(part.regression.bread) * noise)
+    empty = (floor > 0) & (np.diag(covariance) <= floor**2)
+    if not empty.any():
+        return covariance, ()
+    names = ", ".join(term.name for term, none in zip(fit.terms, empty, strict=True) if none)
+    return np.where(empty[:, None] | empty, 0.0, covariance), (message("note.no_cluster_variance", terms=names),)
 
 
 def _positive(covariance: Floats, scale: Floats) -> tuple[Floats, tuple[Message, ...]]:

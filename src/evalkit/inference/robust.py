@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from evalkit.catalogue import message
 from evalkit.estimation import Specification, Uncertainty
-from evalkit.fit import Fit
-from evalkit.inference._clusters import (
-    assignment,
-    count_clusters,
-    independence_notes,
-    regression_of,
-    row_errors,
-    smallest_p,
-)
+from evalkit.fit import Fit, Regression
+from evalkit.inference._independent import assess_independent, row_errors
+from evalkit.panel import Floats
 
 
 @dataclass(frozen=True)
@@ -28,17 +19,12 @@ class Robust:
 
     def assess(self, fit: Fit, spec: Specification) -> Uncertainty:
         """Estimate the covariance from squared residuals, part by part."""
-        covariance = np.zeros((len(fit.terms), len(fit.terms)))
-        df = np.full(len(fit.terms), np.nan)
-        for part in fit.parts:
-            regression = regression_of(part, "Robust")
-            squares, weights = row_errors(regression)
-            left = part.sample.n_obs - regression.n_slopes - regression.n_effects
-            X = regression.regressors
-            meat = X.T @ (X * (weights**2 * squares)[:, None])
-            factor = part.sample.n_obs / left if left > 0 else np.nan
-            covariance[np.ix_(part.positions, part.positions)] = factor * regression.bread @ meat @ regression.bread
-            df[part.positions] = left
-        clusters = count_clusters(fit, assignment(fit))
-        notes = independence_notes(fit, spec)
-        return Uncertainty(covariance, df, message("method.robust"), smallest_p(fit), clusters, notes=notes)
+        return assess_independent(fit, spec, "Robust", _any_variance)
+
+
+def _any_variance(regression: Regression, n_obs: float, left: float) -> Floats:
+    squares, weights = row_errors(regression)
+    X = regression.regressors
+    meat = X.T @ (X * (weights**2 * squares)[:, None])
+    covariance: Floats = n_obs / left * regression.bread @ meat @ regression.bread
+    return covariance

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import qr, solve_triangular
 
 from evalkit.panel import Floats, Ints
@@ -94,9 +95,7 @@ def _cholesky(A: Floats, kept: Ints, scale: Floats) -> _Factor | None:
     gram = cross_products(A if len(kept) == A.shape[1] else A[:, kept]) / np.outer(scale, scale)
     if not len(kept) or np.linalg.cond(gram) >= _GRAM_CONDITION:
         return None
-    return _Factor(
-        kept, scale, _inverse(np.linalg.cholesky(gram).T), None
-    )
+    return _Factor(kept, scale, _inverse(np.linalg.cholesky(gram).T), None)
 
 
 def _householder(A: Floats, present: Ints, scale: Floats, floor: Floats) -> _Factor:
@@ -106,12 +105,12 @@ def _householder(A: Floats, present: Ints, scale: Floats, floor: Floats) -> _Fac
         Q, R = qr(A[:, kept] / scale, mode="economic", check_finite=False)
         gone = np.flatnonzero(np.abs(np.diag(R)) * scale <= COLLINEAR * floor[kept])
         if not len(gone):
-            return _Factor(kept, scale, _inverse(R), Q)
+            return _Factor(kept, scale, _inverse(R), np.asarray(Q, dtype=np.float64))
         # the first only: those after it may be independent once it is out
         kept, scale = np.delete(kept, gone[0]), np.delete(scale, gone[0])
     return _Factor(kept, scale, np.zeros((0, 0)), None)
 
 
-def _inverse(R: Floats) -> Floats:
+def _inverse(R: NDArray[np.floating]) -> Floats:
     inverse: Floats = solve_triangular(R, np.eye(len(R)), check_finite=False)
     return inverse

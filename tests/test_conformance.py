@@ -1,0 +1,429 @@
+"""One battery for every member of a family: what must not change a number, and how numbers must change when the data do.
+
+The exports are the registry: each has settings here, and a file that exports nothing fails.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import evalkit.checks
+import evalkit.estimators
+import evalkit.inference
+from evalkit import Design, Estimate, Finding, Panel, check, estimate
+from evalkit.checks import LeaveOneOut, PlaceboAdoption, PlaceboAssignment, PreTrends
+from evalkit.estimators import EventStudy, Split, TwoWayFE
+from evalkit.inference import Classical, Cluster, Robust
+
+# One or more sensible instances for each export.
+ESTIMATORS: dict[str, Any] = {
+    "TwoWayFE": TwoWayFE(),
+    "EventStudy": EventStudy(leads=3, lags=2),
+    "Split": Split(by="large", estimator=TwoWayFE()),
+    "Split of EventStudy": Split(by="area", threshold=20.0, estimator=EventStudy(leads=2, lags=1)),
+}
+INFERENCES: dict[str, Any] = {
+    "Classical": Classical(),
+    "Robust": Robust(),
+    "Cluster": Cluster(),
+    "Cluster without correction": Cluster(correction="none"),
+    "Cluster two-way": Cluster(("county", "year"), correction="all_effects"),
+}
+CHECKS: dict[str, Any] = {
+    "PreTrends": PreTrends(estimator=EventStudy(leads=3, lags=2), bound=0.5),
+    "PlaceboAdoption": PlaceboAdoption(shift=1, bound=0.5),
+    "PlaceboAssignment": PlaceboAssignment(),
+    "LeaveOneOut": LeaveOneOut(),
+}
+FAMILIES = {"estimators": (evalkit.estimators, ESTIMATORS), "inference": (evalkit.inference, INFERENCES), "checks": (evalkit.checks, CHECKS)}
+RUNS = [pytest.param(e, i, id=f"{e}, {i}") for e in ESTIMATORS for i in INFERENCES]
+EACH_ESTIMATOR = [pytest.param(e, "Cluster", id=e) for e in ESTIMATORS]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_export_is_in_the_battery(family: str) -> None:
+    module, table = FAMILIES[family]
+    assert {name.split()[0] for name in table} == set(module.__all__)
+    for name, member in table.items():
+        assert type(member) is getattr(module, name.split()[0])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_file_of_a_family_is_exported(family: str) -> None:
+    module, _ = FAMILIES[family]
+    files = {path.stem for path in Path(str(module.__file__)).parent.glob("*.py") if not path.stem.startswith("_")}
+    homes = {getattr(module, name).__module__.rpartition(".")[2] for name in module.__all__}
+    assert files == homes
+
+
+def farms(seed: int = 5) -> pd.DataFrame:
+    """48 farms in 8 counties, 2010-2016, two cohorts, a tenth of the rows absent; outcomes of size 1."""
+    rng = np.random.default_rng(seed)
+    farm = np.repeat(np.arange(48), 7)
+    f = pd.DataFrame({"farm": farm, "year": np.tile(np.arange(2010, 2017), 48), "county": farm // 6})
+    f["first"] = f["county"].map({0: 2013.0, 1: 2013.0, 2: 2014.0})
+    f["income"] = rng.normal(size=len(f))
+    f["large"] = (farm % 3 == 0).astype(int)
+    f["area"] = np.exp(rng.normal(3.0, 0.6, 48))[farm]
+    f["size"] = rng.integers(1, 4, 48)[farm]
+    f["town"] = farm // 3
+    f["treated"] = (f["year"] >= f["first"]).astype(float)
+    county_year = rng.normal(size=(8, 7))[f["county"], f["year"] - 2010]
+    f["y"] = rng.normal(size=len(f)) + 0.3 * county_year + 0.05 * farm - 0.4 * f["treated"] + 0.2 * f["income"]
+    return f[rng.random(len(f)) > 0.1].reset_index(drop=True)
+
+
+def run(frame: pd.DataFrame, estimator: str, inference: str, *, counts: str | None = None, **design: Any) -> Estimate:
+    settings = {"outcome": "y", "adoption": "first", "assigned_at": "county", "covariates": ("income",), **design}
+    panel = Panel.from_frame(frame, unit="farm", time="year", counts=counts)
+    return estimate(panel, Design(**settings), ESTIMATORS[estimator], inference=INFERENCES[inference])
+
+
+def parts(one: Estimate) -> tuple[Any, Any, Any]:
+    """Coefficients, covariance, p-values."""
+    return one.fit.coefficients, one.uncertainty.covariance, one.pvalues.to_numpy(float)
+
+
+@cache
+def base(estimator: str, inference: str) -> Estimate:
+    return run(farms(), estimator, inference)
+
+
+def assert_same_bits(one: Estimate, other: Estimate) -> None:
+    assert one.params.index.tolist() == other.params.index.tolist()
+    for a, b in zip(parts(one), parts(other), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def assert_near(one: Estimate, other: Estimate, tolerance: float, a: float = 1.0) -> None:
+    """`one` has a times the coefficients of `other`; differences are judged in standard errors."""
+    scale = a * np.where(np.diag(other.uncertainty.covariance) > 0, np.sqrt(np.diag(other.uncertainty.covariance)), 1.0)
+    b, V, p = parts(one)
+    b0, V0, p0 = parts(other)
+    assert np.abs((b - a * b0) / scale).max() < tolerance
+    assert np.abs((V - a**2 * V0) / np.outer(scale, scale)).max() < tolerance
+    np.testing.assert_allclose(p, p0, atol=10 * tolerance)
+
+
+@pytest.mark.parametrize(("estimator", "inference"), RUNS)
+def test_order_of_rows_and_columns(estimator: str, inference: str) -> None:
+    f = farms().sample(frac=1, random_state=3)
+    assert_same_bits(run(f[f.columns[::-1]], estimator, inference), base(estimator, inference))
+
+
+@pytest.mark.parametrize("inference", INFERENCES)
+@pytest.mark.parametrize("absorb", [(), ("town*year",)])
+def test_order_of_rows_of_repeated_cross_sections(inference: str, absorb: tuple[str, ...]) -> None:
+    f = farms()
+    f["y"] = f["y"].round(0)  # ties in every key but the absorbed one
+    f["income"] = f["income"].round(0)
+    f["town"] = np.random.default_rng(1).integers(0, 3, len(f))
+    design = Design(outcome="y", adoption="first", assigned_at="county", covariates=("income",), absorb=absorb)
+    one, other = (
+        estimate(Panel.from_frame(frame, unit=None, time="year"), design, TwoWayFE(), inference=INFERENCES[inference])
+        for frame in (f, f.sample(frac=1, random_state=4).reset_index(drop=True))
+    )
+    assert_same_bits(one, other)
+
+
+@pytest.mark.parametrize(("estimator", "inference"), RUNS)
+def test_relabelled_units(estimator: str, inference: str) -> None:
+    f = farms()
+    rng = np.random.default_rng(8)
+    f["farm"] = rng.permutation(48)[f["farm"]] * 1000 + 17
+    f["county"] = rng.permutation(8)[f["county"]]
+    # Sums run in another order: rounding of about 350 rows.
+    assert_near(run(f, estimator, inference), base(estimator, inference), 1e-12)
+
+
+ID_TYPES: dict[str, Callable[[pd.Series], Any]] = {
+    "text": lambda s: s.map("{:02d}".format),
+    "Chinese text": lambda s: s.map("第{:02d}号".format),
+    "categorical": lambda s: pd.Categorical(s, categories=range(60)),
+    "nullable": lambda s: s.astype("Int64"),
+    "Arrow": lambda s: s.astype("int64[pyarrow]"),
+    "Arrow text": lambda s: s.map("{:02d}".format).astype("string[pyarrow]"),
+    "float": lambda s: s.astype(float),
+}
+
+
+@pytest.mark.parametrize("kind", ID_TYPES)
+@pytest.mark.parametrize(("estimator", "inference"), EACH_ESTIMATOR)
+def test_types_of_identifiers(estimator: str, inference: str, kind: str) -> None:
+    f = farms()
+    f = f.assign(farm=ID_TYPES[kind](f["farm"]), county=ID_TYPES[kind](f["county"]))
+    assert_same_bits(run(f, estimator, inference), base(estimator, inference))
+
+
+TIMES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+    "shifted": lambda f: f.assign(year=f["year"] - 1000, first=f["first"] - 1000),
+    "every second year": lambda f: f.assign(year=f["year"] * 2, first=f["first"] * 2),
+    "Timestamp": lambda f: f.assign(year=pd.to_datetime(f["year"].astype(str))),
+    "Period": lambda f: f.assign(year=pd.PeriodIndex(f["year"].astype(str), freq="Y")),
+    "text": lambda f: f.assign(year=f["year"].map("{}年".format)),
+    "quarters": lambda f: f.assign(
+        year=(f["year"] - 2010).map(lambda q: f"{2010 + q // 4}Q{q % 4 + 1}"),
+        first=(f["first"] - 2010).map(lambda q: None if np.isnan(q) else f"{2010 + int(q) // 4}Q{int(q) % 4 + 1}"),
+    ),
+}
+
+
+@pytest.mark.parametrize("writing", TIMES)
+@pytest.mark.parametrize(("estimator", "inference"), EACH_ESTIMATOR)
+def test_time_shifted_or_written_differently(estimator: str, inference: str, writing: str) -> None:
+    assert_same_bits(run(TIMES[writing](farms()), estimator, inference), base(estimator, inference))
+
+
+@pytest.mark.parametrize(("a", "b"), [(-2.5, 7.0), (1e12, 0.0), (1e-9, 0.0), (1e12, -1e15)])
+@pytest.mark.parametrize(("estimator", "inference"), RUNS)
+def test_scale_and_shift_of_the_outcome(estimator: str, inference: str, a: float, b: float) -> None:
+    one = run(farms().assign(y=lambda f: a * f["y"] + b), estimator, inference, covariates=())
+    # a·y + b is itself rounded to 1e-16 of the larger part, which is at most 1,000 times the effect's scale.
+    assert_near(one, run(farms(), estimator, inference, covariates=()), 1e-11, a)
+
+
+@pytest.mark.parametrize(("estimator", "inference"), RUNS)
+def test_outcome_far_from_zero(estimator: str, inference: str) -> None:
+    far = farms().assign(y=lambda f: f["y"] + 1e9)
+    near = far.assign(y=lambda f: f["y"] - 1e9)  # exact: both hold the same digits, about seven after the point
+    assert_near(run(far, estimator, inference), run(near, estimator, inference), 1e-10)
+
+
+@pytest.mark.parametrize(("estimator", "inference"), RUNS)
+def test_constants_of_units_and_periods(estimator: str, inference: str) -> None:
+    f = farms()
+    # By subgroup, too: each has period effects of its own. The values are of size 100, so that 1e-14 of them is rounding.
+    f["y"] += 3.0 * f["farm"] + (f["year"] - 2013) ** 2
+    assert_near(run(f, estimator, inference), base(estimator, inference), 1e-11)
+
+
+@pytest.mark.parametrize(("estimator", "inference"), RUNS)
+def test_an_added_effect_is_found(estimator: str, inference: str) -> None:
+    one = run(farms().assign(y=lambda f: f["y"] + 3 * f["treated"]), estimator, inference)
+    before = base(estimator, inference)
+    shift = np.array([3.0 * (t.role == "effect" and (t.event_time is None or t.event_time >= 0)) for t in one.fit.terms])
+    np.testing.assert_allclose(one.fit.coefficients, before.fit.coefficients + shift, atol=1e-12)  # outcomes of size 5
+    np.testing.assert_allclose(one.uncertainty.covariance, before.uncertainty.covariance, atol=1e-13)
+
+
+@pytest.mark.parametrize(("estimator", "inference"), RUNS)
+def test_equal_weights_are_none(estimator: str, inference: str) -> None:
+    assert_same_bits(run(farms().assign(w=0.37), estimator, inference, weights="w"), base(estimator, inference))
+
+
+@pytest.mark.parametrize(("estimator", "inference"), RUNS)
+def test_scale_of_weights(estimator: str, inference: str) -> None:
+    f = farms().assign(w=lambda f: f["area"] * (1 + 0.1 * f["year"]), v=lambda f: 1e6 * f["area"] * (1 + 0.1 * f["year"]))
+    one, other = (run(f, estimator, inference, weights=w) for w in ("v", "w"))
+    assert_near(one, other, 1e-11)  # rounding of the products with the weights
+
+
+@pytest.mark.parametrize(("estimator", "inference"), RUNS)
+def test_counts_are_repeated_rows(estimator: str, inference: str) -> None:
+    f = farms()
+    repeated = f.loc[f.index.repeat(f["size"])]
+    repeated["farm"] = repeated["farm"] * 10 + repeated.groupby(["farm", "year"]).cumcount()
+    one, other = run(f, estimator, inference, counts="size"), run(repeated, estimator, inference)
+    assert_near(one, other, 1e-11)  # sums of products against sums of repeated terms
+    sizes = ["n_obs", "n_units", "n_clusters", "df"]
+    assert one.glance()[sizes].to_numpy().tolist() == other.glance()[sizes].to_numpy().tolist()
+
+
+@pytest.mark.parametrize(("estimator", "inference"), RUNS)
+def test_redundant_effects_change_nothing(estimator: str, inference: str) -> None:
+    one = run(farms(), estimator, inference, absorb=("county", "farm", "year", "large*county"))
+    assert_near(one, base(estimator, inference), 1e-11)  # the larger system rounds differently
+
+
+@pytest.mark.parametrize(("estimator", "inference"), [p for p in RUNS if p.values[1] not in ("Cluster two-way",)])
+def test_duplicated_clusters_halve_the_variance(estimator: str, inference: str) -> None:
+    f = farms()
+    twin = f.assign(farm=f["farm"] + 1000, county=f["county"] + 1000)
+    one, two = base(estimator, inference), run(pd.concat([f, twin]), estimator, inference)
+    np.testing.assert_allclose(two.fit.coefficients, one.fit.coefficients, atol=1e-12)  # outcomes of size 5
+    for old, new in zip(one.fit.parts, two.fit.parts, strict=True):
+        block = np.ix_(old.positions, old.positions)
+        ratio = small_sample_factor(new, two) / small_sample_factor(old, one) / 2
+        np.testing.assert_allclose(
+            two.uncertainty.covariance[block], one.uncertainty.covariance[block] * ratio, rtol=1e-10, atol=1e-14
+        )
+
+
+def small_sample_factor(part: Any, one: Estimate) -> float:
+    """The documented factor of the inference, counted here from the sample: 7 periods not nested in counties, farms nested."""
+    n, k = part.sample.n_obs, part.regression.n_slopes
+    groups, everything = len(np.unique(part.sample.cluster)), k + part.sample.n_units + 7 - 1
+    match one.spec.inference:
+        case Classical():
+            return n / (n - everything)  # the mean squared residual stays, its divisor does not
+        case Robust():
+            return n / (n - everything)
+        case Cluster(correction="none"):
+            return 1.0
+        case _:
+            return groups / (groups - 1) * (n - 1) / (n - k - 7)
+
+
+@pytest.mark.parametrize(("estimator", "inference"), EACH_ESTIMATOR)
+def test_influence_sums_to_zero(estimator: str, inference: str) -> None:
+    for part in base(estimator, inference).fit.parts:
+        n = len(part.sample.rows)
+        rows = part.influence.sum_within(np.arange(n), n)
+        assert np.abs(rows.sum(axis=0)).max() < 1e-13 * np.abs(rows).sum()  # rounding of about 350 terms
+
+
+@pytest.mark.parametrize(("estimator", "inference"), EACH_ESTIMATOR)
+def test_outer_products_of_influence_are_the_covariance(estimator: str, inference: str) -> None:
+    one = base(estimator, "Cluster without correction")
+    total = np.zeros((48, len(one.fit.terms)))
+    for part in one.fit.parts:
+        rows = part.influence.sum_within(np.arange(len(part.sample.rows)), len(part.sample.rows))
+        counties = one.spec.panel.frame["county"].to_numpy()[part.sample.rows]
+        for county, influence in zip(counties, rows, strict=True):
+            total[county, part.positions] += influence
+    np.testing.assert_allclose(one.uncertainty.covariance, total.T @ total, atol=1e-15)  # variances of size 0.01
+
+
+@pytest.mark.parametrize(("estimator", "inference"), RUNS)
+def test_scale_of_a_covariate_changes_nothing_else(estimator: str, inference: str) -> None:
+    one = run(farms().assign(income=lambda f: f["income"] * 1e8), estimator, inference)
+    effects = [name for name in one.params.index if not name.startswith("income")]
+    other = base(estimator, inference)
+    np.testing.assert_allclose(one.params[effects], other.params[effects], atol=1e-12)  # outcomes of size 5
+    np.testing.assert_allclose(one.bse[effects], other.bse[effects], rtol=1e-11)
+
+
+@pytest.mark.parametrize(("estimator", "inference"), RUNS)
+def test_input_is_not_modified(estimator: str, inference: str) -> None:
+    f = farms().sample(frac=1, random_state=2)
+    f.loc[f.index[3], "y"] = np.nan
+    before = f.copy(deep=True)
+    one = run(f, estimator, inference)
+    one.summary()
+    pd.testing.assert_frame_equal(f, before)
+    assert f.index.tolist() == before.index.tolist()
+
+
+@pytest.mark.parametrize(("estimator", "inference"), RUNS)
+def test_estimates_speak_the_contract(estimator: str, inference: str) -> None:
+    one = base(estimator, inference)
+    table = one.tidy()
+    expected = (
+        "term estimate std_error statistic p_value conf_low conf_high event_time cohort period subgroup outcome estimator"
+    )
+    assert list(table.columns) == expected.split()
+    assert "income" not in " ".join(table["term"])
+    assert len(one.tidy(covariates=True)) > len(table)
+    V = one.vcov()
+    np.testing.assert_array_equal(V, V.T)
+    assert np.linalg.eigvalsh(V).min() >= -1e-12 * np.diag(V).max()  # rounding of a zero eigenvalue
+    for language in ("en", "zh"):
+        assert one.summary(language)
+    wide, narrow = one.conf_int(0.99), one.conf_int(0.9)
+    known = one.bse.notna()
+    assert (wide["conf_low"] < narrow["conf_low"])[known].all()
+    assert one.glance()["n_obs"].iloc[0] == len(farms())
+
+
+def findings(frame: pd.DataFrame, name: str) -> Finding:
+    panel = Panel.from_frame(frame, unit="farm", time="year")
+    design = Design(outcome="y", adoption="first", assigned_at="county", covariates=("income",))
+    (found,) = check(estimate(panel, design, TwoWayFE(), inference=Cluster()), CHECKS[name])
+    return found
+
+
+@cache
+def base_finding(name: str) -> Finding:
+    return findings(farms(), name)
+
+
+FRAMES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+    "rows and columns in another order": lambda f: f.sample(frac=1, random_state=3)[f.columns[::-1]],
+    "units as Chinese text": lambda f: f.assign(farm=f["farm"].map("第{:02d}号".format)),
+    "time as Timestamp": lambda f: f.assign(year=pd.to_datetime(f["year"].astype(str))),
+    "time as Period": lambda f: f.assign(year=pd.PeriodIndex(f["year"].astype(str), freq="Y")),
+    "time as text": lambda f: f.assign(year=f["year"].map("{}年".format)),
+}
+
+
+@pytest.mark.parametrize("change", FRAMES)
+@pytest.mark.parametrize("name", CHECKS)
+def test_findings_do_not_depend_on_writing(name: str, change: str) -> None:
+    one, other = findings(FRAMES[change](farms()), name), base_finding(name)
+    pd.testing.assert_frame_equal(one.table, other.table, check_exact=True)
+    assert repr((one.statistic, one.p_value, one.bound, one.verdict)) == repr(
+        (other.statistic, other.p_value, other.bound, other.verdict)
+    )
+    assert one.sentence.text("zh") == other.sentence.text("zh")
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_findings_survive_missing_outcomes_in_treated_units(name: str) -> None:
+    f = farms()
+    holes = f.index[f["county"].isin([0, 2, 5])][::5]
+    f.loc[holes, "y"] = np.nan
+    one, other = findings(f, name), findings(f.drop(index=holes), name)
+    pd.testing.assert_frame_equal(one.table, other.table, check_exact=True)
+    assert repr((one.statistic, one.p_value, one.verdict)) == repr((other.statistic, other.p_value, other.verdict))
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_findings_survive_units_that_move(name: str) -> None:
+    f = farms()
+    moved = f.copy()
+    moved.loc[(moved["farm"] == 40) & (moved["year"] == 2016), "county"] = 4
+    moved.loc[(moved["farm"] == 40) & (moved["year"] == 2016), "y"] = np.nan
+    stayed = f[~((f["farm"] == 40) & (f["year"] == 2016))]
+    one, other = findings(moved, name), findings(stayed, name)
+    assert repr((one.statistic, one.p_value, one.verdict)) == repr((other.statistic, other.p_value, other.verdict))
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_findings_speak_the_contract(name: str) -> None:
+    one = base_finding(name)
+    assert one.check == name
+    assert one.verdict in ("pass", "fail", "inconclusive", "described")
+    assert (one.verdict == "described") == (one.null is None)
+    assert len(one.table)
+    for language in ("en", "zh"):
+        assert one.check in one.summary(language)
+        if one.null is not None:
+            assert one.null.text(language)
+
+
+SCRIPT = """
+import sys
+sys.path[:0] = {paths!r}
+import test_conformance as t
+for estimator in t.ESTIMATORS:
+    for inference in t.INFERENCES:
+        print(*(part.tobytes().hex() for part in t.parts(t.base(estimator, inference))))
+for name in t.CHECKS:
+    found = t.base_finding(name)
+    print(found.statistic.hex(), found.summary("en"), found.table.to_csv())
+"""
+
+
+def test_results_do_not_depend_on_the_hash_seed() -> None:
+    script = SCRIPT.format(paths=[str(Path(__file__).parent), str(Path(str(evalkit.__file__)).parents[1])])
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", script],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONIOENCODING": "utf-8"},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("0", "1234")
+    }
+    assert len(outputs) == 1
+    assert outputs.pop()
