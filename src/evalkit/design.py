@@ -156,8 +156,7 @@ def draw_sample(
     study shows them). Rows with a missing outcome, covariate, weight or absorbed effect leave through the ledger.
     Raises DesignError where the design cannot identify an effect, DataError where values contradict it.
     """
-    assigned = _assignment(panel, design)
-    adoption = _adoption(panel, design, assigned)
+    assigned, adoption = read_assignment(panel, design)
     outcome = numbers(panel.frame, design.outcome)
     covariates = np.empty((len(panel), len(design.covariates)), order="F")
     for j, column in enumerate(design.covariates):
@@ -215,7 +214,9 @@ def draw_sample(
     rows = np.flatnonzero(kept)
     if panel.unit_codes is None:
         rows = _canonical(
-            rows, panel, [assigned.values, panel.position, adoption, outcome, *covariates.T, weights, counts]
+            rows,
+            panel,
+            [assigned.values, panel.position, adoption, outcome, *covariates.T, weights, counts, *effects],
         )
     every = len(rows) == len(panel) and panel.unit_codes is not None
 
@@ -265,6 +266,12 @@ def smallest_attainable_p(sample: Sample) -> float:
     if sizes.sum() > 1000:  # exact integers would have thousands of digits
         return float(ties * np.exp(gammaln(sizes + 1).sum() - gammaln(sizes.sum() + 1)))
     return ties / (math.factorial(int(sizes.sum())) // math.prod(math.factorial(int(size)) for size in sizes))
+
+
+def read_assignment(panel: Panel, design: Design) -> tuple[Codes, Floats]:
+    """Return unit of assignment and adoption (n,) of every row of the panel, also of those that a sample leaves out."""
+    assigned = _assignment(panel, design)
+    return assigned, _adoption(panel, design, assigned)
 
 
 def _assignment(panel: Panel, design: Design) -> Codes:

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from evalkit.catalogue import Labels
+from evalkit.design import draw_sample
 from evalkit.estimation import Estimate, describe
 from evalkit.finding import Finding
-from evalkit.panel import Dropped
+from evalkit.panel import Dropped, Floats
 
 ESTIMATE_COLUMNS = (
     "specification estimator inference term estimate std_error statistic p_value conf_low conf_high event_time cohort period "
@@ -19,6 +21,7 @@ ESTIMATE_COLUMNS = (
     "supported unit synthetic"
 ).split()
 FINDING_COLUMNS = "check specification null statistic p_value bound verdict sentence_en sentence_zh".split()
+DESCRIPTIVE_COLUMNS = "variable group n_obs mean sd min max".split()
 LEDGER_COLUMNS = "step reason rows units".split()
 
 
@@ -81,6 +84,26 @@ class Evidence:
         ]
         return pd.DataFrame(rows, columns=FINDING_COLUMNS)
 
+    def descriptives_table(self) -> pd.DataFrame:
+        """Mean and spread of outcome, covariates and splitting variables: all rows, treated units, comparison units.
+
+        Of the rows of the first estimate; a row counts as often as it stands for rows. Variables that are text are left out.
+        """
+        spec = next(iter(self.estimates.values())).spec
+        sample = draw_sample(spec.panel, spec.design)
+        frame = spec.panel.frame.iloc[sample.rows]
+        splits = (getattr(one.spec.estimator, "by", None) for one in self.estimates.values())
+        columns = dict.fromkeys(c for c in (spec.design.outcome, *spec.design.covariates, *splits) if c is not None)
+        counts = np.ones(len(frame)) if sample.counts is None else sample.counts
+        treated = sample.adoption <= sample.period.max()
+        rows = []
+        for column in (c for c in columns if pd.api.types.is_numeric_dtype(frame[c])):
+            values = frame[column].to_numpy(dtype=np.float64, na_value=np.nan)
+            for group, inside in (("all", np.ones(len(frame), bool)), ("treated", treated), ("comparison", ~treated)):
+                chosen = inside & ~np.isnan(values)
+                rows.append({"variable": column, "group": group, **_describe(values[chosen], counts[chosen])})
+        return pd.DataFrame(rows, columns=DESCRIPTIVE_COLUMNS)
+
     def ledger_table(self) -> pd.DataFrame:
         """Rows and units left out, by step and reason, over all estimates."""
         lines: dict[Dropped, None] = {}
@@ -91,3 +114,13 @@ class Evidence:
             for x in lines
         ]
         return pd.DataFrame(rows, columns=LEDGER_COLUMNS)
+
+
+def _describe(values: Floats, counts: Floats) -> dict[str, float]:
+    """Number, mean, standard deviation (n - 1) and range of values, each counted `counts` times."""
+    number = float(counts.sum())
+    if not number:
+        return {"n_obs": 0.0}
+    mean = float(counts @ values) / number
+    spread = float(counts @ (values - mean) ** 2) / (number - 1) if number > 1 else float("nan")
+    return {"n_obs": number, "mean": mean, "sd": spread**0.5, "min": float(values.min()), "max": float(values.max())}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypedDict
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from evalkit.design import Design, draw_sample
+from evalkit.design import Design, draw_sample, read_assignment
 from evalkit.errors import DesignError, EvalkitError
 from evalkit.estimation import Estimate, Specification
 from evalkit.finding import Verdict
@@ -64,15 +65,15 @@ def permute_assignment(
     exact = total <= MAX_ENUMERATED
     if not exact and (draws is None or seed is None):
         raise DesignError(
-            f"there are {total} ways to assign adoption to {len(present)} units of assignment, too many to enumerate",
+            f"there are about 10^{math.log10(total):.0f} ways to assign adoption to {len(present)} units of assignment, "
+            "too many to enumerate",
             where="permutation",
             remedy="give draws= and seed=, for example draws=999, seed=1",
         )
     assignments = enumerate_assignments(cohort) if exact else draw_assignments(cohort, int(draws or 0), int(seed or 0))
     rows = []
     everywhere = np.full(len(adoption), np.inf)
-    assigned = spec.panel.codes(spec.design.assigned_at).values.copy()
-    assigned[sample.rows] = sample.cluster
+    assigned = read_assignment(spec.panel, spec.design)[0].values
     for placebo in assignments:
         everywhere[present] = dates[placebo]
         treated = [str(sample.clusters[c]) for c in present[np.isfinite(dates[placebo])]]
@@ -98,30 +99,26 @@ def permute_assignment(
     size = table["statistic"].abs().fillna(np.inf)
     extreme = int((size >= abs(actual) * (1 - 1e-9)).sum())
     p = extreme / total if exact else (1 + extreme) / (len(table) + 1)
-    mirrored = int((size <= abs(actual) * (1 + 1e-9))[size >= abs(actual) * (1 - 1e-9)].sum())
-    floor = max(mirrored, 1) / total if exact else 1 / (len(table) + 1)
-    rank = 1 + int((size > abs(actual) * (1 + 1e-9)).sum())
+    ties = int(((size >= abs(actual) * (1 - 1e-9)) & (size <= abs(actual) * (1 + 1e-9))).sum())
     failed = int(table["statistic"].isna().sum())
+    floor = (max(ties, 1) + failed) / total if exact else (1 + failed) / (len(table) + 1)
+    rank = 1 + int((size > abs(actual) * (1 + 1e-9)).sum())
     return Permuted(table, actual, p, floor, rank, len(table), failed, exact)
 
 
 def with_adoption(panel: Panel, design: Design, position: Floats) -> tuple[Panel, Design]:
     """Give every row (n,) another adoption, as a position on the time axis (inf = never)."""
     periods = panel.periods
+    finite = np.isfinite(position)
     if periods.frequency == "integer":
-        column = np.where(
-            np.isfinite(position), periods.first + np.nan_to_num(position, posinf=0) * periods.step, np.nan
-        )
-        # 0 means "never" in an adoption column, so a period numbered 0 is written as text.
-        values = pd.Series(column) if not (column == 0).any() else _labels(panel, position)
+        # 0 means "never" in an adoption column: number the periods so that none of these is 0.
+        lowest = periods.first + int(position[finite].min(initial=0.0)) * periods.step
+        periods = replace(periods, first=periods.first + max(0, 1 - lowest))
+        values = np.where(finite, periods.first + np.where(finite, position, 0.0) * periods.step, np.nan)
     else:
-        values = _labels(panel, position)
-    changed = panel.with_column(PLACEBO_COLUMN, values.to_numpy())
+        values = np.array([periods.label(p) if known else None for p, known in zip(position, finite, strict=True)], dtype=object)
+    changed = replace(panel.with_column(PLACEBO_COLUMN, values), periods=periods)
     return changed, replace(design, adoption=PLACEBO_COLUMN, treated=None)
-
-
-def _labels(panel: Panel, position: Floats) -> pd.Series:
-    return pd.Series([panel.periods.label(p) if np.isfinite(p) else None for p in position], dtype=object)
 
 
 def judge(estimate: float, std_error: float, df: float, p_value: float, bound: float | None) -> Verdict:

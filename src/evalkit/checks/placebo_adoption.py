@@ -9,7 +9,7 @@ import pandas as pd
 
 from evalkit.catalogue import message
 from evalkit.checks._placebo import after_adoption, headline, judge, permute_assignment, with_adoption
-from evalkit.design import draw_sample
+from evalkit.design import draw_sample, read_assignment
 from evalkit.errors import DesignError
 from evalkit.estimation import Estimate, Specification
 from evalkit.finding import Finding
@@ -17,7 +17,7 @@ from evalkit.finding import Finding
 
 @dataclass(frozen=True, kw_only=True)
 class PlaceboAdoption:
-    """Pretend that every unit adopted `shift` periods earlier, on rows before the true adoption only.
+    """Pretend that every unit adopted `shift` periods earlier, on rows before the true adoption (and anticipation) only.
 
     Rows of later periods leave altogether: those at or after the last true adoption. `bound`, stated beforehand in the units
     of the outcome, is how large a placebo effect would still be harmless: the check passes when the 90 % interval lies within it.
@@ -37,12 +37,11 @@ class PlaceboAdoption:
         """Estimate the effect of the fake start."""
         panel = spec.panel
         sample = draw_sample(panel, spec.design)
-        adoption = np.full(len(panel), np.nan)
-        adoption[sample.rows] = sample.adoption
-        last = sample.adoption[np.isfinite(sample.adoption)].max()
+        start = read_assignment(panel, spec.design)[1] - spec.design.anticipation  # of what units may respond to
+        last = start[sample.rows][np.isfinite(sample.adoption)].max()
         before = np.zeros(len(panel), dtype=bool)
-        before[sample.rows] = (sample.period < sample.adoption) & (sample.period < last)
-        fake, design = with_adoption(panel, spec.design, np.where(np.isnan(adoption), np.inf, adoption) - self.shift)
+        before[sample.rows] = (sample.period < start[sample.rows]) & (sample.period < last)
+        fake, design = with_adoption(panel, replace(spec.design, anticipation=0), start - self.shift)
         placebo = replace(spec, panel=fake, design=design)
         fit = spec.estimator.fit(fake, design, before)
         one = Estimate(fit, spec.inference.assess(fit, placebo), placebo)
@@ -54,10 +53,9 @@ class PlaceboAdoption:
             ranked = permute_assignment(placebo, lambda f: float(after_adoption(f) @ f.coefficients), keep=before)
             p, floor, how = ranked.p_value, ranked.floor, "ranked"
         verdict = judge(value, error if supported else float("nan"), told["df"], p, self.bound)
-        start = panel.periods.label(float(np.nanmin(sample.adoption)) - self.shift)
         sentence = message(
             f"finding.placebo_adoption_{how}",
-            start=start,
+            start=panel.periods.label(float(start[sample.rows].min()) - self.shift),
             shift=self.shift,
             estimate=f"{value:.4f}",
             std_error=f"{error:.4f}",

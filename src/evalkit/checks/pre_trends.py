@@ -86,7 +86,8 @@ class PreTrends:
 
 
 def _largest_lead(fit: Fit, leads: list[str]) -> float:
-    return max(abs(float(c)) for t, c in zip(fit.terms, fit.coefficients, strict=True) if t.name in leads)
+    sizes = [abs(float(c)) for t, c in zip(fit.terms, fit.coefficients, strict=True) if t.name in leads]
+    return max(sizes, default=float("nan"))
 
 
 def _enumerable(spec: Specification) -> bool:

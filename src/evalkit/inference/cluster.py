@@ -157,8 +157,12 @@ def _without_rounding(covariance: Floats, fit: Fit) -> tuple[Floats, tuple[Messa
 
 def _positive(covariance: Floats, scale: Floats) -> tuple[Floats, tuple[Message, ...]]:
     """Set negative eigenvalues to 0, in units of `scale` (k,), so that the units of a covariate change no other term."""
-    units = np.where(scale > 0, scale, 1.0)
-    values, vectors = np.linalg.eigh(covariance / np.outer(units, units))
-    if values.min() >= -1e-14:
+    known = np.flatnonzero(scale > 0)  # a base term has no variance to mend
+    units = np.outer(scale[known], scale[known])
+    values, vectors = np.linalg.eigh(covariance[np.ix_(known, known)] / units)
+    if values.min(initial=0.0) >= -1e-14:
         return covariance, ()
-    return (vectors * np.maximum(values, 0.0)) @ vectors.T * np.outer(units, units), (message("note.not_positive"),)
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    mended = np.zeros_like(covariance)
+    mended[np.ix_(known, known)] = _outer(root.T) * units
+    return mended, (message("note.not_positive"),)

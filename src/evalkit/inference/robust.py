@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from evalkit.estimation import Specification, Uncertainty
 from evalkit.fit import Fit, Regression
 from evalkit.inference._independent import assess_independent, row_errors
@@ -24,7 +26,7 @@ class Robust:
 
 def _any_variance(regression: Regression, n_obs: float, left: float) -> Floats:
     squares, weights = row_errors(regression)
-    X = regression.regressors
-    meat = X.T @ (X * (weights**2 * squares)[:, None])
-    covariance: Floats = n_obs / left * regression.bread @ meat @ regression.bread
+    scores = regression.regressors * (weights * np.sqrt(squares))[:, None]
+    influence = scores @ regression.bread
+    covariance: Floats = n_obs / left * (influence.T @ influence)  # one array with itself: exactly symmetric
     return covariance

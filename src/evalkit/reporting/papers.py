@@ -16,7 +16,7 @@ from evalkit.errors import ConfigError, nearest
 from evalkit.reporting._fonts import font_folder
 
 LIBRARY = "evalkit.typ"
-TABLES = ("estimates.csv", "findings.csv", "ledger.csv", "manifest.json")
+TABLES = ("estimates.csv", "findings.csv", "ledger.csv", "descriptives.csv", "manifest.json")
 FONTS = ("Libertinus Serif", "New Computer Modern", "DejaVu Sans Mono", "Noto Sans SC")
 _PLACE = re.compile(r"┌─ (?P<file>.+?):(?P<line>\d+):\d+")
 _MISSING_KEY = re.compile(r'dictionary does not contain key "(?P<key>[^"]*)"')
@@ -26,7 +26,7 @@ def compile_papers(study_folder: Path, *, processed: Path, figures: Path, target
     """Set every `paper*.typ` of a study's folder as a PDF in `target` and return their paths.
 
     A paper finds beside it the other .typ and .bib files of its folder, the library `evalkit.typ`, the tables of
-    `processed` (estimates.csv, findings.csv, ledger.csv, manifest.json) and `figures/`. Only fonts that ship with the
+    `processed` (estimates.csv, findings.csv, ledger.csv, descriptives.csv, manifest.json) and `figures/`. Only fonts that ship with the
     package and with Typst are used, and no date is written: the same inputs give the same bytes. Raises ConfigError
     with file and line for anything that stops Typst, among it a name that the evidence does not have.
     """
