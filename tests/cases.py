@@ -23,8 +23,8 @@ CAI = TESTS.parent / "data" / "raw" / "jiangxi_insurance"
 class Case:
     """A frame with its design, and the columns of the regression under the names of the terms.
 
-    `effects` lists the absorbed columns (a tuple is a crossed effect); `small` cases fit in memory with dummies. Clusters are
-    `first` (by default the units of assignment), two-way `first` by `second`.
+    `effects` lists the absorbed columns (a tuple is a crossed effect); `small` cases fit in memory with dummies.
+    Clusters are `first` (by default the units of assignment), two-way `first` by `second`.
     """
 
     frame: pd.DataFrame

@@ -1,4 +1,4 @@
-"""References that share no code with evalkit: least squares with explicit dummies in NumPy, and live calls of pyfixest."""
+"""References that share no code with evalkit: least squares with dummies in NumPy, and live calls of pyfixest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 class DummyRegression:
     """Least squares with one column per level of every effect.
 
-    b (k,), X (n, k) and u (n,) residualised on the dummies, bread (k, k), w (n,), effects (each (n,) labels), n observations.
+    b (k,), X (n, k) and u (n,) residualised on the dummies, bread (k, k), w (n,), effects (each (n,) labels), and
+    n observations.
     """
 
     b: Array
@@ -65,7 +66,7 @@ def dummy_regression(
 def count_effects(effects: Sequence[Array]) -> int:
     """Independent columns among a constant and the dummies of the effects, by the eigenvalues of their cross-product.
 
-    Entries are counts, so that a zero eigenvalue comes out below 1e-12 of the largest; the others are well above 1e-9 of it.
+    Entries are counts, so that a zero eigenvalue comes out below 1e-12 of the largest; the others are well above 1e-9.
     """
     if not effects:
         return 1
@@ -88,7 +89,7 @@ def robust(r: DummyRegression) -> tuple[Array, float]:
 
 
 def clustered(r: DummyRegression, groups: Sequence[Any], correction: str) -> tuple[Array, float]:
-    """V1 (+ V2 - V12), not made positive, with min G in the factor; K counts slopes and effects not nested in any cluster."""
+    """V1 (+ V2 - V12), not mended, min G in the factor; K counts slopes and effects not nested in any cluster."""
     ways = [pd.factorize(np.asarray(group))[0] for group in groups]
     g = min(len(np.unique(way)) for way in ways)
     loose = tuple(
@@ -122,8 +123,9 @@ def _dummies(effects: Sequence[Array]) -> Array:
 def pyfixest_fit(
     formula: str, data: pd.DataFrame, *, weights: str | None, vcov: Any, k_fixef: str | None
 ) -> tuple[Array, Array]:
-    """Return coefficients and covariance of pyfixest, keeping singletons, demeaned to 1e-14; k_fixef=None asks for no small-sample factor.
+    """Return coefficients and covariance of pyfixest, keeping singletons, demeaned to 1e-14.
 
+    k_fixef=None asks for no small-sample factor.
     k_fixef="nonnested" is never asked for: with nested effects its count of effects depends on PYTHONHASHSEED.
     """
     import pyfixest as pf

@@ -1,4 +1,4 @@
-"""Numbers that agree with something outside: dummies in NumPy, pyfixest and linearmodels live, stored R output, printed tables."""
+"""Numbers that agree with something outside: dummies in NumPy, live peers, stored R output, printed tables."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_equals_dummies(name: str, method: str) -> None:
     if method.startswith("two") and not is_positive(V):
         assert_mended(one, list(case.terms), V)
         return
-    # Both solve the same equations in double precision; 1e-10 leaves room for the dummies' condition number (about 1e4).
+    # The same equations in double precision; 1e-10 leaves room for the dummies' condition number (about 1e4).
     assert_close(one, list(case.terms), r.b, V, 1e-10)
     at = [one.params.index.get_loc(term) for term in case.terms]
     assert one.uncertainty.df[at] == pytest.approx(np.full(len(at), df))
@@ -134,7 +134,7 @@ def test_equals_pyfixest(name: str, method: str) -> None:
     if method.startswith("two") and not is_positive(V):
         assert_mended(one, list(case.terms), V)
         return
-    # pyfixest de-means by alternating projections, stopped when a step is below 1e-14; errors of 1e-9 standard errors remain.
+    # pyfixest de-means by alternating projections until a step is below 1e-14; 1e-9 standard errors remain.
     assert_close(one, list(case.terms), b, V, 1e-8)
 
 

@@ -1,4 +1,4 @@
-"""One battery for every member of a family: what must not change a number, and how numbers must change when the data do.
+"""One battery for every member of a family: what must not change a number, and how numbers change when the data do.
 
 The exports are the registry: each has settings here, and a file that exports nothing fails.
 """
@@ -45,7 +45,11 @@ CHECKS: dict[str, Any] = {
     "PlaceboAssignment": PlaceboAssignment(),
     "LeaveOneOut": LeaveOneOut(),
 }
-FAMILIES = {"estimators": (evalkit.estimators, ESTIMATORS), "inference": (evalkit.inference, INFERENCES), "checks": (evalkit.checks, CHECKS)}
+FAMILIES = {
+    "estimators": (evalkit.estimators, ESTIMATORS),
+    "inference": (evalkit.inference, INFERENCES),
+    "checks": (evalkit.checks, CHECKS),
+}
 RUNS = [pytest.param(e, i, id=f"{e}, {i}") for e in ESTIMATORS for i in INFERENCES]
 EACH_ESTIMATOR = [pytest.param(e, "Cluster", id=e) for e in ESTIMATORS]
 
@@ -202,7 +206,7 @@ def test_outcome_far_from_zero(estimator: str, inference: str) -> None:
 @pytest.mark.parametrize(("estimator", "inference"), RUNS)
 def test_constants_of_units_and_periods(estimator: str, inference: str) -> None:
     f = farms()
-    # By subgroup, too: each has period effects of its own. The values are of size 100, so that 1e-14 of them is rounding.
+    # By subgroup, too: each has period effects of its own. Of values of size 100, 1e-14 is rounding.
     f["y"] += 3.0 * f["farm"] + (f["year"] - 2013) ** 2
     assert_near(run(f, estimator, inference), base(estimator, inference), 1e-11)
 
@@ -211,7 +215,9 @@ def test_constants_of_units_and_periods(estimator: str, inference: str) -> None:
 def test_an_added_effect_is_found(estimator: str, inference: str) -> None:
     one = run(farms().assign(y=lambda f: f["y"] + 3 * f["treated"]), estimator, inference)
     before = base(estimator, inference)
-    shift = np.array([3.0 * (t.role == "effect" and (t.event_time is None or t.event_time >= 0)) for t in one.fit.terms])
+    shift = np.array(
+        [3.0 * (t.role == "effect" and (t.event_time is None or t.event_time >= 0)) for t in one.fit.terms]
+    )
     np.testing.assert_allclose(one.fit.coefficients, before.fit.coefficients + shift, atol=1e-12)  # outcomes of size 5
     np.testing.assert_allclose(one.uncertainty.covariance, before.uncertainty.covariance, atol=1e-13)
 
@@ -223,7 +229,9 @@ def test_equal_weights_are_none(estimator: str, inference: str) -> None:
 
 @pytest.mark.parametrize(("estimator", "inference"), RUNS)
 def test_scale_of_weights(estimator: str, inference: str) -> None:
-    f = farms().assign(w=lambda f: f["area"] * (1 + 0.1 * f["year"]), v=lambda f: 1e6 * f["area"] * (1 + 0.1 * f["year"]))
+    f = farms().assign(
+        w=lambda f: f["area"] * (1 + 0.1 * f["year"]), v=lambda f: 1e6 * f["area"] * (1 + 0.1 * f["year"])
+    )
     one, other = (run(f, estimator, inference, weights=w) for w in ("v", "w"))
     assert_near(one, other, 1e-11)  # rounding of the products with the weights
 
@@ -260,7 +268,7 @@ def test_duplicated_clusters_halve_the_variance(estimator: str, inference: str) 
 
 
 def small_sample_factor(part: Any, one: Estimate) -> float:
-    """The documented factor of the inference, counted here from the sample: 7 periods not nested in counties, farms nested."""
+    """The documented factor, counted here from the sample: 7 periods not nested in counties, farms nested."""
     n, k = part.sample.n_obs, part.regression.n_slopes
     groups, everything = len(np.unique(part.sample.cluster)), k + part.sample.n_units + 7 - 1
     match one.spec.inference:
@@ -318,10 +326,9 @@ def test_input_is_not_modified(estimator: str, inference: str) -> None:
 def test_estimates_speak_the_contract(estimator: str, inference: str) -> None:
     one = base(estimator, inference)
     table = one.tidy()
-    expected = (
-        "term estimate std_error statistic p_value conf_low conf_high event_time cohort period subgroup outcome estimator"
-    )
-    assert list(table.columns) == expected.split()
+    uncertain = ["std_error", "statistic", "p_value", "conf_low", "conf_high"]
+    coordinates = ["event_time", "cohort", "period", "subgroup", "outcome", "estimator"]
+    assert list(table.columns) == ["term", "estimate", *uncertain, *coordinates]
     assert "income" not in " ".join(table["term"])
     assert len(one.tidy(covariates=True)) > len(table)
     V = one.vcov()

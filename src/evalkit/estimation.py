@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import stats
 
 from evalkit.catalogue import Labels, Message, message, say
-from evalkit.design import Design
+from evalkit.design import Design, smallest_attainable_p
 from evalkit.errors import DataError, InferenceError, nearest
 from evalkit.fit import Fit
 from evalkit.panel import Dropped, Flags, Floats, Panel
@@ -48,9 +48,10 @@ class Clusters:
 class Uncertainty:
     """What an inference says of a fit: covariance (k, k), t degrees of freedom (k,), and the method in words.
 
-    `smallest_p` is the smallest p that any permutation of adoption could give. `unsupported` says why the p-values, although
-    computed as named, come from a reference distribution that the design cannot support (None where it can); `joint_unsupported`
-    the same for joint tests. Both leave the p-value of `wald` empty.
+    `clusters` counts those of all parts of the fit together, `part_clusters` those of each (a subgroup can lack treated clusters
+    that the whole has). `smallest_p` is the smallest p that any permutation of adoption could give. `unsupported` says why the
+    p-values, although computed as named, come from a reference distribution that the design cannot support (None where it
+    can); `joint_unsupported` the same for joint tests. Both leave the p-value of `wald` empty.
     """
 
     covariance: Floats
@@ -58,6 +59,7 @@ class Uncertainty:
     method: Message
     smallest_p: float
     clusters: Clusters
+    part_clusters: tuple[Clusters, ...]
     unsupported: Message | None = None
     joint_unsupported: Message | None = None
     notes: tuple[Message, ...] = ()
@@ -163,20 +165,36 @@ class Estimate:
         """One row: sizes, clusters, degrees of freedom of the first effect, method, smallest attainable p."""
         clusters = self.uncertainty.clusters
         row = {
-            "n_obs": sum(part.sample.n_obs for part in self.fit.parts),
+            "n_obs": round(sum(part.sample.n_obs for part in self.fit.parts)),
             "n_units": self._n_units(),
-            "n_clusters": clusters.total,
-            "n_treated_clusters": clusters.treated,
-            "n_control_clusters": clusters.control,
-            "min_cohort_clusters": clusters.smallest_cohort,
-            "effective_clusters": clusters.effective,
+            **_cluster_columns(clusters),
             "df": float(self.uncertainty.df[self._first_effect()]),
             "method": str(self.uncertainty.method),
             "smallest_p": self.uncertainty.smallest_p,
             "n_dropped": sum(line.rows for line in self.ledger),
         }
-        frame = pd.DataFrame([row])
-        return frame.astype({"n_obs": np.int64}) if float(row["n_obs"]).is_integer() else frame
+        return pd.DataFrame([row])
+
+    def sizes(self) -> pd.DataFrame:
+        """One row per effect, as in `tidy()`: observations, units, clusters and smallest p of the part that estimated it."""
+        rows = []
+        for i, term in enumerate(self.fit.terms):
+            if term.role == "covariate":
+                continue
+            of = [other.subgroup == term.subgroup and other.role != "base" for other in self.fit.terms]
+            position = i if term.role == "effect" else of.index(True)
+            at = next(k for k, part in enumerate(self.fit.parts) if position in part.positions)
+            sample, clusters = self.fit.parts[at].sample, self.uncertainty.part_clusters[at]
+            rows.append(
+                {
+                    "n_obs": round(sample.n_obs),
+                    "n_units": sample.n_units if self.spec.panel.unit is not None else round(sample.n_obs),
+                    **_cluster_columns(clusters),
+                    "df": float(self.uncertainty.df[position]),
+                    "smallest_p": smallest_attainable_p(sample),
+                }
+            )
+        return pd.DataFrame(rows)
 
     def contrast(self, a: str, b: str, level: float = 0.95) -> pd.DataFrame:
         """The difference a - b with its covariance counted: one row with the columns of `tidy()`."""
@@ -336,11 +354,13 @@ def describe(value: Any) -> str:
     return f"{type(value).__name__}({', '.join(shown)})"
 
 
-def few_clusters(clusters: Clusters) -> tuple[Message | None, Message | None]:
+def few_clusters(*parts: Clusters) -> tuple[Message | None, Message | None]:
     """Say whether t(G-1) on clustered errors can be believed: for single coefficients, and for joint tests.
 
-    The smaller of the treated and the control clusters decides. Measured sizes: docs/decisions/0004.
+    The smaller of the treated and the control clusters decides, in the part that has fewest. Measured sizes:
+    docs/decisions/0004.
     """
+    clusters = min(parts, key=lambda one: min(one.treated, one.control))
     smaller = min(clusters.treated, clusters.control)
     single = joint = None
     if smaller <= 2:
@@ -348,6 +368,16 @@ def few_clusters(clusters: Clusters) -> tuple[Message | None, Message | None]:
     if smaller < 20:
         joint = message("note.joint_few_clusters", treated=clusters.treated, control=clusters.control)
     return single, joint
+
+
+def _cluster_columns(clusters: Clusters) -> dict[str, float]:
+    return {
+        "n_clusters": clusters.total,
+        "n_treated_clusters": clusters.treated,
+        "n_control_clusters": clusters.control,
+        "min_cohort_clusters": clusters.smallest_cohort,
+        "effective_clusters": clusters.effective,
+    }
 
 
 def _inference(value: float, error: float, df: float, level: float) -> dict[str, float]:

@@ -45,14 +45,18 @@ class Evidence:
         return any(source.synthetic for one in self.estimates.values() for source in one.spec.panel.provenance)
 
     def estimates_table(self) -> pd.DataFrame:
-        """One row per specification and effect, and per gap between the two subgroups of a split."""
+        """One row per specification and effect, and per gap between the two subgroups of a split.
+
+        Observations, units, clusters, df and smallest p are those of the subgroup; of the whole split, for the gap.
+        """
         frames = []
         for name, one in self.estimates.items():
-            table = one.tidy()
+            table = pd.concat([one.tidy(), one.sizes()], axis="columns")
             subgroups = [term.name for term in one.fit.terms if term.subgroup is not None and term.role == "effect"]
             if len(subgroups) == 2:
-                table = pd.concat([table, one.contrast(subgroups[1], subgroups[0])], ignore_index=True)
-            glance = one.glance().iloc[0]
+                gap = one.contrast(subgroups[1], subgroups[0]).assign(**one.glance().iloc[0])
+                gap["df"] = table["df"].min()
+                table = pd.concat([table, gap], ignore_index=True)
             frames.append(
                 table.assign(
                     specification=name,
@@ -61,7 +65,6 @@ class Evidence:
                     supported=one.uncertainty.unsupported is None,
                     unit=one.spec.panel.units.get(one.spec.design.outcome, ""),
                     synthetic=any(source.synthetic for source in one.spec.panel.provenance),
-                    **{column: glance[column] for column in ESTIMATE_COLUMNS if column in glance.index},
                 )
             )
         return pd.concat(frames, ignore_index=True)[ESTIMATE_COLUMNS]
@@ -120,7 +123,13 @@ def _describe(values: Floats, counts: Floats) -> dict[str, float]:
     """Number, mean, standard deviation (n - 1) and range of values, each counted `counts` times."""
     number = float(counts.sum())
     if not number:
-        return {"n_obs": 0.0}
+        return {"n_obs": 0}
     mean = float(counts @ values) / number
     spread = float(counts @ (values - mean) ** 2) / (number - 1) if number > 1 else float("nan")
-    return {"n_obs": number, "mean": mean, "sd": spread**0.5, "min": float(values.min()), "max": float(values.max())}
+    return {
+        "n_obs": round(number),
+        "mean": mean,
+        "sd": spread**0.5,
+        "min": float(values.min()),
+        "max": float(values.max()),
+    }

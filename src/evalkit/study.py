@@ -62,9 +62,9 @@ def build_panel(config: StudyConfig, say: Say = lambda _: None) -> Panel:
 def run_study(path: str | Path, say: Say = lambda _: None) -> Evidence:
     """Run a study and write its results.
 
-    `path` is the study's folder or its `study.toml`. Writes `data/processed/<study>/` (estimates.csv, findings.csv, ledger.csv, descriptives.csv,
-    manifest.json), `figures/<study>/` and, for each `paper*.typ` beside the study.toml, its PDF. Everything is made in a
-    temporary folder and moved into place at the end, so that an error leaves the results of the last run as they were.
+    `path` is the study's folder or its `study.toml`. Writes `data/processed/<study>/` (estimates.csv, findings.csv, ledger.csv,
+    descriptives.csv, manifest.json), `figures/<study>/` and, for each `paper*.typ` beside the study.toml, its PDF. Everything is
+    made in a temporary folder and moved into place at the end, so that an error leaves the results of the last run as they were.
     """
     from evalkit.reporting import (
         compile_papers,
@@ -99,7 +99,7 @@ def run_study(path: str | Path, say: Say = lambda _: None) -> Evidence:
 
 
 def write_tables(evidence: Evidence, folder: Path) -> None:
-    """Write estimates.csv, findings.csv, ledger.csv, descriptives.csv (UTF-8, full precision, empty = missing) and manifest.json."""
+    """Write the four tables (UTF-8, full precision, empty = missing) and manifest.json."""
     for name, table in (
         ("estimates", evidence.estimates_table()),
         ("findings", evidence.findings_table()),

@@ -27,10 +27,10 @@ PLACEBO_COLUMN = "placebo adoption"
 class Permuted:
     """A statistic under every assignment (or under random draws).
 
-    `table` has one row per assignment: treated (labels), statistic, actual, why where it cannot be computed, and one column
-    for each effect of the estimator. `p_value`
-    is the share of assignments whose absolute statistic is at least the actual one's, ties and failures included; `floor` the
-    smallest value it can take; `rank` 1 for the most extreme.
+    `table` has one row per assignment: treated (labels), their n_units and n_obs (rows of the sample), statistic, actual, why
+    where it cannot be computed, and one column for each effect of the estimator. `p_value` is the share of assignments whose
+    absolute statistic is at least the actual one's, ties and failures included; `floor` the smallest value it can take;
+    `rank` 1 for the most extreme.
     """
 
     table: pd.DataFrame
@@ -73,12 +73,16 @@ def permute_assignment(
     assignments = enumerate_assignments(cohort) if exact else draw_assignments(cohort, int(draws or 0), int(seed or 0))
     rows = []
     everywhere = np.full(len(adoption), np.inf)
+    units_in = np.bincount(sample.cluster[sample.starts], minlength=len(adoption))
+    rows_in = np.bincount(sample.cluster, minlength=len(adoption))
     assigned = read_assignment(spec.panel, spec.design)[0].values
     for placebo in assignments:
         everywhere[present] = dates[placebo]
-        treated = [str(sample.clusters[c]) for c in present[np.isfinite(dates[placebo])]]
+        treated = present[np.isfinite(dates[placebo])]
         row: dict[str, object] = {
-            "treated": ", ".join(treated),
+            "treated": ", ".join(str(sample.clusters[c]) for c in treated),
+            "n_units": int(units_in[treated].sum()),
+            "n_obs": int(rows_in[treated].sum()),
             "statistic": np.nan,
             "actual": bool((placebo == cohort).all()),
             "why": "",
@@ -94,7 +98,7 @@ def permute_assignment(
     fit = spec.estimator.fit(spec.panel, spec.design, keep)
     actual = statistic(fit)
     effects = [term.name for term in fit.terms if term.role != "covariate"]
-    table = pd.DataFrame(rows, columns=["treated", "statistic", "actual", "why", *effects])
+    table = pd.DataFrame(rows, columns=["treated", "n_units", "n_obs", "statistic", "actual", "why", *effects])
     # An assignment that cannot be estimated counts as extreme: the p-value must not gain from it.
     size = table["statistic"].abs().fillna(np.inf)
     extreme = int((size >= abs(actual) * (1 - 1e-9)).sum())
@@ -116,7 +120,9 @@ def with_adoption(panel: Panel, design: Design, position: Floats) -> tuple[Panel
         periods = replace(periods, first=periods.first + max(0, 1 - lowest))
         values = np.where(finite, periods.first + np.where(finite, position, 0.0) * periods.step, np.nan)
     else:
-        values = np.array([periods.label(p) if known else None for p, known in zip(position, finite, strict=True)], dtype=object)
+        values = np.array(
+            [periods.label(p) if known else None for p, known in zip(position, finite, strict=True)], dtype=object
+        )
     changed = replace(panel.with_column(PLACEBO_COLUMN, values), periods=periods)
     return changed, replace(design, adoption=PLACEBO_COLUMN, treated=None)
 

@@ -51,14 +51,17 @@ def summed_influence(fit: Fit, way: Way, factors: list[float]) -> Floats:
     return total
 
 
-def count_clusters(fit: Fit, way: Way) -> Clusters:
-    """Count clusters: with rows, with units that get treated, with units of comparison, in the smallest cohort, effective.
+def count_clusters(fit: Fit, way: Way, only: int | None = None) -> Clusters:
+    """Count the clusters of a fit, or of its part `only`.
 
-    Units of comparison are never treated in the sample, or adopt last where all adopt. A cluster can hold both kinds.
+    Counted are those with rows, with units that get treated, with units of comparison, in the smallest cohort, and the
+    effective ones. Units of comparison are never treated in the sample, or adopt last where all adopt. A cluster can hold both kinds.
     """
     present, treated, control = (np.zeros(way.n_codes, dtype=bool) for _ in range(3))
     cohorts: dict[float, set[int]] = {}
-    for part, codes in zip(fit.parts, way.codes, strict=True):
+    for i, (part, codes) in enumerate(zip(fit.parts, way.codes, strict=True)):
+        if only not in (None, i):
+            continue
         sample = part.sample
         rows = sample.starts if way.nests_units else slice(None)
         here = codes[rows]
@@ -71,12 +74,17 @@ def count_clusters(fit: Fit, way: Way) -> Clusters:
             cohorts.setdefault(float(cohort), set()).update(np.unique(here[adoption == cohort]).tolist())
     smallest = min(len(members) for members in cohorts.values())
     counts = int(present.sum()), int(treated.sum()), int(control.sum())
-    return Clusters(*counts, smallest, _effective(fit, way))
+    return Clusters(*counts, smallest, _effective(fit, way, only))
 
 
-def _effective(fit: Fit, way: Way) -> float:
-    holds = [any(fit.terms[p].role == "effect" for p in part.positions) for part in fit.parts]
-    part, codes = fit.parts[holds.index(True)], way.codes[holds.index(True)]
+def count_parts(fit: Fit, way: Way) -> tuple[Clusters, ...]:
+    """Count the clusters of each part."""
+    return tuple(count_clusters(fit, way, i) for i in range(len(fit.parts)))
+
+
+def _effective(fit: Fit, way: Way, only: int | None) -> float:
+    i = only if only is not None else 0  # every part has effects; of several parts, the first stands for all
+    part, codes = fit.parts[i], way.codes[i]
     if part.regression is None:
         return float("nan")
     column = next(i for i, p in enumerate(part.positions) if fit.terms[p].role == "effect")
@@ -88,5 +96,5 @@ def _effective(fit: Fit, way: Way) -> float:
 
 
 def smallest_p(fit: Fit) -> float:
-    """Smallest attainable permutation p over the parts' designs."""
-    return min(smallest_attainable_p(part.sample) for part in fit.parts)
+    """Smallest p that a permutation can attain in every part: the largest of the parts' own."""
+    return max(smallest_attainable_p(part.sample) for part in fit.parts)

@@ -11,7 +11,15 @@ from evalkit.catalogue import Message, message
 from evalkit.errors import DataError, InferenceError, nearest
 from evalkit.estimation import Specification, Uncertainty, few_clusters
 from evalkit.fit import Fit
-from evalkit.inference._clusters import Way, assignment, count_clusters, regression_of, smallest_p, summed_influence
+from evalkit.inference._clusters import (
+    Way,
+    assignment,
+    count_clusters,
+    count_parts,
+    regression_of,
+    smallest_p,
+    summed_influence,
+)
 from evalkit.numerics.absorb import effects_rank
 from evalkit.panel import Floats, Ints, place
 
@@ -70,14 +78,18 @@ class Cluster:
             covariance, notes = _positive(covariance - _outer(both), np.sqrt(np.diag(covariance)))
         covariance, emptied = _without_rounding(covariance, fit)
         notes += emptied
-        clusters = min((count_clusters(fit, way) for way in ways), key=lambda one: min(one.treated, one.control))
-        single, joint = few_clusters(clusters)
+        # Of two ways of clustering, the one with fewer treated or control clusters limits what can be said.
+        way = min(ways, key=lambda way: min(count_clusters(fit, way).treated, count_clusters(fit, way).control))
+        parts = count_parts(fit, way)
+        single, joint = few_clusters(*parts)
         method = message(
             f"method.cluster_{len(ways)}way",
             columns=" × ".join(columns),
             correction=message(f"correction.{self.correction}"),
         )
-        return Uncertainty(covariance, df, method, smallest_p(fit), clusters, single, joint, notes)
+        return Uncertainty(
+            covariance, df, method, smallest_p(fit), count_clusters(fit, way), parts, single, joint, notes
+        )
 
     def _factor(self, fit: Fit, i: int, ways: list[Way], n_clusters: int) -> float:
         if self.correction == "none":

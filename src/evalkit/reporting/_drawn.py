@@ -51,7 +51,9 @@ def tabulate_finding(finding: Finding, estimate: Estimate) -> pd.DataFrame:
     if finding.check == "PlaceboAssignment":
         # An assignment that cannot be estimated counts as extreme, as in the check.
         size = table["statistic"].abs().fillna(np.inf).to_numpy()
-        table.insert(2, "rank", [1 + int((size > one * (1 + 1e-9)).sum()) for one in size])
+        table.insert(
+            table.columns.get_loc("actual"), "rank", [1 + int((size > one * (1 + 1e-9)).sum()) for one in size]
+        )
     if finding.check == "LeaveOneOut":
         table = table[["left_out", "treated", "estimate", "why"]].assign(full_sample=headline(estimate))
     return table

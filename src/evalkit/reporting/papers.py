@@ -26,8 +26,8 @@ def compile_papers(study_folder: Path, *, processed: Path, figures: Path, target
     """Set every `paper*.typ` of a study's folder as a PDF in `target` and return their paths.
 
     A paper finds beside it the other .typ and .bib files of its folder, the library `evalkit.typ`, the tables of
-    `processed` (estimates.csv, findings.csv, ledger.csv, descriptives.csv, manifest.json) and `figures/`. Only fonts that ship with the
-    package and with Typst are used, and no date is written: the same inputs give the same bytes. Raises ConfigError
+    `processed` (estimates.csv, findings.csv, ledger.csv, descriptives.csv, manifest.json) and `figures/`. Only fonts that
+    ship with the package and with Typst are used, and no date is written: the same inputs give the same bytes. Raises ConfigError
     with file and line for anything that stops Typst, among it a name that the evidence does not have.
     """
     target.mkdir(parents=True, exist_ok=True)
