@@ -102,7 +102,7 @@ def _mpdta(**change: Any) -> Design:
 def mpdta_twfe() -> Case:
     f = mpdta()
     terms = {"ATT": post(f, "year", "first")}
-    return Case(f, "countyreal", "year", _mpdta(), TwoWayFE(), terms, ("countyreal", "year"), "group")
+    return Case(f, "countyreal", "year", _mpdta(), TwoWayFE(), terms, ("countyreal", "year"), "group", small=False)
 
 
 def mpdta_covariates() -> Case:
@@ -206,7 +206,7 @@ def cai_households() -> Case:
 
 def cai_sectors_small() -> Case:
     f = read("cai")
-    f = f[(f["hhno"] % 11 == 0)].reset_index(drop=True)
+    f = f[f["hhno"] % 23 == 0].reset_index(drop=True)
     f["first_year"] = f["first_year"].where(f["sector"] == 1)
     f["group"] = f["county"] * 10 + f["sector"]
     terms = {"ATT": post(f, "year", "first_year"), "hhsize": f["hhsize"].to_numpy(float)}

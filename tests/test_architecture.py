@@ -173,6 +173,7 @@ def test_every_entry_is_used() -> None:
     templates = "\n".join(path.read_text(encoding="utf-8") for path in sorted(SOURCE.rglob("*.typ")))
     exact = set(re.findall(r'"([^"\n]+)"', templates))
     prefixes = set(re.findall(r'"([a-z]+\.)" \+', templates))  # "paper." + word
+    stems = set(re.findall(r'"([a-z]+-)" \+', templates))  # "group-" + word
     patterns: list[str] = []
     for tree in TREES.values():
         for node in ast.walk(tree):
@@ -185,7 +186,8 @@ def test_every_entry_is_used() -> None:
 
     def is_used(key: str) -> bool:
         prefix, _, rest = key.partition(".")
-        joined = f"{prefix}." in prefixes and bool({rest, rest.replace("_", "-")} & exact)
+        word = rest.replace("_", "-")
+        joined = f"{prefix}." in prefixes and (bool({rest, word} & exact) or word.startswith(tuple(stems)))
         return key in exact or joined or any(re.fullmatch(pattern, key) for pattern in patterns)
 
     assert not [key for key in entries() if not is_used(key)]

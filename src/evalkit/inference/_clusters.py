@@ -55,7 +55,8 @@ def count_clusters(fit: Fit, way: Way, only: int | None = None) -> Clusters:
     """Count the clusters of a fit, or of its part `only`.
 
     Counted are those with rows, with units that get treated, with units of comparison, in the smallest cohort, and the
-    effective ones. Units of comparison are never treated in the sample, or adopt last where all adopt. A cluster can hold both kinds.
+    effective ones. Units of comparison are never treated in the sample, or adopt last where all adopt. A cluster can hold both
+    kinds.
     """
     present, treated, control = (np.zeros(way.n_codes, dtype=bool) for _ in range(3))
     cohorts: dict[float, set[int]] = {}

@@ -52,7 +52,7 @@ def tabulate_finding(finding: Finding, estimate: Estimate) -> pd.DataFrame:
         # An assignment that cannot be estimated counts as extreme, as in the check.
         size = table["statistic"].abs().fillna(np.inf).to_numpy()
         table.insert(
-            table.columns.get_loc("actual"), "rank", [1 + int((size > one * (1 + 1e-9)).sum()) for one in size]
+            list(table.columns).index("actual"), "rank", [1 + int((size > one * (1 + 1e-9)).sum()) for one in size]
         )
     if finding.check == "LeaveOneOut":
         table = table[["left_out", "treated", "estimate", "why"]].assign(full_sample=headline(estimate))
