@@ -57,9 +57,10 @@ class Regression:
     def sum_within(self, groups: Ints, n_groups: int) -> Floats:
         """Sum the influence bread·x·w·u within groups."""
         pull = self.residuals if self.weights is None else self.residuals * self.weights
-        scores = np.column_stack(
-            [np.bincount(groups, weights=column * pull, minlength=n_groups) for column in self.regressors.T]
-        )
+        score = np.empty(len(pull))
+        scores = np.empty((n_groups, self.n_slopes))
+        for j, column in enumerate(self.regressors.T):
+            scores[:, j] = np.bincount(groups, weights=np.multiply(column, pull, out=score), minlength=n_groups)
         influence: Floats = scores @ self.bread
         return influence
 

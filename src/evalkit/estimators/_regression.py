@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from evalkit.catalogue import Message, message
@@ -82,9 +84,10 @@ def _length(column: Floats, weights: Floats | None) -> float:
     """Length of a column about its mean, raised to what rounding alone can leave of a large constant."""
     if weights is not None:
         column = column * np.sqrt(weights)
-    spread = float(np.einsum("i,i->", column, column)) - len(column) * float(column.mean()) ** 2
-    rounding = 1e-15 / COLLINEAR * float(max(column.max(), -column.min())) * float(np.sqrt(len(column)))
-    return max(float(np.sqrt(max(spread, 0.0))), rounding)
+    square = float(np.einsum("i,i->", column, column))
+    spread = square - len(column) * float(column.mean()) ** 2
+    rounding = 1e-15 / COLLINEAR
+    return math.sqrt(max(spread, rounding**2 * square, 0.0))
 
 
 def staggered_notes(sample: Sample) -> tuple[Message, ...]:

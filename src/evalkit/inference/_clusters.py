@@ -51,19 +51,21 @@ def summed_influence(fit: Fit, way: Way, factors: list[float]) -> Floats:
     return total
 
 
-def count_clusters(fit: Fit, way: Way, only: int | None = None) -> Clusters:
-    """Count the clusters of a fit, or of its part `only`.
+def count_clusters(fit: Fit, way: Way) -> tuple[Clusters, tuple[Clusters, ...]]:
+    """Count the clusters of a fit, and those of each of its parts.
 
     Counted are those with rows, with units that get treated, with units of comparison, in the smallest cohort, and the
     effective ones. Units of comparison are never treated in the sample, or adopt last where all adopt. A cluster can hold both
     kinds.
     """
+    parts = tuple(_count(fit, way, [i]) for i in range(len(fit.parts)))
+    return (parts[0] if len(parts) == 1 else _count(fit, way, list(range(len(parts))))), parts
+
+
+def _count(fit: Fit, way: Way, members: list[int]) -> Clusters:
     present, treated, control = (np.zeros(way.n_codes, dtype=bool) for _ in range(3))
     cohorts: dict[float, set[int]] = {}
-    for i, (part, codes) in enumerate(zip(fit.parts, way.codes, strict=True)):
-        if only not in (None, i):
-            continue
-        sample = part.sample
+    for sample, codes in ((fit.parts[i].sample, way.codes[i]) for i in members):
         rows = sample.starts if way.nests_units else slice(None)
         here = codes[rows]
         adoption = np.where(sample.adoption[rows] > sample.period[sample.ends].max(), np.inf, sample.adoption[rows])
@@ -75,16 +77,11 @@ def count_clusters(fit: Fit, way: Way, only: int | None = None) -> Clusters:
             cohorts.setdefault(float(cohort), set()).update(np.unique(here[adoption == cohort]).tolist())
     smallest = min(len(members) for members in cohorts.values())
     counts = int(present.sum()), int(treated.sum()), int(control.sum())
-    return Clusters(*counts, smallest, _effective(fit, way, only))
+    return Clusters(*counts, smallest, _effective(fit, way, members[0]))
 
 
-def count_parts(fit: Fit, way: Way) -> tuple[Clusters, ...]:
-    """Count the clusters of each part."""
-    return tuple(count_clusters(fit, way, i) for i in range(len(fit.parts)))
-
-
-def _effective(fit: Fit, way: Way, only: int | None) -> float:
-    i = only if only is not None else 0  # every part has effects; of several parts, the first stands for all
+def _effective(fit: Fit, way: Way, i: int) -> float:
+    """Effective clusters of the first effect of part i (every part has effects; of several, the first stands for all)."""
     part, codes = fit.parts[i], way.codes[i]
     if part.regression is None:
         return float("nan")

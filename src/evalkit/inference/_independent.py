@@ -10,7 +10,7 @@ from evalkit.catalogue import message
 from evalkit.design import Sample
 from evalkit.estimation import Specification, Uncertainty, few_clusters
 from evalkit.fit import Fit, Regression
-from evalkit.inference._clusters import assignment, count_clusters, count_parts, regression_of, smallest_p
+from evalkit.inference._clusters import assignment, count_clusters, regression_of, smallest_p
 from evalkit.panel import Floats
 
 # From a regression, N and N - K to the covariance (k, k) of its coefficients.
@@ -31,7 +31,7 @@ def assess_independent(fit: Fit, spec: Specification, name: str, covariance_of: 
         at = np.ix_(part.positions, part.positions)
         covariance[at] = covariance_of(regression, part.sample.n_obs, left) if left > 0 else np.nan
         df[part.positions] = left
-    clusters, parts = count_clusters(fit, assignment(fit)), count_parts(fit, assignment(fit))
+    clusters, parts = count_clusters(fit, assignment(fit))
     shared = any(_share_assignment(part.sample) for part in fit.parts)
     independent = message("note.independent", column=spec.design.assigned_at) if shared else None
     few = few_clusters(*parts)[0] is not None

@@ -15,7 +15,6 @@ from evalkit.inference._clusters import (
     Way,
     assignment,
     count_clusters,
-    count_parts,
     regression_of,
     smallest_p,
     summed_influence,
@@ -78,18 +77,16 @@ class Cluster:
             covariance, notes = _positive(covariance - _outer(both), np.sqrt(np.diag(covariance)))
         covariance, emptied = _without_rounding(covariance, fit)
         notes += emptied
+        counted = [count_clusters(fit, way) for way in ways]
         # Of two ways of clustering, the one with fewer treated or control clusters limits what can be said.
-        way = min(ways, key=lambda way: min(count_clusters(fit, way).treated, count_clusters(fit, way).control))
-        parts = count_parts(fit, way)
+        clusters, parts = min(counted, key=lambda pair: min(pair[0].treated, pair[0].control))
         single, joint = few_clusters(*parts)
         method = message(
             f"method.cluster_{len(ways)}way",
             columns=" × ".join(columns),
             correction=message(f"correction.{self.correction}"),
         )
-        return Uncertainty(
-            covariance, df, method, smallest_p(fit), count_clusters(fit, way), parts, single, joint, notes
-        )
+        return Uncertainty(covariance, df, method, smallest_p(fit), clusters, parts, single, joint, notes)
 
     def _factor(self, fit: Fit, i: int, ways: list[Way], n_clusters: int) -> float:
         if self.correction == "none":

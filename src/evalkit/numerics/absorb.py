@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,27 +17,30 @@ from evalkit.panel import Floats, Ints, first_rows
 # A level whose remaining weight, after de-meaning, is below this share of its own is determined by the other levels.
 _RANK_TOLERANCE = 1e-10
 _DENSE_LEVELS = 64
+_BLOCK = 8192
 # |z'r| at most this share of |z||r|: residuals orthogonal to every level as well as rounding lets them be.
 _ORTHOGONAL = 1e-13
+# Numbers to sweep above which starting threads pays.
+_WORTH_THREADS = 500_000
 
 
 @dataclass(frozen=True)
 class Absorber:
     """Fixed effects made ready to be swept out of any column.
 
-    starts (U,) first row of each unit (rows of a unit are contiguous); unit (n,) its code; levels: a tuple of (n,) codes, one
-    array for each further effect, offset so that all levels are numbered jointly 0..L-1; mass (U,) and level_mass (L,) the
-    weight of each unit and level; presence (U, L) the weight of each unit on each level. `factor` (r, r) is the Cholesky factor
-    of the r independent levels `kept` of the de-meaned system (L, L). `rank` counts all absorbed effects, units included.
+    starts (U,) first row and sizes (U,) number of rows of each unit (its rows are contiguous); unit (n,) its code; levels: a
+    tuple of (n,) codes, one array for each further effect, offset so that all levels are numbered jointly 0..L-1; mass (U,) and
+    level_mass (L,) the weight of each unit and level. `factor` (r, r) is the Cholesky factor of the r independent levels `kept`
+    of the de-meaned system (L, L). `rank` counts all absorbed effects, units included.
     """
 
     starts: Ints
+    sizes: Ints
     unit: Ints
     levels: tuple[Ints, ...]
     weights: Floats | None
     mass: Floats
     level_mass: Floats
-    presence: Floats | sparse.csr_array
     kept: Ints
     factor: Floats
 
@@ -46,26 +51,34 @@ class Absorber:
     def sweep(self, columns: Sequence[Floats]) -> Floats:
         """Return the residuals (n, k), column by column in memory, of k columns (each (n,)) on all effects."""
         residuals = np.empty((len(self.unit), len(columns)), order="F")
-        scratch = np.empty(len(self.unit))  # fresh memory costs more than the arithmetic on it
-        sizes = np.diff(np.append(self.starts, len(self.unit)))
-        for j, column in enumerate(columns):
-            left = residuals[:, j]
-            np.subtract(
-                column, column[len(column) // 2], out=left
-            )  # a large constant would cost digits in every sum below
-            means = self._means(left, scratch)
-            load = self._load(left, scratch) - self._on_levels(means)
-            for _ in range(3):  # once; again only where rounding has left more than it should
-                effects = np.zeros(len(self.level_mass))
-                half = solve_triangular(self.factor, load[self.kept], lower=True, check_finite=False)
-                effects[self.kept] = solve_triangular(self.factor, half, lower=True, trans="T", check_finite=False)
-                for level in self.levels:
-                    left -= np.take(effects, level, out=scratch, mode="clip")
-                left -= np.repeat(self._means(left, scratch), sizes)
-                load = self._load(left, scratch)
-                if (load**2 <= _ORTHOGONAL**2 * self.level_mass * self._square(left)).all():
-                    break
+        workers = min(len(columns), os.cpu_count() or 1) if residuals.size > _WORTH_THREADS else 1
+
+        def sweep_share(first: int) -> None:
+            scratch = np.empty(len(self.unit))  # fresh memory costs more than the arithmetic on it
+            for j in range(first, len(columns), workers):
+                self._sweep_into(residuals[:, j], columns[j], scratch)
+
+        if workers == 1:
+            sweep_share(0)
+        else:  # each column is one thread's from first to last: how many there are changes no bit
+            with ThreadPoolExecutor(workers) as pool:
+                list(pool.map(sweep_share, range(workers)))
         return residuals
+
+    def _sweep_into(self, left: Floats, column: Floats, scratch: Floats) -> None:
+        np.subtract(column, column[len(column) // 2], out=left)  # a large constant would cost digits in every sum below
+        left -= np.repeat(self._means(left, scratch), self.sizes)
+        load = self._load(left, scratch)
+        for _ in range(3):  # once; again only where rounding has left more than it should
+            effects = np.zeros(len(self.level_mass))
+            half = solve_triangular(self.factor, load[self.kept], lower=True, check_finite=False)
+            effects[self.kept] = solve_triangular(self.factor, half, lower=True, trans="T", check_finite=False)
+            for level in self.levels:
+                left -= np.take(effects, level, out=scratch, mode="clip")
+            left -= np.repeat(self._means(left, scratch), self.sizes)
+            load = self._load(left, scratch)
+            if (load**2 <= _ORTHOGONAL**2 * self.level_mass * self._square(left)).all():
+                break
 
     def _weighted(self, column: Floats, scratch: Floats) -> Floats:
         return column if self.weights is None else np.multiply(column, self.weights, out=scratch)
@@ -81,14 +94,6 @@ class Absorber:
             load += np.bincount(level, weights=weighted, minlength=len(load))
         return load
 
-    def _on_levels(self, means: Floats) -> Floats:
-        on_levels: Floats = (
-            np.einsum("ul,u->l", self.presence, means)
-            if isinstance(self.presence, np.ndarray)
-            else (self.presence.T @ means)
-        )
-        return on_levels
-
     def _square(self, column: Floats) -> float:
         if self.weights is None:
             return float(np.einsum("i,i->", column, column))
@@ -103,26 +108,40 @@ def make_absorber(*, unit: Ints, factors: tuple[Ints, ...], weights: Floats | No
     """
     starts = first_rows(unit)
     levels, n_levels = _number_jointly(factors)
-    mass = (
-        np.diff(np.append(starts, len(unit))).astype(np.float64)
-        if weights is None
-        else np.add.reduceat(weights, starts)
-    )
-    presence: Floats | sparse.csr_array
-    if n_levels <= _DENSE_LEVELS:
-        cells = unit * n_levels
-        flat = sum(np.bincount(cells + level, weights=weights, minlength=len(starts) * n_levels) for level in levels)
-        presence = np.asarray(flat, dtype=np.float64).reshape(len(starts), n_levels)
-        shared = cross_products(np.asfortranarray(presence / np.sqrt(mass)[:, None]))
-    else:
-        values = np.ones(len(unit)) if weights is None else weights
-        place = (np.concatenate([unit] * len(levels)), np.concatenate(levels))
-        presence = sparse.csr_array((np.concatenate([values] * len(levels)), place), shape=(len(starts), n_levels))
-        shared = (presence.T @ sparse.diags_array(1.0 / mass) @ presence).toarray()
+    sizes = np.diff(np.append(starts, len(unit)))
+    mass = sizes.astype(np.float64) if weights is None else np.add.reduceat(weights, starts)
     crossed = _level_cross_product(levels, n_levels, weights)
     level_mass = np.diag(crossed).copy()
-    kept, factor = _independent(crossed - shared, level_mass)
-    return Absorber(starts, unit, levels, weights, mass, level_mass, presence, kept, factor)
+    kept, factor = _independent(
+        crossed - _shared_within_units(starts, sizes, levels, n_levels, weights, mass), level_mass
+    )
+    return Absorber(starts, sizes, unit, levels, weights, mass, level_mass, kept, factor)
+
+
+def _shared_within_units(
+    starts: Ints, sizes: Ints, levels: tuple[Ints, ...], n_levels: int, weights: Floats | None, mass: Floats
+) -> Floats:
+    """P' diag(1/mass) P (L, L), where P (U, L) is the weight of each unit on each level."""
+    ends = starts + sizes
+    shared = np.zeros((n_levels, n_levels))
+    for first in range(0, len(starts), _BLOCK):  # blocks stay in the processor's cache
+        units = slice(first, min(first + _BLOCK, len(starts)))
+        rows = slice(int(starts[units][0]), int(ends[units][-1]))
+        unit = np.repeat(np.arange(len(starts[units])), sizes[units])
+        values = np.ones(len(unit)) if weights is None else weights[rows]
+        root = np.sqrt(mass[units])
+        if n_levels <= _DENSE_LEVELS:
+            presence = np.zeros(n_levels * len(root))
+            for level in levels:
+                presence += np.bincount(level[rows] * len(root) + unit, weights=values, minlength=len(presence))
+            shared += cross_products((presence.reshape(n_levels, len(root)) / root).T)
+        else:
+            place = (np.concatenate([unit] * len(levels)), np.concatenate([level[rows] for level in levels]))
+            table = sparse.csr_array(
+                (np.concatenate([values / root[unit]] * len(levels)), place), (len(root), n_levels)
+            )
+            shared += (table.T @ table).toarray()
+    return shared
 
 
 def _number_jointly(factors: tuple[Ints, ...]) -> tuple[tuple[Ints, ...], int]:

@@ -72,11 +72,12 @@ def cross_products(columns: Floats) -> Floats:
 
 
 def _residuals(y: Floats, X: Floats, coefficients: Floats) -> Floats:
+    if not coefficients.any():
+        return y
     left = y.copy()
     scratch = np.empty(len(y))
     for column, coefficient in zip(X.T, coefficients, strict=True):
-        if coefficient:
-            left -= np.multiply(column, coefficient, out=scratch)
+        left -= np.multiply(column, coefficient, out=scratch)
     return left
 
 
