@@ -17,6 +17,7 @@ import cases
 import oracles
 from evalkit import Design, Estimate, Panel, check, estimate
 from evalkit.checks import PlaceboAdoption, PlaceboAssignment
+from evalkit.columns import first_rows
 from evalkit.estimation import Inference
 from evalkit.estimators import EventStudy, Split, TwoWayFE
 from evalkit.inference import Classical, Cluster, Robust
@@ -389,5 +390,10 @@ def test_absorbed_effects_are_counted_by_rank(name: str) -> None:
     codes = [pd.factorize(label, sort=True)[0].astype(np.int64) for label in labels]
     assert effects_rank(tuple(codes)) == oracles.count_effects(labels)
     order = np.argsort(codes[0], kind="stable")
-    absorber = make_absorber(unit=codes[0][order], factors=tuple(c[order] for c in codes[1:]), weights=None)
+    absorber = make_absorber(
+        unit=codes[0][order],
+        starts=first_rows(codes[0][order]),
+        factors=tuple(c[order] for c in codes[1:]),
+        weights=None,
+    )
     assert absorber.rank == oracles.count_effects(labels)

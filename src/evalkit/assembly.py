@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from evalkit.catalogue import Message, message
+from evalkit.columns import require_column
 from evalkit.errors import DataError
-from evalkit.panel import Panel, require_column
+from evalkit.panel import Panel
 from evalkit.table import Table
 
 

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 
 from evalkit.catalogue import message
-from evalkit.design import Design, Sample, draw_sample
+from evalkit.columns import Floats, Ints
+from evalkit.design import Design
 from evalkit.errors import DataError
-from evalkit.panel import Dropped, Floats, Ints, Panel
+from evalkit.panel import Dropped, Panel
+from evalkit.sample import Sample, draw_sample
 
 COUNT, WITHIN = "collapsed_count", "collapsed_within"
 
@@ -35,7 +37,7 @@ def collapse(frame: Any, design: Design, *, unit: str, time: str, by: tuple[str,
     firsts = order[np.concatenate([[True], np.diff(key[order]) > 0])]
     group = (np.cumsum(np.concatenate([[True], np.diff(key[order]) > 0])) - 1)[np.argsort(order, kind="stable")]
     size = np.bincount(group).astype(np.float64)
-    for name, column in zip(design.covariates, sample.covariates.T, strict=True):
+    for name, column in zip(design.covariates, sample.covariates, strict=True):
         if (column != column[firsts][group]).any():
             raise DataError(
                 f"covariate '{name}' varies inside a cell",

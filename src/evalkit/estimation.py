@@ -11,10 +11,12 @@ import pandas as pd
 from scipy import stats
 
 from evalkit.catalogue import Labels, Message, message, say
-from evalkit.design import Design, smallest_attainable_p
+from evalkit.columns import Flags, Floats
+from evalkit.design import Design
 from evalkit.errors import DataError, InferenceError, nearest
 from evalkit.fit import Fit
-from evalkit.panel import Dropped, Flags, Floats, Panel
+from evalkit.panel import Dropped, Panel
+from evalkit.sample import smallest_attainable_p
 
 TIDY = (
     "term estimate std_error statistic p_value conf_low conf_high event_time cohort period subgroup outcome estimator"

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from evalkit.catalogue import Labels
-from evalkit.design import draw_sample
+from evalkit.columns import Floats
 from evalkit.estimation import Estimate, describe
 from evalkit.finding import Finding
-from evalkit.panel import Dropped, Floats
+from evalkit.panel import Dropped
+from evalkit.sample import draw_sample
 
 ESTIMATE_COLUMNS = (
     "specification estimator inference term estimate std_error statistic p_value conf_low conf_high event_time cohort period "

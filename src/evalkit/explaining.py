@@ -9,8 +9,8 @@ import numpy as np
 
 from evalkit.catalogue import checked_language, say
 from evalkit.config import FAMILIES, StudyConfig
-from evalkit.design import draw_sample, smallest_attainable_p
 from evalkit.estimation import describe
+from evalkit.sample import draw_sample, smallest_attainable_p
 from evalkit.study import build_panel
 
 

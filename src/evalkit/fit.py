@@ -8,8 +8,8 @@ from typing import Literal, Protocol
 import numpy as np
 
 from evalkit.catalogue import Message
-from evalkit.design import Sample
-from evalkit.panel import Floats, Ints
+from evalkit.columns import Floats, Ints
+from evalkit.sample import Sample
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ import pandas as pd
 
 from evalkit.catalogue import message
 from evalkit.checks._placebo import headline
-from evalkit.design import draw_sample
 from evalkit.errors import EvalkitError
 from evalkit.estimation import Estimate, Specification
 from evalkit.finding import Finding
+from evalkit.sample import draw_sample
 
 
 @dataclass(frozen=True)

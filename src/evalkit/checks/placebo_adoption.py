@@ -9,10 +9,10 @@ import pandas as pd
 
 from evalkit.catalogue import message
 from evalkit.checks._placebo import after_adoption, headline, judge, permute_assignment, with_adoption
-from evalkit.design import draw_sample, read_assignment
 from evalkit.errors import DesignError
 from evalkit.estimation import Estimate, Specification
 from evalkit.finding import Finding
+from evalkit.sample import draw_sample, read_assignment
 
 
 @dataclass(frozen=True, kw_only=True)

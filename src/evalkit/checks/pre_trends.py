@@ -8,12 +8,12 @@ import numpy as np
 
 from evalkit.catalogue import message
 from evalkit.checks._placebo import MAX_ENUMERATED, judge, permute_assignment
-from evalkit.design import draw_sample
 from evalkit.errors import DesignError, InferenceError
 from evalkit.estimation import Estimator, Specification
 from evalkit.finding import Finding, Verdict
 from evalkit.fit import Fit
 from evalkit.numerics.assignments import count_assignments
+from evalkit.sample import draw_sample
 
 
 @dataclass(frozen=True, kw_only=True)

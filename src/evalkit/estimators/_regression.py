@@ -7,12 +7,12 @@ import math
 import numpy as np
 
 from evalkit.catalogue import Message, message
-from evalkit.design import Sample
+from evalkit.columns import Floats, Ints, numbers
 from evalkit.errors import DesignError
 from evalkit.fit import Fit, Part, Regression, Term
 from evalkit.numerics.absorb import make_absorber
 from evalkit.numerics.least_squares import COLLINEAR, least_squares
-from evalkit.panel import Floats, Ints, numbers
+from evalkit.sample import Sample
 
 # The levels besides the units make one dense system: 5,000 of them take 200 MB a copy.
 MAX_LEVELS = 5_000
@@ -31,8 +31,8 @@ def regress(sample: Sample, effects: list[tuple[Term, Floats]], notes: tuple[Mes
             where="absorb",
             remedy=f"absorb fewer or coarser effects, at most {MAX_LEVELS} levels besides the units",
         )
-    absorber = make_absorber(unit=sample.unit, factors=factors, weights=sample.weights)
-    columns = [column for _, column in effects] + list(sample.covariates.T)
+    absorber = make_absorber(unit=sample.unit, starts=sample.starts, factors=factors, weights=sample.weights)
+    columns = [column for _, column in effects] + list(sample.covariates)
     terms = [term for term, _ in effects] + [Term(name, "covariate") for name in sample.design.covariates]
     swept = absorber.sweep([*columns, sample.outcome])
     X, y = swept[:, :-1], swept[:, -1]
@@ -52,7 +52,7 @@ def regress(sample: Sample, effects: list[tuple[Term, Floats]], notes: tuple[Mes
         X = np.asfortranarray(X[:, solution.kept])
 
     residuals = solution.residuals
-    if np.abs(residuals).max(initial=0.0) <= 1e-13 * np.abs(sample.outcome).max(initial=0.0):
+    if max(residuals.max(), -residuals.min()) <= 1e-13 * max(sample.outcome.max(), -sample.outcome.min()):
         residuals = np.zeros_like(residuals)
         notes = (*notes, message("note.no_residual", outcome=sample.design.outcome))
     n_singletons = int((sample.starts == sample.ends).sum())

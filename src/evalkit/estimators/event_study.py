@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from evalkit.catalogue import message
-from evalkit.design import Design, draw_sample
+from evalkit.columns import Flags
+from evalkit.design import Design
 from evalkit.errors import DesignError
 from evalkit.estimators._regression import regress, staggered_notes
 from evalkit.fit import Fit, Part, Term
-from evalkit.panel import Flags, Panel
+from evalkit.panel import Panel
+from evalkit.sample import draw_sample
 
 
 @dataclass(frozen=True, kw_only=True)

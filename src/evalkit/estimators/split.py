@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from evalkit.catalogue import Message, message
+from evalkit.columns import Flags, Ints, numbers, require_column
 from evalkit.design import Design
 from evalkit.errors import DesignError, EvalkitError
 from evalkit.estimation import Estimator
 from evalkit.fit import Fit, stack_fits
-from evalkit.panel import Flags, Ints, Panel, numbers, require_column
+from evalkit.panel import Panel
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evalkit.design import Design, draw_sample
+from evalkit.columns import Flags
+from evalkit.design import Design
 from evalkit.estimators._regression import regress, staggered_notes
 from evalkit.fit import Fit, Term
-from evalkit.panel import Flags, Panel
+from evalkit.panel import Panel
+from evalkit.sample import draw_sample
 
 
 @dataclass(frozen=True)

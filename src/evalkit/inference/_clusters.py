@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evalkit.design import smallest_attainable_p
+from evalkit.columns import Floats, Ints
 from evalkit.errors import InferenceError
 from evalkit.estimation import Clusters
 from evalkit.fit import Fit, Part, Regression
-from evalkit.panel import Floats, Ints
+from evalkit.sample import smallest_attainable_p
 
 
 def regression_of(part: Part, method: str) -> Regression:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 
 from evalkit.catalogue import message
-from evalkit.design import Sample
+from evalkit.columns import Floats
 from evalkit.estimation import Specification, Uncertainty, few_clusters
 from evalkit.fit import Fit, Regression
 from evalkit.inference._clusters import assignment, count_clusters, regression_of, smallest_p
-from evalkit.panel import Floats
+from evalkit.sample import Sample
 
 # From a regression, N and N - K to the covariance (k, k) of its coefficients.
 CovarianceOf = Callable[[Regression, float, float], Floats]

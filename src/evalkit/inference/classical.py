@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from evalkit.columns import Floats
 from evalkit.estimation import Specification, Uncertainty
 from evalkit.fit import Fit, Regression
 from evalkit.inference._independent import assess_independent, row_errors
-from evalkit.panel import Floats
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 
 from evalkit.catalogue import Message, message
+from evalkit.columns import Floats, Ints, place
 from evalkit.errors import DataError, InferenceError, nearest
 from evalkit.estimation import Specification, Uncertainty, few_clusters
 from evalkit.fit import Fit
@@ -20,7 +21,6 @@ from evalkit.inference._clusters import (
     summed_influence,
 )
 from evalkit.numerics.absorb import effects_rank
-from evalkit.panel import Floats, Ints, place
 
 Correction = Literal["cr1", "none", "all_effects"]
 _ROUNDING = 1e-10  # share of the classical standard error

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from evalkit.columns import Floats
 from evalkit.estimation import Specification, Uncertainty
 from evalkit.fit import Fit, Regression
 from evalkit.inference._independent import assess_independent, row_errors
-from evalkit.panel import Floats
 
 
 @dataclass(frozen=True)

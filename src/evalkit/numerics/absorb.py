@@ -11,8 +11,8 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import lapack, solve_triangular
 
+from evalkit.columns import Floats, Ints
 from evalkit.numerics.least_squares import cross_products
-from evalkit.panel import Floats, Ints, first_rows
 
 # A level whose remaining weight, after de-meaning, is below this share of its own is determined by the other levels.
 _RANK_TOLERANCE = 1e-10
@@ -67,7 +67,7 @@ class Absorber:
 
     def _sweep_into(self, left: Floats, column: Floats, scratch: Floats) -> None:
         np.subtract(column, column[len(column) // 2], out=left)  # a large constant would cost digits in every sum below
-        left -= np.repeat(self._means(left, scratch), self.sizes)
+        left -= np.take(self._means(left, scratch), self.unit, out=scratch, mode="clip")
         load = self._load(left, scratch)
         for _ in range(3):  # once; again only where rounding has left more than it should
             effects = np.zeros(len(self.level_mass))
@@ -75,7 +75,7 @@ class Absorber:
             effects[self.kept] = solve_triangular(self.factor, half, lower=True, trans="T", check_finite=False)
             for level in self.levels:
                 left -= np.take(effects, level, out=scratch, mode="clip")
-            left -= np.repeat(self._means(left, scratch), self.sizes)
+            left -= np.take(self._means(left, scratch), self.unit, out=scratch, mode="clip")
             load = self._load(left, scratch)
             if (load**2 <= _ORTHOGONAL**2 * self.level_mass * self._square(left)).all():
                 break
@@ -100,13 +100,14 @@ class Absorber:
         return float(np.einsum("i,i,i->", column, column, self.weights))
 
 
-def make_absorber(*, unit: Ints, factors: tuple[Ints, ...], weights: Floats | None) -> Absorber:
-    """Prepare to absorb `unit` (n,) (sorted dense codes) and further effects `factors` (each (n,) dense codes).
+def make_absorber(*, unit: Ints, starts: Ints, factors: tuple[Ints, ...], weights: Floats | None) -> Absorber:
+    """Prepare to absorb `unit` and further effects `factors` (each (n,) dense codes).
+
+    The codes of `unit` (n,) are sorted; `starts` (U,) are their first rows.
 
     The further effects, de-meaned by unit, have the cross-product M = Z'WZ - P' diag(1/mass) P with P (U, L) the weight of each
     unit on each level: L by L, however many rows. It is factorised once, with pivoting, which also counts its rank.
     """
-    starts = first_rows(unit)
     levels, n_levels = _number_jointly(factors)
     sizes = np.diff(np.append(starts, len(unit)))
     mass = sizes.astype(np.float64) if weights is None else np.add.reduceat(weights, starts)
@@ -147,7 +148,8 @@ def _shared_within_units(
 def _number_jointly(factors: tuple[Ints, ...]) -> tuple[tuple[Ints, ...], int]:
     """Offset the codes of each factor so that all levels are numbered 0..L-1; return them and L."""
     offsets = np.concatenate([[0], np.cumsum([int(codes.max()) + 1 for codes in factors])])
-    return tuple(codes + offset for codes, offset in zip(factors, offsets[:-1], strict=True)), int(offsets[-1])
+    numbered = tuple(codes + offset if offset else codes for codes, offset in zip(factors, offsets[:-1], strict=True))
+    return numbered, int(offsets[-1])
 
 
 def effects_rank(factors: tuple[Ints, ...]) -> int:

@@ -8,7 +8,7 @@ from math import factorial, prod
 
 import numpy as np
 
-from evalkit.panel import Ints
+from evalkit.columns import Ints
 
 
 def count_assignments(cohort: Ints) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import qr, solve_triangular
 
-from evalkit.panel import Floats, Ints
+from evalkit.columns import Floats, Ints
 
 # A column counts as collinear when what the columns before it leave of it is below this share of its own length.
 COLLINEAR = 1e-10
@@ -48,12 +48,13 @@ def least_squares(*, X: Floats, y: Floats, weights: Floats | None = None, refere
     if factor.Q is not None:  # ill-conditioned, where the fused products of BLAS keep a digit more
         for _ in range(2):
             coefficients += inverse @ (factor.Q.T @ (b - chosen @ coefficients)) / scale
-    for _ in range(2):
-        if factor.Q is not None:
+        for _ in range(2):
             left = chosen.T @ (b - chosen @ coefficients)
-        else:
+            coefficients += inverse @ (inverse.T @ (left / scale)) / scale
+    else:
+        for _ in range(2):
             left = np.einsum("ij,i->j", chosen, _residuals(b, chosen, coefficients))
-        coefficients += inverse @ (inverse.T @ (left / scale)) / scale
+            coefficients += inverse @ (inverse.T @ (left / scale)) / scale
     residuals = _residuals(y, X if len(kept) == X.shape[1] else X[:, kept], coefficients)
     return Solution(kept, coefficients, residuals, (inverse @ inverse.T) / np.outer(scale, scale))
 

@@ -1,0 +1,398 @@
+"""Sample: what a design makes of a panel, checked; the arrays that estimators work on."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import gammaln
+
+from evalkit.catalogue import Message, message
+from evalkit.columns import Codes, Flags, Floats, Ints, first_rows, numbers, place, require_ids
+from evalkit.design import Design
+from evalkit.errors import DataError, DesignError
+from evalkit.panel import Dropped, Panel
+from evalkit.periods import read_periods
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The rows a design uses, as arrays of length n sorted by unit and period.
+
+    rows (n,) positions in the panel; outcome, each of the covariates and weights (n,) float64 (weights: None where all are
+    equal, counts already multiplied in); unit (n,) dense codes of the absorbed unit; period (n,) positions on the panel's time
+    axis; adoption (n,) the position of the first treated period, inf = never; cluster (n,) codes of the units of assignment,
+    whose labels are `clusters`; absorb: one code array (n,) for each further effect.
+    """
+
+    panel: Panel
+    design: Design
+    rows: Ints
+    outcome: Floats
+    unit: Ints
+    period: Ints
+    adoption: Floats
+    cluster: Ints
+    clusters: tuple[Any, ...]
+    covariates: tuple[Floats, ...]
+    absorb: tuple[Ints, ...]
+    weights: Floats | None
+    counts: Floats | None
+    ledger: tuple[Dropped, ...]
+    notes: tuple[Message, ...]
+
+    @property
+    def n_obs(self) -> float:
+        """Count observations (rows, or the rows that collapsed rows stand for)."""
+        return float(len(self.rows)) if self.counts is None else float(self.counts.sum())
+
+    @property
+    def n_units(self) -> int:
+        """Count units (those that collapsed units stand for); the absorbed groups, for repeated cross-sections."""
+        if self.counts is None or self.panel.unit_codes is None:
+            return len(self.starts)
+        return round(float(self.counts[self.starts].sum()))
+
+    @cached_property
+    def starts(self) -> Ints:
+        """First row of each absorbed unit (U,); rows of a unit are contiguous and sorted by period."""
+        return first_rows(self.unit)
+
+    @cached_property
+    def ends(self) -> Ints:
+        """Last row of each absorbed unit (U,)."""
+        return np.append(self.starts[1:], len(self.unit)) - 1
+
+    @property
+    def event_time(self) -> Floats:
+        """Steps since adoption (n,), -inf where never treated."""
+        return self.period - self.adoption
+
+    def cluster_adoption(self) -> Floats:
+        """Adoption of each unit of assignment, indexed by code; NaN where the sample has none of its rows."""
+        adoption = np.full(len(self.clusters), np.nan)
+        adoption[self.cluster[self.starts]] = self.adoption[self.starts]
+        return adoption
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """What a design reads, one value per row of the panel; in those of `named` a missing value drops the row."""
+
+    outcome: Floats
+    covariates: tuple[Floats, ...]
+    effects: tuple[Ints, ...]
+    weights: Floats | None
+    counts: Floats | None
+    named: tuple[tuple[str, Floats], ...]
+
+
+def draw_sample(
+    panel: Panel, design: Design, keep: Flags | None = None, *, without_anticipation: bool = False
+) -> Sample:
+    """Apply a design to a panel (to the rows flagged in `keep`, if given), checking all that the design presumes.
+
+    `without_anticipation` leaves out the periods in which units may respond beforehand (for one average effect; an event
+    study shows them). Rows with a missing outcome, covariate, weight or absorbed effect leave through the ledger.
+    Raises DesignError where the design cannot identify an effect, DataError where values contradict it.
+    """
+    assigned, adoption = read_assignment(panel, design)
+    read = _read_columns(panel, design)
+    unit = panel.unit_codes.values if panel.unit_codes is not None else assigned.values
+    ahead = panel.position - adoption if without_anticipation and design.anticipation else None
+    kept, ledger = _leave_out(panel, design, read, unit, ahead, keep)
+    rows = np.flatnonzero(kept)
+    if panel.unit_codes is None:
+        # Order by everything the arithmetic sees, so that the order of the input changes no bit of the result.
+        keys = [assigned.values, panel.position, adoption, read.outcome, *read.covariates, read.weights, read.counts]
+        rows = rows[np.lexsort([key[rows] for key in reversed([*keys, *read.effects]) if key is not None])]
+    every = len(rows) == len(panel) and panel.unit_codes is not None
+
+    def pick(values: Any) -> Any:
+        return values if every else values[rows]
+
+    notes = panel.notes
+    n_moved = _n_moved(panel, design, assigned)
+    if n_moved:
+        notes = (*notes, message("note.moved", units=n_moved, column=design.assigned_at))
+    counts = None if read.counts is None else pick(read.counts)
+    sample = Sample(
+        panel,
+        design,
+        rows,
+        pick(read.outcome),
+        unit if every else _dense(pick(unit)),
+        pick(panel.position),
+        pick(adoption),
+        pick(assigned.values),
+        assigned.labels,
+        tuple(pick(column) for column in read.covariates),
+        tuple(_dense(pick(codes)) for codes in read.effects),
+        _regression_weights(None if read.weights is None else pick(read.weights), counts),
+        counts,
+        ledger,
+        notes,
+    )
+    _check_identified(sample)
+    return sample
+
+
+def _read_columns(panel: Panel, design: Design) -> _Columns:
+    outcome = numbers(panel.frame, design.outcome)
+    covariates = tuple(numbers(panel.frame, column) for column in design.covariates)
+    weights = None if design.weights is None else numbers(panel.frame, design.weights)
+    counts = None if panel.counts is None else numbers(panel.frame, panel.counts)
+    named = [(design.outcome, outcome), *zip(design.covariates, covariates, strict=True)]
+    if design.weights is not None and weights is not None:
+        named.append((design.weights, weights))
+        if (weights < 0).any():
+            raise DataError(
+                "a weight is negative",
+                where=place(panel.frame, weights < 0, design.weights),
+                remedy="weights are sampling or analytic weights, zero or positive",
+            )
+    for column, values in named:
+        if not np.isfinite(values).all() and np.isinf(values).any():
+            infinite = np.isinf(values)
+            raise DataError(
+                f"'{column}' is infinite in {int(infinite.sum())} rows",
+                where=place(panel.frame, infinite, column),
+                remedy="was a logarithm taken of 0? Leave these rows out, or choose another transformation",
+            )
+    effects = tuple(_crossed(panel, effect) for effect in design.absorb)
+    return _Columns(outcome, covariates, effects, weights, counts, tuple(named))
+
+
+def _leave_out(
+    panel: Panel, design: Design, read: _Columns, unit: Ints, ahead: Floats | None, keep: Flags | None
+) -> tuple[Flags, tuple[Dropped, ...]]:
+    """Flag the rows (n,) that stay; count in the ledger those that `keep` flags but that cannot be used, reason by reason."""
+    reasons = [(np.isnan(values), message("ledger.missing", column=column)) for column, values in read.named]
+    reasons += [
+        (codes < 0, message("ledger.missing", column=effect))
+        for effect, codes in zip(design.absorb, read.effects, strict=True)
+    ]
+    if read.weights is not None:
+        reasons.append((read.weights == 0, message("ledger.zero_weight", column=str(design.weights))))
+    if ahead is not None:
+        reasons.append(((ahead < 0) & (ahead >= -design.anticipation), message("ledger.anticipation")))
+    kept = np.ones(len(panel), dtype=bool) if keep is None else keep.copy()
+    ledger: list[Dropped] = []
+    for rows, reason in reasons:
+        if not rows.any() or not (kept & rows).any():
+            continue
+        lost = len(np.unique(unit[kept])) - len(np.unique(unit[kept & ~rows]))
+        ledger.append(Dropped("design", reason, int((kept & rows).sum()), lost))
+        kept &= ~rows
+    if not kept.any():
+        where = "; ".join(f"{line.reason} ({line.rows} rows)" for line in ledger) or "the filter keeps none"
+        raise DesignError("no rows are left", where=where, remedy="check these columns")
+    return kept, tuple(ledger)
+
+
+def _regression_weights(weights: Floats | None, counts: Floats | None) -> Floats | None:
+    """Weights times counts (n,); None where every row weighs the same."""
+    if counts is not None:
+        return counts if weights is None else weights * counts
+    return None if weights is None or np.ptp(weights) == 0 else weights
+
+
+def smallest_attainable_p(sample: Sample) -> float:
+    """Return the smallest p that any permutation of adoption over the units of assignment can give.
+
+    One over the number of distinct assignments (multinomial over cohorts); two over it where exactly half adopt, all at
+    once, because the mirror assignment then gives the same absolute effect.
+    """
+    adoption = sample.cluster_adoption()
+    adoption[adoption > sample.period[sample.ends].max()] = np.inf
+    _, sizes = np.unique(adoption[~np.isnan(adoption)], return_counts=True)
+    ties = 2 if len(sizes) == 2 and sizes[0] == sizes[1] else 1
+    if sizes.sum() > 1000:  # exact integers would have thousands of digits
+        return float(ties * np.exp(gammaln(sizes + 1).sum() - gammaln(sizes.sum() + 1)))
+    return ties / (math.factorial(int(sizes.sum())) // math.prod(math.factorial(int(size)) for size in sizes))
+
+
+def read_assignment(panel: Panel, design: Design) -> tuple[Codes, Floats]:
+    """Return unit of assignment and adoption (n,) of every row of the panel, also of those that a sample leaves out."""
+    assigned = _assignment(panel, design)
+    return assigned, _adoption(panel, design, assigned)
+
+
+def _assignment(panel: Panel, design: Design) -> Codes:
+    """Codes of the units of assignment, for each unit as it was in its first row."""
+    codes = panel.codes(design.assigned_at)
+    require_ids(panel.frame, design.assigned_at, codes, "unit of assignment")
+    if len(codes.labels) == 1:
+        raise DesignError(
+            f"'{design.assigned_at}' has only one value, {codes.labels[0]}",
+            where=f"assigned_at = '{design.assigned_at}'",
+            remedy="name the column of the units to which the treatment was assigned; at least two are needed",
+        )
+    if panel.unit_codes is None:
+        return codes
+    return Codes(codes.values[panel.starts][panel.unit_codes.values], codes.labels)
+
+
+def _n_moved(panel: Panel, design: Design, assigned: Codes) -> int:
+    if panel.unit_codes is None:
+        return 0
+    moved = panel.codes(design.assigned_at).values != assigned.values
+    return len(np.unique(panel.unit_codes.values[moved]))
+
+
+def _adoption(panel: Panel, design: Design, assigned: Codes) -> Floats:
+    """First treated period of each row's unit, as a position on the time axis (inf = never), constant within `assigned_at`."""
+    if design.adoption is not None:
+        adoption = _read_adoption(panel, design.adoption)
+    else:
+        adoption = _adoption_of_treated(panel, str(design.treated), assigned)
+    lowest = np.full(len(assigned.labels), np.inf)
+    starts = panel.starts  # adoption and assignment are constant within units
+    np.minimum.at(lowest, assigned.values[starts], adoption[starts])
+    if (adoption[starts] != lowest[assigned.values[starts]]).any():
+        differs = adoption != lowest[assigned.values]
+        at = int(np.argmax(differs))
+        names = [
+            "never" if math.isinf(value) else panel.periods.label(value)
+            for value in (lowest[assigned.values[at]], adoption[at])
+        ]
+        raise DesignError(
+            f"adoption varies within {design.assigned_at} {assigned.labels[assigned.values[at]]}: {names[0]} and {names[1]}",
+            where=place(panel.frame, differs, design.adoption or str(design.treated)),
+            remedy=f"set assigned_at to the level at which adoption was decided; cluster with Cluster('{design.assigned_at}')",
+        )
+    return adoption
+
+
+def _read_adoption(panel: Panel, column: str) -> Floats:
+    codes = panel.codes(column)
+    labels = pd.Series(list(codes.labels), name=column)
+    if pd.api.types.is_float_dtype(labels):
+        labels = labels.where(labels != np.inf, 0.0)
+    try:
+        ordinals, _, frequency = read_periods(labels, panel.periods.frequency)
+    except DataError:
+        read_periods(panel.frame[column], panel.periods.frequency)  # says in which row
+        raise
+    if len(labels) and frequency != panel.periods.frequency:
+        raise DataError(
+            f"adoption is given by {frequency}, the panel's periods by {panel.periods.frequency}",
+            where=f"column '{column}'",
+            remedy=f"write adoption as the column '{panel.time}' writes periods",
+        )
+    # Between two periods of the grid, the first period that can show the treatment is the next one.
+    steps = np.ceil((ordinals - panel.periods.first) / panel.periods.step)
+    never = (ordinals == 0) & (frequency == "integer")
+    position = np.append(np.where(never, np.inf, steps), np.inf)[codes.values]  # code -1, missing, takes the last
+    if panel.unit_codes is not None:
+        varies = position != position[panel.starts][panel.unit_codes.values]
+        if varies.any():
+            at = int(np.argmax(varies))
+            found = panel.frame[column].iloc[[at - 1, at]]
+            raise DataError(
+                f"adoption varies within {panel.unit} {panel.unit_codes.labels[panel.unit_codes.values[at]]}: "
+                + " and ".join(
+                    "empty" if gone else str(value) for value, gone in zip(found, found.isna(), strict=True)
+                ),
+                where=place(panel.frame, varies, column),
+                remedy="write the same first treated period in every row of a unit, or leave all of them empty (never treated)",
+            )
+    return position
+
+
+def _adoption_of_treated(panel: Panel, column: str, assigned: Codes) -> Floats:
+    """Turn a 0/1 column into adoption: the first period with 1 in each unit of assignment, which must stay 1 from then on."""
+    treated = numbers(panel.frame, column)
+    wrong = ~np.isin(treated, (0.0, 1.0))
+    if wrong.any():
+        example = panel.frame[column].iloc[int(np.argmax(wrong))]
+        raise DataError(
+            f"treated must be 0 or 1 in every row; found {example}",
+            where=place(panel.frame, wrong, column),
+            remedy="code untreated rows 0 and treated rows 1",
+        )
+    first = np.full(len(assigned.labels), np.inf)
+    on = treated == 1
+    np.minimum.at(first, assigned.values[on], panel.position[on].astype(np.float64))
+    adoption = first[assigned.values]
+    off = ~on & (panel.position >= adoption)
+    if off.any():
+        at = int(np.argmax(off))
+        who = (
+            f"{panel.unit} {panel.unit_codes.labels[panel.unit_codes.values[at]]}"
+            if panel.unit_codes is not None
+            else f"row {panel.frame.index[at]}"
+        )
+        group = assigned.labels[assigned.values[at]]
+        raise DesignError(
+            f"treatment switches off, or differs inside a unit of assignment: {who} has 0 in "
+            f"{panel.periods.label(panel.position[at])}, but its unit of assignment ({group}) is treated from "
+            f"{panel.periods.label(adoption[at])}",
+            where=place(panel.frame, off, column),
+            remedy="the estimators here need a treatment that stays on and is shared by the whole unit of assignment; "
+            "end the sample before it is withdrawn, or set assigned_at to the level at which it was decided",
+        )
+    return adoption
+
+
+def _crossed(panel: Panel, effect: str) -> Ints:
+    """Codes of an effect such as "sector*year"; -1 where any of its columns is missing."""
+    crossed = np.zeros(len(panel), dtype=np.int64)
+    missing = np.zeros(len(panel), dtype=bool)
+    for part in (name.strip() for name in effect.split("*")):
+        codes = Codes(panel.position, ()) if part == panel.time else panel.codes(part)
+        missing |= codes.values < 0
+        crossed = _dense(crossed * (int(codes.values.max()) + 1) + np.maximum(codes.values, 0))
+    return np.where(missing, -1, crossed)
+
+
+def _dense(codes: Ints) -> Ints:
+    """Renumber codes 0, 1, 2, … in order, without gaps."""
+    if not len(codes):
+        return codes
+    present = np.zeros(int(codes.max()) + 1, dtype=bool)
+    present[codes] = True
+    return codes if present.all() else (np.cumsum(present) - 1)[codes]
+
+
+def _check_identified(sample: Sample) -> None:
+    design, periods = sample.design, sample.panel.periods
+    where = f"adoption = '{design.adoption or design.treated}'"
+    first, last = sample.period[sample.starts], sample.period[sample.ends]
+    if first.min() == last.max():
+        raise DesignError(
+            f"there is only one period, {periods.label(sample.period[0])}",
+            where=f"time = '{sample.panel.time}'",
+            remedy="a difference-in-differences needs at least one period before and one after adoption",
+        )
+    adoption = sample.adoption[sample.starts]
+    finite = np.isfinite(adoption)
+    if not (last >= adoption).any():
+        late = f"; the first adoption is after {periods.label(last.max())}" if finite.any() else ""
+        raise DesignError(
+            f"nobody is treated in the periods observed{late}",
+            where=where,
+            remedy="check the adoption column, and that rows after adoption are in the sample",
+        )
+    if not (finite & (first < adoption)).any():
+        raise DesignError(
+            "no treated unit is observed before its adoption",
+            where=where,
+            remedy="add earlier periods; without them there is nothing to compare the treated with",
+        )
+    if (adoption == adoption[0]).all():
+        raise DesignError(
+            f"everyone is treated at once, in {periods.label(adoption[0])}",
+            where=where,
+            remedy="add units that are not treated, or are treated later",
+        )
+    if design.comparison == "never_treated" and finite.all():
+        raise DesignError(
+            "comparison is 'never_treated', but every unit is treated in the end",
+            where=where,
+            remedy="use comparison='not_yet_treated'",
+        )
