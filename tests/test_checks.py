@@ -77,7 +77,8 @@ def test_pre_trends_is_the_wald_test_of_the_leads() -> None:
         (0.01, 0.0, "inconclusive"),
         (5.0, 0.0, "pass"),
         (None, 3.0, "fail"),
-        (5.0, 3.0, "fail"),
+        (5.0, 3.0, "pass"),
+        (1.0, 3.0, "fail"),
     ],
 )
 def test_pre_trends_passes_only_within_a_bound(bound: float | None, drift: float, verdict: str) -> None:

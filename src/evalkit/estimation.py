@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
@@ -356,19 +357,25 @@ def describe(value: Any) -> str:
     return f"{type(value).__name__}({', '.join(shown)})"
 
 
-def few_clusters(*parts: Clusters) -> tuple[Message | None, Message | None]:
-    """Say whether t(G-1) on clustered errors can be believed: for single coefficients, and for joint tests.
+# With up to so many treated (or control) clusters among at most so many in all, t(G-1) on CR1 errors rejects a true null about
+# twice as often as it should or more; joint F tests need more of both. Measured by `make montecarlo`: docs/decisions/0004.
+_TOO_FEW = ((12, 2), (20, 3), (40, 5), (60, 6), (100, 7), (math.inf, 8))
+_ENOUGH_FOR_JOINT_TESTS = 30
 
-    The smaller of the treated and the control clusters decides, in the part that has fewest. Measured sizes:
-    docs/decisions/0004.
+
+def few_clusters(*parts: Clusters) -> tuple[Message | None, Message | None]:
+    """Say why t(G-1) on clustered errors cannot be believed: for single coefficients, and for joint tests (None: it can).
+
+    The smaller of the treated and the control clusters decides, and the number of all, in the part for which they are fewest.
     """
-    clusters = min(parts, key=lambda one: min(one.treated, one.control))
-    smaller = min(clusters.treated, clusters.control)
     single = joint = None
-    if smaller <= 2:
-        single = message("note.few_clusters", treated=clusters.treated, control=clusters.control)
-    if smaller < 20:
-        joint = message("note.joint_few_clusters", treated=clusters.treated, control=clusters.control)
+    for clusters in sorted(parts, key=lambda one: min(one.treated, one.control), reverse=True):
+        smaller = min(clusters.treated, clusters.control)
+        values = {"treated": clusters.treated, "control": clusters.control}
+        if smaller <= next(few for total, few in _TOO_FEW if clusters.total <= total):
+            single = message("note.few_clusters", **values)
+        if smaller < _ENOUGH_FOR_JOINT_TESTS:
+            joint = message("note.joint_few_clusters", **values)
     return single, joint
 
 

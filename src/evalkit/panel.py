@@ -164,22 +164,29 @@ class Panel:
         """Keep the flagged rows; count the others in the ledger under a step and a reason."""
         if rows.all():
             return self
-        kept = Panel.from_frame(
-            self.frame[rows],
-            unit=self.unit,
-            time=self.time,
-            counts=self.counts,
-            units=self.units,
-            provenance=self.provenance,
-        )
+        if not rows.any():
+            raise DataError("no rows are left", where=str(reason), remedy="check the filter")
         lost = count_lost_units(self.unit_codes.values, rows) if self.unit_codes is not None else 0
-        line = Dropped(step, reason, int((~rows).sum()), lost)
-        return replace(kept, within=self.within, ledger=(*self.ledger, line), notes=self.notes)
+        return replace(
+            self,
+            frame=self.frame[rows],
+            position=self.position[rows],
+            # The axis stays: dropping every second year must not turn two years into one step.
+            periods=replace(self.periods, observed=np.unique(self.position[rows])),
+            unit_codes=None if self.unit_codes is None else _subset(self.unit_codes, rows),
+            ledger=(*self.ledger, Dropped(step, reason, int((~rows).sum()), lost)),
+            _cache={},
+        )
 
     def with_column(self, column: str, values: Any) -> Panel:
         """Return the panel with one column added or replaced (values in the panel's row order)."""
         cache = {name: codes for name, codes in self._cache.items() if name != column}
         return replace(self, frame=self.frame.assign(**{column: values}), _cache=cache)
+
+
+def _subset(codes: Codes, rows: Flags) -> Codes:
+    present, values = np.unique(codes.values[rows], return_inverse=True)
+    return Codes(values.astype(np.int64), tuple(codes.labels[code] for code in present))
 
 
 def _refuse_duplicates(table: pd.DataFrame, unit: str, time: str, repeats: Flags) -> None:

@@ -57,11 +57,11 @@ class PreTrends:
             ranked = permute_assignment(path.spec, lambda fit: _largest_lead(fit, leads))
             statistic, p, floor, how = ranked.actual, ranked.p_value, ranked.floor, "ranked"
         verdict: Verdict = "fail" if p < 0.05 else "inconclusive"
-        if self.bound is not None and verdict != "fail" and path.uncertainty.unsupported is None:
+        if self.bound is not None and path.uncertainty.unsupported is None:
             df = float(np.nanmin(path.uncertainty.df))
             each = zip(table["estimate"], table["std_error"], strict=True)
-            verdicts = {judge(float(value), float(error), df, float("nan"), self.bound) for value, error in each}
-            verdict = "pass" if verdicts == {"pass"} else "inconclusive"
+            if all(judge(float(value), float(error), df, p, self.bound) == "pass" for value, error in each):
+                verdict = "pass"
         sentence = message(
             f"finding.pre_trends_{how}",
             leads=len(leads),
