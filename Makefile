@@ -8,12 +8,13 @@ READY := .venv/.ready
 STUDIES := $(patsubst %/study.toml,%,$(wildcard analyses/*/study.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup paper test bench lock clean
+.PHONY: help setup paper test bench montecarlo lock clean
 
 help:
 	@echo "make paper   rebuild every number, figure and PDF from data/raw/"
 	@echo "make test    lint, types, import contracts, tests"
 	@echo "make bench   speed against pyfixest on 1 million rows"
+	@echo "make montecarlo  rejection rates behind the few-cluster thresholds"
 	@echo "make lock    resolve requirements.lock again"
 	@echo "make clean   remove .venv and the rebuilt data/processed/"
 
@@ -42,7 +43,10 @@ test: $(READY)
 bench: $(READY)
 	@$(BIN)/python benchmarks/two_way_fe.py
 
-lock:
+montecarlo: $(READY)
+	@$(BIN)/python benchmarks/few_clusters.py
+
+lock: $(READY)
 	@$(BIN)/python -m uv pip compile pyproject.toml --extra notebook --group dev --universal --generate-hashes \
 		--no-emit-index-url --no-annotate --no-header --python-version 3.11 --upgrade -o requirements.lock
 
