@@ -33,7 +33,9 @@ def assemble(
     first, *others = tables
     frame, units, notes = first.frame, dict(first.units), list[Message]()
     provenance = first.provenance
+    origins = dict.fromkeys(map(str, frame.columns), _file(first))
     for table in others:
+        origins = dict.fromkeys(map(str, table.frame.columns), _file(table)) | origins
         frame, joined_notes = _join(frame, first.name, table)
         notes += joined_notes
         units |= table.units
@@ -42,10 +44,14 @@ def assemble(
         if column is not None:
             require_column(frame, column)
     panel = Panel.from_frame(frame, unit=unit, time=time, counts=counts, units=units, provenance=provenance)
-    panel = replace(panel, notes=tuple(notes))
+    panel = replace(panel, notes=tuple(notes), origins=origins)
     for column, value in (where or {}).items():
         panel = panel.where(column, value)
     return panel
+
+
+def _file(table: Table) -> str:
+    return table.provenance[0].path if table.provenance else table.name
 
 
 def _join(frame: pd.DataFrame, name: str, table: Table) -> tuple[pd.DataFrame, list[Message]]:
@@ -97,10 +103,13 @@ def _check_key(left: pd.DataFrame, right: pd.DataFrame, key: str, left_name: str
     numeric = [pd.api.types.is_numeric_dtype(frame[key]) for frame in (left, right)]
     if numeric[0] != numeric[1]:
         kinds = ["numbers" if is_number else "text" for is_number in numeric]
+        frame, name = (right, right_name) if numeric[0] else (left, left_name)
+        text = pd.to_numeric(frame[key], errors="coerce").isna()
+        example = f", such as '{frame[key][text].iloc[0]}'" if text.any() else ""
         raise DataError(
-            f"'{key}' holds {kinds[0]} in {left_name} and {kinds[1]} in {right_name}",
-            where=key,
-            remedy=f'read it as text in both: Delimited(…, text=("{key}",))',
+            f"'{key}' holds {kinds[0]} in {left_name} and {kinds[1]} in {right_name}{example}",
+            where=f"{name}, row {frame.index[int(np.argmax(text))]}, column '{key}'",
+            remedy=f'correct that value, or read the column as text in both: Delimited(…, text=("{key}",))',
         )
 
 

@@ -47,7 +47,8 @@ class Panel:
     """Rows sorted by unit and period, with the key verified; make one with `Panel.from_frame`.
 
     `position` (n,) places each row on `periods`; `unit_codes` is None for repeated cross-sections. `counts` names the column
-    of frequencies of collapsed rows, `within` the column with the squares inside each collapsed row (see `collapse`).
+    of frequencies of collapsed rows, `within` the column with the squares inside each collapsed row (see `collapse`). `origins`
+    says of which file a column is, where the panel was assembled from several.
     """
 
     frame: pd.DataFrame
@@ -62,6 +63,7 @@ class Panel:
     provenance: tuple[Provenance, ...] = ()
     ledger: tuple[Dropped, ...] = ()
     notes: tuple[Message, ...] = ()
+    origins: Mapping[str, str] = field(default_factory=dict)
     _cache: dict[str, Codes] = field(default_factory=dict, repr=False, compare=False)
 
     @staticmethod

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -29,16 +30,15 @@ Say = Callable[[str], None]
 def evaluate_study(config: StudyConfig, say: Say = lambda _: None) -> Evidence:
     """Load, assemble, estimate and check, in memory."""
     panel = build_panel(config, say)
-    rows_of = panel.provenance[0].path  # error messages count rows in the first source
     estimates = {}
     for name, (estimator, inference) in config.estimates.items():
         say(f"estimating {name}")
-        with _naming(name, rows_of):
+        with _naming(name, panel):
             estimates[name] = estimate(panel, config.design, estimator, inference=inference)
     findings = []
     for on, challenge in config.checks:
         say(f"checking {on}: {type(challenge).__name__}")
-        with _naming(f"{type(challenge).__name__} on {on}", rows_of):
+        with _naming(f"{type(challenge).__name__} on {on}", panel):
             findings += [(on, finding) for finding in check(estimates[on], challenge)]
     return Evidence(config.name, estimates, tuple(findings), _manifest(config, panel), config.labels)
 
@@ -49,7 +49,11 @@ def build_panel(config: StudyConfig, say: Say = lambda _: None) -> Panel:
     for name in config.panel.sources:
         source = config.sources[name]
         say(f"reading {source.path.relative_to(config.root).as_posix()}")
-        table = source.load()
+        try:
+            table = source.load()
+        except EvalkitError as error:
+            where = error.where.replace(f"{config.root.as_posix()}/", "")
+            raise type(error)(error.what, where=where, remedy=error.remedy) from None
         # Records name files from the project's root, whoever runs it and wherever it lies.
         provenance = tuple(
             replace(one, path=Path(one.path).relative_to(config.root).as_posix()) for one in table.provenance
@@ -126,12 +130,16 @@ def _manifest(config: StudyConfig, panel: Panel) -> dict[str, Any]:
 
 
 @contextmanager
-def _naming(step: str, rows_of: str) -> Iterator[None]:
-    """Say in an error in which specification or check it came up, and of which file the rows are."""
+def _naming(step: str, panel: Panel) -> Iterator[None]:
+    """Say in an error in which specification or check it came up, and of which file column and rows are."""
     try:
         yield
     except EvalkitError as error:
-        where = f"{step}, {rows_of}, {error.where}" if isinstance(error, DataError) else f"{step}, {error.where}"
+        named = re.match(r"column '([^']*)'", error.where)
+        first = panel.provenance[0].path  # rows are counted in the first source
+        origin = panel.origins.get(named[1], first) if named else first
+        joined = f" of {first}" if origin != first else ""
+        where = f"{step}, {origin}, {error.where}{joined}" if isinstance(error, DataError) else f"{step}, {error.where}"
         raise type(error)(error.what, where=where, remedy=error.remedy) from None
 
 
