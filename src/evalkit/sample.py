@@ -67,6 +67,11 @@ class Sample:
         """Last row of each absorbed unit (U,)."""
         return np.append(self.starts[1:], len(self.unit)) - 1
 
+    @cached_property
+    def unit_adoption(self) -> Floats:
+        """Adoption of each absorbed unit (U,)."""
+        return self.adoption[self.starts]
+
     @property
     def event_time(self) -> Floats:
         """Steps since adoption (n,), -inf where never treated."""
@@ -75,7 +80,7 @@ class Sample:
     def cluster_adoption(self) -> Floats:
         """Adoption of each unit of assignment, indexed by code; NaN where the sample has none of its rows."""
         adoption = np.full(len(self.clusters), np.nan)
-        adoption[self.cluster[self.starts]] = self.adoption[self.starts]
+        adoption[self.cluster[self.starts]] = self.unit_adoption
         return adoption
 
 
@@ -369,7 +374,7 @@ def _check_identified(sample: Sample) -> None:
             where=f"time = '{sample.panel.time}'",
             remedy="a difference-in-differences needs at least one period before and one after adoption",
         )
-    adoption = sample.adoption[sample.starts]
+    adoption = sample.unit_adoption
     finite = np.isfinite(adoption)
     if not (last >= adoption).any():
         late = f"; the first adoption is after {periods.label(last.max())}" if finite.any() else ""

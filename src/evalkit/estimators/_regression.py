@@ -76,6 +76,8 @@ def regress(sample: Sample, effects: list[tuple[Term, Floats]], notes: tuple[Mes
 def _dense_period(sample: Sample) -> Ints:
     observed = np.zeros(int(sample.period.max()) + 1, dtype=bool)
     observed[sample.period] = True
+    if observed.all():
+        return sample.period
     dense: Ints = (np.cumsum(observed) - 1)[sample.period]
     return dense
 
@@ -92,7 +94,7 @@ def _length(column: Floats, weights: Floats | None) -> float:
 
 def staggered_notes(sample: Sample) -> tuple[Message, ...]:
     """Say whether cohorts adopt at different dates, and whether some are treated from their first row on."""
-    adoption = sample.adoption[sample.starts]
+    adoption = sample.unit_adoption
     cohorts = np.unique(adoption[adoption <= sample.period[sample.ends].max()])
     if sample.design.comparison == "never_treated" and len(cohorts) > 1:
         raise DesignError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -32,6 +33,7 @@ class Way:
     n_codes: int
     nests_units: bool
 
+    @cached_property
     def sizes(self) -> list[int]:
         """Count the clusters in each part."""
         return [int((np.bincount(codes, minlength=self.n_codes) > 0).sum()) for codes in self.codes]
@@ -66,9 +68,8 @@ def _count(fit: Fit, way: Way, members: list[int]) -> Clusters:
     present, treated, control = (np.zeros(way.n_codes, dtype=bool) for _ in range(3))
     cohorts: dict[float, set[int]] = {}
     for sample, codes in ((fit.parts[i].sample, way.codes[i]) for i in members):
-        rows = sample.starts if way.nests_units else slice(None)
-        here = codes[rows]
-        adoption = np.where(sample.adoption[rows] > sample.period[sample.ends].max(), np.inf, sample.adoption[rows])
+        here, adoption = (codes[sample.starts], sample.unit_adoption) if way.nests_units else (codes, sample.adoption)
+        adoption = np.where(adoption > sample.period[sample.ends].max(), np.inf, adoption)
         comparison = adoption == adoption.max()
         present[here] = True
         control[here[comparison]] = True

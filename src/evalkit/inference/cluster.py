@@ -64,7 +64,7 @@ class Cluster:
         """Sum influence within clusters and take the outer product."""
         columns = self.by if isinstance(self.by, tuple) else (spec.design.assigned_at,)
         ways = [_cluster_by(column, fit, spec) for column in columns]
-        sizes = [min(counts) for counts in zip(*(way.sizes() for way in ways), strict=True)]
+        sizes = [min(counts) for counts in zip(*(way.sizes for way in ways), strict=True)]
         factors = [self._factor(fit, i, ways, size) for i, size in enumerate(sizes)]
         df = np.full(len(fit.terms), np.nan)
         for part, size in zip(fit.parts, sizes, strict=True):
@@ -119,7 +119,7 @@ def _cluster_by(column: str, fit: Fit, spec: Specification) -> Way:
                 where=place(spec.panel.frame, absent, column),
                 remedy="fill it in, or leave these rows out",
             )
-    if min(way.sizes()) < 2:
+    if min(way.sizes) < 2:
         raise InferenceError(
             f"there is only one cluster in '{column}'",
             where="Cluster",
