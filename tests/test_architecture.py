@@ -19,7 +19,7 @@ from evalkit.catalogue import LANGUAGES, entries
 
 SOURCE = Path(str(evalkit.__file__)).parent
 FAMILIES = ("estimators", "inference", "checks", "sources")
-SPINE = "errors catalogue table columns periods panel design sample fit estimation finding evidence".split()
+SPINE = "errors catalogue table columns periods panel design adoption sample fit uncertainty estimation finding evidence".split()
 HEAVY = {
     "pandas",
     "pyarrow",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
@@ -11,13 +10,14 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from evalkit.catalogue import Labels, Message, message, say
-from evalkit.columns import Flags, Floats
+from evalkit.catalogue import Labels, Message, say
+from evalkit.columns import Flags
 from evalkit.design import Design
 from evalkit.errors import DataError, InferenceError, nearest
 from evalkit.fit import Fit
 from evalkit.panel import Dropped, Panel
 from evalkit.sample import smallest_attainable_p
+from evalkit.uncertainty import Clusters, Uncertainty
 
 TIDY = (
     "term estimate std_error statistic p_value conf_low conf_high event_time cohort period subgroup outcome estimator"
@@ -30,42 +30,6 @@ class Estimator(Protocol):
     def fit(self, panel: Panel, design: Design, keep: Flags | None = None) -> Fit:
         """Estimate on the panel's rows (those flagged in `keep`, if given)."""
         ...
-
-
-@dataclass(frozen=True)
-class Clusters:
-    """The clusters of a covariance: how many, how many have treated rows, and how many the estimate effectively rests on.
-
-    `effective` is the number of equal clusters with the same reliability (Carter, Schnepel, Steigerwald, Review of Economics
-    and Statistics 99 (2017), eq. 8, with independent rows), for the first effect; NaN where there is no regression.
-    """
-
-    total: int
-    treated: int
-    control: int
-    smallest_cohort: int
-    effective: float
-
-
-@dataclass(frozen=True)
-class Uncertainty:
-    """What an inference says of a fit: covariance (k, k), t degrees of freedom (k,), and the method in words.
-
-    `clusters` counts those of all parts of the fit together, `part_clusters` those of each (a subgroup can lack treated clusters
-    that the whole has). `smallest_p` is the smallest p that any permutation of adoption could give. `unsupported` says why the
-    p-values, although computed as named, come from a reference distribution that the design cannot support (None where it
-    can); `joint_unsupported` the same for joint tests. Both leave the p-value of `wald` empty.
-    """
-
-    covariance: Floats
-    df: Floats
-    method: Message
-    smallest_p: float
-    clusters: Clusters
-    part_clusters: tuple[Clusters, ...]
-    unsupported: Message | None = None
-    joint_unsupported: Message | None = None
-    notes: tuple[Message, ...] = ()
 
 
 class Inference(Protocol):
@@ -355,28 +319,6 @@ def describe(value: Any) -> str:
                 f"{item.name}={describe(content) if hasattr(content, '__dataclass_fields__') else repr(content)}"
             )
     return f"{type(value).__name__}({', '.join(shown)})"
-
-
-# With up to so many treated (or control) clusters among at most so many in all, t(G-1) on CR1 errors rejects a true null about
-# twice as often as it should or more; joint F tests need more of both. Measured by `make montecarlo`: docs/decisions/0004.
-_TOO_FEW = ((12, 2), (20, 3), (40, 5), (60, 6), (100, 7), (math.inf, 8))
-_ENOUGH_FOR_JOINT_TESTS = 30
-
-
-def few_clusters(*parts: Clusters) -> tuple[Message | None, Message | None]:
-    """Say why t(G-1) on clustered errors cannot be believed: for single coefficients, and for joint tests (None: it can).
-
-    The smaller of the treated and the control clusters decides, and the number of all, in the part for which they are fewest.
-    """
-    single = joint = None
-    for clusters in sorted(parts, key=lambda one: min(one.treated, one.control), reverse=True):
-        smaller = min(clusters.treated, clusters.control)
-        values = {"treated": clusters.treated, "control": clusters.control}
-        if smaller <= next(few for total, few in _TOO_FEW if clusters.total <= total):
-            single = message("note.few_clusters", **values)
-        if smaller < _ENOUGH_FOR_JOINT_TESTS:
-            joint = message("note.joint_few_clusters", **values)
-    return single, joint
 
 
 def _cluster_columns(clusters: Clusters) -> dict[str, float]:

@@ -8,15 +8,14 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from scipy.special import gammaln
 
+from evalkit.adoption import read_assignment
 from evalkit.catalogue import Message, message
-from evalkit.columns import Codes, Flags, Floats, Ints, first_rows, numbers, place, require_ids
+from evalkit.columns import Codes, Flags, Floats, Ints, first_rows, numbers, place
 from evalkit.design import Design
 from evalkit.errors import DataError, DesignError
 from evalkit.panel import Dropped, Panel
-from evalkit.periods import read_periods
 
 
 @dataclass(frozen=True)
@@ -221,127 +220,11 @@ def smallest_attainable_p(sample: Sample) -> float:
     return ties / (math.factorial(int(sizes.sum())) // math.prod(math.factorial(int(size)) for size in sizes))
 
 
-def read_assignment(panel: Panel, design: Design) -> tuple[Codes, Floats]:
-    """Return unit of assignment and adoption (n,) of every row of the panel, also of those that a sample leaves out."""
-    assigned = _assignment(panel, design)
-    return assigned, _adoption(panel, design, assigned)
-
-
-def _assignment(panel: Panel, design: Design) -> Codes:
-    """Codes of the units of assignment, for each unit as it was in its first row."""
-    codes = panel.codes(design.assigned_at)
-    require_ids(panel.frame, design.assigned_at, codes, "unit of assignment")
-    if len(codes.labels) == 1:
-        raise DesignError(
-            f"'{design.assigned_at}' has only one value, {codes.labels[0]}",
-            where=f"assigned_at = '{design.assigned_at}'",
-            remedy="name the column of the units to which the treatment was assigned; at least two are needed",
-        )
-    if panel.unit_codes is None:
-        return codes
-    return Codes(codes.values[panel.starts][panel.unit_codes.values], codes.labels)
-
-
 def _n_moved(panel: Panel, design: Design, assigned: Codes) -> int:
     if panel.unit_codes is None:
         return 0
     moved = panel.codes(design.assigned_at).values != assigned.values
     return len(np.unique(panel.unit_codes.values[moved]))
-
-
-def _adoption(panel: Panel, design: Design, assigned: Codes) -> Floats:
-    """First treated period of each row's unit, as a position on the time axis (inf = never), constant within `assigned_at`."""
-    if design.adoption is not None:
-        adoption = _read_adoption(panel, design.adoption)
-    else:
-        adoption = _adoption_of_treated(panel, str(design.treated), assigned)
-    lowest = np.full(len(assigned.labels), np.inf)
-    starts = panel.starts  # adoption and assignment are constant within units
-    np.minimum.at(lowest, assigned.values[starts], adoption[starts])
-    if (adoption[starts] != lowest[assigned.values[starts]]).any():
-        differs = adoption != lowest[assigned.values]
-        at = int(np.argmax(differs))
-        names = [
-            "never" if math.isinf(value) else panel.periods.label(value)
-            for value in (lowest[assigned.values[at]], adoption[at])
-        ]
-        raise DesignError(
-            f"adoption varies within {design.assigned_at} {assigned.labels[assigned.values[at]]}: {names[0]} and {names[1]}",
-            where=place(panel.frame, differs, design.adoption or str(design.treated)),
-            remedy=f"set assigned_at to the level at which adoption was decided; cluster with Cluster('{design.assigned_at}')",
-        )
-    return adoption
-
-
-def _read_adoption(panel: Panel, column: str) -> Floats:
-    codes = panel.codes(column)
-    labels = pd.Series(list(codes.labels), name=column)
-    if pd.api.types.is_float_dtype(labels):
-        labels = labels.where(labels != np.inf, 0.0)
-    try:
-        ordinals, _, frequency = read_periods(labels, panel.periods.frequency)
-    except DataError:
-        read_periods(panel.frame[column], panel.periods.frequency)  # says in which row
-        raise
-    if len(labels) and frequency != panel.periods.frequency:
-        raise DataError(
-            f"adoption is given by {frequency}, the panel's periods by {panel.periods.frequency}",
-            where=f"column '{column}'",
-            remedy=f"write adoption as the column '{panel.time}' writes periods",
-        )
-    # Between two periods of the grid, the first period that can show the treatment is the next one.
-    steps = np.ceil((ordinals - panel.periods.first) / panel.periods.step)
-    never = (ordinals == 0) & (frequency == "integer")
-    position = np.append(np.where(never, np.inf, steps), np.inf)[codes.values]  # code -1, missing, takes the last
-    if panel.unit_codes is not None:
-        varies = position != position[panel.starts][panel.unit_codes.values]
-        if varies.any():
-            at = int(np.argmax(varies))
-            found = panel.frame[column].iloc[[at - 1, at]]
-            raise DataError(
-                f"adoption varies within {panel.unit} {panel.unit_codes.labels[panel.unit_codes.values[at]]}: "
-                + " and ".join(
-                    "empty" if gone else str(value) for value, gone in zip(found, found.isna(), strict=True)
-                ),
-                where=place(panel.frame, varies, column),
-                remedy="write the same first treated period in every row of a unit, or leave all of them empty (never treated)",
-            )
-    return position
-
-
-def _adoption_of_treated(panel: Panel, column: str, assigned: Codes) -> Floats:
-    """Turn a 0/1 column into adoption: the first period with 1 in each unit of assignment, which must stay 1 from then on."""
-    treated = numbers(panel.frame, column)
-    wrong = ~np.isin(treated, (0.0, 1.0))
-    if wrong.any():
-        example = panel.frame[column].iloc[int(np.argmax(wrong))]
-        raise DataError(
-            f"treated must be 0 or 1 in every row; found {example}",
-            where=place(panel.frame, wrong, column),
-            remedy="code untreated rows 0 and treated rows 1",
-        )
-    first = np.full(len(assigned.labels), np.inf)
-    on = treated == 1
-    np.minimum.at(first, assigned.values[on], panel.position[on].astype(np.float64))
-    adoption = first[assigned.values]
-    off = ~on & (panel.position >= adoption)
-    if off.any():
-        at = int(np.argmax(off))
-        who = (
-            f"{panel.unit} {panel.unit_codes.labels[panel.unit_codes.values[at]]}"
-            if panel.unit_codes is not None
-            else f"row {panel.frame.index[at]}"
-        )
-        group = assigned.labels[assigned.values[at]]
-        raise DesignError(
-            f"treatment switches off, or differs inside a unit of assignment: {who} has 0 in "
-            f"{panel.periods.label(panel.position[at])}, but its unit of assignment ({group}) is treated from "
-            f"{panel.periods.label(adoption[at])}",
-            where=place(panel.frame, off, column),
-            remedy="the estimators here need a treatment that stays on and is shared by the whole unit of assignment; "
-            "end the sample before it is withdrawn, or set assigned_at to the level at which it was decided",
-        )
-    return adoption
 
 
 def _crossed(panel: Panel, effect: str) -> Ints:

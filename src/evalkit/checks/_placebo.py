@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from evalkit.adoption import read_assignment
 from evalkit.columns import Flags, Floats
 from evalkit.design import Design
 from evalkit.errors import DesignError, EvalkitError
@@ -19,7 +20,7 @@ from evalkit.finding import Verdict
 from evalkit.fit import Fit
 from evalkit.numerics.assignments import count_assignments, draw_assignments, enumerate_assignments
 from evalkit.panel import Panel
-from evalkit.sample import draw_sample, read_assignment
+from evalkit.sample import draw_sample
 
 MAX_ENUMERATED = 10_000
 PLACEBO_COLUMN = "placebo adoption"

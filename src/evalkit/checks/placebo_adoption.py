@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from evalkit.adoption import read_assignment
 from evalkit.catalogue import message
 from evalkit.checks._placebo import after_adoption, headline, judge, permute_assignment, with_adoption
 from evalkit.errors import DesignError
 from evalkit.estimation import Estimate, Specification
 from evalkit.finding import Finding
-from evalkit.sample import draw_sample, read_assignment
+from evalkit.sample import draw_sample
 
 
 @dataclass(frozen=True, kw_only=True)

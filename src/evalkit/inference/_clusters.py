@@ -9,9 +9,9 @@ import numpy as np
 
 from evalkit.columns import Floats, Ints
 from evalkit.errors import InferenceError
-from evalkit.estimation import Clusters
 from evalkit.fit import Fit, Part, Regression
 from evalkit.sample import smallest_attainable_p
+from evalkit.uncertainty import Clusters
 
 
 def regression_of(part: Part, method: str) -> Regression:

@@ -8,10 +8,11 @@ import numpy as np
 
 from evalkit.catalogue import message
 from evalkit.columns import Floats
-from evalkit.estimation import Specification, Uncertainty, few_clusters
+from evalkit.estimation import Specification
 from evalkit.fit import Fit, Regression
 from evalkit.inference._clusters import assignment, count_clusters, regression_of, smallest_p
 from evalkit.sample import Sample
+from evalkit.uncertainty import Uncertainty, few_clusters
 
 # From a regression, N and N - K to the covariance (k, k) of its coefficients.
 CovarianceOf = Callable[[Regression, float, float], Floats]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from evalkit.columns import Floats
-from evalkit.estimation import Specification, Uncertainty
+from evalkit.estimation import Specification
 from evalkit.fit import Fit, Regression
 from evalkit.inference._independent import assess_independent, row_errors
+from evalkit.uncertainty import Uncertainty
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from evalkit.catalogue import Message, message
 from evalkit.columns import Floats, Ints, place
 from evalkit.errors import DataError, InferenceError, nearest
-from evalkit.estimation import Specification, Uncertainty, few_clusters
+from evalkit.estimation import Specification
 from evalkit.fit import Fit
 from evalkit.inference._clusters import (
     Way,
@@ -21,6 +21,7 @@ from evalkit.inference._clusters import (
     summed_influence,
 )
 from evalkit.numerics.absorb import effects_rank
+from evalkit.uncertainty import Uncertainty, few_clusters
 
 Correction = Literal["cr1", "none", "all_effects"]
 _ROUNDING = 1e-10  # share of the classical standard error

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from evalkit.columns import Floats
-from evalkit.estimation import Specification, Uncertainty
+from evalkit.estimation import Specification
 from evalkit.fit import Fit, Regression
 from evalkit.inference._independent import assess_independent, row_errors
+from evalkit.uncertainty import Uncertainty
 
 
 @dataclass(frozen=True)
