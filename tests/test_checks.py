@@ -166,6 +166,27 @@ def test_placebo_adoption_ranks_a_single_treated_unit() -> None:
     assert found.verdict == "inconclusive"  # without a standard error there is no interval to compare with a bound
 
 
+def test_placebo_adoption_gives_no_p_where_none_holds() -> None:
+    found = run(counties(40, 5), PlaceboAdoption(shift=2))  # 658,008 assignments, and t(39) rejects a true null .10
+    assert np.isnan(found.p_value)
+    assert found.verdict == "inconclusive"
+    assert "none is given" in found.summary("en")
+    assert "没有可靠的 p 值" in found.summary("zh")
+
+
+@pytest.mark.parametrize(
+    ("total", "treated", "marked"),
+    [(12, 2, True), (12, 3, False), (40, 5, True), (40, 6, False), (300, 8, True), (300, 9, False)],
+)
+def test_p_values_are_marked_as_far_as_they_were_measured_to_fail(total: int, treated: int, marked: bool) -> None:
+    panel = Panel.from_frame(counties(total, treated), unit="county", time="year")
+    design = Design(outcome="y", adoption="first", assigned_at="county")
+    one = estimate(panel, design, TwoWayFE(), inference=Cluster())
+    assert (one.uncertainty.unsupported is not None) == marked
+    assert ("†" in one.summary()) == marked
+    assert np.isnan(one.wald(["ATT"]).p_value) == marked
+
+
 @pytest.mark.parametrize("offset", [2011, 2012, 2013, 2014])
 @pytest.mark.parametrize("one", [PlaceboAdoption(shift=2), PlaceboAssignment()])
 def test_a_period_numbered_0_is_a_period(one: Any, offset: int) -> None:

@@ -46,6 +46,13 @@ class Permuted:
     exact: bool
 
 
+def can_enumerate(spec: Specification, keep: Flags | None = None) -> bool:
+    """Say whether all assignments of adoption are few enough to be enumerated."""
+    adoption = draw_sample(spec.panel, spec.design, keep).cluster_adoption()
+    _, cohort = np.unique(adoption[~np.isnan(adoption)], return_inverse=True)
+    return count_assignments(cohort.astype(np.int64)) <= MAX_ENUMERATED
+
+
 def permute_assignment(
     spec: Specification,
     statistic: Callable[[Fit], float],

@@ -9,7 +9,7 @@ import pandas as pd
 
 from evalkit.adoption import read_assignment
 from evalkit.catalogue import message
-from evalkit.checks._placebo import after_adoption, headline, judge, permute_assignment, with_adoption
+from evalkit.checks._placebo import after_adoption, can_enumerate, headline, judge, permute_assignment, with_adoption
 from evalkit.errors import DesignError
 from evalkit.estimation import Estimate, Specification
 from evalkit.finding import Finding
@@ -22,7 +22,8 @@ class PlaceboAdoption:
 
     Rows of later periods leave altogether: those at or after the last true adoption. `bound`, stated beforehand in the units
     of the outcome, is how large a placebo effect would still be harmless: the check passes when the 90 % interval lies within it.
-    Where the design cannot support the inference's p-value, the treated are ranked among all assignments instead.
+    Where the design cannot support the inference's p-value, the treated are ranked among all assignments instead,
+    if these can be enumerated; else there is no p-value.
     """
 
     shift: int = 1
@@ -51,6 +52,8 @@ class PlaceboAdoption:
         supported = one.uncertainty.unsupported is None
         p, floor, how = told["p_value"], float("nan"), "clustered"
         if not supported:
+            p, how = float("nan"), "none"
+        if not supported and can_enumerate(placebo, before):
             ranked = permute_assignment(placebo, lambda f: float(after_adoption(f) @ f.coefficients), keep=before)
             p, floor, how = ranked.p_value, ranked.floor, "ranked"
         verdict = judge(value, error if supported else float("nan"), told["df"], p, self.bound)

@@ -7,13 +7,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from evalkit.catalogue import message
-from evalkit.checks._placebo import MAX_ENUMERATED, judge, permute_assignment
+from evalkit.checks._placebo import can_enumerate, judge, permute_assignment
 from evalkit.errors import DesignError, InferenceError
 from evalkit.estimation import Estimator, Specification
 from evalkit.finding import Finding, Verdict
 from evalkit.fit import Fit
-from evalkit.numerics.assignments import count_assignments
-from evalkit.sample import draw_sample
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +51,7 @@ class PreTrends:
             how = "joint" if joint.reason is None else "none"
         except InferenceError:
             pass
-        if how == "none" and _enumerable(spec):
+        if how == "none" and can_enumerate(spec):
             ranked = permute_assignment(path.spec, lambda fit: _largest_lead(fit, leads))
             statistic, p, floor, how = ranked.actual, ranked.p_value, ranked.floor, "ranked"
         verdict: Verdict = "fail" if p < 0.05 else "inconclusive"
@@ -88,9 +86,3 @@ class PreTrends:
 def _largest_lead(fit: Fit, leads: list[str]) -> float:
     sizes = [abs(float(c)) for t, c in zip(fit.terms, fit.coefficients, strict=True) if t.name in leads]
     return max(sizes, default=float("nan"))
-
-
-def _enumerable(spec: Specification) -> bool:
-    adoption = draw_sample(spec.panel, spec.design).cluster_adoption()
-    _, cohort = np.unique(adoption[~np.isnan(adoption)], return_inverse=True)
-    return count_assignments(cohort.astype(np.int64)) <= MAX_ENUMERATED
