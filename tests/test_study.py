@@ -199,6 +199,24 @@ def test_a_run_writes_the_contract_files_and_the_same_bytes_again(project: Path)
     assert again == first
 
 
+def test_results_that_another_program_holds_are_left_whole(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_study(project / "analyses/demo")
+    before = {path: path.read_bytes() for path in sorted(project.rglob("*")) if path.is_file()}
+    rename = Path.rename
+
+    def hold(self: Path, target: Path) -> Path:
+        """Refuse as Windows does when a file of the folder is open in Excel."""
+        if self == project / "figures/demo":
+            raise PermissionError(13, "Permission denied")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", hold)
+    with pytest.raises(EvalkitError, match="close the programs") as caught:
+        run_study(project / "analyses/demo")
+    assert "figures" in caught.value.where
+    assert {path: path.read_bytes() for path in sorted(project.rglob("*")) if path.is_file()} == before
+
+
 def test_results_do_not_depend_on_the_order_of_rows_in_the_file(project: Path) -> None:
     one = evaluate_study(read_study(project / "analyses/demo")).estimates_table()
     farms().sample(frac=1, random_state=1).to_csv(project / "data/raw/farms.csv", index=False)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 import re
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from typing import Any
 
 from evalkit.assembly import assemble
 from evalkit.config import StudyConfig, read_study
-from evalkit.errors import DataError, EvalkitError
+from evalkit.errors import DataError, EvalkitError, SourceError
 from evalkit.estimation import estimate
 from evalkit.evidence import Evidence
 from evalkit.finding import check
@@ -95,10 +94,8 @@ def run_study(path: str | Path, say: Say = lambda _: None) -> Evidence:
             papers = compile_papers(
                 home, processed=made / "processed", figures=made / "figures", target=made / "papers"
             )
-        _move(made / "processed", processed)
-        _move(made / "figures", figures)
-        for paper in papers:
-            shutil.move(paper, home / paper.name)
+        places = [(made / "processed", processed), (made / "figures", figures), *((p, home / p.name) for p in papers)]
+        _replace_all(places, made / "old")
     return evidence
 
 
@@ -143,9 +140,27 @@ def _naming(step: str, panel: Panel) -> Iterator[None]:
         raise type(error)(error.what, where=where, remedy=error.remedy) from None
 
 
-def _move(new: Path, place: Path) -> None:
-    """Put a whole folder in place of the old one."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    if place.exists():
-        shutil.rmtree(place)
-    shutil.move(new, place)
+def _replace_all(places: list[tuple[Path, Path]], attic: Path) -> None:
+    """Put every new file or folder in its place, the old ones first into the attic; all of them, or none.
+
+    Raises SourceError where an old one cannot be moved: on Windows, a program that has a file open holds it.
+    """
+    attic.mkdir()
+    kept: list[tuple[Path, Path]] = []
+    for i, (_, place) in enumerate(places):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if not place.exists():
+            continue
+        try:
+            place.rename(attic / str(i))
+        except OSError as error:
+            for old, back in kept:
+                old.rename(back)
+            raise SourceError(
+                f"the results of the last run cannot be replaced ({error.strerror})",
+                where=str(place),
+                remedy="close the programs that have a file in it open, such as Excel or a PDF reader, and run again",
+            ) from None
+        kept.append((attic / str(i), place))
+    for new, place in places:
+        new.rename(place)
