@@ -117,7 +117,10 @@ def _manifest(config: StudyConfig, panel: Panel) -> dict[str, Any]:
         "study": config.name,
         "config_sha256": file_sha256(config.file),
         "inputs": [
-            {name: getattr(one, name) for name in ("path", "sha256", "title", "publisher", "licence", "synthetic")}
+            {
+                name: getattr(one, name)
+                for name in ("path", "sha256", "title", "publisher", "licence", "citation", "notes", "synthetic")
+            }
             for one in panel.provenance
         ],
         "dropped_rows": sum(line.rows for line in panel.ledger),
