@@ -59,7 +59,8 @@ class Sample:
     @cached_property
     def starts(self) -> Ints:
         """First row of each absorbed unit (U,); rows of a unit are contiguous and sorted by period."""
-        return first_rows(self.unit)
+        whole = self.panel.unit_codes is not None and self.unit is self.panel.unit_codes.values
+        return self.panel.starts if whole else first_rows(self.unit)
 
     @cached_property
     def ends(self) -> Ints:
