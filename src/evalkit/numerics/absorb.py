@@ -129,7 +129,7 @@ def _shared_within_units(
         units = slice(first, min(first + _BLOCK, len(starts)))
         rows = slice(int(starts[units][0]), int(ends[units][-1]))
         unit = np.repeat(np.arange(len(starts[units])), sizes[units])
-        values = np.ones(len(unit)) if weights is None else weights[rows]
+        values = None if weights is None else weights[rows]
         root = np.sqrt(mass[units])
         if n_levels <= _DENSE_LEVELS:
             presence = np.zeros(n_levels * len(root))
@@ -139,7 +139,8 @@ def _shared_within_units(
         else:
             place = (np.concatenate([unit] * len(levels)), np.concatenate([level[rows] for level in levels]))
             table = sparse.csr_array(
-                (np.concatenate([values / root[unit]] * len(levels)), place), (len(root), n_levels)
+                (np.concatenate([(1.0 if values is None else values) / root[unit]] * len(levels)), place),
+                (len(root), n_levels),
             )
             shared += (table.T @ table).toarray()
     return shared
