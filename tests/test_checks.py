@@ -259,6 +259,8 @@ def test_placebo_assignment_draws() -> None:
     extreme = (one.table["statistic"].abs() >= abs(one.statistic) * (1 - 1e-9)).sum()
     assert one.p_value == (1 + extreme) / 100
     assert one.bound == 1 / 100
+    assert "Against 99 random assignments" in one.summary("en")
+    assert "99 次抽取" in one.summary("zh")
 
 
 @pytest.mark.parametrize("settings", [{}, {"draws": 99}, {"seed": 1}])

@@ -29,6 +29,8 @@ class PlaceboAssignment:
         )
         verdict: Verdict = "pass" if found.p_value < 0.05 else "inconclusive"
         key = "finding.placebo_assignment" if found.floor <= 0.05 else "finding.placebo_assignment_floor"
+        if not found.exact:
+            key = "finding.placebo_assignment_drawn"
         sentence = message(
             key,
             rank=found.rank,
