@@ -1,5 +1,6 @@
 # make paper   rebuild every number, figure and PDF from the raw files
 # make test    lint, types, import contracts, tests
+# make world   draw the synthetic farms, loans and yearbook of the Changji study again (the same seed: the same files)
 # Each sets up .venv by itself (Python 3.11 or later and a package index are all it needs) and is quick the second time.
 
 PYTHON ?= $(firstword $(shell command -v python3.11 python3.12 python3.13 python3 python 2>/dev/null))
@@ -8,13 +9,14 @@ READY := .venv/.ready
 STUDIES := $(patsubst %/study.toml,%,$(wildcard analyses/*/study.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup paper test bench montecarlo lock clean
+.PHONY: help setup paper test world bench montecarlo lock clean
 
 help:
 	@echo "make paper   rebuild every number, figure and PDF from data/raw/"
 	@echo "make test    lint, types, import contracts, tests"
 	@echo "make bench   speed against pyfixest on 1 million rows"
-	@echo "make montecarlo  rejection rates behind the few-cluster thresholds"
+	@echo "make world   draw the synthetic raw files of the Changji study again"
+	@echo "make montecarlo  coverage in synthetic worlds; rejection rates behind the few-cluster thresholds"
 	@echo "make lock    resolve requirements.lock again"
 	@echo "make clean   remove .venv and the rebuilt data/processed/"
 
@@ -44,7 +46,11 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/two_way_fe.py
 
 montecarlo: $(READY)
+	@$(BIN)/python analyses/changji/coverage.py
 	@$(BIN)/python benchmarks/few_clusters.py
+
+world: $(READY)
+	@$(BIN)/python analyses/changji/write_raw_files.py
 
 lock: $(READY)
 	@$(BIN)/python -m uv pip compile pyproject.toml --extra notebook --group dev --universal --generate-hashes \

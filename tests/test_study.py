@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evalkit.config import read_study
+from evalkit.config import Planned, read_study
 from evalkit.errors import ConfigError, EvalkitError
 from evalkit.estimators import EventStudy, Split, TwoWayFE
 from evalkit.inference import Cluster
@@ -98,8 +98,9 @@ def command(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedPro
 def test_config_becomes_the_values_it_names(project: Path) -> None:
     config = read_study(project / "analyses/demo")
     assert config.name == "demo"
-    assert config.estimates["main"] == (TwoWayFE(), Cluster())
-    assert config.estimates["split"] == (
+    assert config.estimates["main"] == Planned(config.design, TwoWayFE(), Cluster())
+    assert config.estimates["split"] == Planned(
+        config.design,
         Split(by="big", estimator=EventStudy(leads=2, lags=1)),
         Cluster(("county", "year"), correction="none"),
     )

@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from evalkit.assembly import assemble as assemble
     from evalkit.collapsing import collapse as collapse
+    from evalkit.derivation import at_least as at_least
+    from evalkit.derivation import equal_weight as equal_weight
+    from evalkit.derivation import log as log
     from evalkit.design import Design as Design
+    from evalkit.diagnosis import diagnose as diagnose
     from evalkit.errors import EvalkitError as EvalkitError
     from evalkit.estimation import Estimate as Estimate
     from evalkit.estimation import Specification as Specification
@@ -17,6 +21,9 @@ if TYPE_CHECKING:
     from evalkit.finding import check as check
     from evalkit.panel import Panel as Panel
     from evalkit.reporting.figures import plot as plot
+    from evalkit.simulation import Place as Place
+    from evalkit.simulation import World as World
+    from evalkit.simulation import simulate as simulate
     from evalkit.study import run_study as run_study
     from evalkit.table import Provenance as Provenance
     from evalkit.table import Table as Table
@@ -33,11 +40,18 @@ _HOME = {
     "Finding": "finding",
     "check": "finding",
     "assemble": "assembly",
+    "at_least": "derivation",
+    "equal_weight": "derivation",
+    "log": "derivation",
     "collapse": "collapsing",
+    "World": "simulation",
+    "Place": "simulation",
+    "simulate": "simulation",
+    "diagnose": "diagnosis",
     "plot": "reporting.figures",
     "run_study": "study",
 }
-_MODULES = ("checks", "estimators", "inference", "sources")
+_MODULES = ("accounting", "checks", "estimators", "inference", "sources")
 __all__ = sorted([*_HOME, *_MODULES])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,10 +14,13 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter, ValidationError
 
 import evalkit.checks
+import evalkit.claims
 import evalkit.estimators
 import evalkit.inference
 import evalkit.sources
 from evalkit.catalogue import LANGUAGES, Labels
+from evalkit.claim import Claim
+from evalkit.derivation import VERBS, Derivation
 from evalkit.design import Design
 from evalkit.errors import ConfigError, EvalkitError, nearest
 from evalkit.estimation import Estimator, Inference
@@ -27,7 +31,10 @@ FAMILIES = {
     "estimator": evalkit.estimators,
     "inference": evalkit.inference,
     "check": evalkit.checks,
+    "claim": evalkit.claims,
 }
+# A run writes a file of this name; no source may be written over it.
+_WRITTEN = ("estimates", "findings", "ledger", "descriptives", "claims", "manifest")
 # Members take other members as arguments: a field of this type is a table with a kind of its own.
 _MEMBER_OF = {Estimator: "estimator", Inference: "inference"}
 
@@ -44,19 +51,55 @@ class PanelConfig:
     where: dict[str, str | int | float | bool] = dataclasses.field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class IntensityConfig:
+    """Emissions of a source's activity data by a factor set, per unit of its column `per`; see `evalkit.accounting`.
+
+    `activity` and `deflator` name sources; `factors` is a set that ships with evalkit, or a file of the project.
+    """
+
+    activity: str
+    factors: str
+    keys: tuple[str, ...]
+    per: str
+    deflator: str | None = None
+    sources: dict[str, str] | None = None
+    leave_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What one [[estimate]] asks for: the study's design, with the fields changed that it names, and how to estimate it."""
+
+    design: Design
+    estimator: Estimator
+    inference: Inference
+
+
 @dataclass(frozen=True)
 class StudyConfig:
-    """A study as data: what its `study.toml` says, checked."""
+    """A study as data: what its `study.toml` says, and the claims in the `claims.toml` beside it, checked."""
 
     name: str
     file: Path
     root: Path
     sources: Mapping[str, Any]
+    intensities: Mapping[str, IntensityConfig]
     panel: PanelConfig
+    derive: Mapping[str, Derivation]
     design: Design
-    estimates: Mapping[str, tuple[Estimator, Inference]]
+    estimates: Mapping[str, Planned]
     checks: tuple[tuple[str, Check], ...]
+    claims: tuple[Claim, ...]
     labels: Labels
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """Names of the sources that no estimate rests on: published figures, and truths of a simulation."""
+        used = {*self.panel.sources}
+        for one in self.intensities.values():
+            used |= {one.activity, one.deflator or ""}
+        return tuple(name for name in self.sources if name not in used)
 
 
 def read_study(path: Path) -> StudyConfig:
@@ -67,13 +110,18 @@ def read_study(path: Path) -> StudyConfig:
     file = path / "study.toml" if path.is_dir() else path
     if not file.is_file():
         raise ConfigError("there is no study.toml here", where=str(path), remedy="give the folder that holds it")
+    root, beside = project_root(file), file.with_name("claims.toml")
+    claims = _Reader(beside, root).claims(_read_toml(beside)) if beside.is_file() else ()
+    return _Reader(file, root).study(_read_toml(file), claims)
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
     try:
-        content = tomllib.loads(file.read_text(encoding="utf-8-sig"))
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"this is not TOML: {error}", where=str(file), remedy="correct that line") from None
     except UnicodeDecodeError:
         raise ConfigError("the file is not UTF-8 text", where=str(file), remedy="save it as UTF-8") from None
-    return _Reader(file, project_root(file)).study(content)
 
 
 def project_root(file: Path) -> Path:
@@ -89,30 +137,102 @@ class _Reader:
     file: Path
     root: Path
 
-    def study(self, content: dict[str, Any]) -> StudyConfig:
-        sections = ("source", "panel", "design", "estimate", "check", "labels")
+    def study(self, content: dict[str, Any], claims: tuple[Claim, ...]) -> StudyConfig:
+        sections = ("source", "intensity", "panel", "design", "estimate", "check", "labels")
         self._known(content, sections, "")
         for section in ("source", "panel", "design", "estimate"):
             if section not in content:
                 mark = f"[[{section}]]" if section in ("source", "estimate") else f"[{section}]"
                 raise ConfigError(f"the section {mark} is missing", where=str(self.file), remedy=f"add {mark}")
         sources = dict(self._named(content["source"], "source", self._source))
-        panel = self._build(PanelConfig, content["panel"], "panel")
-        for name in panel.sources:
-            if name not in sources:
-                raise self._error(f"there is no source '{name}'", "panel.sources", nearest(name, sources))
-        if (panel.unit is None) != panel.repeated_cross_sections:
-            raise self._error(
-                "give either unit or repeated_cross_sections = true", "panel", "name the column that identifies units"
-            )
-        estimates = dict(self._named(content["estimate"], "estimate", self._estimate))
+        for name in sources:
+            if name in _WRITTEN or not re.fullmatch(r"\w+", name):
+                taken = (
+                    f"the run writes a file of its own called {name}"
+                    if name in _WRITTEN
+                    else "it becomes a file's name"
+                )
+                raise self._error(f"a source cannot be called '{name}': {taken}", f"source '{name}'", "rename it")
+        intensities = dict(self._named(content.get("intensity", []), "intensity", self._intensity(sources)))
+        for name in intensities:
+            if name in sources:
+                raise self._error(f"'{name}' is also a source", f"intensity '{name}'", "give each its own name")
+        panel, derive = self._panel(content["panel"], (*sources, *intensities))
+        design = self._build(Design, content["design"], "design")
+        estimates = dict(self._named(content["estimate"], "estimate", self._estimate(content["design"])))
         checks = tuple(
             self._check(one, f"check {i + 1}", estimates) for i, one in enumerate(self._tables(content, "check"))
         )
         labels = self._labels(content.get("labels", {}))
-        design = self._build(Design, content["design"], "design")
         name = self.file.resolve().parent.name
-        return StudyConfig(name, self.file, self.root, sources, panel, design, estimates, checks, labels)
+        return StudyConfig(
+            name,
+            self.file,
+            self.root,
+            sources,
+            intensities,
+            panel,
+            derive,
+            design,
+            estimates,
+            checks,
+            claims,
+            labels,
+        )
+
+    def claims(self, content: dict[str, Any]) -> tuple[Claim, ...]:
+        """Read the claims of a `claims.toml`, in its order."""
+        self._known(content, ("claim",), "")
+        read: list[Claim] = []
+        for i, given in enumerate(self._tables(content, "claim")):
+            where = f"claim {i + 1}"
+            fields = {key: value for key, value in given.items() if key != "check"}
+            if "check" not in given:
+                raise self._error("'check' is missing", where, 'add check = { kind = "…" }')
+            self._known(fields, tuple(f.name for f in dataclasses.fields(Claim) if f.name != "check"), where)
+            built: Claim = self._build(
+                Claim, fields, where, check=self._member("claim", given["check"], f"{where}.check")
+            )
+            if built.id in (one.id for one in read):
+                raise self._error(f"the id '{built.id}' stands twice", where, "give each claim its own id")
+            read.append(built)
+        return tuple(read)
+
+    def _panel(self, given: Any, tables: tuple[str, ...]) -> tuple[PanelConfig, dict[str, Derivation]]:
+        rest = dict(given) if isinstance(given, dict) else given
+        asked = rest.pop("derive", {}) if isinstance(rest, dict) else {}
+        panel = self._build(PanelConfig, rest, "panel")
+        for name in panel.sources:
+            if name not in tables:
+                raise self._error(f"there is no source '{name}'", "panel.sources", nearest(name, tables))
+        if (panel.unit is None) != panel.repeated_cross_sections:
+            raise self._error(
+                "give either unit or repeated_cross_sections = true", "panel", "name the column that identifies units"
+            )
+        if not isinstance(asked, dict):
+            raise self._error("derive is not a section", "panel.derive", "write [panel.derive]")
+        derive = {}
+        for name, one in asked.items():
+            where = f"panel.derive.{name}"
+            verb = one.get("verb") if isinstance(one, dict) else None
+            if verb not in VERBS:
+                known = f"known are: {', '.join(VERBS)}"
+                raise self._error(f"the verb is {verb!r}", where, f"write {name} = {{ verb = …, of = … }}; {known}")
+            derive[name] = self._build(VERBS[verb], {k: v for k, v in one.items() if k != "verb"}, where)
+        return panel, derive
+
+    def _intensity(self, sources: Mapping[str, Any]) -> Callable[[dict[str, Any], str], IntensityConfig]:
+        def read(given: dict[str, Any], where: str) -> IntensityConfig:
+            one: IntensityConfig = self._build(IntensityConfig, given, where)
+            for key, name in (("activity", one.activity), ("deflator", one.deflator)):
+                if name is not None and name not in sources:
+                    raise self._error(f"there is no source '{name}'", f"{where}.{key}", nearest(name, sources))
+            if one.factors.endswith(".toml"):
+                path = self._inside(Path(one.factors), f"{where}.factors")
+                return dataclasses.replace(one, factors=str(path))
+            return one
+
+        return read
 
     def _named(self, tables: Any, section: str, read: Callable[[dict[str, Any], str], Any]) -> list[tuple[str, Any]]:
         found: list[tuple[str, Any]] = []
@@ -134,25 +254,34 @@ class _Reader:
 
     def _source(self, given: dict[str, Any], where: str) -> Any:
         source = self._member("source", given, where)
-        return dataclasses.replace(source, path=self._inside(Path(source.path), where))
+        paths = {key: getattr(source, key, None) for key in ("path", "key_file")}
+        found = {key: self._inside(Path(path), f"{where}.{key}") for key, path in paths.items() if path is not None}
+        return dataclasses.replace(source, **found)
 
     def _inside(self, path: Path, where: str) -> Path:
         """Find a path in the study's own folder, then in the project; it may not leave the project."""
         candidates = [(folder / path).resolve() for folder in (self.file.resolve().parent, self.root)]
         if path.is_absolute() or not all(found.is_relative_to(self.root) for found in candidates[1:]):
-            raise self._error(f"the path {path} leaves the project", f"{where}.path", "copy the file into data/raw/")
+            raise self._error(f"the path {path} leaves the project", where, "copy the file into the project")
         found = next((one for one in candidates if one.exists() and one.is_relative_to(self.root)), candidates[-1])
         return found
 
-    def _estimate(self, given: dict[str, Any], where: str) -> tuple[Estimator, Inference]:
-        self._known(given, ("name", "estimator", "inference"), where)
-        for key in ("estimator", "inference"):
-            if key not in given:
-                raise self._error(f"'{key}' is missing", where, f'add {key} = {{ kind = "…" }}')
-        return (
-            self._member("estimator", given["estimator"], f"{where}.estimator"),
-            self._member("inference", given["inference"], f"{where}.inference"),
-        )
+    def _estimate(self, design: dict[str, Any]) -> Callable[[dict[str, Any], str], Planned]:
+        def read(given: dict[str, Any], where: str) -> Planned:
+            self._known(given, ("name", "design", "estimator", "inference"), where)
+            for key in ("estimator", "inference"):
+                if key not in given:
+                    raise self._error(f"'{key}' is missing", where, f'add {key} = {{ kind = "…" }}')
+            changed = given.get("design", {})
+            if not isinstance(changed, dict):
+                raise self._error("design is not a table", f"{where}.design", 'write design = { outcome = "…" }')
+            return Planned(
+                self._build(Design, {**design, **changed}, f"{where}.design"),
+                self._member("estimator", given["estimator"], f"{where}.estimator"),
+                self._member("inference", given["inference"], f"{where}.inference"),
+            )
+
+        return read
 
     def _check(self, given: dict[str, Any], where: str, estimates: Mapping[str, Any]) -> tuple[str, Check]:
         rest = dict(given)
@@ -183,14 +312,14 @@ class _Reader:
         fields = {key: value for key, value in given.items() if key != "kind"}
         return self._build(getattr(FAMILIES[family], kind), fields, where)
 
-    def _build(self, cls: Any, given: Any, where: str) -> Any:
-        """Make a dataclass from a table, each field checked against its type."""
+    def _build(self, cls: Any, given: Any, where: str, **made: Any) -> Any:
+        """Make a dataclass from a table, each field checked against its type; `made` are fields that need no reading."""
         if not isinstance(given, dict):
             raise self._error("a section is expected here", where, f"write [{where}]")
         hints = get_type_hints(cls)
         fields = {field.name: field for field in dataclasses.fields(cls)}
         self._known(given, tuple(fields), where)
-        values = {}
+        values = dict(made)
         for name, value in given.items():
             if hints[name] in _MEMBER_OF:
                 values[name] = self._member(_MEMBER_OF[hints[name]], value, f"{where}.{name}")

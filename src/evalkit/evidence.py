@@ -10,20 +10,23 @@ import numpy as np
 import pandas as pd
 
 from evalkit.catalogue import Labels
+from evalkit.claim import Judged
 from evalkit.columns import Floats
 from evalkit.estimation import Estimate, describe
 from evalkit.finding import Finding
 from evalkit.panel import Dropped
 from evalkit.sample import draw_sample
+from evalkit.table import Table
 
 ESTIMATE_COLUMNS = (
     "specification estimator inference term estimate std_error statistic p_value conf_low conf_high event_time cohort period "
     "subgroup outcome n_obs n_units n_clusters n_treated_clusters n_control_clusters effective_clusters df smallest_p "
-    "supported unit synthetic"
+    "correlation supported unit synthetic"
 ).split()
 FINDING_COLUMNS = "check specification null statistic p_value bound verdict sentence_en sentence_zh".split()
 DESCRIPTIVE_COLUMNS = "variable group n_obs mean sd min max".split()
 LEDGER_COLUMNS = "step reason rows units".split()
+CLAIM_COLUMNS = "id claim claim_zh where printed computed verdict sentence_en sentence_zh basis_en basis_zh".split()
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,8 @@ class Evidence:
     """One run of a study. `estimates` by the specification's name; `findings` with the name of what they challenge.
 
     `manifest` records inputs with their SHA-256, versions, seeds and the hash of the configuration. `labels` gives columns,
-    subgroups and specifications their readers' words: name → language → words.
+    subgroups and specifications their readers' words: name → language → words. `claims` are the judged claims of others;
+    `references` the tables that no estimate rests on (published figures, truths of a simulation), by name.
     """
 
     study: str
@@ -39,6 +43,8 @@ class Evidence:
     findings: tuple[tuple[str, Finding], ...]
     manifest: Mapping[str, Any]
     labels: Labels = field(default_factory=dict)
+    claims: tuple[Judged, ...] = ()
+    references: Mapping[str, Table] = field(default_factory=dict)
 
     @property
     def synthetic(self) -> bool:
@@ -48,7 +54,8 @@ class Evidence:
     def estimates_table(self) -> pd.DataFrame:
         """One row per specification and effect, and per gap between the two subgroups of a split.
 
-        Observations, units, clusters, df and smallest p are those of the subgroup; of the whole split, for the gap.
+        Observations, units, clusters, df and smallest p are those of the subgroup; of the whole split, for the gap, which also
+        has the correlation of the two estimates.
         """
         frames = []
         for name, one in self.estimates.items():
@@ -57,6 +64,8 @@ class Evidence:
             if len(subgroups) == 2:
                 gap = one.contrast(subgroups[1], subgroups[0]).assign(**one.glance().iloc[0])
                 gap["df"] = table["df"].min()
+                pair = one.vcov().loc[subgroups, subgroups].to_numpy(dtype=np.float64)
+                gap["correlation"] = pair[0, 1] / np.sqrt(pair[0, 0] * pair[1, 1])
                 table = pd.concat([table, gap], ignore_index=True)
             frames.append(
                 table.assign(
@@ -68,7 +77,7 @@ class Evidence:
                     synthetic=any(source.synthetic for source in one.spec.panel.provenance),
                 )
             )
-        return pd.concat(frames, ignore_index=True)[ESTIMATE_COLUMNS]
+        return pd.concat(frames, ignore_index=True).reindex(columns=ESTIMATE_COLUMNS)
 
     def findings_table(self) -> pd.DataFrame:
         """One row per finding, its sentence in both languages."""
@@ -89,15 +98,18 @@ class Evidence:
         return pd.DataFrame(rows, columns=FINDING_COLUMNS)
 
     def descriptives_table(self) -> pd.DataFrame:
-        """Mean and spread of outcome, covariates and splitting variables: all rows, treated units, comparison units.
+        """Mean and spread of outcomes, covariates and splitting variables: all rows, treated units, comparison units.
 
         Of the rows of the first estimate; a row counts as often as it stands for rows. Variables that are text are left out.
         """
         spec = next(iter(self.estimates.values())).spec
         sample = draw_sample(spec.panel, spec.design)
         frame = spec.panel.frame.iloc[sample.rows]
-        splits = (getattr(one.spec.estimator, "by", None) for one in self.estimates.values())
-        columns = dict.fromkeys(c for c in (spec.design.outcome, *spec.design.covariates, *splits) if c is not None)
+        specs = [one.spec for one in self.estimates.values()]
+        outcomes = (one.design.outcome for one in specs)
+        covariates = (column for one in specs for column in one.design.covariates)
+        splits = (getattr(one.estimator, "by", None) for one in specs)
+        columns = dict.fromkeys(c for c in (*outcomes, *covariates, *splits) if c is not None)
         counts = np.ones(len(frame)) if sample.counts is None else sample.counts
         treated = sample.adoption <= sample.period.max()
         rows = []
@@ -107,6 +119,26 @@ class Evidence:
                 chosen = inside & ~np.isnan(values)
                 rows.append({"variable": column, "group": group, **_describe(values[chosen], counts[chosen])})
         return pd.DataFrame(rows, columns=DESCRIPTIVE_COLUMNS)
+
+    def claims_table(self) -> pd.DataFrame:
+        """One row per claim, in both languages: as printed, as computed, verdict, arithmetic, basis of outside figures."""
+        rows = [
+            {
+                "id": one.claim.id,
+                "claim": one.claim.text["en"],
+                "claim_zh": one.claim.text["zh"],
+                "where": one.claim.where,
+                "printed": one.claim.printed,
+                "computed": one.judgement.computed,
+                "verdict": one.judgement.verdict,
+                "sentence_en": one.judgement.sentence.text("en", self.labels),
+                "sentence_zh": one.judgement.sentence.text("zh", self.labels),
+                "basis_en": one.claim.basis.get("en", ""),
+                "basis_zh": one.claim.basis.get("zh", ""),
+            }
+            for one in self.claims
+        ]
+        return pd.DataFrame(rows, columns=CLAIM_COLUMNS)
 
     def ledger_table(self) -> pd.DataFrame:
         """Rows and units left out, by step and reason, over all estimates."""

@@ -8,16 +8,17 @@ import inspect
 import numpy as np
 
 from evalkit.catalogue import checked_language, say
-from evalkit.config import FAMILIES, StudyConfig
+from evalkit.config import FAMILIES, Planned, StudyConfig
+from evalkit.design import Design
 from evalkit.estimation import describe
 from evalkit.sample import draw_sample, smallest_attainable_p
-from evalkit.study import build_panel
+from evalkit.study import build_panel, load_tables
 
 
 def explain_study(config: StudyConfig, language: str = "en") -> str:
     """Read the sources and describe panel, design, specifications and checks; no effect is estimated."""
     checked_language(language)
-    panel = build_panel(config)
+    panel = build_panel(config, load_tables(config))
     sample = draw_sample(panel, config.design)
     labels, design, periods = config.labels, config.design, panel.periods
     lines = [say("explain.study", language, name=config.name), ""]
@@ -52,9 +53,16 @@ def explain_study(config: StudyConfig, language: str = "en") -> str:
     floor = smallest_attainable_p(sample)
     lines.append(say("explain.floor" if floor <= 0.05 else "explain.floor_high", language, floor=f"{floor:.3g}"))
     lines += ["", say("explain.estimates", language)]
-    lines += [f"  {name}: {describe(e)}, {describe(i)}" for name, (e, i) in config.estimates.items()]
+    lines += [f"  {name}: {_describe(planned, design)}" for name, planned in config.estimates.items()]
     lines += [say("explain.checks", language)] + [f"  {on}: {describe(one)}" for on, one in config.checks]
     return "\n".join(lines)
+
+
+def _describe(planned: Planned, design: Design) -> str:
+    """Write a specification's members, and where its design departs from the study's."""
+    names = (field.name for field in dataclasses.fields(design))
+    changed = [f"{n}={getattr(planned.design, n)!r}" for n in names if getattr(planned.design, n) != getattr(design, n)]
+    return ", ".join([describe(planned.estimator), describe(planned.inference), *changed])
 
 
 def list_families() -> str:

@@ -94,10 +94,14 @@ class Fit:
 
 
 def stack_fits(fits: list[tuple[str, Fit]]) -> Fit:
-    """Join fits of subgroups into one, each term labelled with its subgroup: "ATT [large_farm=1]"."""
+    """Join fits of subgroups into one, each term labelled with its subgroup: "ATT [large_farm=1]".
+
+    A note that all of them share is about the panel, and is said once.
+    """
     terms: list[Term] = []
     parts: list[Part] = []
-    notes: list[Message] = []
+    shared = [note for note in fits[0][1].notes if len(fits) > 1 and all(note in fit.notes for _, fit in fits)]
+    notes = list(shared)
     for label, fit in fits:
         offset = len(terms)
         for term in fit.terms:
@@ -105,5 +109,6 @@ def stack_fits(fits: list[tuple[str, Fit]]) -> Fit:
                 Term(f"{term.name} [{label}]", term.role, term.event_time, term.cohort, term.period, subgroup=label)
             )
         parts += [Part(part.sample, part.positions + offset, part.influence, part.regression) for part in fit.parts]
-        notes += [Message("note.in_subgroup", (("note", note), ("subgroup", label))) for note in fit.notes]
+        own = [note for note in fit.notes if note not in shared]
+        notes += [Message("note.in_subgroup", (("note", note), ("subgroup", label))) for note in own]
     return Fit(tuple(terms), np.concatenate([fit.coefficients for _, fit in fits]), tuple(parts), tuple(notes))

@@ -6,60 +6,96 @@ import json
 import platform
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from evalkit.accounting import factor_set, intensity, inventory
 from evalkit.assembly import assemble
+from evalkit.claim import judge_claims
 from evalkit.config import StudyConfig, read_study
 from evalkit.errors import DataError, EvalkitError, SourceError
 from evalkit.estimation import estimate
 from evalkit.evidence import Evidence
 from evalkit.finding import check
 from evalkit.panel import Panel
-from evalkit.table import Table, file_sha256
+from evalkit.table import Provenance, Table, file_sha256
 
 RECORDED = ("evalkit", "numpy", "pandas", "scipy", "matplotlib", "typst")
 Say = Callable[[str], None]
 
 
 def evaluate_study(config: StudyConfig, say: Say = lambda _: None) -> Evidence:
-    """Load, assemble, estimate and check, in memory."""
-    panel = build_panel(config, say)
+    """Load, assemble, estimate, check and judge claims, in memory."""
+    tables = load_tables(config, say)
+    panel = build_panel(config, tables)
     estimates = {}
-    for name, (estimator, inference) in config.estimates.items():
+    for name, planned in config.estimates.items():
         say(f"estimating {name}")
         with _naming(name, panel):
-            estimates[name] = estimate(panel, config.design, estimator, inference=inference)
+            estimates[name] = estimate(panel, planned.design, planned.estimator, inference=planned.inference)
     findings = []
     for on, challenge in config.checks:
         say(f"checking {on}: {type(challenge).__name__}")
         with _naming(f"{type(challenge).__name__} on {on}", panel):
             findings += [(on, finding) for finding in check(estimates[on], challenge)]
-    return Evidence(config.name, estimates, tuple(findings), _manifest(config, panel), config.labels)
+    if config.claims:
+        say("judging claims")
+    judged = judge_claims(config.claims, tables)
+    references = {name: tables[name] for name in config.references}
+    inputs = dict.fromkeys(one for table in tables.values() for one in table.provenance)
+    manifest = _manifest(config, tuple(inputs), panel)
+    return Evidence(config.name, estimates, tuple(findings), manifest, config.labels, judged, references)
 
 
-def build_panel(config: StudyConfig, say: Say = lambda _: None) -> Panel:
-    """Load the sources that the panel names and assemble them."""
-    tables: list[Table] = []
-    for name in config.panel.sources:
-        source = config.sources[name]
+def load_tables(config: StudyConfig, say: Say = lambda _: None) -> dict[str, Table]:
+    """Load every source of a study, and compute its intensities; by name."""
+    tables: dict[str, Table] = {}
+    for name, source in config.sources.items():
         say(f"reading {source.path.relative_to(config.root).as_posix()}")
-        try:
+        with _inside(config):
             table = source.load()
-        except EvalkitError as error:
-            where = error.where.replace(f"{config.root.as_posix()}/", "")
-            raise type(error)(error.what, where=where, remedy=error.remedy) from None
         # Records name files from the project's root, whoever runs it and wherever it lies.
         provenance = tuple(
             replace(one, path=Path(one.path).relative_to(config.root).as_posix()) for one in table.provenance
         )
-        tables.append(replace(table, provenance=provenance))
+        tables[name] = replace(table, provenance=provenance)
+    for name, asked in config.intensities.items():
+        say(f"computing {name}")
+        with _inside(config):
+            activity = tables[asked.activity]
+            emissions = inventory(
+                activity, factor_set(asked.factors), keys=asked.keys, sources=asked.sources, leave_out=asked.leave_out
+            )
+            deflator = None if asked.deflator is None else tables[asked.deflator]
+            tables[name] = intensity(emissions, output=activity, per=asked.per, deflator=deflator, name=name)
+    return tables
+
+
+def build_panel(config: StudyConfig, tables: Mapping[str, Table]) -> Panel:
+    """Assemble the tables that the panel names."""
     settings = config.panel
-    return assemble(*tables, unit=settings.unit, time=settings.time, where=dict(settings.where), counts=settings.counts)
+    return assemble(
+        *(tables[name] for name in settings.sources),
+        unit=settings.unit,
+        time=settings.time,
+        where=dict(settings.where),
+        counts=settings.counts,
+        derive=config.derive,
+    )
+
+
+@contextmanager
+def _inside(config: StudyConfig) -> Iterator[None]:
+    """Name files in an error from the project's root."""
+    try:
+        yield
+    except EvalkitError as error:
+        where = error.where.replace(f"{config.root.as_posix()}/", "")
+        raise type(error)(error.what, where=where, remedy=error.remedy) from None
 
 
 def run_study(path: str | Path, say: Say = lambda _: None) -> Evidence:
@@ -100,19 +136,21 @@ def run_study(path: str | Path, say: Say = lambda _: None) -> Evidence:
 
 
 def write_tables(evidence: Evidence, folder: Path) -> None:
-    """Write the four tables (UTF-8, full precision, empty = missing) and manifest.json."""
+    """Write the tables of the run, the reference tables and manifest.json (UTF-8, full precision, empty = missing)."""
     for name, table in (
         ("estimates", evidence.estimates_table()),
         ("findings", evidence.findings_table()),
         ("ledger", evidence.ledger_table()),
         ("descriptives", evidence.descriptives_table()),
+        ("claims", evidence.claims_table()),
+        *((name, table.frame) for name, table in evidence.references.items()),
     ):
         table.to_csv(folder / f"{name}.csv", index=False, encoding="utf-8", lineterminator="\n")
     text = json.dumps(evidence.manifest, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
     (folder / "manifest.json").write_text(text, encoding="utf-8", newline="\n")
 
 
-def _manifest(config: StudyConfig, panel: Panel) -> dict[str, Any]:
+def _manifest(config: StudyConfig, inputs: tuple[Provenance, ...], panel: Panel) -> dict[str, Any]:
     return {
         "study": config.name,
         "config_sha256": file_sha256(config.file),
@@ -121,7 +159,7 @@ def _manifest(config: StudyConfig, panel: Panel) -> dict[str, Any]:
                 name: getattr(one, name)
                 for name in ("path", "sha256", "title", "publisher", "licence", "citation", "notes", "synthetic")
             }
-            for one in panel.provenance
+            for one in inputs
         ],
         "dropped_rows": sum(line.rows for line in panel.ledger),
         "seeds": {f"{on}/{type(one).__name__}": getattr(one, "seed", None) for on, one in config.checks},

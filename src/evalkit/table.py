@@ -32,21 +32,25 @@ class Table:
     """A tidy frame with the unit of measurement of each column that has one, and its provenance.
 
     The frame's index holds the row numbers of the file (the header is row 1), so that an error found later can name them.
+    `absent` says what a key that the table does not list means for a column: no loan is 0 loans, not an unknown number.
+    Columns it does not name are missing there.
     """
 
     name: str
     frame: pd.DataFrame
     provenance: tuple[Provenance, ...]
     units: Mapping[str, str] = field(default_factory=dict)
+    absent: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        for column in self.units:
-            if column not in self.frame.columns:
-                raise DataError(
-                    f"a unit is declared for column '{column}', which the table does not have",
-                    where=self.name,
-                    remedy=nearest(column, map(str, self.frame.columns)),
-                )
+        for what, columns in (("a unit", self.units), ("a value of absent keys", self.absent)):
+            for column in columns:
+                if column not in self.frame.columns:
+                    raise DataError(
+                        f"{what} is declared for column '{column}', which the table does not have",
+                        where=self.name,
+                        remedy=nearest(column, map(str, self.frame.columns)),
+                    )
 
 
 def file_sha256(path: Path) -> str:

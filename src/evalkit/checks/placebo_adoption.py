@@ -23,11 +23,13 @@ class PlaceboAdoption:
     Rows of later periods leave altogether: those at or after the last true adoption. `bound`, stated beforehand in the units
     of the outcome, is how large a placebo effect would still be harmless: the check passes when the 90 % interval lies within it.
     Where the design cannot support the inference's p-value, the treated are ranked among all assignments instead,
-    if these can be enumerated; else there is no p-value.
+    if these can be enumerated, or among random ones, if `draws` and `seed` are given; else there is no p-value.
     """
 
     shift: int = 1
     bound: float | None = None
+    draws: int | None = None
+    seed: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.shift, int) or self.shift < 1:
@@ -53,9 +55,15 @@ class PlaceboAdoption:
         p, floor, how = told["p_value"], float("nan"), "clustered"
         if not supported:
             p, how = float("nan"), "none"
-        if not supported and can_enumerate(placebo, before):
-            ranked = permute_assignment(placebo, lambda f: float(after_adoption(f) @ f.coefficients), keep=before)
-            p, floor, how = ranked.p_value, ranked.floor, "ranked"
+        if not supported and (self.draws is not None or can_enumerate(placebo, before)):
+            ranked = permute_assignment(
+                placebo,
+                lambda f: float(after_adoption(f) @ f.coefficients),
+                keep=before,
+                draws=self.draws,
+                seed=self.seed,
+            )
+            p, floor, how = ranked.p_value, ranked.floor, "ranked" if ranked.exact else "drawn"
         verdict = judge(value, error if supported else float("nan"), told["df"], p, self.bound)
         sentence = message(
             f"finding.placebo_adoption_{how}",
@@ -65,6 +73,7 @@ class PlaceboAdoption:
             std_error=f"{error:.4f}",
             p=f"{p:.3f}",
             floor=f"{floor:.3f}",
+            draws=self.draws,
             verdict=message(f"verdict.{verdict}"),
         )
         bound = floor if not supported else (float("nan") if self.bound is None else self.bound)

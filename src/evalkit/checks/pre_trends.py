@@ -20,15 +20,19 @@ class PreTrends:
 
     estimator  an estimator with leads, such as EventStudy(leads=3, lags=2).
     bound      how large a difference before adoption would still be harmless, stated beforehand in the units of the outcome.
+    draws, seed  how many random assignments to rank among where there are more than 10,000.
 
     The check passes only when the 90 % interval of every lead lies within ±bound: failing to reject is no proof of parallel
     trends. Where the F distribution cannot be believed (few clusters), the largest lead is ranked among all assignments of
-    adoption, if they can be enumerated; else there is no p-value, and the sentence says so.
+    adoption, if they can be enumerated, or among random ones, if `draws` and `seed` are given: a joint test, exact where any
+    units could have adopted. Else there is no p-value, and the sentence says so.
     Source: Roth, American Economic Review: Insights 4 (2022), on what such tests can and cannot show.
     """
 
     estimator: Estimator
     bound: float | None = None
+    draws: int | None = None
+    seed: int | None = None
 
     def run(self, spec: Specification) -> Finding:
         """Estimate the leads and judge them."""
@@ -51,9 +55,12 @@ class PreTrends:
             how = "joint" if joint.reason is None else "none"
         except InferenceError:
             pass
-        if how == "none" and can_enumerate(spec):
-            ranked = permute_assignment(path.spec, lambda fit: _largest_lead(fit, leads))
-            statistic, p, floor, how = ranked.actual, ranked.p_value, ranked.floor, "ranked"
+        if how == "none" and (self.draws is not None or can_enumerate(spec)):
+            ranked = permute_assignment(
+                path.spec, lambda fit: _largest_lead(fit, leads), draws=self.draws, seed=self.seed
+            )
+            statistic, p, floor = ranked.actual, ranked.p_value, ranked.floor
+            how = "ranked" if ranked.exact else "drawn"
         verdict: Verdict = "fail" if p < 0.05 else "inconclusive"
         if self.bound is not None and path.uncertainty.unsupported is None:
             df = float(np.nanmin(path.uncertainty.df))
@@ -68,6 +75,7 @@ class PreTrends:
             statistic=f"{statistic:.3f}",
             p=f"{p:.3f}",
             floor=f"{floor:.3f}",
+            draws=self.draws,
             verdict=message(f"verdict.{verdict}"),
         )
         bound = float("nan") if self.bound is None else self.bound
@@ -76,7 +84,7 @@ class PreTrends:
             message("null.pre_trends"),
             statistic,
             p,
-            floor if how == "ranked" else bound,
+            floor if how in ("ranked", "drawn") else bound,
             verdict,
             sentence,
             table,

@@ -2,6 +2,7 @@
 
 from evalkit.inference.classical import Classical
 from evalkit.inference.cluster import Cluster
+from evalkit.inference.pooled_groups import PooledGroups
 from evalkit.inference.robust import Robust
 
-__all__ = ["Classical", "Cluster", "Robust"]
+__all__ = ["Classical", "Cluster", "PooledGroups", "Robust"]

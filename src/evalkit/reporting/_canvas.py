@@ -137,7 +137,11 @@ def _inches(ax: Axes) -> tuple[float, float]:
     figure, place = ax.get_figure(root=True), ax.get_subplotspec()
     assert figure is not None
     rows, columns = (1, 1) if place is None else place.get_gridspec().get_geometry()
-    return figure.get_figwidth() / columns * 0.84, figure.get_figheight() / rows * 0.62
+    ticks = max(
+        (text_ems(label.get_text()) for label in ax.get_yticklabels()), default=0.0
+    )  # empty before numbers are drawn
+    beside = 0.42 + max(ticks, 3.0) * SMALL / 72  # the axis' own label, the ticks, and the margins
+    return figure.get_figwidth() / columns - beside, figure.get_figheight() / rows * 0.62
 
 
 def _balance(text: str, ems: float) -> list[str]:
@@ -152,7 +156,7 @@ def wrap_text(text: str, ems: float) -> list[str]:
     """Break text into lines of at most `ems` em: at spaces, and between Chinese characters, not before punctuation."""
     lines, line, length = list[str](), "", 0.0
     for token in _TOKEN.findall(text.replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}")):
-        width = sum(1.0 if unicodedata.east_asian_width(char) in "WF" else 0.55 for char in token)
+        width = text_ems(token)
         if line and length + width > ems and token != " ":
             lines.append(line.rstrip())
             line, length = "", 0.0
@@ -160,6 +164,11 @@ def wrap_text(text: str, ems: float) -> list[str]:
             line += token
             length += width
     return [*lines, line.rstrip()] if line else lines
+
+
+def text_ems(text: str) -> float:
+    """Estimate the width of text in em."""
+    return sum(1.0 if unicodedata.east_asian_width(char) in "WF" else 0.55 for char in text)
 
 
 def write_minus(value: float, decimals: int | None = None) -> str:

@@ -8,7 +8,7 @@ from evalkit.catalogue import Labels, checked_language
 from evalkit.errors import DataError
 from evalkit.estimation import Estimate
 from evalkit.finding import Finding
-from evalkit.reporting._canvas import Reader, drawing_style, new_axes
+from evalkit.reporting._canvas import SMALL, Reader, drawing_style, new_axes, text_ems
 from evalkit.reporting._drawn import has_event_times, is_synthetic, path_terms, tabulate_estimate
 from evalkit.reporting._estimate_figures import draw_coefficients, draw_event_study
 from evalkit.reporting._finding_figures import MAX_DOTS, draw_leave_one_out, draw_placebo_effects, draw_placebo_paths
@@ -52,9 +52,7 @@ def estimate_size(estimate: Estimate) -> tuple[float, float]:
 
 def draw_finding(ax: Axes, finding: Finding, estimate: Estimate, reader: Reader) -> None:
     """Draw a finding on axes; `estimate` is what it challenges."""
-    if finding.check not in DRAWN_CHECKS:
-        remedy = f"draw {' or '.join(DRAWN_CHECKS)}"
-        raise DataError(f"there is no figure for {finding.check}", where="plot_finding", remedy=remedy)
+    _require_figure(finding)
     if finding.check == "LeaveOneOut":
         draw_leave_one_out(ax, finding, estimate, reader)
     elif path_terms(estimate):
@@ -65,6 +63,17 @@ def draw_finding(ax: Axes, finding: Finding, estimate: Estimate, reader: Reader)
 
 def finding_size(finding: Finding, estimate: Estimate) -> tuple[float, float]:
     """Width and height in inches that suit a finding."""
+    _require_figure(finding)
     if finding.check == "PlaceboAssignment" and path_terms(estimate):
         return 5.2, 3.4
-    return 3.4, (1.35 + 0.165 * len(finding.table) if len(finding.table) <= MAX_DOTS else 2.8)
+    if len(finding.table) > MAX_DOTS:
+        return 3.4, 2.8
+    names = finding.table["left_out" if finding.check == "LeaveOneOut" else "treated"]
+    longest = max(text_ems(str(name)) for name in names)
+    return 3.0 + longest * SMALL / 72, 1.75 + 0.165 * len(finding.table)
+
+
+def _require_figure(finding: Finding) -> None:
+    if finding.check not in DRAWN_CHECKS:
+        remedy = f"draw {' or '.join(DRAWN_CHECKS)}"
+        raise DataError(f"there is no figure for {finding.check}", where="plot_finding", remedy=remedy)

@@ -16,7 +16,7 @@ from evalkit.errors import ConfigError, nearest
 from evalkit.reporting._fonts import font_folder
 
 LIBRARY = "evalkit.typ"
-TABLES = ("estimates.csv", "findings.csv", "ledger.csv", "descriptives.csv", "manifest.json")
+TABLES = ("estimates.csv", "findings.csv", "ledger.csv", "descriptives.csv", "claims.csv", "manifest.json")
 FONTS = ("Libertinus Serif", "New Computer Modern", "DejaVu Sans Mono", "Noto Sans SC")
 _PLACE = re.compile(r"┌─ (?P<file>.+?):(?P<line>\d+):\d+")
 _MISSING_KEY = re.compile(r'dictionary does not contain key "(?P<key>[^"]*)"')
@@ -26,9 +26,9 @@ def compile_papers(study_folder: Path, *, processed: Path, figures: Path, target
     """Set every `paper*.typ` of a study's folder as a PDF in `target` and return their paths.
 
     A paper finds beside it the other .typ and .bib files of its folder, the library `evalkit.typ`, the tables of
-    `processed` (estimates.csv, findings.csv, ledger.csv, descriptives.csv, manifest.json) and `figures/`. Only fonts that
-    ship with the package and with Typst are used, and no date is written: the same inputs give the same bytes. Raises ConfigError
-    with file and line for anything that stops Typst, among it a name that the evidence does not have.
+    `processed` (estimates.csv, findings.csv and so on, manifest.json, the study's reference tables) and `figures/`. Only fonts
+    that ship with the package and with Typst are used, and no date is written: the same inputs give the same bytes. Raises
+    ConfigError with file and line for anything that stops Typst, among it a name that the evidence does not have.
     """
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="evalkit-") as folder:
@@ -51,12 +51,19 @@ def _lay_out(desk: Path, study_folder: Path, processed: Path, figures: Path) -> 
     for name in TABLES:
         if not (processed / name).is_file():
             raise ConfigError(f"there is no {name}", where=processed.as_posix(), remedy="run the study first")
+    references = sorted({path.name for path in processed.glob("*.csv")} - set(TABLES))
+    for name in (*TABLES, *references):
         shutil.copyfile(processed / name, desk / name)
     (desk / "figures").mkdir()
     for path in figures.iterdir() if figures.is_dir() else ():
         shutil.copyfile(path, desk / "figures" / path.name)
     exhibits = sorted(path.stem for path in (desk / "figures").glob("*.csv"))
-    for name, content in (("exhibits.json", exhibits), ("catalogue.json", entries())):
+    listed = [Path(name).stem for name in references]
+    for name, content in (
+        ("exhibits.json", exhibits),
+        ("references.json", listed),
+        ("catalogue.json", entries()),
+    ):
         (desk / name).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
     (desk / LIBRARY).write_bytes(files("evalkit.reporting").joinpath(LIBRARY).read_bytes())
 
@@ -100,5 +107,5 @@ def _where(diagnostic: str, name: str, study_folder: Path) -> str:
 
 
 def _columns(desk: Path) -> list[str]:
-    header = [(desk / name).read_text(encoding="utf-8").split("\n", 1)[0] for name in TABLES if name.endswith(".csv")]
+    header = [path.read_text(encoding="utf-8").split("\n", 1)[0] for path in desk.glob("*.csv")]
     return sorted({column for line in header for column in line.split(",")})

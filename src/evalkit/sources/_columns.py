@@ -44,12 +44,14 @@ def check_names(cells: Sequence[str], places: Sequence[str], where: str) -> list
     return names
 
 
-def check_known(wanted: Collection[str], names: Collection[str], where: str, setting: str) -> None:
-    """Raise SourceError when `setting` speaks of a column that the file does not have."""
+def check_known(
+    wanted: Collection[str], names: Collection[str], where: str, setting: str, *, noun: str = "column"
+) -> None:
+    """Raise SourceError when `setting` speaks of a column (or what `noun` says) that the file does not have."""
     for column in wanted:
         if column not in names:
             raise SourceError(
-                f"{setting} names column '{column}', which the file does not have",
+                f"{setting} names {noun} '{column}', which the file does not have",
                 where=where,
                 remedy=nearest(column, names),
             )

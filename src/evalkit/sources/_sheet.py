@@ -53,7 +53,7 @@ def read_workbook(data: bytes, where: str, sheet: str | None, text: Collection[s
     for column, name in enumerate(names, start=left):
         cells = [grid.cells[row].get(column) for row in rows[1:]]
         columns[name] = _read_column(cells, rows[1:], column, where, as_text=name in text)
-    notes += _note_hidden(grid, rows, left, right, chosen)
+    notes += note_hidden(grid, rows, left, right, chosen)
     return pd.DataFrame(columns, index=pd.Index(rows[1:], name="row", dtype="int64")), notes
 
 
@@ -147,7 +147,8 @@ def _write(cell: Cell | None) -> str | None:
     return cell
 
 
-def _note_hidden(grid: Grid, rows: list[int], left: int, right: int, sheet: Sheet) -> list[str]:
+def note_hidden(grid: Grid, rows: list[int], left: int, right: int, sheet: Sheet) -> list[str]:
+    """Say which rows and columns that were read are hidden."""
     notes = []
     read = set(rows)
     if hidden := sorted(row for row in grid.hidden_rows if row in read):

@@ -40,14 +40,16 @@ class Sidecar:
             path=path, sha256=sha256, notes="; ".join(filter(None, said)), synthetic=self.synthetic, **words
         )
 
-    def merge_units(self, declared: Mapping[str, str], columns: list[str], where: str) -> dict[str, str]:
+    def merge_units(
+        self, declared: Mapping[str, str], columns: list[str], where: str, *, noun: str = "column"
+    ) -> dict[str, str]:
         """Add the units that were declared in code; raise SourceError on an unknown column and on a contradiction."""
-        check_known(self.units, columns, self.where, "[units]")
-        check_known(declared, columns, where, "units=")
+        check_known(self.units, columns, self.where, "[units]", noun=noun)
+        check_known(declared, columns, where, "units=", noun=noun)
         for column, unit in declared.items():
             if self.units.get(column, unit) != unit:
                 raise SourceError(
-                    f"the unit of column '{column}' is '{self.units[column]}' in the sidecar and '{unit}' in units=",
+                    f"the unit of {noun} '{column}' is '{self.units[column]}' in the sidecar and '{unit}' in units=",
                     where=self.where,
                     remedy="find out which is right and declare it once",
                 )

@@ -29,7 +29,7 @@ def read_text(data: bytes, where: str, text: Collection[str]) -> tuple[pd.DataFr
     """
     content, notes = decode(data, where)
     separator = find_separator(content, where)
-    records = _split(content, separator, where)
+    records = split_records(content, separator, where)
     header_line, header = next(records, (0, [""]))
     if not header_line:
         raise SourceError("the file holds nothing but blank lines", where=where, remedy="export the data again")
@@ -130,7 +130,7 @@ def find_separator(content: str, where: str) -> str:
     return max(found, key=lambda separator: found[separator][2])
 
 
-def _split(content: str, separator: str, where: str) -> Iterator[tuple[int, list[str]]]:
+def split_records(content: str, separator: str, where: str) -> Iterator[tuple[int, list[str]]]:
     """Give each record that is not blank, with the line on which it starts."""
     reader = csv.reader(io.StringIO(content, newline=""), delimiter=separator, strict=True)
     line = 1

@@ -1,0 +1,143 @@
+"""Yearbook: the tables of a statistical yearbook, in an .xlsx workbook or a text export."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from evalkit.errors import SourceError, nearest
+from evalkit.sources._pages import Pages, read_pages
+from evalkit.sources._published import LONG, describe, make_long, make_wide, pick_unit
+from evalkit.sources._readings import Reading, Readings, read_page
+from evalkit.sources._sidecar import read_sidecar
+from evalkit.sources._words import join, narrow
+from evalkit.table import Table
+
+
+@dataclass(frozen=True)
+class Yearbook:
+    """Name a file with tables of a statistical yearbook, and what is wanted of it.
+
+    `columns` maps names of your own to indicators: `{"rural_income": "农村居民人均可支配收入"}`; without it the table is
+    long. `sheets` names the sheets to read; none means every visible one with data. `units` gives indicators the unit that
+    the file does not say. `region` and `time` name the key columns, so that they match those of other tables.
+    """
+
+    path: str | Path
+    columns: Mapping[str, str] = field(default_factory=dict, hash=False)
+    sheets: tuple[str, ...] = ()
+    units: Mapping[str, str] = field(default_factory=dict, hash=False)
+    region: str = "region"
+    time: str = "year"
+
+    def __post_init__(self) -> None:
+        where = str(self.path)
+        names = [self.region, self.time, *(self.columns or LONG)]
+        if isinstance(self.sheets, str):
+            remedy = f'write sheets=("{self.sheets}",)'
+            raise SourceError("sheets= is one word, not a tuple of names of sheets", where=where, remedy=remedy)
+        for name in names:
+            if names.count(name) > 1:
+                remedy = "give each column of the table its own name"
+                raise SourceError(f"two columns would be called '{name}'", where=where, remedy=remedy)
+        object.__setattr__(self, "sheets", tuple(self.sheets))
+
+    def load(self) -> Table:
+        """Read the file into a Table, indexed by cells.
+
+        With `columns`: one row per region and year, a column per name, its unit in `units`. Without: one row per published
+        value with columns region_code (missing where the sheet has none), region, year, indicator, value, unit, mark, file,
+        sheet (missing for text) and cell; where there is no number the value is NaN and the mark says why: "below_unit" for
+        "…", "none" for "-", "missing" for an empty cell; the mark of a number is "".
+
+        An indicator is called as in the header, without the unit in brackets, levels joined by " / "; where the header holds
+        only years, as in the title, without the table number, the year and words such as 各县市 in front, and the unit behind.
+        Names of regions lose the spaces inside them; totals (合计, 全州) are regions. The notes of the provenance say from
+        which cells each column came, what stood above and below the tables, and which sheets hold none. Raises SourceError on
+        whatever is not read for certain: no unit or two, no year, a value twice, a cell of other text, a second table.
+        """
+        path = Path(self.path)
+        where = path.as_posix()
+        pages = read_pages(path, where, self.sheets)
+        tables, notes = _read_tables(pages, where, named=bool(self.sheets))
+        indicators = list(dict.fromkeys(value.indicator for table in tables for value in table.values))
+        wanted = _find_wanted(self.columns, indicators, where)
+        sidecar = read_sidecar(path)
+        sidecar = replace(sidecar, units=_fold(sidecar.units))
+        units = sidecar.merge_units(_fold(self.units), indicators, where, noun="indicator")
+        found: dict[str, list[Reading]] = {name: [] for name in wanted}
+        for table in tables:
+            used = [name for name, indicator in wanted.items() if any(v.indicator == indicator for v in table.values)]
+            for name in used:
+                found[name] += _with_unit(table, wanted[name], units.get(wanted[name]))
+            notes += table.notes if used else []
+        notes = [note for name, values in found.items() for note in describe(name, values)] + notes
+        provenance = (sidecar.describe(where, pages.sha256, notes),)
+        if not self.columns:
+            order = {id(page): i for i, page in enumerate(pages.pages)}
+            values = sorted(
+                (value for values in found.values() for value in values),
+                key=lambda value: (order[id(value.page)], value.row, value.column),
+            )
+            return Table(path.name, make_long(values, self.region, self.time), provenance)
+        frame = make_wide(found, self.region, self.time)
+        return Table(path.name, frame, provenance, {name: pick_unit(values) for name, values in found.items()})
+
+
+def _read_tables(pages: Pages, where: str, *, named: bool) -> tuple[list[Readings], list[str]]:
+    """Read the tables of the pages; a page without one is noted, and refused where it was `named`."""
+    tables, notes, reasons = list[Readings](), list(pages.notes), list[str]()
+    for page in pages.pages:
+        table = read_page(page)
+        if isinstance(table, Readings):
+            tables.append(table)
+            continue
+        if named:
+            remedy = "leave it out of sheets="
+            raise SourceError(f"the sheet holds no table: {table}", where=page.where, remedy=remedy)
+        reasons.append(f"{'' if page.sheet is None else f'{page.sheet}: '}{table}")
+        notes.append(f"sheet '{page.sheet}' was not read: {table}")
+    if not tables:
+        said = "; ".join(reasons[:5]) or "no visible sheet holds any data"
+        raise SourceError(
+            f"no table of a yearbook is found ({said})",
+            where=where,
+            remedy="give the file of the yearbook's table; read an ordinary table, with one header row, with Delimited",
+        )
+    return tables, notes
+
+
+def _find_wanted(columns: Mapping[str, str], indicators: list[str], where: str) -> dict[str, str]:
+    """Return the indicator of each column; without `columns`, every indicator under its own name."""
+    wanted = {name: join(narrow(indicator)) for name, indicator in columns.items()}
+    for indicator in wanted.values():
+        if indicator not in indicators:
+            raise SourceError(
+                f"no table has the indicator '{indicator}'", where=where, remedy=nearest(indicator, indicators)
+            )
+    return wanted or {indicator: indicator for indicator in indicators}
+
+
+def _with_unit(table: Readings, indicator: str, declared: str | None) -> list[Reading]:
+    """Return the values of an indicator with their unit; raise SourceError where there is none, or where two contradict."""
+    found = [value for value in table.values if value.indicator == indicator]
+    for value in found:
+        if value.unit is None and declared is None:
+            several = f"; the caption {table.several[0]} names several" if table.several else ""
+            raise SourceError(
+                f"no unit of '{indicator}' is found, neither as 单位：… above the table nor in brackets in its header{several}",
+                where=table.page.where,
+                remedy=f'write it there, or give it: units={{"{indicator}": "吨"}}',
+            )
+        if declared is not None and value.unit not in (None, declared):
+            raise SourceError(
+                f"the unit of '{indicator}' is '{value.unit}' in the file and '{declared}' in units=",
+                where=value.page.place(value.row, value.column),
+                remedy="leave it out of units= and of the sidecar, or correct the file",
+            )
+    return [replace(value, unit=value.unit or declared) for value in found]
+
+
+def _fold(units: Mapping[str, str]) -> dict[str, str]:
+    return {join(narrow(indicator)): "".join(narrow(unit).split()) for indicator, unit in units.items()}
