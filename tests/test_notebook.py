@@ -1,4 +1,4 @@
-"""The study's notebook runs from top to bottom in a real kernel, and shows what the study computed."""
+"""The studies' notebooks run from top to bottom in a real kernel, and show what the study computed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,23 @@ import sys
 from pathlib import Path
 
 import nbformat
+import pandas as pd
+import pytest
 
 ROOT = Path(__file__).parents[1]
+TRUTH = pd.read_csv(ROOT / "data/raw/changji_synthetic/truth.csv")["truth"]
+MARKS = ("(Synthetic data)", "（合成数据）")
+EXPECTED = {
+    "jiangxi_insurance": ["0.121081"],  # the main estimate, as tests/test_study.py holds it
+    # The effects that were put in, and the t ratio of the printed -.123 (.025).
+    "changji": [*(f"{value:.6f}" for value in TRUTH), "t = -4.92"],
+}
 
 
-def test_the_jiangxi_notebook_runs_and_shows_its_exhibits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("study", EXPECTED)
+def test_a_notebook_runs_and_shows_its_exhibits(study: str, tmp_path: Path) -> None:
     made = tmp_path / "notebook.ipynb"
-    source = ROOT / "analyses/jiangxi_insurance/notebook.py"
+    source = ROOT / "analyses" / study / "notebook.py"
     done = subprocess.run(
         [
             sys.executable,
@@ -38,5 +48,9 @@ def test_the_jiangxi_notebook_runs_and_shows_its_exhibits(tmp_path: Path) -> Non
     outputs = [output for cell in nbformat.read(made, as_version=4).cells for output in cell.get("outputs", [])]
     assert not [output for output in outputs if output.output_type == "error"]
     shown = "".join(output.get("text", "") + "".join(map(str, output.get("data", {}).values())) for output in outputs)
-    assert "0.121081" in shown  # the main estimate, as tests/test_study.py holds it
-    assert any("image/png" in output.get("data", {}) for output in outputs)
+    assert [figure for figure in EXPECTED[study] if figure not in shown] == []
+    axes = [output for output in outputs if output.get("data", {}).get("text/plain", "").startswith("<Axes")]
+    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    assert len(pictures) == len(axes) > 1  # each figure that is drawn is seen
+    marked = [any(mark in axis.data["text/plain"] for mark in MARKS) for axis in axes]
+    assert set(marked) == {study == "changji"}  # synthetic data are declared on every figure, and no others

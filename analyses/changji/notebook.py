@@ -80,9 +80,7 @@ yearbook.frame.groupby(["sheet", "indicator", "unit"])["cell"].agg(["first", "la
 income = Yearbook(
     raw / "county_yearbook.xlsx", columns={"rural_income": "农村居民人均可支配收入"}, region="county"
 ).load()
-prices = Yearbook(
-    raw / "county_yearbook.xlsx", columns={"price_index": "农产品生产者价格指数"}, region="county"
-).load()
+prices = Yearbook(raw / "county_yearbook.xlsx", columns={"price_index": "农产品生产者价格指数"}, region="county").load()
 print(income.provenance[0].notes)
 print(income.units, prices.units)
 income.frame.head()
@@ -92,11 +90,11 @@ income.frame.head()
 
 # %%
 policy = Delimited(raw / "policy.csv").load()
-policy.frame
+policy.frame.set_index("county")
 
 # %%
 truth = Delimited(raw / "truth.csv").load()
-truth.frame
+truth.frame.set_index(["specification", "term"])
 
 # %% [markdown]
 # **Account.** Three sets of emission factors. Each says in words what it covers and what it leaves out.
@@ -204,7 +202,7 @@ ek.plot(path, labels=labels)
 ek.plot(path, language="zh", labels=labels)
 
 # %% [markdown]
-# **Another outcome, another set of factors, a control:** the same design with one field changed.
+# **Another set of factors, another outcome, a control:** the same design with one field changed.
 
 # %%
 for changed in (
@@ -277,8 +275,8 @@ for claim in judged:
 print(judged[0].summary("zh", labels))
 
 # %% [markdown]
-# **Simulate.** The world from which the farms were drawn: places, effects and shocks, a part of them common to all
-# counties of a prefecture. Its panel carries the true effect of each row.
+# **Simulate.** The world behind the farms: places, effects and shocks, a part of them common to all counties of a
+# prefecture. Its panel carries the true effect of each row.
 
 # %%
 sys.path.append(str(home))

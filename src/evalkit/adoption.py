@@ -38,7 +38,7 @@ def _assignment(panel: Panel, design: Design) -> Codes:
 def _adoption(panel: Panel, design: Design, assigned: Codes) -> Floats:
     """First treated period of each row's unit, as a position on the time axis (inf = never), constant within `assigned_at`."""
     if design.adoption is not None:
-        adoption = _read_adoption(panel, design.adoption)
+        adoption = _read_adoption(panel, design.adoption, design.assigned_at)
     else:
         adoption = _adoption_of_treated(panel, str(design.treated), assigned)
     lowest = np.full(len(assigned.labels), np.inf)
@@ -59,7 +59,7 @@ def _adoption(panel: Panel, design: Design, assigned: Codes) -> Floats:
     return adoption
 
 
-def _read_adoption(panel: Panel, column: str) -> Floats:
+def _read_adoption(panel: Panel, column: str, level: str) -> Floats:
     codes = panel.codes(column)
     labels = pd.Series(list(codes.labels), name=column)
     if pd.api.types.is_float_dtype(labels):
@@ -84,13 +84,17 @@ def _read_adoption(panel: Panel, column: str) -> Floats:
         if varies.any():
             at = int(np.argmax(varies))
             found = panel.frame[column].iloc[[at - 1, at]]
+            here = panel.frame[level].iloc[[at - 1, at]].tolist()
+            moved = f", because its {level} changes from {here[0]} to {here[1]}" if here[0] != here[1] else ""
+            remedy = "write the same first treated period in every row of a unit, or leave all of them empty (never treated)"
             raise DataError(
                 f"adoption varies within {panel.unit} {panel.unit_codes.labels[panel.unit_codes.values[at]]}: "
                 + " and ".join(
                     "empty" if gone else str(value) for value, gone in zip(found, found.isna(), strict=True)
-                ),
+                )
+                + moved,
                 where=place(panel.frame, varies, column),
-                remedy="write the same first treated period in every row of a unit, or leave all of them empty (never treated)",
+                remedy=f"keep the {level} in which it was first observed, or leave the unit out" if moved else remedy,
             )
     return position
 

@@ -346,4 +346,6 @@ class _Reader:
                 raise self._error(f"unknown key '{key}'", where or "top level", nearest(key, valid))
 
     def _error(self, what: str, where: str, remedy: str) -> ConfigError:
-        return ConfigError(what, where=f"{self.file}, {where}", remedy=remedy)
+        resolved = self.file.resolve()
+        shown = resolved.relative_to(self.root).as_posix() if resolved.is_relative_to(self.root) else str(self.file)
+        return ConfigError(what, where=f"{shown}, {where}", remedy=remedy)

@@ -121,9 +121,10 @@ def draw_sample(
         return values if every else values[rows]
 
     notes = panel.notes
-    n_moved = _n_moved(panel, design, assigned)
-    if n_moved:
-        notes = (*notes, message("note.moved", units=n_moved, column=design.assigned_at))
+    moved = _moved(panel, design, assigned)
+    if moved:
+        listed = "; ".join(moved[:5]) + ("; …" if len(moved) > 5 else "")
+        notes = (*notes, message("note.moved", units=len(moved), column=design.assigned_at, listed=listed))
     counts = None if read.counts is None else pick(read.counts)
     sample = Sample(
         panel,
@@ -221,11 +222,19 @@ def smallest_attainable_p(sample: Sample) -> float:
     return ties / (math.factorial(int(sizes.sum())) // math.prod(math.factorial(int(size)) for size in sizes))
 
 
-def _n_moved(panel: Panel, design: Design, assigned: Codes) -> int:
+def _moved(panel: Panel, design: Design, assigned: Codes) -> list[str]:
+    """Name the units that change their unit of assignment: "farm 7: 昌吉市 → 阜康市 in 2022"."""
     if panel.unit_codes is None:
-        return 0
-    moved = panel.codes(design.assigned_at).values != assigned.values
-    return len(np.unique(panel.unit_codes.values[moved]))
+        return []
+    now = panel.codes(design.assigned_at)
+    rows = np.flatnonzero(now.values != assigned.values)
+    units, first = np.unique(panel.unit_codes.values[rows], return_index=True)
+    named = []
+    for unit, row in zip(units, rows[first], strict=True):
+        there = now.labels[now.values[row]] if now.values[row] >= 0 else "?"
+        where = f"{assigned.labels[assigned.values[row]]} → {there}"
+        named.append(f"{panel.unit_codes.labels[unit]}: {where} ({panel.periods.label(float(panel.position[row]))})")
+    return named
 
 
 def _crossed(panel: Panel, effect: str) -> Ints:

@@ -21,10 +21,10 @@ from evalkit.errors import DataError, EvalkitError, SourceError
 from evalkit.estimation import estimate
 from evalkit.evidence import Evidence
 from evalkit.finding import check
-from evalkit.panel import Panel
+from evalkit.panel import Dropped, Panel
 from evalkit.table import Provenance, Table, file_sha256
 
-RECORDED = ("evalkit", "numpy", "pandas", "scipy", "matplotlib", "typst")
+RECORDED = ("evalkit", "numpy", "pandas", "pyarrow", "scipy", "pint", "matplotlib", "typst")
 Say = Callable[[str], None]
 
 
@@ -47,7 +47,8 @@ def evaluate_study(config: StudyConfig, say: Say = lambda _: None) -> Evidence:
     judged = judge_claims(config.claims, tables)
     references = {name: tables[name] for name in config.references}
     inputs = dict.fromkeys(one for table in tables.values() for one in table.provenance)
-    manifest = _manifest(config, tuple(inputs), panel)
+    dropped = dict.fromkeys(line for one in estimates.values() for line in one.ledger)
+    manifest = _manifest(config, tuple(inputs), tuple(dropped))
     return Evidence(config.name, estimates, tuple(findings), manifest, config.labels, judged, references)
 
 
@@ -150,19 +151,36 @@ def write_tables(evidence: Evidence, folder: Path) -> None:
     (folder / "manifest.json").write_text(text, encoding="utf-8", newline="\n")
 
 
-def _manifest(config: StudyConfig, inputs: tuple[Provenance, ...], panel: Panel) -> dict[str, Any]:
+def _manifest(config: StudyConfig, inputs: tuple[Provenance, ...], dropped: tuple[Dropped, ...]) -> dict[str, Any]:
+    claims = config.file.with_name("claims.toml")
     return {
         "study": config.name,
         "config_sha256": file_sha256(config.file),
+        "claims_sha256": file_sha256(claims) if claims.is_file() else None,
         "inputs": [
             {
                 name: getattr(one, name)
-                for name in ("path", "sha256", "title", "publisher", "licence", "citation", "notes", "synthetic")
+                for name in (
+                    "path",
+                    "sha256",
+                    "title",
+                    "publisher",
+                    "vintage",
+                    "licence",
+                    "citation",
+                    "notes",
+                    "synthetic",
+                )
             }
             for one in inputs
         ],
-        "dropped_rows": sum(line.rows for line in panel.ledger),
-        "seeds": {f"{on}/{type(one).__name__}": getattr(one, "seed", None) for on, one in config.checks},
+        "dropped": [
+            {"step": line.step, "reason": str(line.reason), "rows": line.rows, "units": line.units} for line in dropped
+        ],
+        "seeds": [
+            {"on": on, "check": type(one).__name__, "draws": getattr(one, "draws", None), "seed": getattr(one, "seed", None)}
+            for on, one in config.checks
+        ],
         "versions": {"python": platform.python_version(), **{name: version(name) for name in RECORDED}},
     }
 

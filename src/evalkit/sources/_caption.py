@@ -17,8 +17,8 @@ _THING = (
     "%|‰|t|kg|g|mg|ha|hm2|m|m2|m3|km|km2|mm|cm|L|kW|kWh|MWh|GJ|TJ|℃|°C|tce"
 )
 _UNIT = re.compile(f"{_MANY}(?:{_THING})(?:[/·]{_MANY}(?:{_THING}))*|[^()=]{{0,20}}=100")
-_CAPTION = re.compile(r"(?:^|(?<=[\s(]))(?:计量)?单\s*位\s*:\s*(\S+(?:\s*/\s*\S+)*)")
-_SEVERAL = re.compile("[、,;，；]")
+_CAPTION = re.compile(r"(?:^|(?<=[\s(]))(?:计量)?单\s*位\s*:(.*)$")
+_ENGLISH = re.compile(r"[(]?\s*units?\s*:.*$", re.IGNORECASE)
 _BRACKET = re.compile(r"\(([^()]*)\)$")
 _NUMBER = re.compile(  # of a table: "5-3", "表 2.1"; but not the first words of "0-14岁人口"
     r"(?:续?附?表\s*)?[0-9]{1,2}(?:\s*[-–—.·]\s*[0-9]{1,3})+(?![0-9岁月日年周级个人户元亩])|续?附?表\s*[0-9]+"
@@ -29,7 +29,7 @@ _LEADING = (_NUMBER, re.compile("[一二三四五六七八九十]+、"), re.comp
 _CONTINUED = re.compile(r"\(续表?\s*[0-9]*\)$|续表\s*[0-9]*$")
 _REMARK = re.compile(r"(?:数据库|时间|地区|频度|更新时间|表号|制表机关|填报单位|编制单位|资料来源|数据来源)\s*:")
 _INDICATOR = re.compile(r"指标\s*:\s*(.+)")
-_YEAR_AMONG = re.compile("(?<![0-9])(?:19|20)[0-9]{2} ?年|^(?:19|20)[0-9]{2}[^0-9\u3400-\u9fff]")
+_YEAR_AMONG = re.compile("(?<![0-9])(?:19|20)[0-9]{2} ?年|^(?:19|20)[0-9]{2}(?:$|[^0-9\u3400-\u9fff])")
 _CONTENTS = ("目录", "目次", "contents", "index")
 _ANY_YEAR = re.compile(  # not the year of a month, a quarter or a half-year
     "(?<![0-9])((?:19|20)[0-9]{2})"
@@ -107,15 +107,12 @@ class Caption:
 
     def _add(self, line: str, place: str) -> None:
         if found := _CAPTION.search(line):
-            unit = _unwrap(found[1])
-            if _SEVERAL.search(unit):
-                self.several.append(f"'{unit}' in {place}")
-            elif unit:
-                self._units.append((unit, place))
+            units = _read_caption(found[1])
+            if len(units) > 1:
+                self.several.append(f"'{join(found[1])}' in {place}")
+            self._units += [(unit, place) for unit in units if len(units) == 1]
             line = line[: found.start()].rstrip(" (")
-        elif re.match(r"[(]?\s*units?\s*:", line, re.IGNORECASE):
-            return
-        title = join(line)
+        title = join(_ENGLISH.sub("", line))
         if not title:
             return
         if "年鉴" in title:  # a yearbook is called by the year in which it appears, which is not that of its numbers
@@ -179,6 +176,14 @@ def is_title(text: str) -> bool:
 def has_year(words: str) -> bool:
     """Tell whether a year stands among other words, outside brackets ("2022年比上年增长")."""
     return _YEAR_AMONG.search(re.sub(r"\([^()]*\)", "", narrow(words))) is not None
+
+
+def _read_caption(words: str) -> list[str]:
+    """Return the units after 单位: one, or several where they are listed; a translation and a date are left out."""
+    first, *others = re.split(r"(?<!/)\s+(?!/)", _ENGLISH.sub("", words).strip())
+    units = [_unwrap(unit) for unit in re.split("[、,;]", first)]
+    units += [unit for unit in map(_unwrap, others) if _UNIT.fullmatch(unit) and not unit.isascii()]
+    return list(dict.fromkeys(filter(None, units)))
 
 
 def _unwrap(unit: str) -> str:

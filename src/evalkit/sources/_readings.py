@@ -41,11 +41,10 @@ class Reading:
 
 @dataclass(frozen=True)
 class Readings:
-    """All values of one page, its title, the notes above and below its table, and captions with more than one unit."""
+    """All values of one page, the words above and below its table, and captions with more than one unit."""
 
     page: Page
     values: list[Reading]
-    title: str
     notes: list[str]
     several: list[str]
 
@@ -72,8 +71,8 @@ def read_page(page: Page) -> Readings | str:
         filled.append(row)
     _refuse_merged(page, layout, filled)
     _refuse_repeated(values)
-    title = layout.caption.titles[0][0] if layout.caption.titles else ""
-    return Readings(page, values, title, layout.caption.remarks + notes, layout.caption.several)
+    above = [f"{place}: {title}" for title, place in layout.caption.titles] + layout.caption.remarks
+    return Readings(page, values, above + notes, layout.caption.several)
 
 
 def _is_text(cells: Mapping[int, Cell], layout: Layout, *, is_below: bool) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -66,23 +66,18 @@ class Yearbook:
         sidecar = read_sidecar(path)
         sidecar = replace(sidecar, units=_fold(sidecar.units))
         units = sidecar.merge_units(_fold(self.units), indicators, where, noun="indicator")
-        found: dict[str, list[Reading]] = {name: [] for name in wanted}
+        values, asked = list[Reading](), set(wanted.values())
         for table in tables:
-            used = [name for name, indicator in wanted.items() if any(v.indicator == indicator for v in table.values)]
-            for name in used:
-                found[name] += _with_unit(table, wanted[name], units.get(wanted[name]))
-            notes += table.notes if used else []
-        notes = [note for name, values in found.items() for note in describe(name, values)] + notes
+            if used := _with_units(table, asked, units):
+                values += used
+                notes += table.notes
+        found = {name: [one for one in values if one.indicator == indicator] for name, indicator in wanted.items()}
+        notes = [note for name, readings in found.items() for note in describe(name, readings)] + notes
         provenance = (sidecar.describe(where, pages.sha256, notes),)
         if not self.columns:
-            order = {id(page): i for i, page in enumerate(pages.pages)}
-            values = sorted(
-                (value for values in found.values() for value in values),
-                key=lambda value: (order[id(value.page)], value.row, value.column),
-            )
             return Table(path.name, make_long(values, self.region, self.time), provenance)
         frame = make_wide(found, self.region, self.time)
-        return Table(path.name, frame, provenance, {name: pick_unit(values) for name, values in found.items()})
+        return Table(path.name, frame, provenance, {name: pick_unit(readings) for name, readings in found.items()})
 
 
 def _read_tables(pages: Pages, where: str, *, named: bool) -> tuple[list[Readings], list[str]]:
@@ -119,24 +114,29 @@ def _find_wanted(columns: Mapping[str, str], indicators: list[str], where: str) 
     return wanted or {indicator: indicator for indicator in indicators}
 
 
-def _with_unit(table: Readings, indicator: str, declared: str | None) -> list[Reading]:
-    """Return the values of an indicator with their unit; raise SourceError where there is none, or where two contradict."""
-    found = [value for value in table.values if value.indicator == indicator]
-    for value in found:
-        if value.unit is None and declared is None:
+def _with_units(table: Readings, asked: Collection[str], declared: Mapping[str, str]) -> list[Reading]:
+    """Return the values of these indicators with their units; raise SourceError where there is none, or two contradict."""
+    found = []
+    for value in table.values:
+        if value.indicator not in asked:
+            continue
+        unit = declared.get(value.indicator)
+        if not (value.unit or unit):
             several = f"; the caption {table.several[0]} names several" if table.several else ""
             raise SourceError(
-                f"no unit of '{indicator}' is found, neither as 单位：… above the table nor in brackets in its header{several}",
+                f"no unit of '{value.indicator}' is found, neither as 单位：… above the table nor in brackets behind its name"
+                + several,
                 where=table.page.where,
-                remedy=f'write it there, or give it: units={{"{indicator}": "吨"}}',
+                remedy=f'write it there, or give it: units={{"{value.indicator}": "吨"}}',
             )
-        if declared is not None and value.unit not in (None, declared):
+        if unit and value.unit and value.unit != unit:
             raise SourceError(
-                f"the unit of '{indicator}' is '{value.unit}' in the file and '{declared}' in units=",
+                f"the unit of '{value.indicator}' is '{value.unit}' in the file and '{unit}' in units=",
                 where=value.page.place(value.row, value.column),
                 remedy="leave it out of units= and of the sidecar, or correct the file",
             )
-    return [replace(value, unit=value.unit or declared) for value in found]
+        found.append(replace(value, unit=value.unit or unit))
+    return found
 
 
 def _fold(units: Mapping[str, str]) -> dict[str, str]:
