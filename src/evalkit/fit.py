@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import numpy as np
 
 from evalkit.catalogue import Message
 from evalkit.columns import Floats, Ints
+from evalkit.errors import InferenceError
 from evalkit.sample import Sample
 
 
@@ -66,13 +67,66 @@ class Regression:
 
 
 @dataclass(frozen=True)
+class UnitInfluence:
+    """Influence by unit: values (U, k), a row for each unit of the sample in the order of `sample.starts`."""
+
+    values: Floats
+    sample: Sample
+
+    def sum_within(self, groups: Ints, n_groups: int) -> Floats:
+        """Sum the units' influence within groups (n,) of rows, which must not divide a unit, giving (n_groups, k)."""
+        owner = groups[self.sample.starts]
+        if (np.repeat(owner, np.diff(np.append(self.sample.starts, len(groups)))) != groups).any():
+            raise InferenceError(
+                "this estimator knows the influence of whole units, and the clusters divide units",
+                where="inference",
+                remedy="cluster by units or by what they belong to, such as counties",
+            )
+        summed = np.zeros((n_groups, self.values.shape[1]))
+        np.add.at(summed, owner, self.values)
+        return summed
+
+
+@dataclass(frozen=True)
+class MappedInfluence:
+    """Influence of linear combinations: that of k coefficients, times a mapping (m, k)."""
+
+    of: Influence
+    mapping: Floats
+
+    def sum_within(self, groups: Ints, n_groups: int) -> Floats:
+        """Sum within groups (n,), giving (n_groups, m)."""
+        summed: Floats = self.of.sum_within(groups, n_groups) @ self.mapping.T
+        return summed
+
+
+@dataclass(frozen=True)
 class Part:
-    """Coefficients estimated on one sample: `positions` (k,) says which of the fit's coefficients they are."""
+    """Coefficients estimated on one sample: `positions` (m,) says which of the fit's coefficients they are.
+
+    They are the slopes of `regression`, or, with `mapping` (m, k), linear combinations of its k slopes. `by_cohort` says that
+    effects of cohorts were estimated apart and averaged, so that the smallest cohort limits what can be said.
+    """
 
     sample: Sample
     positions: Ints
     influence: Influence
     regression: Regression | None = None
+    mapping: Floats | None = None
+    by_cohort: bool = False
+
+    def of_slopes(self, covariance: Floats) -> Floats:
+        """Turn a covariance of the regression's slopes (k, k) into that of this part's coefficients (m, m)."""
+        return covariance if self.mapping is None else self.mapping @ covariance @ self.mapping.T
+
+    def loading(self, i: int) -> Floats:
+        """Weights (k,) of the regression's slopes in this part's i-th coefficient."""
+        if self.mapping is not None:
+            row: Floats = self.mapping[i]
+            return row
+        unit: Floats = np.zeros(len(self.positions))
+        unit[i] = 1.0
+        return unit
 
 
 @dataclass(frozen=True)
@@ -108,7 +162,7 @@ def stack_fits(fits: list[tuple[str, Fit]]) -> Fit:
             terms.append(
                 Term(f"{term.name} [{label}]", term.role, term.event_time, term.cohort, term.period, subgroup=label)
             )
-        parts += [Part(part.sample, part.positions + offset, part.influence, part.regression) for part in fit.parts]
+        parts += [replace(part, positions=part.positions + offset) for part in fit.parts]
         own = [note for note in fit.notes if note not in shared]
         notes += [Message("note.in_subgroup", (("note", note), ("subgroup", label))) for note in own]
     return Fit(tuple(terms), np.concatenate([fit.coefficients for _, fit in fits]), tuple(parts), tuple(notes))

@@ -53,15 +53,20 @@ _TOO_FEW = ((12, 2), (20, 3), (40, 5), (60, 6), (100, 7), (math.inf, 8))
 _ENOUGH_FOR_JOINT_TESTS = 30
 
 
-def few_clusters(*parts: Clusters) -> tuple[Message | None, Message | None]:
+def few_clusters(*parts: Clusters, by_cohort: bool = False) -> tuple[Message | None, Message | None]:
     """Say why t(G-1) on clustered errors cannot be believed: for single coefficients, and for joint tests (None: it can).
 
-    The smaller of the treated and the control clusters decides, and the number of all, in the part for which they are fewest.
+    The smaller of the treated and the control clusters decides, and the number of all, in the part for which they are fewest;
+    `by_cohort` the smallest cohort in place of the treated, where effects of cohorts are estimated apart.
     """
     single = joint = None
-    for clusters in sorted(parts, key=lambda one: min(one.treated, one.control), reverse=True):
-        smaller = min(clusters.treated, clusters.control)
-        values = {"treated": clusters.treated, "control": clusters.control}
+
+    def treated(one: Clusters) -> int:
+        return one.smallest_cohort if by_cohort else one.treated
+
+    for clusters in sorted(parts, key=lambda one: min(treated(one), one.control), reverse=True):
+        smaller = min(treated(clusters), clusters.control)
+        values = {"treated": treated(clusters), "control": clusters.control}
         if smaller <= next(few for total, few in _TOO_FEW if clusters.total <= total):
             single = message("note.few_clusters", **values)
         if smaller < _ENOUGH_FOR_JOINT_TESTS:

@@ -87,7 +87,7 @@ def _effective(fit: Fit, way: Way, i: int) -> float:
     if part.regression is None:
         return float("nan")
     column = next(i for i, p in enumerate(part.positions) if fit.terms[p].role == "effect")
-    pull = np.einsum("ij,j->i", part.regression.regressors, part.regression.bread[:, column])
+    pull = np.einsum("ij,j->i", part.regression.regressors, part.regression.bread @ part.loading(column))
     pull *= pull if part.regression.weights is None else pull * part.regression.weights
     share = np.bincount(codes, weights=pull, minlength=way.n_codes)
     share = share[np.bincount(codes, minlength=way.n_codes) > 0]

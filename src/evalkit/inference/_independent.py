@@ -30,12 +30,12 @@ def assess_independent(fit: Fit, spec: Specification, name: str, covariance_of: 
         regression = regression_of(part, name)
         left = part.sample.n_obs - regression.n_slopes - regression.n_effects
         at = np.ix_(part.positions, part.positions)
-        covariance[at] = covariance_of(regression, part.sample.n_obs, left) if left > 0 else np.nan
+        covariance[at] = part.of_slopes(covariance_of(regression, part.sample.n_obs, left)) if left > 0 else np.nan
         df[part.positions] = left
     clusters, parts = count_clusters(fit, assignment(fit))
     shared = any(_share_assignment(part.sample) for part in fit.parts)
     independent = message("note.independent", column=spec.design.assigned_at) if shared else None
-    few = few_clusters(*parts)[0] is not None
+    few = few_clusters(*parts, by_cohort=any(part.by_cohort for part in fit.parts))[0] is not None
     method = message(f"method.{name.lower()}")
     if independent is not None and few:
         return Uncertainty(covariance, df, method, smallest_p(fit), clusters, parts, independent, independent)

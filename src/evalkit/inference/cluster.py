@@ -34,7 +34,8 @@ class Cluster:
     """Let errors be correlated within clusters: by default the units of assignment, else column `by`, or two columns.
 
     correction  "cr1": G/(G-1) · (N-1)/(N-K), K counting slopes and absorbed effects not nested in the clusters (the
-                convention of fixest); "all_effects": K counts every effect; "none": no factor.
+                convention of fixest), and G/(G-1) alone for estimators that are no one regression; "all_effects": K counts
+                every effect; "none": no factor.
 
     p-values and intervals use t(G-1); with two columns the smaller G, and V = V1 + V2 - V12 (Cameron, Gelbach, Miller, Journal of
     Business and Economic Statistics 29 (2011), eq. 2.11) with negative eigenvalues set to 0, which a note says. Units observed
@@ -81,7 +82,7 @@ class Cluster:
         counted = [count_clusters(fit, way) for way in ways]
         # Of two ways of clustering, the one with fewer treated or control clusters limits what can be said.
         clusters, parts = min(counted, key=lambda pair: min(pair[0].treated, pair[0].control))
-        single, joint = few_clusters(*parts)
+        single, joint = few_clusters(*parts, by_cohort=any(part.by_cohort for part in fit.parts))
         method = message(
             f"method.cluster_{len(ways)}way",
             columns=" × ".join(columns),
@@ -93,7 +94,9 @@ class Cluster:
         if self.correction == "none":
             return 1.0
         part = fit.parts[i]
-        regression = regression_of(part, "Cluster(correction='cr1')")
+        if part.regression is None and self.correction == "cr1":
+            return n_clusters / (n_clusters - 1)
+        regression = regression_of(part, f"Cluster(correction='{self.correction}')")
         if self.correction == "all_effects":
             n_effects = regression.n_effects
         else:
@@ -157,7 +160,7 @@ def _without_rounding(covariance: Floats, fit: Fit) -> tuple[Floats, tuple[Messa
         if part.regression is not None:
             weights = 1.0 if part.regression.weights is None else part.regression.weights
             noise = float(np.sum(weights * part.regression.residuals**2))
-            floor[part.positions] = _ROUNDING * np.sqrt(np.diag(part.regression.bread) * noise)
+            floor[part.positions] = _ROUNDING * np.sqrt(np.diag(part.of_slopes(part.regression.bread)) * noise)
     empty = (floor > 0) & (np.diag(covariance) <= floor**2)
     if not empty.any():
         return covariance, ()
