@@ -85,7 +85,7 @@ def judged(claim_id: str, tables: Mapping[str, Table] | None = None, **changed: 
 
 
 def judge_one(check: Any, tables: Mapping[str, Table] | None = None) -> Judged:
-    return judge_claims([Claim(id="x", text=WORDS, printed="1", check=check)], tables or {})[0]
+    return judge_claims([Claim(id="x", text=WORDS, printed=WORDS, check=check)], tables or {})[0]
 
 
 # Verdict, figure by hand (a desk calculator), and what the sentence must show.

@@ -171,6 +171,10 @@ def make_truth(rows: pd.DataFrame) -> pd.DataFrame:
             for name, chance in (("finance", SMART_LOAN), ("equipment", EQUIPMENT))
             for size, sign in (("small", "<"), ("large", ">="))
         },
+        **{
+            (name, "ATT [area_mu>=50] - ATT [area_mu<50]"): chance["large"] - chance["small"]
+            for name, chance in (("finance", SMART_LOAN), ("equipment", EQUIPMENT))
+        },
     }
     return pd.DataFrame(
         [(*key, value) for key, value in found.items()], columns=["specification", "term", "truth"]

@@ -38,7 +38,7 @@ class Claim:
 
     id       its number in the ledger, as text.
     text     the claim in the analyst's words, in every language: language → words.
-    printed  the figure as printed.
+    printed  the figure as printed: language → figure with its unit.
     check    how it is judged.
     where    its place in the source, where it has one.
     basis    where the check's outside figures and its tolerance come from: language → words.
@@ -46,7 +46,7 @@ class Claim:
 
     id: str
     text: Mapping[str, str] = field(hash=False)
-    printed: str
+    printed: Mapping[str, str] = field(hash=False)
     check: ClaimCheck
     where: str = ""
     basis: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -55,8 +55,8 @@ class Claim:
         where = f"claim {self.id}"
         if not self.id.strip():
             raise ConfigError("a claim has no id", where="claim", remedy='number the claims: id = "1"')
-        for name, words in (("text", self.text), ("basis", self.basis)):
-            if (name == "text" or words) and (set(words) != set(LANGUAGES) or not all(words.values())):
+        for name, words in (("text", self.text), ("printed", self.printed), ("basis", self.basis)):
+            if (name != "basis" or words) and (set(words) != set(LANGUAGES) or not all(words.values())):
                 example = ", ".join(f'{language} = "…"' for language in LANGUAGES)
                 raise ConfigError(
                     f"{name} is not given in every language", where=where, remedy=f"write {name} = {{ {example} }}"

@@ -48,6 +48,8 @@ def run(study: StudyPath, language: Language = "en") -> None:
         typer.echo("")
         for name, finding in evidence.findings:
             typer.echo(f"[{name}] {finding.summary(language, evidence.labels)}")
+        for judged in evidence.claims:
+            typer.echo(f"{judged.summary(language, evidence.labels)}")
         typer.echo(f"\ndata/processed/{evidence.study}/  figures/{evidence.study}/")
 
 
@@ -63,7 +65,7 @@ def explain(study: StudyPath, language: Language = "en") -> None:
 
 @app.command("list")
 def list_members() -> None:
-    """List the kinds of sources, estimators, inferences and checks that a study.toml can name, with their settings."""
+    """List the kinds of sources, estimators, inferences, checks and claims that a study can name, with their settings."""
     with _remedies():
         from evalkit.explaining import list_families
 

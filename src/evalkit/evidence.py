@@ -26,7 +26,9 @@ ESTIMATE_COLUMNS = (
 FINDING_COLUMNS = "check specification null statistic p_value bound verdict sentence_en sentence_zh".split()
 DESCRIPTIVE_COLUMNS = "variable group n_obs mean sd min max".split()
 LEDGER_COLUMNS = "step reason rows units".split()
-CLAIM_COLUMNS = "id claim claim_zh where printed computed verdict sentence_en sentence_zh basis_en basis_zh".split()
+CLAIM_COLUMNS = (
+    "id claim claim_zh where printed printed_zh computed verdict sentence_en sentence_zh basis_en basis_zh".split()
+)
 
 
 @dataclass(frozen=True)
@@ -128,10 +130,11 @@ class Evidence:
                 "claim": one.claim.text["en"],
                 "claim_zh": one.claim.text["zh"],
                 "where": one.claim.where,
-                "printed": one.claim.printed,
+                "printed": one.claim.printed["en"],
+                "printed_zh": one.claim.printed["zh"],
                 "computed": one.judgement.computed,
                 "verdict": one.judgement.verdict,
-                "sentence_en": one.judgement.sentence.text("en", self.labels),
+                "sentence_en": _start(one.judgement.sentence.text("en", self.labels)),
                 "sentence_zh": one.judgement.sentence.text("zh", self.labels),
                 "basis_en": one.claim.basis.get("en", ""),
                 "basis_zh": one.claim.basis.get("zh", ""),
@@ -166,3 +169,8 @@ def _describe(values: Floats, counts: Floats) -> dict[str, float]:
         "min": float(values.min()),
         "max": float(values.max()),
     }
+
+
+def _start(sentence: str) -> str:
+    """Begin a sentence with a capital, where a label begins it."""
+    return sentence[:1].upper() + sentence[1:]

@@ -59,11 +59,7 @@ def load_tables(config: StudyConfig, say: Say = lambda _: None) -> dict[str, Tab
         say(f"reading {source.path.relative_to(config.root).as_posix()}")
         with _inside(config):
             table = source.load()
-        # Records name files from the project's root, whoever runs it and wherever it lies.
-        provenance = tuple(
-            replace(one, path=Path(one.path).relative_to(config.root).as_posix()) for one in table.provenance
-        )
-        tables[name] = replace(table, provenance=provenance)
+        tables[name] = _from_root(table, config.root)
     for name, asked in config.intensities.items():
         say(f"computing {name}")
         with _inside(config):
@@ -72,8 +68,17 @@ def load_tables(config: StudyConfig, say: Say = lambda _: None) -> dict[str, Tab
                 activity, factor_set(asked.factors), keys=asked.keys, sources=asked.sources, leave_out=asked.leave_out
             )
             deflator = None if asked.deflator is None else tables[asked.deflator]
-            tables[name] = intensity(emissions, output=activity, per=asked.per, deflator=deflator, name=name)
+            found = intensity(emissions, output=activity, per=asked.per, deflator=deflator, name=name)
+            tables[name] = _from_root(found, config.root)
     return tables
+
+
+def _from_root(table: Table, root: Path) -> Table:
+    """Name a table's files from the project's root, whoever runs the study and wherever the project lies."""
+    paths = [Path(one.path) for one in table.provenance]
+    names = [path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix() for path in paths]
+    renamed = (replace(one, path=name) for one, name in zip(table.provenance, names, strict=True))
+    return replace(table, provenance=tuple(renamed))
 
 
 def build_panel(config: StudyConfig, tables: Mapping[str, Table]) -> Panel:
@@ -178,7 +183,12 @@ def _manifest(config: StudyConfig, inputs: tuple[Provenance, ...], dropped: tupl
             {"step": line.step, "reason": str(line.reason), "rows": line.rows, "units": line.units} for line in dropped
         ],
         "seeds": [
-            {"on": on, "check": type(one).__name__, "draws": getattr(one, "draws", None), "seed": getattr(one, "seed", None)}
+            {
+                "on": on,
+                "check": type(one).__name__,
+                "draws": getattr(one, "draws", None),
+                "seed": getattr(one, "seed", None),
+            }
             for on, one in config.checks
         ],
         "versions": {"python": platform.python_version(), **{name: version(name) for name in RECORDED}},

@@ -68,6 +68,8 @@ def drawing_style() -> Iterator[None]:
     defaults: dict[Any, Any] = {k: v for k, v in matplotlib.rcParamsDefault.items() if _GROUPS.match(k)}
     with matplotlib.rc_context({**defaults, **_STYLE}):
         yield
+        interactive = matplotlib.is_interactive()
+    matplotlib.interactive(interactive)  # a notebook turns it on at its first figure; rc_context would turn it off again
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,8 @@ def finish(ax: Axes, reader: Reader, title: str, notes: list[str], legend_rows: 
     ax.set_ylabel("\n".join(_balance(ax.get_ylabel(), height * 72 / LABEL)))
     if not notes:
         return
-    text = "\n".join(wrap_text((" " if reader.language == "en" else "").join(notes), width * 72 / NOTE))
+    said = (" " if reader.language == "en" else "").join(notes).replace("(G-", "(G\N{MINUS SIGN}")
+    text = "\n".join(wrap_text(said, width * 72 / NOTE))
     ax.annotate(
         text,
         (0, 0),

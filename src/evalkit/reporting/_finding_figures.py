@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from evalkit.estimation import Estimate
 from evalkit.finding import Finding
@@ -68,6 +69,7 @@ def draw_placebo_effects(ax: Axes, finding: Finding, estimate: Estimate, reader:
         ax.hist(values, bins=MAX_DOTS, color=PALE, zorder=2)
         handle = ax.axvline(finding.statistic, color=ACCENT, lw=1.8, zorder=3, label=label)
         ax.set_ylabel(reader.say("figure.assignments"))
+        ax.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     else:
         y, actual = np.arange(len(known)), known["actual"].to_numpy(bool)
         ax.hlines(y, 0, values, color=PALE, lw=0.7, zorder=2)

@@ -35,7 +35,7 @@ class Sidecar:
                 where=self.where,
                 remedy="restore the file as published, or record the new file's publisher, vintage and sha256",
             )
-        said = [words.pop("notes", ""), *notes]
+        said = [words.pop("notes", "").rstrip("."), *notes]
         return Provenance(
             path=path, sha256=sha256, notes="; ".join(filter(None, said)), synthetic=self.synthetic, **words
         )
