@@ -86,12 +86,12 @@ def _read_adoption(panel: Panel, column: str, level: str) -> Floats:
             found = panel.frame[column].iloc[[at - 1, at]]
             here = panel.frame[level].iloc[[at - 1, at]].tolist()
             moved = f", because its {level} changes from {here[0]} to {here[1]}" if here[0] != here[1] else ""
-            remedy = "write the same first treated period in every row of a unit, or leave all of them empty (never treated)"
+            remedy = (
+                "write the same first treated period in every row of a unit, or leave all of them empty (never treated)"
+            )
             raise DataError(
                 f"adoption varies within {panel.unit} {panel.unit_codes.labels[panel.unit_codes.values[at]]}: "
-                + " and ".join(
-                    "empty" if gone else str(value) for value, gone in zip(found, found.isna(), strict=True)
-                )
+                + " and ".join("empty" if gone else str(value) for value, gone in zip(found, found.isna(), strict=True))
                 + moved,
                 where=place(panel.frame, varies, column),
                 remedy=f"keep the {level} in which it was first observed, or leave the unit out" if moved else remedy,
