@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
+from pathlib import PurePosixPath
 
 import pandas as pd
 
@@ -29,7 +30,7 @@ def make_long(readings: Sequence[Reading], region: str, time: str) -> pd.DataFra
         "value": pd.array([reading.value for reading in readings], dtype="float64"),
         "unit": pd.array([reading.unit for reading in readings], dtype="str"),
         "mark": pd.array([reading.mark for reading in readings], dtype="str"),
-        "file": pd.array([reading.page.file for reading in readings], dtype="str"),
+        "file": pd.array([PurePosixPath(reading.page.file).name for reading in readings], dtype="str"),
         "sheet": pd.array([reading.page.sheet for reading in readings], dtype="str"),
         "cell": pd.array([cell_name(reading.row, reading.column) for reading in readings], dtype="str"),
     }

@@ -48,7 +48,7 @@ class Yearbook:
 
         With `columns`: one row per region and year, a column per name, its unit in `units`. Without: one row per published
         value with columns region_code (missing where the sheet has none), region, year, indicator, value, unit, mark, file,
-        sheet (missing for text) and cell; where there is no number the value is NaN and the mark says why: "below_unit" for
+        sheet (missing for text) and cell; the file by its name, whose path is in the provenance. Where there is no number the value is NaN and the mark says why: "below_unit" for
         "…", "none" for "-", "missing" for an empty cell; the mark of a number is "".
 
         An indicator is called as in the header, without the unit in brackets, levels joined by " / "; where the header holds
