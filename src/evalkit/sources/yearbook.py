@@ -48,8 +48,9 @@ class Yearbook:
 
         With `columns`: one row per region and year, a column per name, its unit in `units`. Without: one row per published
         value with columns region_code (missing where the sheet has none), region, year, indicator, value, unit, mark, file,
-        sheet (missing for text) and cell; the file by its name, whose path is in the provenance. Where there is no number the value is NaN and the mark says why: "below_unit" for
-        "…", "none" for "-", "missing" for an empty cell; the mark of a number is "".
+        sheet (missing for text) and cell; the file by its name, whose path is in the provenance. Where there is no number the
+        value is NaN and the mark says why: "below_unit" for "…", "none" for "-", "missing" for an empty cell; the mark of a
+        number is "".
 
         An indicator is called as in the header, without the unit in brackets, levels joined by " / "; where the header holds
         only years, as in the title, without the table number, the year and words such as 各县市 in front, and the unit behind.
