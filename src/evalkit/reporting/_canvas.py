@@ -69,7 +69,8 @@ def drawing_style() -> Iterator[None]:
     with matplotlib.rc_context({**defaults, **_STYLE}):
         yield
         interactive = matplotlib.is_interactive()
-    matplotlib.interactive(interactive)  # a notebook turns it on at its first figure; rc_context would turn it off again
+    # A notebook turns it on at its first figure; rc_context would turn it off again.
+    matplotlib.interactive(interactive)
 
 
 @dataclass(frozen=True)
