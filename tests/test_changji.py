@@ -1,4 +1,4 @@
-"""The Changji study: its raw files are those that its script writes, its numbers agree with other packages, and bad input is named."""
+"""The Changji study: its raw files are those its script writes, its numbers agree with other packages, bad input is named."""
 
 from __future__ import annotations
 
@@ -60,7 +60,10 @@ def main(evidence: Evidence, name: str = "main") -> Estimate:
 
 
 def test_the_raw_files_are_those_that_the_script_writes(tmp_path: Path) -> None:
-    script = f"import sys; sys.path.insert(0, {str(STUDY)!r}); import write_raw_files as w; from pathlib import Path; w.main(Path({str(tmp_path)!r}))"
+    script = (
+        f"import sys; sys.path.insert(0, {str(STUDY)!r})\n"
+        f"import pathlib, write_raw_files\nwrite_raw_files.main(pathlib.Path({str(tmp_path)!r}))"
+    )
     subprocess.run([sys.executable, "-c", script], check=True)
     for folder in ("changji_synthetic", "changji_three_pilots_synthetic"):
         made, kept = tmp_path / "data/raw" / folder, ROOT / "data/raw" / folder
