@@ -7,61 +7,24 @@ disagree.
 
 from __future__ import annotations
 
-import statistics
 import sys
-import time
-from collections.abc import Callable
 
-import numpy as np
 import pandas as pd
 import pyfixest as pf
+from panels import measure, simulate_panel, thin
 
 from evalkit import Design, Panel, estimate
 from evalkit.estimators import TwoWayFE
 from evalkit.inference import Cluster
 
-ROUNDS, TARGET = 4, 4.0
-UNITS, PERIODS, COUNTIES = 100_000, 10, 100
+TARGET = 4.0
 COVARIATES = ("x1", "x2")
-
-
-def simulate_panel() -> pd.DataFrame:
-    """100,000 units in 100 counties over 10 periods, three cohorts and never treated, two covariates (synthetic)."""
-    rng = np.random.default_rng(1)
-    unit, year = np.repeat(np.arange(UNITS), PERIODS), np.tile(np.arange(2010, 2010 + PERIODS), UNITS)
-    county = unit % COUNTIES
-    first = np.array([2013.0, 2015.0, 2017.0, np.nan])[county % 4]
-    x1, x2 = rng.normal(size=(2, UNITS * PERIODS))
-    treated = (year >= first).astype(float)
-    noise = (
-        rng.normal(size=UNITS)[unit] + rng.normal(size=COUNTIES)[county] * (year > 2014) + rng.normal(size=len(unit))
-    )
-    y = 0.3 * treated + 0.5 * x1 - 0.2 * x2 + 0.1 * (year - 2010) + noise
-    return pd.DataFrame(
-        {"unit": unit, "year": year, "county": county, "first": first, "d": treated, "x1": x1, "x2": x2, "y": y}
-    )
-
-
-def measure(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """Median seconds of each call. In each round every tool runs three times in a row; the first run is not counted.
-
-    Without it each tool would pay for returning the memory that the other one has just freed.
-    """
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(ROUNDS):
-        for name, call in calls.items():
-            call()
-            for _ in range(2):
-                start = time.perf_counter()
-                call()
-                times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(seconds) for name, seconds in times.items()}
 
 
 def main() -> int:
     """Run the comparison and print it."""
     whole = simulate_panel()
-    thinned = whole[np.random.default_rng(2).random(len(whole)) > 0.03].reset_index(drop=True)
+    thinned = thin(whole)
     print(
         f"{'panel':<12}{'covariates':>11}{'pyfixest':>10}{'evalkit':>10}{'ratio':>8}{'+ Panel':>10}{'ratio':>8}   ATT, s.e."
     )

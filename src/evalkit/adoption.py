@@ -1,4 +1,4 @@
-"""Adoption: who was assigned where, and from which period on each is treated; read from the panel and checked."""
+"""Adoption: who was assigned where, from which period on each is treated, with what dose, and who was eligible; checked."""
 
 from __future__ import annotations
 
@@ -132,3 +132,56 @@ def _adoption_of_treated(panel: Panel, column: str, assigned: Codes) -> Floats:
             "end the sample before it is withdrawn, or set assigned_at to the level at which it was decided",
         )
     return adoption
+
+
+def read_dose(panel: Panel, column: str, adoption: Floats) -> Floats:
+    """Return the dose (n,) of every row: 0 where untreated, NaN where a treated row has none.
+
+    Raises DataError for a negative dose, DesignError for a dose where there is no treatment yet.
+    """
+    found = numbers(panel.frame, column)
+    if (found < 0).any():
+        raise DataError(
+            f"a dose is negative: {found[int(np.argmax(found < 0))]:g}",
+            where=place(panel.frame, found < 0, column),
+            remedy="a dose is how much treatment there is, 0 or positive; code less and more as two designs",
+        )
+    untreated = panel.position < adoption
+    early = untreated & (found > 0)
+    if early.any():
+        at = int(np.argmax(early))
+        start = "never" if math.isinf(adoption[at]) else f"from {panel.periods.label(adoption[at])} on"
+        raise DesignError(
+            f"{int(early.sum())} rows have a dose above 0 without treatment; the first is of "
+            f"{panel.periods.label(panel.position[at])}, and its unit is treated {start}",
+            where=place(panel.frame, early, column),
+            remedy="let adoption be the first period with a dose, and leave the dose before it, and of the never treated, "
+            "0 or empty",
+        )
+    return np.where(untreated, 0.0, found)
+
+
+def read_eligible(panel: Panel, column: str) -> Floats:
+    """Return who is eligible (n,): 0, 1, or NaN where it is not known; constant within units.
+
+    Raises DataError for other values, DesignError where a unit changes its group.
+    """
+    found = numbers(panel.frame, column)
+    wrong = ~(np.isin(found, (0.0, 1.0)) | np.isnan(found))
+    if wrong.any():
+        raise DataError(
+            f"eligible must be 0 or 1; found {found[int(np.argmax(wrong))]:g}",
+            where=place(panel.frame, wrong, column),
+            remedy="code those whom the treatment is for 1, the others 0",
+        )
+    if panel.unit_codes is not None:
+        unit = panel.unit_codes.values
+        changes = (found < np.fmax.reduceat(found, panel.starts)[unit]) & ~np.isnan(found)
+        if changes.any():
+            name = panel.unit_codes.labels[unit[int(np.argmax(changes))]]
+            raise DesignError(
+                f"{panel.unit} {name} has both 0 and 1: eligible must not change within a {panel.unit}",
+                where=place(panel.frame, changes, column),
+                remedy="take the group from before the treatment, such as the unit's first row",
+            )
+    return found

@@ -18,12 +18,12 @@ COUNT, WITHIN = "collapsed_count", "collapsed_within"
 
 
 def collapse(frame: Any, design: Design, *, unit: str, time: str, by: tuple[str, ...] = ()) -> Panel:
-    """Replace units by cells of the same assignment, adoption, weight, absorbed levels, subgroup and periods observed.
+    """Replace units by cells of the same assignment, adoption, dose, group, weight, absorbed levels and periods observed.
 
     Each cell and period becomes one row with the mean outcome, how many rows it stands for, and the squares of the rows'
     variation inside it. Regressions on the cells then equal those on the rows exactly: coefficients, clustered covariances at or
-    above the cell, and, through the squares, Classical and Robust. `by` names columns that Split will use; a unit counts where
-    its first row places it.
+    above the cell, and, through the squares, Classical and Robust. Units of a cell have the same dose in every period, so that
+    doses of many values leave many cells. `by` names columns that Split will use; a unit counts where its first row places it.
     Raises DataError where a weight or absorbed column changes within a unit, or a covariate varies inside a cell: then the
     rows themselves are needed.
     """
@@ -73,6 +73,10 @@ def _cells(panel: Panel, sample: Sample, starts: Ints, by: tuple[str, ...]) -> I
     """Cell code (U,) of each unit."""
     design = sample.design
     keys = [sample.cluster[starts], _ranks(sample.adoption[starts]), _patterns(sample, starts)]
+    if sample.eligible is not None:
+        keys.append(sample.eligible[starts].astype(np.int64))
+    if sample.dose is not None:
+        keys.append(_paths(sample, sample.dose))
     if sample.weights is not None:
         _require_constant(sample.weights, sample.unit, starts, str(design.weights))
         keys.append(_ranks(sample.weights[starts]))
@@ -97,6 +101,14 @@ def _patterns(sample: Sample, starts: Ints) -> Ints:
     seen[sample.unit, sample.period] = True
     packed = np.packbits(seen, axis=1)
     _, codes = np.unique(packed, axis=0, return_inverse=True)
+    return codes.reshape(-1).astype(np.int64)
+
+
+def _paths(sample: Sample, values: Floats) -> Ints:
+    """Code (U,) of the values (n,) that each unit has over the periods."""
+    path = np.zeros((len(sample.starts), int(sample.period.max()) + 1))
+    path[sample.unit, sample.period] = values
+    _, codes = np.unique(path, axis=0, return_inverse=True)
     return codes.reshape(-1).astype(np.int64)
 
 

@@ -23,6 +23,12 @@ class Design:
     weights       column of sampling or analytic weights.
     comparison    "not_yet_treated", or "never_treated" where the estimator can tell them apart.
     anticipation  periods before adoption in which units may already respond; they are no basis of comparison.
+    dose          column of how much treatment a row gets (a loan, a share of the area), 0 or positive; before adoption, and where
+                  never treated, 0 or empty. Effects are then slopes per unit of it.
+    eligible      0/1 column of who inside a unit of assignment the treatment is for, the same in all rows of a unit
+                  (for TripleDifference).
+
+    An estimator that does not use dose or eligible refuses a design that names it.
     """
 
     outcome: str
@@ -34,6 +40,8 @@ class Design:
     weights: str | None = None
     comparison: Comparison = "not_yet_treated"
     anticipation: int = 0
+    dose: str | None = None
+    eligible: str | None = None
 
     def __post_init__(self) -> None:
         if (self.adoption is None) == (self.treated is None):
@@ -59,9 +67,25 @@ class Design:
             raise DesignError(
                 "a covariate is named twice, or is the outcome", where="Design", remedy="name each column once"
             )
+        for name in ("dose", "eligible"):
+            value = getattr(self, name)
+            if value is not None and value in (self.outcome, self.adoption, self.treated, *self.covariates):
+                raise DesignError(
+                    f"{name} = '{value}' is also the outcome, the adoption or a covariate",
+                    where="Design",
+                    remedy=f"name a column of its own as {name}, or leave {name} out",
+                )
 
     def columns(self) -> tuple[str, ...]:
         """List the panel's columns that the design reads."""
-        single = (self.outcome, self.assigned_at, self.adoption, self.treated, self.weights)
+        single = (
+            self.outcome,
+            self.assigned_at,
+            self.adoption,
+            self.treated,
+            self.weights,
+            self.dose,
+            self.eligible,
+        )
         crossed = (part.strip() for effect in self.absorb for part in effect.split("*"))
         return tuple(dict.fromkeys(c for c in (*single, *self.covariates, *crossed) if c is not None))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
@@ -165,16 +166,35 @@ class Estimate:
 
     def contrast(self, a: str, b: str, level: float = 0.95) -> pd.DataFrame:
         """The difference a - b with its covariance counted: one row with the columns of `tidy()`."""
-        i, j = self._position(a), self._position(b)
-        weights = np.zeros(len(self.fit.terms))
-        weights[i] += 1.0
-        weights[j] -= 1.0
-        variance = float(weights @ self.uncertainty.covariance @ weights)
-        value = float(weights @ self.fit.coefficients)
-        df = float(np.nanmin(self.uncertainty.df[[i, j]]))
-        row = {"term": f"{a} - {b}", **_inference(value, float(np.sqrt(max(variance, 0.0))), df, level)}
-        blank = {name: None for name in TIDY if name not in row}
+        weights = {a: 1.0}
+        weights[b] = weights.get(b, 0.0) - 1.0
+        return self.combination(weights, f"{a} - {b}", level)
+
+    def combination(self, weights: Mapping[str, float], name: str, level: float = 0.95) -> pd.DataFrame:
+        """The sum of terms times weights, its covariance counted: one row called `name` with the columns of `tidy()`.
+
+        Weights of 1 make a cumulative effect. The smallest degrees of freedom of the terms are taken.
+        """
+        at, given = [self._position(term) for term in weights], np.array(list(weights.values()), dtype=np.float64)
+        if not len(at) or not np.isfinite(given).all():
+            raise InferenceError(
+                f"the weights are {dict(weights)}", where="combination", remedy="give each term a finite number"
+            )
+        w = np.zeros(len(self.fit.terms))
+        w[at] = given
+        error = float(np.sqrt(max(float(w @ self.uncertainty.covariance @ w), 0.0)))
+        known = self.uncertainty.df[at]
+        df = float(min(known[~np.isnan(known)], default=np.inf))  # a base alone has none
+        row = {"term": name, **_inference(float(w @ self.fit.coefficients), error, df, level)}
+        blank = {column: None for column in TIDY if column not in row}
         return pd.DataFrame([{**row, **blank, **self._labels()}])[TIDY]
+
+    def average(self, of: Sequence[str] | Sequence[int], level: float = 0.95) -> pd.DataFrame:
+        """The plain mean of terms, or of the effects at event times such as [1, 2, 3]: one row, as of `combination`."""
+        terms = [one if isinstance(one, str) else self._at_event_time(one) for one in of]
+        if len(set(terms)) < len(terms):
+            raise InferenceError("a term is named twice", where="average", remedy="name each term once")
+        return self.combination({term: 1 / len(terms) for term in terms}, f"average of {', '.join(terms)}", level)
 
     def wald(self, terms: list[str] | tuple[str, ...]) -> Wald:
         """Test jointly that these terms are zero, by F(q, degrees of freedom).
@@ -259,6 +279,17 @@ class Estimate:
         if term not in self._names:
             raise DataError(f"there is no term '{term}'", where="estimate", remedy=nearest(term, self._names))
         return self._names.index(term)
+
+    def _at_event_time(self, event_time: int) -> str:
+        found = [term.name for term in self.fit.terms if term.event_time == event_time]
+        if len(found) != 1:
+            there = sorted({term.event_time for term in self.fit.terms if term.event_time is not None})
+            raise DataError(
+                f"{len(found) or 'no'} terms have event time {event_time}",
+                where="average",
+                remedy=f"name terms of .params; event times are: {', '.join(map(str, there)) or 'none'}",
+            )
+        return found[0]
 
     def _first_effect(self) -> int:
         return next(i for i, term in enumerate(self.fit.terms) if term.role == "effect")

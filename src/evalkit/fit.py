@@ -82,8 +82,9 @@ class UnitInfluence:
                 where="inference",
                 remedy="cluster by units or by what they belong to, such as counties",
             )
-        summed = np.zeros((n_groups, self.values.shape[1]))
-        np.add.at(summed, owner, self.values)
+        summed = np.empty((n_groups, self.values.shape[1]))
+        for j, column in enumerate(self.values.T):
+            summed[:, j] = np.bincount(owner, weights=column, minlength=n_groups)
         return summed
 
 
@@ -117,7 +118,11 @@ class Part:
 
     def of_slopes(self, covariance: Floats) -> Floats:
         """Turn a covariance of the regression's slopes (k, k) into that of this part's coefficients (m, m)."""
-        return covariance if self.mapping is None else self.mapping @ covariance @ self.mapping.T
+        if self.mapping is None:
+            return covariance
+        mapped = self.mapping @ covariance @ self.mapping.T
+        symmetric: Floats = (mapped + mapped.T) / 2
+        return symmetric
 
     def loading(self, i: int) -> Floats:
         """Weights (k,) of the regression's slopes in this part's i-th coefficient."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from scipy.special import gammaln
 
-from evalkit.adoption import read_assignment
+from evalkit.adoption import read_assignment, read_dose, read_eligible
 from evalkit.catalogue import Message, message
-from evalkit.columns import Codes, Flags, Floats, Ints, first_rows, numbers, place
+from evalkit.columns import Codes, Flags, Floats, Ints, count_lost_units, first_rows, numbers, place
 from evalkit.design import Design
 from evalkit.errors import DataError, DesignError
 from evalkit.panel import Dropped, Panel
@@ -25,7 +25,8 @@ class Sample:
     rows (n,) positions in the panel; outcome, each of the covariates and weights (n,) float64 (weights: None where all are
     equal, counts already multiplied in); unit (n,) dense codes of the absorbed unit; period (n,) positions on the panel's time
     axis; adoption (n,) the position of the first treated period, inf = never; cluster (n,) codes of the units of assignment,
-    whose labels are `clusters`; absorb: one code array (n,) for each further effect.
+    whose labels are `clusters`; absorb: one code array (n,) for each further effect; dose (n,) 0 where untreated, and eligible
+    (n,), each None where the design names none.
     """
 
     panel: Panel
@@ -43,6 +44,8 @@ class Sample:
     counts: Floats | None
     ledger: tuple[Dropped, ...]
     notes: tuple[Message, ...]
+    dose: Floats | None = None
+    eligible: Flags | None = None
 
     @property
     def n_obs(self) -> float:
@@ -93,6 +96,8 @@ class _Columns:
     effects: tuple[Ints, ...]
     weights: Floats | None
     counts: Floats | None
+    dose: Floats | None
+    eligible: Floats | None
     named: tuple[tuple[str, Floats], ...]
 
 
@@ -102,11 +107,11 @@ def draw_sample(
     """Apply a design to a panel (to the rows flagged in `keep`, if given), checking all that the design presumes.
 
     `without_anticipation` leaves out the periods in which units may respond beforehand (for one average effect; an event
-    study shows them). Rows with a missing outcome, covariate, weight or absorbed effect leave through the ledger.
+    study shows them). Rows with a missing outcome, covariate, weight, dose, group or absorbed effect leave through the ledger.
     Raises DesignError where the design cannot identify an effect, DataError where values contradict it.
     """
     assigned, adoption = read_assignment(panel, design)
-    read = _read_columns(panel, design)
+    read = _read_columns(panel, design, adoption)
     unit = panel.unit_codes.values if panel.unit_codes is not None else assigned.values
     ahead = panel.position - adoption if without_anticipation and design.anticipation else None
     kept, ledger = _leave_out(panel, design, read, unit, ahead, keep)
@@ -114,7 +119,8 @@ def draw_sample(
     if panel.unit_codes is None:
         # Order by everything the arithmetic sees, so that the order of the input changes no bit of the result.
         keys = [assigned.values, panel.position, adoption, read.outcome, *read.covariates, read.weights, read.counts]
-        rows = rows[np.lexsort([key[rows] for key in reversed([*keys, *read.effects]) if key is not None])]
+        keys += [read.dose, read.eligible, *read.effects]
+        rows = rows[np.lexsort([key[rows] for key in reversed(keys) if key is not None])]
     every = len(rows) == len(panel) and panel.unit_codes is not None
 
     def pick(values: Any) -> Any:
@@ -142,16 +148,44 @@ def draw_sample(
         counts,
         ledger,
         notes,
+        None if read.dose is None else pick(read.dose),
+        None if read.eligible is None else pick(read.eligible) == 1,
     )
     _check_identified(sample)
     return sample
 
 
-def _read_columns(panel: Panel, design: Design) -> _Columns:
+def leave_out(sample: Sample, rows: Flags, reason: Message) -> Sample:
+    """Leave the flagged rows (n,) out of a sample, through its ledger, and check again that it identifies an effect."""
+    if not rows.any():
+        return sample
+    if rows.all():
+        raise DesignError("no rows are left", where=str(reason), remedy="check these columns")
+
+    def pick(values: Any) -> Any:
+        return None if values is None else values[~rows]
+
+    line = Dropped("design", reason, int(rows.sum()), count_lost_units(sample.unit, ~rows))
+    names = ("rows", "outcome", "period", "adoption", "cluster", "weights", "counts", "dose", "eligible")
+    smaller = replace(
+        sample,
+        **{name: pick(getattr(sample, name)) for name in names},
+        unit=_dense(pick(sample.unit)),
+        covariates=tuple(pick(column) for column in sample.covariates),
+        absorb=tuple(_dense(pick(codes)) for codes in sample.absorb),
+        ledger=(*sample.ledger, line),
+    )
+    _check_identified(smaller)
+    return smaller
+
+
+def _read_columns(panel: Panel, design: Design, adoption: Floats) -> _Columns:
     outcome = numbers(panel.frame, design.outcome)
     covariates = tuple(numbers(panel.frame, column) for column in design.covariates)
     weights = None if design.weights is None else numbers(panel.frame, design.weights)
     counts = None if panel.counts is None else numbers(panel.frame, panel.counts)
+    dose = None if design.dose is None else read_dose(panel, design.dose, adoption)
+    eligible = None if design.eligible is None else read_eligible(panel, design.eligible)
     named = [(design.outcome, outcome), *zip(design.covariates, covariates, strict=True)]
     if design.weights is not None and weights is not None:
         named.append((design.weights, weights))
@@ -161,6 +195,9 @@ def _read_columns(panel: Panel, design: Design) -> _Columns:
                 where=place(panel.frame, weights < 0, design.weights),
                 remedy="weights are sampling or analytic weights, zero or positive",
             )
+    for field, also in ((design.dose, dose), (design.eligible, eligible)):
+        if field is not None and also is not None:
+            named.append((field, also))
     for column, values in named:
         if not np.isfinite(values).all() and np.isinf(values).any():
             infinite = np.isinf(values)
@@ -170,7 +207,7 @@ def _read_columns(panel: Panel, design: Design) -> _Columns:
                 remedy="was a logarithm taken of 0? Leave these rows out, or choose another transformation",
             )
     effects = tuple(_crossed(panel, effect) for effect in design.absorb)
-    return _Columns(outcome, covariates, effects, weights, counts, tuple(named))
+    return _Columns(outcome, covariates, effects, weights, counts, dose, eligible, tuple(named))
 
 
 def _leave_out(
@@ -287,6 +324,12 @@ def _check_identified(sample: Sample) -> None:
             f"everyone is treated at once, in {periods.label(adoption[0])}",
             where=where,
             remedy="add units that are not treated, or are treated later",
+        )
+    if sample.dose is not None and not (sample.dose > 0).any():
+        raise DesignError(
+            "no treated row has a dose above 0",
+            where=f"dose = '{design.dose}'",
+            remedy="check the dose column, and that rows after adoption are in the sample",
         )
     if design.comparison == "never_treated" and finite.all():
         raise DesignError(

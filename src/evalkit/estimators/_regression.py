@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from evalkit.catalogue import Message, message
-from evalkit.columns import Floats, Ints, numbers
+from evalkit.columns import Flags, Floats, Ints, numbers
 from evalkit.errors import DesignError
 from evalkit.fit import Fit, Part, Regression, Term
 from evalkit.numerics.absorb import make_absorber
@@ -16,6 +16,8 @@ from evalkit.sample import Sample
 
 # The levels besides the units make one dense system: 5,000 of them take 200 MB a copy.
 MAX_LEVELS = 5_000
+# A weight below this share of the largest is rounding.
+_ROUNDING = 1e-10
 
 
 def regress(sample: Sample, effects: list[tuple[Term, Floats]], notes: tuple[Message, ...] = ()) -> Fit:
@@ -45,7 +47,7 @@ def regress(sample: Sample, effects: list[tuple[Term, Floats]], notes: tuple[Mes
             raise DesignError(
                 f"the effect {terms[j].name} cannot be told from the fixed effects and the other effects",
                 where=f"outcome '{sample.design.outcome}', {len(sample.rows)} rows",
-                remedy="add units that are never treated, fix a second reference period (fewer leads), or absorb fewer effects",
+                remedy="add units that are never treated, name a second reference event time, or absorb fewer effects",
             )
     notes = (*sample.notes, *notes, *(message("note.collinear", column=terms[j].name) for j in lost))
     if len(lost):
@@ -58,6 +60,9 @@ def regress(sample: Sample, effects: list[tuple[Term, Floats]], notes: tuple[Mes
     n_singletons = int((sample.starts == sample.ends).sum())
     if n_singletons and sample.panel.unit is not None:
         notes = (*notes, message("note.singletons", units=n_singletons))
+    within, cut = _within(sample)
+    if cut:
+        notes = (*notes, message("note.within_lost", cells=cut))
     regression = Regression(
         X,
         residuals,
@@ -66,11 +71,22 @@ def regress(sample: Sample, effects: list[tuple[Term, Floats]], notes: tuple[Mes
         sample.counts,
         absorber.rank - len(absorber.starts) + sample.n_units,
         (sample.unit, *factors),
-        None if sample.panel.within is None else numbers(sample.panel.frame, sample.panel.within)[sample.rows],
+        within,
     )
     kept_terms = tuple(terms[j] for j in solution.kept)
     part = Part(sample, np.arange(len(kept_terms)), regression, regression)
     return Fit(kept_terms, solution.coefficients, (part,), notes)
+
+
+def _within(sample: Sample) -> tuple[Floats | None, int]:
+    """Squares inside collapsed rows (n,), and how many cells lost periods: these are around means over all of them."""
+    if sample.panel.within is None or sample.panel.unit_codes is None:
+        return None, 0
+    codes = sample.panel.unit_codes.values
+    here, all_rows = (np.bincount(one, minlength=len(sample.panel)) for one in (codes[sample.rows], codes))
+    cut = int(((here > 0) & (here < all_rows)).sum())
+    within = numbers(sample.panel.frame, sample.panel.within)[sample.rows]
+    return (np.full(len(within), np.nan) if cut else within), cut
 
 
 def _dense_period(sample: Sample) -> Ints:
@@ -92,21 +108,63 @@ def _length(column: Floats, weights: Floats | None) -> float:
     return math.sqrt(max(spread, rounding**2 * square, 0.0))
 
 
-def staggered_notes(sample: Sample) -> tuple[Message, ...]:
-    """Say whether cohorts adopt at different dates, and whether some are treated from their first row on."""
-    adoption = sample.unit_adoption
-    cohorts = np.unique(adoption[adoption <= sample.period[sample.ends].max()])
-    if sample.design.comparison == "never_treated" and len(cohorts) > 1:
+def count_cohorts(sample: Sample, among: Flags | None = None) -> int:
+    """Count the dates of adoption in the sample, of the units flagged in `among` (U,), if given.
+
+    Raises DesignError where there are several, but only the never treated may be compared with.
+    """
+    adoption = sample.unit_adoption if among is None else sample.unit_adoption[among]
+    cohorts = len(np.unique(adoption[adoption <= sample.period[sample.ends].max()]))
+    if sample.design.comparison == "never_treated" and cohorts > 1:
         raise DesignError(
-            f"comparison is 'never_treated', but {len(cohorts)} cohorts adopt at different dates and a regression with "
+            f"comparison is 'never_treated', but {cohorts} cohorts adopt at different dates and a regression with "
             "two-way effects compares them with each other",
             where="comparison",
             remedy="use comparison='not_yet_treated', or an estimator made for staggered adoption",
         )
+    return cohorts
+
+
+def slope_notes(fit: Fit, treatment: Floats, cohorts: int) -> tuple[Message, ...]:
+    """Say how the one effect of a fit weighs the effects in the treated rows; treatment (n,) is its column.
+
+    The estimate is the sum of outcomes times w·e/Σw·e·D, where e is the residual of the treatment D on all the rest, so that
+    a treated row's effect per unit of D enters with w·e·D/Σw·e·D. Source: de Chaisemartin and D'Haultfoeuille, American
+    Economic Review 110 (2020), theorem 1, where D is 0 or 1.
+    """
+    (part,) = fit.parts
+    assert part.regression is not None
+    regression, design = part.regression, part.sample.design
+    weight = np.einsum("ij,j->i", regression.regressors, regression.bread[:, 0]) * treatment
+    if regression.weights is not None:
+        weight *= regression.weights
+    negative = weight < -_ROUNDING * np.abs(weight).max()
+    times = np.ones(len(weight)) if regression.counts is None else regression.counts
+    share = 100 * times[negative].sum() / times[treatment > 0].sum()
+    told = {"share": f"{share:.1f}", "total": f"{round(weight[negative].sum(), 3) + 0.0:.3f}"}  # never -0.000
     notes: tuple[Message, ...] = ()
-    if len(cohorts) > 1:
-        notes = (message("note.staggered", cohorts=len(cohorts)),)
-    always = int((sample.period[sample.starts] >= adoption).sum())
-    if always:
-        notes = (*notes, message("note.always_treated", units=always))
+    if cohorts > 1:
+        notes = (message("note.staggered", cohorts=cohorts, **told),)
+    if design.dose is not None:
+        notes = (*notes, *dose_notes(part.sample), message("note.dose_weights", **told))
     return notes
+
+
+def dose_notes(sample: Sample) -> tuple[Message, ...]:
+    """Say what a slope per unit of dose is, and whether some of the treated have no dose."""
+    assert sample.dose is not None
+    notes: tuple[Message, ...] = (message("note.dose", dose=sample.design.dose),)
+    treated = sample.period >= sample.adoption
+    none = treated & (sample.dose == 0)
+    if none.any():
+        with_dose = np.unique(sample.cluster[sample.dose > 0])
+        clusters = len(np.setdiff1d(sample.cluster[treated], with_dose))
+        notes = (*notes, message("note.dose_zero", rows=int(none.sum()), clusters=clusters))
+    return notes
+
+
+def always_treated_notes(sample: Sample, among: Flags | None = None) -> tuple[Message, ...]:
+    """Say how many units (of those flagged in `among`, (U,)) are treated from their first row on."""
+    always = sample.period[sample.starts] >= sample.unit_adoption
+    n_always = int((always if among is None else always & among).sum())
+    return (message("note.always_treated", units=n_always),) if n_always else ()

@@ -2,78 +2,157 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from evalkit.catalogue import message
-from evalkit.columns import Flags
+from evalkit.catalogue import Message, message
+from evalkit.columns import Flags, Floats, Ints, place
 from evalkit.design import Design
 from evalkit.errors import DesignError
-from evalkit.estimators._regression import regress, staggered_notes
-from evalkit.fit import Fit, Part, Term
+from evalkit.estimators._design import refuse_unused
+from evalkit.estimators._regression import always_treated_notes, count_cohorts, dose_notes, regress
+from evalkit.fit import Fit, Term
 from evalkit.panel import Panel
-from evalkit.sample import draw_sample
+from evalkit.sample import Sample, draw_sample, leave_out
 
 
 @dataclass(frozen=True, kw_only=True)
 class EventStudy:
     """Regress the outcome on event-time indicators -leads … lags with unit and period effects; terms are "ATT(e=2)".
 
-    Event times beyond the window are binned into its ends. The base is the last observed event time before adoption and
-    before any anticipation (-1 where it is observed); it is listed with effect 0 and no standard error. An event time of the
-    window at which no row is observed has no term, which a note says.
+    reference  the event times against which the others are measured, listed with effect 0 and no standard error: one, or several
+               where all adopt in the end, whose common trend one cannot pin down. None: the last observed event time before
+               adoption and before any anticipation (-1 where it is observed).
+    bin        True: event times beyond the window are binned into its ends; False: their rows are left out through the ledger.
+
+    An event time of the window at which no row is observed has no term, which a note says. With a dose in the design (one per
+    unit) the indicators are multiplied by it, and the terms are "slope(e=2)", changes per unit of dose: see TwoWayFE.
     Source: Sun and Abraham, Journal of Econometrics 225 (2021), eq. 3, on what it weighs together when adoption is staggered.
     """
 
     leads: int
     lags: int
+    reference: int | tuple[int, ...] | None = None
+    bin: bool = True
 
     def __post_init__(self) -> None:
         for name, value, least in (("leads", self.leads, 1), ("lags", self.lags, 0)):
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+            if not _is_whole(value) or value < least:
                 raise DesignError(
                     f"{name} is {value!r}", where="EventStudy", remedy=f"give a whole number from {least} on"
                 )
+        if self.reference is None:
+            return
+        named = self.reference if isinstance(self.reference, tuple | list) else (self.reference,)
+        window = range(-self.leads, self.lags + 1)
+        if not named or len(set(named)) < len(named) or not all(_is_whole(e) and e in window for e in named):
+            raise DesignError(
+                f"reference is {self.reference!r}",
+                where="EventStudy",
+                remedy=f"name different event times from {-self.leads} to {self.lags}, such as reference=(-1, {-self.leads})",
+            )
+        object.__setattr__(self, "reference", tuple(sorted(named)))
 
     def fit(self, panel: Panel, design: Design, keep: Flags | None = None) -> Fit:
         """Estimate on the panel's rows (those flagged in `keep`, if given)."""
+        refuse_unused(design, "EventStudy", "eligible")
         sample = draw_sample(panel, design, keep)
-        ever = np.isfinite(sample.adoption)
+        height, notes = _heights(sample)
+        if not self.bin:
+            outside = (height > 0) & ((sample.event_time < -self.leads) | (sample.event_time > self.lags))
+            reason = message("ledger.beyond_window", first=-self.leads, last=self.lags)
+            sample, height = leave_out(sample, outside, reason), height[~outside]
+        ever = np.flatnonzero(height > 0)
         true_times = sample.event_time[ever].astype(np.int64)
         binned = np.clip(true_times, -self.leads, self.lags)
-        eligible = binned[binned <= -1 - design.anticipation]
-        if not len(eligible):
+        observed = np.unique(binned).tolist()
+        cohorts = count_cohorts(sample)
+        base, about_base = self._base(observed, design.anticipation)
+        notes = (*notes, *about_base, *self._about_window(true_times, observed))
+        if cohorts > 1:
+            notes = (*notes, message("note.staggered_path", cohorts=cohorts))
+        notes = (*notes, *always_treated_notes(sample))
+
+        name = "ATT" if sample.dose is None else "slope"
+        effects = []
+        for e in (e for e in observed if e not in base):
+            column = np.zeros(len(sample.rows))
+            rows = ever[binned == e]
+            column[rows] = height[rows]
+            effects.append((Term(f"{name}(e={e})", event_time=e), column))
+        fit = regress(sample, effects, notes)
+        return _with_base(fit, [Term(f"{name}(e={e})", "base", event_time=e) for e in base])
+
+    def _base(self, observed: list[int], anticipation: int) -> tuple[list[int], tuple[Message, ...]]:
+        """Choose the reference event times among those observed, and say what is unusual about them."""
+        last = -1 - anticipation
+        if self.reference is None:
+            before = [e for e in observed if e <= last]
+            if not before:
+                raise DesignError(
+                    f"no treated unit is observed at an event time from {-self.leads} to {last}",
+                    where="EventStudy",
+                    remedy="ask for more leads, or add earlier periods",
+                )
+            moved = (message("note.base_moved", base=before[-1], wanted=last),) if before[-1] != last else ()
+            return before[-1:], moved
+        assert isinstance(self.reference, tuple)
+        base = [e for e in self.reference if e in observed]
+        if not base or len(base) == len(observed):
+            what = "there is no event time besides" if base else "no treated unit is observed at"
             raise DesignError(
-                f"no treated unit is observed at an event time from {-self.leads} to {-1 - design.anticipation}",
+                f"{what} the reference {', '.join(map(str, self.reference))}",
                 where="EventStudy",
-                remedy="ask for more leads, or add earlier periods",
+                remedy=f"choose among the event times observed: {', '.join(map(str, observed))}",
             )
-        base = int(eligible.max())
-        observed = set(np.unique(binned).tolist())
-        window = range(-self.leads, self.lags + 1)
-        notes = staggered_notes(sample)
-        if base != -1 - design.anticipation:
-            notes = (*notes, message("note.base_moved", base=base, wanted=-1 - design.anticipation))
+        late = ", ".join(str(e) for e in base if e > last)
+        return base, (message("note.base_late", event_times=late),) if late else ()
+
+    def _about_window(self, true_times: Ints, observed: list[int]) -> tuple[Message, ...]:
+        """Say what is binned into the ends of the window, and which of its event times are not observed."""
+        notes: tuple[Message, ...] = ()
         for end, beyond in ((-self.leads, true_times < -self.leads), (self.lags, true_times > self.lags)):
             if beyond.any():
                 notes = (*notes, message("note.binned", rows=int(beyond.sum()), event_time=end))
-        unseen = [e for e in window if e not in observed]
+        unseen = [e for e in range(-self.leads, self.lags + 1) if e not in observed]
         if unseen:
             notes = (*notes, message("note.unseen", event_times=", ".join(map(str, unseen))))
+        return notes
 
-        effects = []
-        for e in (e for e in window if e in observed and e != base):
-            column = np.zeros(len(sample.rows))
-            column[np.flatnonzero(ever)[binned == e]] = 1.0
-            effects.append((Term(f"ATT(e={e})", event_time=e), column))
-        fit = regress(sample, effects, notes)
-        at = sum(e < base for e in observed)
-        (part,) = fit.parts
-        positions = part.positions + (part.positions >= at)
-        return Fit(
-            (*fit.terms[:at], Term(f"ATT(e={base})", "base", event_time=base), *fit.terms[at:]),
-            np.insert(fit.coefficients, at, 0.0),
-            (Part(part.sample, positions, part.influence, part.regression),),
-            fit.notes,
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _heights(sample: Sample) -> tuple[Floats, tuple[Message, ...]]:
+    """Height (n,) of each row's indicators: 1 where ever treated, or the one dose of the row's unit; 0 for comparison."""
+    if sample.dose is None:
+        return np.isfinite(sample.adoption).astype(np.float64), ()
+    treated = sample.period >= sample.adoption
+    dose = np.full(len(sample.starts), np.nan)
+    dose[sample.unit[treated]] = sample.dose[treated]
+    varies = treated & (sample.dose != dose[sample.unit])
+    if varies.any():
+        rows = np.zeros(len(sample.panel), dtype=bool)
+        rows[sample.rows[varies]] = True
+        raise DesignError(
+            "the dose changes within a unit after adoption, so that there is no one dose for its event times",
+            where=place(sample.panel.frame, rows, str(sample.design.dose)),
+            remedy="derive one dose for each unit, such as its first or its mean, or use TwoWayFE",
         )
+    notes = dose_notes(sample)
+    unknown = int((np.isnan(dose) & np.isfinite(sample.unit_adoption)).sum())
+    if unknown:
+        notes = (*notes, message("note.dose_unknown", units=unknown))
+    return np.nan_to_num(dose)[sample.unit], notes
+
+
+def _with_base(fit: Fit, base: list[Term]) -> Fit:
+    """Add the reference terms, with effect 0, so that terms follow event time; covariates stay last."""
+    (part,) = fit.parts
+    terms = sorted([*fit.terms, *base], key=lambda term: (term.role == "covariate", term.event_time or 0))
+    positions = np.array([terms.index(term) for term in fit.terms])
+    coefficients = np.zeros(len(terms))
+    coefficients[positions] = fit.coefficients
+    return Fit(tuple(terms), coefficients, (replace(part, positions=positions),), fit.notes)

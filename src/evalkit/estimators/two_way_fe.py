@@ -1,14 +1,15 @@
-"""Two-way fixed effects: one average effect of being treated."""
+"""Two-way fixed effects: one average effect of being treated, or one slope per unit of dose."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from evalkit.columns import Flags
 from evalkit.design import Design
-from evalkit.estimators._regression import regress, staggered_notes
+from evalkit.estimators._design import refuse_unused
+from evalkit.estimators._regression import always_treated_notes, count_cohorts, regress, slope_notes
 from evalkit.fit import Fit, Term
 from evalkit.panel import Panel
 from evalkit.sample import draw_sample
@@ -19,11 +20,22 @@ class TwoWayFE:
     """Regress the outcome on treated × post with unit and period effects; the term is "ATT".
 
     It equals the average effect on the treated when all adopt at once; with staggered adoption it also compares with units
-    already treated, which a note says. Source: Goodman-Bacon, Journal of Econometrics 225 (2021), eq. 10.
+    already treated, and a note says how many treated rows get a negative weight. Source: Goodman-Bacon, Journal of
+    Econometrics 225 (2021), eq. 10.
+
+    With a dose in the design the regressor is the dose, which may change over time, and the term is "slope": the change per
+    unit of dose. It is no ATT, and an average causal response only under strong parallel trends, which notes say. Source:
+    Callaway, Goodman-Bacon and Sant'Anna, NBER Working Paper 32117 (2024).
     """
 
     def fit(self, panel: Panel, design: Design, keep: Flags | None = None) -> Fit:
         """Estimate on the panel's rows (those flagged in `keep`, if given)."""
+        refuse_unused(design, "TwoWayFE", "eligible")
         sample = draw_sample(panel, design, keep, without_anticipation=True)
-        post = (sample.period >= sample.adoption).astype(np.float64)
-        return regress(sample, [(Term("ATT"), post)], staggered_notes(sample))
+        cohorts = count_cohorts(sample)
+        if sample.dose is None:
+            treatment, term = (sample.period >= sample.adoption).astype(np.float64), Term("ATT")
+        else:
+            treatment, term = sample.dose, Term("slope")
+        fit = regress(sample, [(term, treatment)])
+        return replace(fit, notes=(*fit.notes, *slope_notes(fit, treatment, cohorts), *always_treated_notes(sample)))

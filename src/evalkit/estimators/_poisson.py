@@ -1,0 +1,147 @@
+"""Effects on the mean of an outcome that is 0 or positive, from a Poisson regression on cells of cohort and period."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evalkit.catalogue import Message, message
+from evalkit.columns import Floats, Ints, place
+from evalkit.errors import DataError, DesignError
+from evalkit.estimators._saturated import Cells, dense_codes
+from evalkit.fit import Fit, Part, Term
+from evalkit.numerics.patterns import Patterns, find_patterns
+from evalkit.numerics.poisson import Poisson, poisson
+from evalkit.sample import Sample, leave_out
+
+
+@dataclass(frozen=True)
+class CellInfluence:
+    """Influence of each row: its deviation (n,) times a line of `table` (c, k), the one that `cell` (n,) names."""
+
+    table: Floats
+    cell: Ints
+    deviation: Floats
+
+    def sum_within(self, groups: Ints, n_groups: int) -> Floats:
+        """Sum within groups (n,), giving (n_groups, k)."""
+        summed = np.empty((n_groups, self.table.shape[1]))
+        for j, column in enumerate(self.table.T):
+            summed[:, j] = np.bincount(groups, weights=column[self.cell] * self.deviation, minlength=n_groups)
+        return summed
+
+
+def without_zeros(sample: Sample) -> Sample:
+    """Leave out units whose outcome is always 0, which say nothing of a ratio; raise DataError for negative outcomes."""
+    negative = sample.outcome < 0
+    if negative.any():
+        flagged = np.zeros(len(sample.panel), dtype=bool)
+        flagged[sample.rows[negative]] = True
+        raise DataError(
+            f"the outcome is negative in {int(negative.sum())} rows, and a Poisson regression is of 0 or positive ones",
+            where=place(sample.panel.frame, flagged, sample.design.outcome),
+            remedy="use family='linear'",
+        )
+    zero = np.add.reduceat(sample.outcome, sample.starts) == 0
+    return leave_out(sample, zero[sample.unit], message("ledger.always_zero", column=sample.design.outcome))
+
+
+def regress_means(
+    sample: Sample, cells: Cells, covariates: Sequence[tuple[str, Floats, int]], notes: tuple[Message, ...]
+) -> Fit:
+    """Fit means exponential in the cells' indicators, covariates and fixed effects; return each cell's effect on the mean.
+
+    A covariate has a name, a column (n,) and the cell whose indicator it is interacted with, or -1. The effect of a cell is the
+    mean over its rows of the fitted mean less what it would be without treatment: the indicator and its interactions off. Its
+    influence is that of all parameters, fixed effects included; rows, cells and covariates are taken as fixed.
+    Source: Wooldridge, Econometrics Journal 26 (2023), section 3.
+    """
+    _refuse_separated(sample, cells)
+    n, k = len(sample.rows), len(cells.mass)
+    weights = np.ones(n) if sample.weights is None else sample.weights
+    patterns = None
+    if not covariates and not sample.absorb:
+        key = sample.period * (k + 1) + cells.code + 1
+        patterns = find_patterns(key=key, starts=sample.starts, weights=sample.weights)
+    if patterns is None:
+        patterns = Patterns(np.arange(n), sample.unit, sample.starts, np.arange(n), weights)
+    code = cells.code[patterns.rows]
+    columns = [(code == j).astype(np.float64) for j in range(k)] + [column for _, column, _ in covariates]
+    fitted = poisson(
+        columns=columns,
+        outcome=np.bincount(patterns.cell, weights=weights * sample.outcome) / patterns.mass,
+        unit=patterns.unit,
+        starts=patterns.starts,
+        factors=tuple(dense_codes(codes[patterns.rows]) for codes in (sample.period, *sample.absorb)),
+        weights=patterns.mass,
+    )
+    terms = cells.terms()
+    lost = np.setdiff1d(np.arange(len(columns)), fitted.kept)
+    if not fitted.converged:
+        _refuse(sample, "the Poisson regression has no solution: fitted means of some rows go to 0 or to infinity")
+    if (lost < k).any():
+        _refuse(sample, f"the effect {terms[lost[0]].name} cannot be told from the fixed effects and the other effects")
+    dropped = tuple(message("note.collinear", column=covariates[j - k][0]) for j in lost)
+    kept = [covariates[j - k] for j in fitted.kept if j >= k]
+    effects, table = _effects(fitted, code, patterns.mass, k, kept)
+    # A pattern's units share the path of their means, up to a factor that gives each its own total.
+    means = fitted.means[patterns.cell]
+    total = np.add.reduceat(weights * sample.outcome, sample.starts) / np.add.reduceat(weights * means, sample.starts)
+    deviation = weights * (sample.outcome - total[sample.unit] * means)
+    shown = (*terms, *(Term(name, "covariate") for name, _, _ in kept))
+    part = Part(sample, np.arange(len(shown)), CellInfluence(table, patterns.cell, deviation))
+    return Fit(shown, effects, (part,), (*sample.notes, *notes, *dropped, message("note.poisson")))
+
+
+def _effects(
+    fitted: Poisson, code: Ints, mass: Floats, k: int, covariates: Sequence[tuple[str, Floats, int]]
+) -> tuple[Floats, Floats]:
+    """Effects of the k cells on the mean, then the covariates' coefficients; and the table (c, ...) of their influence.
+
+    For a cell with rows of weight w: sum w·mean·(1 - r), r = exp(-(delta + x·rho)). Means move with the index, whose change is
+    the projection of the deviations; delta and rho move r besides.
+    """
+    slopes = fitted.regressors @ fitted.bread
+    effects, lines = [], []
+    for j in range(k):
+        rows = np.flatnonzero(code == j)
+        own = [(j, np.ones(len(rows)))]
+        own += [(k + i, column[rows]) for i, (_, column, of) in enumerate(covariates) if of == j]
+        without = np.exp(-sum(fitted.coefficients[at] * values for at, values in own))
+        counterfactual = mass[rows] * fitted.means[rows] * without
+        total = mass[rows].sum()
+        effects.append((mass[rows] @ fitted.means[rows] - counterfactual.sum()) / total)
+        change = np.zeros(len(code))
+        change[rows] = 1.0 - without
+        line = fitted.project(change)
+        for at, values in own:
+            line = line + slopes[:, at] * (counterfactual @ values)
+        lines.append(line / total)
+    table = np.column_stack([*lines, slopes[:, k:]])
+    return np.append(effects, fitted.coefficients[k:]), table
+
+
+def _refuse_separated(sample: Sample, cells: Cells) -> None:
+    """Raise DesignError where outcomes are all 0 in a cell, or in the untreated rows of a cohort or a period."""
+    label, periods = sample.panel.periods.label, np.arange(int(sample.period.max()) + 1)
+    in_cell = np.bincount(cells.code + 1, weights=sample.outcome, minlength=len(cells.mass) + 1)[1:]
+    for term, total in zip(cells.terms(), in_cell, strict=True):
+        if total == 0:
+            _refuse(sample, f"the outcome is 0 in every row of {term.name}")
+    free = cells.code < 0
+    for t in periods[np.bincount(sample.period, minlength=len(periods)) > 0]:
+        if not (sample.outcome[free & (sample.period == t)] > 0).any():
+            _refuse(sample, f"the outcome is 0 in every untreated row of {label(t)}")
+    for g in cells.cohorts:
+        if not (sample.outcome[free & (sample.adoption == g)] > 0).any():
+            _refuse(sample, f"the outcome is 0 in every untreated row of cohort {label(g)}")
+
+
+def _refuse(sample: Sample, what: str) -> None:
+    raise DesignError(
+        what,
+        where=f"outcome '{sample.design.outcome}', family = 'poisson'",
+        remedy="use family='linear', or leave these cohorts or periods out",
+    )

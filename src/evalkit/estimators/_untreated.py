@@ -1,0 +1,288 @@
+"""What estimators share that fit untreated outcomes on untreated rows: the fit, the rows it cannot reach, influence by row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import sparse
+
+from evalkit.catalogue import Message, message
+from evalkit.columns import Flags, Floats, Ints
+from evalkit.errors import DesignError, nearest
+from evalkit.estimators._design import refuse_unused
+from evalkit.estimators._regression import MAX_LEVELS, _dense_period, _length
+from evalkit.fit import Influence, Term
+from evalkit.numerics.extrapolate import Extrapolation, Pull, extrapolate, sum_cells, weigh_errors
+from evalkit.sample import Sample, leave_out
+
+# Residuals below this share of the outcome's size are rounding.
+_ROUNDING = 1e-13
+
+
+@dataclass(frozen=True)
+class Untreated:
+    """Untreated outcomes of a sample, from which treated rows that cannot be imputed were left out.
+
+    treated (n1,) are the rows whose errors in `fit` are effects; event_time (n,) is -inf where never treated.
+    """
+
+    sample: Sample
+    fit: Extrapolation
+    treated: Ints
+    event_time: Floats
+    notes: tuple[Message, ...]
+
+    @property
+    def size(self) -> Floats:
+        """Weight (n,) of each row, counts included."""
+        return np.ones(len(self.sample.rows)) if self.sample.weights is None else self.sample.weights
+
+
+@dataclass(frozen=True)
+class Averages:
+    """Averages of errors: each of `rows` (m,) enters the term of its code `term` (m,) with a `share` (m,); shares add up to 1."""
+
+    terms: tuple[Term, ...]
+    rows: Ints
+    term: Ints
+    share: Floats
+
+    def take(self, values: Floats) -> Floats:
+        """Average values (m,) of the rows within terms, giving (k,)."""
+        averages = np.zeros(len(self.terms))
+        averages += np.bincount(self.term, weights=self.share * values, minlength=len(averages))
+        return averages
+
+
+@dataclass(frozen=True)
+class RowInfluence:
+    """Influence by row on k averages of errors: what each row's own deviation adds, less what it puts into the fit.
+
+    rows (m,), term (m,) and deviation (m,) as in Averages, the share multiplied in; base_pull (n0,) is weight times residual of
+    the base rows of `fit`.
+    """
+
+    fit: Extrapolation
+    rows: Ints
+    term: Ints
+    deviation: Floats
+    pull: Pull
+    base_pull: Floats
+
+    def sum_within(self, groups: Ints, n_groups: int) -> Floats:
+        """Sum within groups (n,), giving (n_groups, k)."""
+        k = self.pull.unit.shape[1]
+        total = sum_cells(groups[self.rows], self.term, self.deviation, (n_groups, k))
+        owner, absorber = groups[self.fit.base], self.fit.absorber
+
+        def summed(codes: Ints, n_codes: int) -> sparse.csr_array:
+            return sparse.csr_array((self.base_pull, (owner, codes)), (n_groups, n_codes))
+
+        total -= summed(absorber.unit, len(self.pull.unit)) @ self.pull.unit
+        for level in absorber.levels:
+            total -= summed(level, len(self.pull.level)) @ self.pull.level
+        for column, slope in zip(self.fit.columns.T, self.pull.slope, strict=True):
+            own = np.bincount(owner, weights=column[self.fit.base] * self.base_pull, minlength=n_groups)
+            total -= own[:, None] * slope
+        return total
+
+
+@dataclass(frozen=True)
+class Joined:
+    """Influences side by side, each of some rows (positions) of one sample."""
+
+    members: tuple[tuple[Ints, Influence], ...]
+
+    def sum_within(self, groups: Ints, n_groups: int) -> Floats:
+        """Sum within groups (n,), giving (n_groups, k) with the members' coefficients one after another."""
+        return np.hstack([one.sum_within(groups[rows], n_groups) for rows, one in self.members])
+
+
+def check_choice(value: str, known: tuple[str, ...], name: str, where: str) -> None:
+    """Raise DesignError unless a setting is one of the known words."""
+    if value not in known:
+        raise DesignError(f"{name} '{value}' is unknown", where=where, remedy=nearest(str(value), known))
+
+
+def check_leads(leads: int, aggregate: str, where: str) -> None:
+    """Raise DesignError unless leads are a whole number, and asked for in an event study."""
+    if not isinstance(leads, int) or isinstance(leads, bool) or leads < 0:
+        raise DesignError(f"leads is {leads!r}", where=where, remedy="give a whole number from 0 on")
+    if leads and aggregate != "dynamic":
+        raise DesignError(
+            f"leads are asked for, but aggregate is '{aggregate}'",
+            where=where,
+            remedy="leads stand in an event study: set aggregate='dynamic'",
+        )
+
+
+def fit_untreated(sample: Sample, name: str) -> Untreated:
+    """Fit unit, period and further effects and the covariates on untreated rows; leave out treated rows they do not reach.
+
+    Untreated are the rows before adoption and before any anticipation; all others count as treated. Every row left out is in
+    the ledger, and a note names its cohort and period. Raises DesignError where no treated row is left.
+    """
+    refuse_unused(sample.design, name, "dose", "eligible")
+    _refuse_never_treated(sample, name)
+    factors = (_dense_period(sample), *sample.absorb)
+    base = sample.period < sample.adoption - sample.design.anticipation
+    if not base.any():
+        raise DesignError(
+            "no row is untreated",
+            where=f"{name}, anticipation = {sample.design.anticipation}",
+            remedy="add earlier periods, or units that are never treated",
+        )
+    n_levels = sum(int(codes.max()) + 1 for codes in factors)
+    if n_levels > MAX_LEVELS:
+        raise DesignError(
+            f"periods and absorbed effects have {n_levels} levels, and their system is solved whole",
+            where="absorb",
+            remedy=f"absorb fewer or coarser effects, at most {MAX_LEVELS} levels besides the units",
+        )
+    rows = np.flatnonzero(base)
+    own = None if sample.weights is None else sample.weights[rows]
+    fit = extrapolate(
+        unit=sample.unit,
+        factors=factors,
+        columns=sample.covariates,
+        outcome=sample.outcome,
+        base=base,
+        weights=sample.weights,
+        reference=np.array([_length(column[rows], own) for column in sample.covariates]),
+    )
+    names = sample.design.covariates
+    notes = tuple(message("note.collinear", column=names[j]) for j in range(len(names)) if j not in fit.kept)
+    if not fit.known.all():
+        sample, lost = _keep_known(sample, fit.known, base, name)
+        notes, fit = (*notes, lost), fit.take(fit.known)
+    scale = float(np.abs(sample.outcome - sample.outcome[0]).max())
+    if np.abs(fit.errors[fit.base]).max() <= _ROUNDING * scale:
+        errors = fit.errors.copy()
+        errors[fit.base] = 0.0
+        fit = replace(fit, errors=errors)
+    is_base = np.zeros(len(sample.rows), dtype=bool)
+    is_base[fit.base] = True
+    return Untreated(sample, fit, np.flatnonzero(~is_base), sample.event_time, notes)
+
+
+def average_effects(untreated: Untreated, aggregate: str) -> Averages:
+    """Set up the averages over treated rows: of all, by event time, by cohort, or by cohort and period; rows weigh as given."""
+    sample, rows = untreated.sample, untreated.treated
+    label = sample.panel.periods.label
+    if aggregate == "simple":
+        return _shares(untreated, (Term("ATT"),), rows, np.zeros(len(rows), dtype=np.int64))
+    if aggregate == "dynamic":
+        times, code = ranks(untreated.event_time[rows])
+        return _shares(untreated, tuple(Term(f"ATT(e={e:.0f})", event_time=int(e)) for e in times), rows, code)
+    cohorts, code = ranks(sample.adoption[rows])
+    if aggregate == "cohort":
+        names = [label(g) for g in cohorts]
+        return _shares(untreated, tuple(Term(f"ATT(g={g})", cohort=g) for g in names), rows, code)
+    n_periods = int(sample.period.max()) + 1
+    cells, code = ranks((code * n_periods + sample.period[rows]).astype(np.float64))
+    terms = []
+    for cell in cells.astype(np.int64):
+        g, t = cohorts[cell // n_periods], cell % n_periods
+        name = f"ATT(g={label(g)},t={label(t)})"
+        terms.append(Term(name, cohort=label(g), period=label(t)))
+    return _shares(untreated, tuple(terms), rows, code)
+
+
+def add_averages(untreated: Untreated, one: Averages, terms: tuple[Term, ...], rows: Ints, code: Ints) -> Averages:
+    """Put averages over other rows (m,), with their term codes (m,), before those of `one`."""
+    other = _shares(untreated, terms, rows, code)
+    return Averages(
+        (*terms, *one.terms),
+        np.concatenate([other.rows, one.rows]),
+        np.concatenate([other.term, one.term + len(terms)]),
+        np.concatenate([other.share, one.share]),
+    )
+
+
+def influence_of(untreated: Untreated, averages: Averages, deviation: Floats) -> RowInfluence:
+    """Give the influence on the averages, then on the slopes of the covariates; deviation (m,) is what rows add, by their share.
+
+    A slope's influence has the form of an average without rows of its own, which the fit enters by -bread.
+    """
+    fit = untreated.fit
+    k, p = len(averages.terms), len(fit.slopes)
+    pull = weigh_errors(fit, averages.rows, averages.term, averages.share, k)
+    wide = Pull(
+        np.hstack([pull.unit, np.zeros((len(pull.unit), p))]),
+        np.hstack([pull.level, np.zeros((len(pull.level), p))]),
+        np.hstack([pull.slope, -fit.bread]),
+    )
+    scale = float(np.abs(untreated.sample.outcome - untreated.sample.outcome[0]).max())
+    if np.abs(deviation).max() <= _ROUNDING * scale:
+        deviation = np.zeros(len(deviation))
+    base_pull = untreated.size[fit.base] * fit.errors[fit.base]
+    return RowInfluence(fit, averages.rows, averages.term, averages.share * deviation, wide, base_pull)
+
+
+def slope_terms(untreated: Untreated) -> tuple[Term, ...]:
+    """List the covariates that were kept."""
+    return tuple(Term(untreated.sample.design.covariates[j], "covariate") for j in untreated.fit.kept)
+
+
+def closing_notes(untreated: Untreated, influence: RowInfluence) -> tuple[Message, ...]:
+    """Say what was left out or dropped, and where nothing is left to estimate the uncertainty from."""
+    notes = (*untreated.sample.notes, *untreated.notes)
+    if not influence.deviation.any() and not influence.base_pull.any():
+        notes = (*notes, message("note.no_residual", outcome=untreated.sample.design.outcome))
+    return notes
+
+
+def ranks(values: Floats) -> tuple[Floats, Ints]:
+    """Distinct values, sorted, and their codes (n,)."""
+    distinct, codes = np.unique(values, return_inverse=True)
+    return distinct, codes.reshape(-1).astype(np.int64)
+
+
+def alone_in(untreated: Untreated, rows: Ints, group: Ints) -> Flags:
+    """Flag the rows (m,) whose group (m,) has rows of one unit of assignment only."""
+    n_clusters = len(untreated.sample.clusters)
+    pairs = np.unique(group * n_clusters + untreated.sample.cluster[rows])
+    alone: Flags = np.bincount(pairs // n_clusters)[group] == 1
+    return alone
+
+
+def list_rows(sample: Sample, rows: Ints) -> str:
+    """Name treated rows by cohort and period, with their number: 2004 [2004, 2005]: 40; …"""
+    label = sample.panel.periods.label
+    cohorts, code = ranks(sample.adoption[rows])
+    listed = []
+    for i, cohort in enumerate(cohorts[:8]):
+        periods = sample.period[rows[code == i]]
+        listed.append(f"{label(cohort)} [{', '.join(label(t) for t in np.unique(periods))}]: {len(periods)}")
+    return "; ".join(listed) + ("; …" if len(cohorts) > 8 else "")
+
+
+def _shares(untreated: Untreated, terms: tuple[Term, ...], rows: Ints, code: Ints) -> Averages:
+    size = untreated.size[rows]
+    return Averages(terms, rows, code, size / np.bincount(code, weights=size, minlength=len(terms))[code])
+
+
+def _refuse_never_treated(sample: Sample, name: str) -> None:
+    adoption = sample.unit_adoption
+    cohorts = np.unique(adoption[adoption <= sample.period[sample.ends].max()])
+    if sample.design.comparison == "never_treated" and len(cohorts) > 1:
+        raise DesignError(
+            f"comparison is 'never_treated', but {name} also learns from units before their own adoption",
+            where="comparison",
+            remedy="use comparison='not_yet_treated', or CallawaySantAnna",
+        )
+
+
+def _keep_known(sample: Sample, known: Flags, base: Flags, name: str) -> tuple[Sample, Message]:
+    """Leave out the treated rows that are not known, with a line in the ledger, and name them by cohort and period."""
+    shown = list_rows(sample, np.flatnonzero(~known))
+    if not (known & ~base).any():
+        raise DesignError(
+            f"none of the {int((~base).sum())} treated rows can be imputed: {shown}",
+            where=f"{name}, cohort [periods]: rows",
+            remedy="add rows before adoption, units not yet treated in the treated periods, or absorb fewer effects; "
+            "a covariate must vary among untreated rows",
+        )
+    kept = leave_out(sample, ~known, message("ledger.not_imputable"))
+    return kept, message("note.not_imputable", rows=int((~known).sum()), listed=shown)

@@ -1,0 +1,171 @@
+"""Stacked difference-in-differences: one clean experiment for each cohort, put together with weights that make them one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from evalkit.catalogue import Message, message
+from evalkit.columns import Flags, Floats, Ints
+from evalkit.design import Design
+from evalkit.errors import DesignError
+from evalkit.estimators._design import refuse_unused
+from evalkit.estimators._saturated import dense_codes, insert_bases, regress_codes
+from evalkit.fit import Fit, Influence, Part, Term
+from evalkit.panel import Panel
+from evalkit.sample import Sample, draw_sample, leave_out
+
+
+@dataclass(frozen=True)
+class StackedInfluence:
+    """Influence of the rows of a stack (m,), summed by the sample's rows that they repeat: `row` (m,) are their positions."""
+
+    of: Influence
+    row: Ints
+
+    def sum_within(self, groups: Ints, n_groups: int) -> Floats:
+        """Sum within groups (n,) of the sample's rows, giving (n_groups, k)."""
+        return self.of.sum_within(groups[self.row], n_groups)
+
+
+@dataclass(frozen=True)
+class _Stack:
+    """The rows of all sub-experiments, one below the other: `row` (m,) in the sample, `number` (m,) of the sub-experiment."""
+
+    cohorts: Floats
+    row: Ints
+    number: Ints
+    treated: Flags
+    event_time: Ints
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stacked:
+    """Compare each cohort with clean controls from -leads to lags in a stack of sub-experiments; terms are "ATT(e=2)".
+
+    Clean controls are not treated (nor anticipating) up to the end of the window, or, with comparison="never_treated", in the
+    sample. Cohorts that are not observed, or have no clean control, in each period of the window are left out, so that every
+    term speaks of the same cohorts: the trimmed aggregate effect. Controls are weighted so that each sub-experiment has the
+    same share of them as of the treated, at each event time. Effects of unit and of period are absorbed in each sub-experiment;
+    on balanced panels the coefficients are those of the authors' regression on group and event time. The base is the last
+    event time before adoption and anticipation (-1). Rows are repeated, and their influence is summed by row before anything
+    is said of uncertainty. Source: Wing, Freedman, Hollingsworth, NBER Working Paper 32054 (2024).
+    """
+
+    leads: int
+    lags: int
+
+    def __post_init__(self) -> None:
+        for name, value, least in (("leads", self.leads, 1), ("lags", self.lags, 0)):
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise DesignError(
+                    f"{name} is {value!r}", where="Stacked", remedy=f"give a whole number from {least} on"
+                )
+
+    def fit(self, panel: Panel, design: Design, keep: Flags | None = None) -> Fit:
+        """Estimate on the panel's rows (those flagged in `keep`, if given)."""
+        refuse_unused(design, "Stacked", "dose", "eligible")
+        base = -1 - design.anticipation
+        if self.leads < -base:
+            raise DesignError(
+                f"leads is {self.leads}, and the base is event time {base}, before anticipation",
+                where="Stacked",
+                remedy=f"give leads of at least {-base}",
+            )
+        sample = draw_sample(panel, design, keep)
+        stack, notes = self._stack(sample)
+        times = [e for e in range(-self.leads, self.lags + 1) if e != base]
+        code = np.where(stack.treated & (stack.event_time != base), stack.event_time + self.leads, -1)
+        code -= code > base + self.leads
+        terms = [Term(f"ATT(e={e})", event_time=e) for e in times]
+        fit = regress_codes(_stacked_sample(sample, stack), code, terms, notes)
+        (part,) = fit.parts
+        used = np.zeros(len(sample.rows), dtype=bool)
+        used[stack.row] = True
+        window = {"first": -self.leads, "last": self.lags}
+        sample = leave_out(sample, ~used, message("ledger.outside_stack", **window))
+        row = (np.cumsum(used) - 1)[stack.row]
+        part = Part(sample, part.positions, StackedInfluence(part.influence, row))
+        return insert_bases(replace(fit, parts=(part,), notes=_renamed(fit.notes)), [base])
+
+    def _stack(self, sample: Sample) -> tuple[_Stack, tuple[Message, ...]]:
+        """Put the sub-experiments together, and say which cohorts have none and how many rows are repeated."""
+        start = sample.adoption - sample.design.anticipation
+        last = int(sample.period.max())
+        found: list[tuple[float, Ints]] = []
+        cut: list[str] = []
+        alone: list[str] = []
+        for cohort in np.unique(sample.unit_adoption[sample.unit_adoption <= last]):
+            event_time = sample.period - cohort
+            inside = (event_time >= -self.leads) & (event_time <= self.lags)
+            treated = inside & (sample.adoption == cohort)
+            until = last if sample.design.comparison == "never_treated" else cohort + self.lags
+            control = inside & (start > until)
+            n_times = [int((np.bincount(sample.period[rows]) > 0).sum()) for rows in (treated, control)]
+            if min(n_times) == self.leads + self.lags + 1:
+                found.append((cohort, np.flatnonzero(treated | control)))
+            else:
+                (alone if n_times[0] > n_times[1] else cut).append(sample.panel.periods.label(cohort))
+        window = {"first": -self.leads, "last": self.lags}
+        if not found:
+            raise DesignError(
+                f"no cohort is observed, with clean controls, at each event time from {-self.leads} to {self.lags}",
+                where="Stacked",
+                remedy="give fewer leads or lags, or add periods or units that are treated later or never",
+            )
+        notes: tuple[Message, ...] = ()
+        if cut:
+            notes = (message("note.stack_cut", cohorts=", ".join(cut), **window),)
+        if alone:
+            notes = (*notes, message("note.stack_alone", cohorts=", ".join(alone), **window))
+        cohorts = np.array([cohort for cohort, _ in found])
+        row = np.concatenate([rows for _, rows in found])
+        number = np.repeat(np.arange(len(found)), [len(rows) for _, rows in found])
+        event_time = sample.period[row] - cohorts[number].astype(np.int64)
+        times = np.bincount(row)
+        rows, repeated = int((times > 0).sum()), int((times > 1).sum())
+        counted = {"stacks": len(found), "stacked": len(row), "rows": rows, "repeated": repeated}
+        stack = _Stack(cohorts, row, number, sample.adoption[row] == cohorts[number], event_time)
+        return stack, (*notes, message("note.stacked", **counted))
+
+
+def _stacked_sample(sample: Sample, stack: _Stack) -> Sample:
+    """Repeat the sample's rows as the stack does, with effects of unit, period and the design for each sub-experiment."""
+
+    def cross(codes: Ints) -> Ints:
+        return dense_codes(stack.number * (int(codes.max()) + 1) + codes[stack.row])
+
+    weights = _corrective(stack, np.ones(len(stack.row)) if sample.weights is None else sample.weights[stack.row])
+    return replace(
+        sample,
+        rows=sample.rows[stack.row],
+        outcome=sample.outcome[stack.row],
+        unit=cross(sample.unit),
+        period=cross(sample.period),
+        adoption=sample.adoption[stack.row],
+        cluster=sample.cluster[stack.row],
+        covariates=tuple(column[stack.row] for column in sample.covariates),
+        absorb=tuple(cross(codes) for codes in sample.absorb),
+        weights=weights if np.ptp(weights) > 0 else None,
+        counts=None if sample.counts is None else sample.counts[stack.row],
+    )
+
+
+def _corrective(stack: _Stack, weights: Floats) -> Floats:
+    """Multiply weights (m,) of controls by the sub-experiment's share of the treated over its share of the controls.
+
+    Shares are by event time. Source: Wing, Freedman, Hollingsworth (2024), section 4, and their function compute_weights.
+    """
+    e = stack.event_time - int(stack.event_time.min())
+    shape = (2, len(stack.cohorts), int(e.max()) + 1)
+    at = np.ravel_multi_index((stack.treated.astype(np.int64), stack.number, e), shape)
+    mass = np.bincount(at, weights=weights, minlength=int(np.prod(shape))).reshape(shape)
+    share = mass / mass.sum(axis=1, keepdims=True)
+    corrected: Floats = weights * np.where(stack.treated, 1.0, (share[1] / share[0])[stack.number, e])
+    return corrected
+
+
+def _renamed(notes: tuple[Message, ...]) -> tuple[Message, ...]:
+    """Say of units seen once that it is within a sub-experiment."""
+    return tuple(replace(note, key="note.stack_once") if note.key == "note.singletons" else note for note in notes)

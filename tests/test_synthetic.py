@@ -1,0 +1,564 @@
+"""Synthetic DID and synthetic control, the jackknife and the placebo variance: R synthdid, synthdid-py, closed forms, by hand."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import cases
+import oracles
+from evalkit import Design, Estimate, Panel, check, estimate
+from evalkit.checks import PlaceboAssignment
+from evalkit.errors import DesignError, InferenceError
+from evalkit.estimation import Estimator, Inference
+from evalkit.estimators import EventStudy, Split, SyntheticControl, SyntheticDID, TwoWayFE
+from evalkit.fit import Fit
+from evalkit.inference import Classical, Cluster, Jackknife, Placebo, PooledGroups
+
+REFERENCE = cases.TESTS / "reference"
+R = {e["id"]: e["results"] for e in json.loads((REFERENCE / "r_synthdid_prop99.json").read_text("utf-8"))["entries"]}
+PY = {e["id"]: e["results"] for e in json.loads((REFERENCE / "synthdid_py.json").read_text("utf-8"))["entries"]}
+SYNTHETIC = {"SyntheticDID": SyntheticDID(), "SyntheticControl": SyntheticControl()}
+BOTH = pytest.mark.parametrize("name", SYNTHETIC)
+# The same steps in another order of arithmetic; 10,000 of them on outcomes of size 100 leave 1e-12.
+ROUNDING = 1e-10
+
+
+@cache
+def prop99() -> pd.DataFrame:
+    return pd.read_csv(cases.TESTS / "data" / "california_prop99_semicolon.csv", sep=";")
+
+
+def states(first: dict[str, int] | None = None) -> tuple[Panel, Design]:
+    """California from 1989 on, or made-up first years."""
+    f = prop99().assign(first=prop99()["State"].map(first or {"California": 1989}))
+    panel = Panel.from_frame(f, unit="State", time="Year")
+    return panel, Design(outcome="PacksPerCapita", adoption="first", assigned_at="State")
+
+
+MADE_UP = {"California": 1989, "Utah": 1989, "Nevada": 1994, "Texas": 1994, "Ohio": 1980}
+
+
+def mpdta() -> tuple[Panel, Design]:
+    panel = Panel.from_frame(cases.mpdta(), unit="countyreal", time="year")
+    return panel, Design(outcome="lemp", adoption="first", assigned_at="countyreal")
+
+
+def counties(treated: int = 3, number: int = 12, farms: int = 1, seed: int = 4) -> pd.DataFrame:
+    """Counties over 2010-2017 with a common factor; the first `treated` of them from 2015 on."""
+    rng = np.random.default_rng(seed)
+    years = np.arange(2010, 2018)
+    county, year = np.repeat(np.arange(number), 8 * farms), np.tile(years, number * farms)
+    loading, factor = rng.normal(size=number), np.cumsum(rng.normal(size=8))
+    f = pd.DataFrame({"county": county, "farm": np.repeat(np.arange(number * farms), 8), "year": year})
+    f["first"] = np.where(county < treated, 2015.0, np.nan)
+    f["post"] = (f["year"] >= f["first"]).astype(float)
+    f["y"] = loading[county] * factor[year - 2010] + 0.5 * rng.normal(size=(number, 8))[county, year - 2010]
+    f["y"] += 0.2 * rng.normal(size=len(f)) * (farms > 1) + 0.3 * county - 0.7 * f["post"]
+    return f
+
+
+def staggered(seed: int = 4, farms: int = 1) -> pd.DataFrame:
+    """Cohorts of two counties each in 2013, 2015 and 2016; eight never treated."""
+    f = counties(0, 14, farms, seed)
+    f["first"] = f["county"].map({0: 2013.0, 1: 2013.0, 2: 2015.0, 3: 2015.0, 4: 2016.0, 5: 2016.0})
+    f["post"] = (f["year"] >= f["first"]).astype(float)
+    return f
+
+
+def fit(f: pd.DataFrame, estimator: Any = None, unit: str | None = "county", **change: Any) -> Fit:
+    counts = change.pop("counts", None)
+    design = Design(**{"outcome": "y", "adoption": "first", "assigned_at": "county", **change})
+    return (estimator or SyntheticDID()).fit(Panel.from_frame(f, unit=unit, time="year", counts=counts), design)
+
+
+def run(f: pd.DataFrame, inference: Inference, estimator: Estimator | None = None, **change: Any) -> Estimate:
+    design = Design(**{"outcome": "y", "adoption": "first", "assigned_at": "county", **change})
+    panel = Panel.from_frame(f, unit="farm", time="year")
+    return estimate(panel, design, estimator or SyntheticDID(), inference=inference)
+
+
+def said(one: Fit | Estimate) -> str:
+    return " | ".join(map(str, one.notes))
+
+
+# Agreement with R synthdid and synthdid-py
+
+
+@pytest.mark.parametrize(("name", "entry"), [("SyntheticDID", "synthdid"), ("SyntheticControl", "sc")])
+def test_prop99_equals_r_synthdid(name: str, entry: str) -> None:
+    panel, design = states()
+    assert SYNTHETIC[name].fit(panel, design).coefficients == pytest.approx([R[entry]["estimate"]], rel=ROUNDING)
+    weights = SYNTHETIC[name].weights(panel, design)
+    units = weights[weights["kind"] == "unit"]
+    assert units["label"].tolist() == R[entry]["units"]
+    np.testing.assert_allclose(units["weight"], R[entry]["omega"], atol=ROUNDING)
+    periods = weights[weights["kind"] == "period"]
+    np.testing.assert_allclose(periods["weight"], R[entry]["lambda"][: len(periods)], atol=ROUNDING)
+    assert periods["label"].tolist() == ([str(year) for year in range(1970, 1989)] if entry == "synthdid" else [])
+    assert set(weights["cohort"]) == {"1989"}
+
+
+def test_prop99_did_equals_r_synthdid() -> None:
+    panel, design = states()
+    assert TwoWayFE().fit(panel, design).coefficients == pytest.approx([R["did"]["estimate"]], rel=ROUNDING)
+
+
+@pytest.mark.parametrize("entry", ["mpdta_synthdid", "mpdta_sc", "prop99_synthdid", "prop99_sc"])
+def test_staggered_cohorts_equal_synthdid_py(entry: str) -> None:
+    data, _, method = entry.partition("_")
+    panel, design = mpdta() if data == "mpdta" else states(MADE_UP)
+    kind = SyntheticDID if method == "synthdid" else SyntheticControl
+    assert kind().fit(panel, design).coefficients == pytest.approx([PY[entry]["estimate"]], rel=ROUNDING)
+    cohorts = kind(aggregate="cohort").fit(panel, design)
+    assert {t.cohort: b for t, b in zip(cohorts.terms, cohorts.coefficients, strict=True)} == pytest.approx(
+        PY[entry]["cohorts"], rel=ROUNDING
+    )
+
+
+def test_every_state_in_turn_equals_synthdid_py() -> None:
+    panel, design = states()
+    one = estimate(panel, design, SyntheticDID(), inference=Placebo(draws=200, seed=1))
+    # R drew 200 of these 38 with replacement: from placebos with these effects, that varies by 7 % (one standard deviation).
+    assert one.bse["ATT"] == pytest.approx(R["synthdid"]["se_placebo"], rel=0.2)
+    assert one.uncertainty.df.tolist() == [37.0]
+    (ranked,) = check(one, PlaceboAssignment())
+    expected = PY["prop99_every_state"]
+    np.testing.assert_allclose(ranked.table.set_index("treated")["statistic"], pd.Series(expected), rtol=1e-9)
+    assert len(ranked.table) == 39
+    rank = pd.Series(expected).abs().rank(ascending=False)["California"]
+    assert (rank, ranked.p_value) == (2.0, 2 / 39)
+
+
+def test_every_stored_entry_is_used() -> None:
+    assert set(R) == {"synthdid", "sc", "did"}
+    assert set(PY) == {f"{d}_{m}" for d in ("mpdta", "prop99") for m in ("synthdid", "sc")} | {"prop99_every_state"}
+
+
+# Closed forms
+
+
+@BOTH
+@pytest.mark.parametrize("make", [counties, staggered])
+def test_a_panel_of_unit_and_period_effects_gives_the_effect(name: str, make: Any) -> None:
+    f = make()
+    period = 0.0 if name == "SyntheticControl" else 0.4 * (f["year"] - 2010) ** 2  # control has no constant to spare
+    f["y"] = (0.0 if name == "SyntheticControl" else 5.0 * f["county"]) + period - 0.7 * f["post"]
+    assert fit(f, SYNTHETIC[name]).coefficients == pytest.approx([-0.7], abs=1e-12)  # rounding of values of size 50
+
+
+def test_synthetic_control_finds_the_mixture_that_the_treated_are() -> None:
+    f = counties(1, 6)
+    y = f.pivot(index="county", columns="year", values="y")
+    y.loc[0] = 0.3 * y.loc[2] + 0.7 * y.loc[4]
+    f["y"] = y.to_numpy().ravel() + 2.0 * f["post"]
+    panel = Panel.from_frame(f, unit="county", time="year")
+    design = Design(outcome="y", adoption="first", assigned_at="county")
+    weights = SyntheticControl().weights(panel, design).set_index("label")["weight"]
+    # Steps end when one gains less than 1e-10 of the squared noise: weights are then good to about 1e-3.
+    np.testing.assert_allclose(weights[["1", "2", "3", "4", "5"]], [0, 0.3, 0, 0.7, 0], atol=5e-3)
+    assert fit(f, SyntheticControl()).coefficients == pytest.approx([2.0], abs=2e-2)
+
+
+@BOTH
+def test_event_times_are_the_gaps_by_hand(name: str) -> None:
+    f = counties()
+    path = fit(f, type(SYNTHETIC[name])(aggregate="dynamic"))
+    panel = Panel.from_frame(f, unit="county", time="year")
+    weights = SYNTHETIC[name].weights(panel, Design(outcome="y", adoption="first", assigned_at="county"))
+    y = f.pivot(index="county", columns="year", values="y")
+    units, periods = (weights[weights["kind"] == kind].set_index("label")["weight"] for kind in ("unit", "period"))
+    gap = y.loc[:2].mean() - units.to_numpy() @ y.loc[units.index.astype(int)]
+    gap = gap - (periods.to_numpy() @ gap[periods.index.astype(int)] if len(periods) else 0.0)
+    assert [t.name for t in path.terms] == [f"ATT(e={e})" for e in range(-5, 3)]
+    assert [t.event_time for t in path.terms] == list(range(-5, 3))
+    np.testing.assert_allclose(path.coefficients, gap, atol=1e-12)
+    assert path.coefficients[5:].mean() == pytest.approx(fit(f, SYNTHETIC[name]).coefficients[0], rel=1e-12)
+
+
+@BOTH
+def test_staggered_averages_weigh_treated_unit_periods(name: str) -> None:
+    f = staggered()
+    f["first"] = f["first"].mask(f["county"] == 1)  # cohorts of 1, 2 and 2 counties, treated 5, 3 and 2 years
+    kind = type(SYNTHETIC[name])
+    effects, path = fit(f, kind(aggregate="cohort")), fit(f, kind(aggregate="dynamic"))
+    assert [t.name for t in effects.terms] == ["ATT(g=2013)", "ATT(g=2015)", "ATT(g=2016)"]
+    by_hand = effects.coefficients @ [5, 6, 4] / 15
+    assert fit(f, SYNTHETIC[name]).coefficients == pytest.approx([by_hand], rel=1e-12)
+    after = {t.event_time: b for t, b in zip(path.terms, path.coefficients, strict=True)}
+    observed = {0: 5, 1: 5, 2: 3, 3: 1, 4: 1}
+    assert sum(after[e] * n for e, n in observed.items()) / 15 == pytest.approx(by_hand, rel=1e-12)
+
+
+@BOTH
+def test_a_cohort_is_the_block_of_its_counties_and_the_never_treated(name: str) -> None:
+    f = staggered()
+    effects = fit(f, type(SYNTHETIC[name])(aggregate="cohort"))
+    for term, value in zip(effects.terms, effects.coefficients, strict=True):
+        alone = f[f["first"].isna() | (f["first"] == float(str(term.cohort)))]
+        assert fit(alone, SYNTHETIC[name]).coefficients == pytest.approx([value], rel=1e-10)  # another common centre
+    assert "each of 3 cohorts is compared with the 8 county untreated" in said(effects)
+    assert effects.parts[0].by_cohort
+
+
+# What is averaged, left out, said
+
+
+@BOTH
+def test_farms_are_averaged_by_county_first(name: str) -> None:
+    f = staggered(farms=4)
+    f = f[~f["farm"].isin([1, 2, 9])]  # treated counties of unequal size weigh the same all the same
+    means = f.groupby(["county", "year"], as_index=False)[["y", "first"]].mean()
+    one, other = fit(f, SYNTHETIC[name], "farm"), fit(means, SYNTHETIC[name])
+    np.testing.assert_allclose(one.coefficients, other.coefficients, rtol=1e-10)
+    assert "averaged by county and period first" in said(one)
+    assert "averaged" not in said(other)
+    sections = fit(f, SYNTHETIC[name], None)  # whose rows stand, and are summed, in another order
+    np.testing.assert_allclose(sections.coefficients, one.coefficients, rtol=1e-9)
+    holes = f[~((f["farm"] == 20) & (f["year"] == 2012))]
+    assert "1 units are not observed in all periods of their county" in said(fit(holes, SYNTHETIC[name], "farm"))
+    assert "not observed in all" not in said(one)
+
+
+def test_weights_average_farms_and_counties_weigh_the_same() -> None:
+    f = staggered(farms=3).assign(w=lambda f: 1.0 + f["farm"] % 3 + 10 * (f["county"] == 2))
+    f["wy"] = f["w"] * f["y"]
+    sums = f.groupby(["county", "year"], as_index=False)[["w", "wy"]].sum()
+    means = sums.assign(y=sums["wy"] / sums["w"], first=sums["county"].map(f.groupby("county")["first"].first()))
+    one, other = fit(f, unit="farm", weights="w"), fit(means, weights="w")
+    np.testing.assert_allclose(one.coefficients, other.coefficients, rtol=1e-10)
+    np.testing.assert_allclose(other.coefficients, fit(means).coefficients, rtol=1e-12)
+    assert "with the weights w" in said(one)
+    assert "the weights w play no part" in said(other)
+
+
+def test_counts_are_repeated_farms() -> None:
+    f = staggered(farms=3).assign(size=lambda f: 1 + f["farm"] % 3)
+    repeated = f.loc[f.index.repeat(f["size"])]
+    repeated["farm"] = repeated["farm"] * 10 + repeated.groupby(["farm", "year"]).cumcount()
+    one, other = fit(f, unit="farm", counts="size"), fit(repeated, unit="farm")
+    np.testing.assert_allclose(one.coefficients, other.coefficients, rtol=1e-10)
+
+
+def test_cohorts_without_a_path_before_adoption_leave_through_the_ledger() -> None:
+    f = staggered()
+    early = f.assign(first=f["first"].mask(f["county"] == 0, 2011.0).mask(f["county"] == 1, 2010.0))
+    one = fit(early)
+    (line,) = one.parts[0].sample.ledger
+    assert (line.rows, line.units) == (16, 2)
+    assert "fewer than 2 periods before adoption" in str(line.reason)
+    np.testing.assert_array_equal(one.coefficients, fit(f[f["county"] > 1]).coefficients)
+
+
+def test_who_may_anticipate_is_no_donor_and_the_window_is_no_period_before() -> None:
+    f = staggered()
+    f["first"] = f["first"].mask(f["county"] == 13, 2018.0)
+    one = fit(f, anticipation=1)
+    reasons = {str(line.reason): (line.rows, line.units) for line in one.parts[0].sample.ledger}
+    # One year of each of the six treated counties; of county 13, whose 2017 is such a year, too, the other seven.
+    assert reasons["within the anticipation window before adoption"] == (7, 0)
+    assert reasons["adopts after the last period, but may respond before its end"] == (7, 1)
+    only = f[(f["first"].isna() | (f["first"] == 2015)) & (f["year"] != 2014)]
+    cohort = fit(f, SyntheticDID(aggregate="cohort"), anticipation=1)
+    assert cohort.coefficients[1] == pytest.approx(fit(only).coefficients[0], rel=1e-10)
+    path = fit(f, SyntheticDID(aggregate="dynamic"), anticipation=1)  # shows the window
+    assert [t.event_time for t in path.terms] == list(range(-6, 5))
+    assert np.isfinite(path.coefficients).all()
+
+
+def test_the_note_on_the_fit_says_how_near_the_synthetic_unit_is() -> None:
+    panel, design = states()
+    control, did = (said(estimator.fit(panel, design)) for estimator in (SyntheticControl(), SyntheticDID()))
+    wide = prop99().pivot(index="State", columns="Year", values="PacksPerCapita")
+    before = wide.loc[:, :1988]
+    others = before.drop(index="California")
+    gap = before.loc["California"] - np.array(R["sc"]["omega"]) @ others
+    noise = np.diff(others, axis=1).std(ddof=1)
+    assert f"differ by {np.sqrt((gap**2).mean()):.4g} " in control
+    gap = before.loc["California"] - np.array(R["synthdid"]["omega"]) @ others
+    assert f"a constant apart, by {gap.std(ddof=0):.4g} " in did
+    assert f"spread by {noise:.4g})" in did
+    assert "7 of 38 donors have weight, most Utah (39.6 %)" in control
+
+
+def test_reports_speak_chinese() -> None:
+    one = run(staggered(farms=2).assign(w=1.0 + np.arange(224) % 3), Jackknife(), weights="w")
+    assert "个批次均以始终未处理的" in one.summary("zh")
+    assert "刀切法" in one.summary("zh")
+    assert "安慰剂标准误" in run(counties(1), Placebo(draws=50, seed=1)).summary("zh")
+
+
+# Refusals
+
+
+@BOTH
+@pytest.mark.parametrize("change", [{"covariates": ("x",)}, {"absorb": ("x",)}, {"dose": "x"}, {"eligible": "x"}])
+def test_what_it_does_not_use_is_refused(name: str, change: dict[str, Any]) -> None:
+    with pytest.raises(DesignError, match=f"{name} does not use it"):
+        fit(counties().assign(x=1.0), SYNTHETIC[name], **change)
+
+
+@BOTH
+@pytest.mark.parametrize("aggregate", ["simple", "dynamic"])
+def test_an_incomplete_panel_is_refused_by_name(name: str, aggregate: str) -> None:
+    f = counties()
+    holes = f[~(f["county"].isin([7, 9]) & (f["year"] == 2012))]
+    with pytest.raises(DesignError, match="2 county are not observed in every period; the first is 7, without 2012"):
+        fit(holes, type(SYNTHETIC[name])(aggregate=aggregate))
+    missing = f.assign(y=f["y"].mask((f["county"] == 0) & (f["year"] == 2014)))
+    with pytest.raises(DesignError, match="the first is 0, without 2014"):
+        fit(missing, type(SYNTHETIC[name])(aggregate=aggregate), anticipation=1 if aggregate == "dynamic" else 0)
+
+
+def test_fewer_than_two_donors_are_refused_and_the_remedy_works() -> None:
+    f = staggered()
+    alone = f[f["county"] < 7]
+    with pytest.raises(DesignError, match="1 county stay untreated up to 2017; at least 2 donors"):
+        fit(alone)
+    assert len(fit(alone[alone["year"] < 2016]).coefficients) == 1  # those of 2016 are donors then
+
+
+def test_no_path_before_adoption_is_refused() -> None:
+    f = counties()
+    with pytest.raises(DesignError, match="no treated county has 2 periods before adoption"):
+        fit(f[f["year"] >= 2014])
+    with pytest.raises(DesignError, match="2 periods before adoption and anticipation"):
+        fit(f[f["year"] >= 2013], anticipation=1)
+
+
+@BOTH
+def test_an_unknown_aggregate_is_refused(name: str) -> None:
+    with pytest.raises(DesignError, match="did you mean 'dynamic'"):
+        type(SYNTHETIC[name])(aggregate="dynamics")
+
+
+@BOTH
+@pytest.mark.parametrize("inference", [Cluster(), Cluster(correction="none"), PooledGroups()])
+def test_without_influence_the_remedy_is_named(name: str, inference: Inference) -> None:
+    with pytest.raises(InferenceError, match=f"{name} has no influence function.*Placebo.*Jackknife"):
+        run(counties(), inference, SYNTHETIC[name])
+
+
+# Invariances
+
+
+@BOTH
+@pytest.mark.parametrize("aggregate", ["simple", "cohort", "dynamic"])
+def test_invariances(name: str, aggregate: str) -> None:
+    estimator = type(SYNTHETIC[name])(aggregate=aggregate)
+    f = staggered(farms=2)
+    base = fit(f, estimator, "farm")
+    shuffled = f.sample(frac=1, random_state=3)[f.columns[::-1]]
+    before = shuffled.copy(deep=True)
+    np.testing.assert_array_equal(fit(shuffled, estimator, "farm").coefficients, base.coefficients)
+    pd.testing.assert_frame_equal(shuffled, before)
+    equal = fit(f.assign(w=0.37), estimator, "farm", weights="w")
+    np.testing.assert_array_equal(equal.coefficients, base.coefficients)
+    late = fit(f.assign(year=f["year"] + 50, first=f["first"] + 50), estimator, "farm")
+    np.testing.assert_array_equal(late.coefficients, base.coefficients)
+    for a, b in ((-2.5, 7.0), (1e12, 0.0), (1e-9, 0.0)):
+        moved = fit(f.assign(y=a * f["y"] + b), estimator, "farm")
+        np.testing.assert_allclose(moved.coefficients / a, base.coefficients, atol=1e-9)  # 10,000 steps of rounding
+    far = f.assign(y=f["y"] + 1e9)
+    near = far.assign(y=far["y"] - 1e9)  # exact: both hold the same digits
+    np.testing.assert_allclose(
+        fit(far, estimator, "farm").coefficients, fit(near, estimator, "farm").coefficients, atol=1e-9
+    )
+    effect = fit(f.assign(y=f["y"] + 3 * f["post"]), estimator, "farm")
+    shift = [3.0 * (term.event_time is None or term.event_time >= 0) for term in base.terms]
+    np.testing.assert_allclose(effect.coefficients, base.coefficients + shift, atol=1e-9)
+    rng = np.random.default_rng(8)
+    named = f.assign(farm=rng.permutation(28)[f["farm"]] * 1000 + 17, county=rng.permutation(14)[f["county"]])
+    np.testing.assert_allclose(fit(named, estimator, "farm").coefficients, base.coefficients, atol=1e-9)
+    if name == "SyntheticDID":
+        constants = fit(f.assign(y=f["y"] + 3.0 * f["county"]), estimator, "farm")
+        np.testing.assert_allclose(constants.coefficients, base.coefficients, atol=1e-9)
+
+
+@BOTH
+def test_a_constant_outcome_has_no_effect_and_no_error(name: str) -> None:
+    one = run(counties().assign(y=5.0), Jackknife(), SYNTHETIC[name])
+    assert one.params["ATT"] == 0.0
+    assert np.isnan(one.bse["ATT"])
+    assert "nothing changes whichever unit of assignment is left out" in said(one)
+
+
+# The jackknife
+
+
+def county_changes(f: pd.DataFrame) -> Any:
+    """Each county's mean from 2015 on less its mean before."""
+    y = f.pivot_table(index="county", columns="year", values="y")
+    return (y.loc[:, 2015:].mean(axis=1) - y.loc[:, :2014].mean(axis=1)).to_numpy()
+
+
+def test_the_jackknife_of_a_difference_of_means_by_hand() -> None:
+    f = counties(treated=4)
+    one = run(f, Jackknife(), TwoWayFE())
+    d = county_changes(f)
+    squares = [((part - part.mean()) ** 2).sum() / (len(part) - 1) ** 2 for part in (d[:4], d[4:])]
+    assert one.bse["ATT"] ** 2 == pytest.approx(11 / 12 * sum(squares), rel=1e-10)
+    assert one.uncertainty.df.tolist() == [11.0]
+    assert one.uncertainty.unsupported is None
+
+
+def test_the_jackknife_equals_pyfixest() -> None:
+    f = staggered(farms=3)
+    f = f[np.random.default_rng(1).random(len(f)) > 0.1]
+    f = f.assign(x=np.random.default_rng(2).normal(size=len(f)))
+    b, V = oracles.pyfixest_fit("y~post+x|farm+year", f, weights=None, vcov={"CRV3": "county"}, k_fixef=None)
+    one = run(f, Jackknife(), TwoWayFE(), covariates=("x",))
+    V *= 13 / 14  # pyfixest leaves (G-1)/G to its small-sample factor, which is not asked for
+    scale = np.sqrt(np.diag(V))
+    np.testing.assert_allclose(one.params, b, rtol=1e-8)  # it de-means by steps
+    np.testing.assert_allclose(one.vcov() / np.outer(scale, scale), V / np.outer(scale, scale), atol=1e-8)
+
+
+@BOTH
+def test_the_jackknife_refits_without_each_county(name: str) -> None:
+    f = staggered(farms=2)
+    estimator = type(SYNTHETIC[name])(aggregate="cohort")
+    one = run(f, Jackknife(), estimator)
+    without = np.array([fit(f[f["county"] != c], estimator, "farm").coefficients for c in range(14)])
+    moves = without - one.fit.coefficients
+    np.testing.assert_allclose(one.vcov(), 13 / 14 * moves.T @ moves, rtol=1e-12)
+
+
+def test_the_jackknife_of_subgroups_counts_shared_counties() -> None:
+    f = counties(treated=4, farms=4).assign(large=lambda f: f["farm"] % 2)
+    one = run(f, Jackknife(), Split(by="large", estimator=TwoWayFE()))
+    parts = [f[f["large"] == group] for group in (0, 1)]
+    moves = np.array(
+        [[run(p[p["county"] != c], Cluster(), TwoWayFE()).params["ATT"] for p in parts] for c in range(12)]
+    )
+    moves = moves - one.params.to_numpy()
+    np.testing.assert_allclose(one.vcov(), 11 / 12 * moves.T @ moves, rtol=1e-9)
+
+
+def test_an_effect_that_rests_on_one_county_is_refused_or_named() -> None:
+    for estimator in (SyntheticDID(), TwoWayFE()):
+        with pytest.raises(InferenceError, match=r"without county 0 the effect cannot be estimated.*Placebo"):
+            run(counties(treated=1), Jackknife(), estimator)
+    f = staggered()
+    f = f[~f["county"].isin([1, 4, 5, 12, 13])]
+    one = run(f, Jackknife(), SyntheticDID(aggregate="cohort"))
+    assert np.isnan(one.bse["ATT(g=2013)"])
+    assert one.bse.drop("ATT(g=2013)").notna().all()
+    assert "ATT(g=2013): cannot be estimated without county 0; there is no standard error" in said(one)
+
+
+def test_a_base_that_moves_is_another_effect() -> None:
+    f = counties(treated=3)
+    f = f[~(f["county"].isin([1, 2]) & (f["year"] == 2014))]  # only county 0 is observed at event time -1
+    with pytest.raises(InferenceError, match=r"without county 0 .*the base is then another"):
+        run(f, Jackknife(), EventStudy(leads=3, lags=1))
+
+
+@pytest.mark.parametrize(
+    ("treated", "number", "supported"), [(2, 9, True), (2, 10, False), (3, 29, True), (3, 30, False), (27, 30, False)]
+)
+def test_the_jackknife_says_when_clusters_are_too_few(treated: int, number: int, supported: bool) -> None:
+    one = run(counties(treated, number), Jackknife(), TwoWayFE())
+    assert (one.uncertainty.unsupported is None) == supported
+    assert one.uncertainty.joint_unsupported is not None
+
+
+def test_cohorts_told_apart_need_more_clusters_than_their_average() -> None:
+    f = staggered()
+    f = f[f["county"].isin([0, 1, 2, 3, 6, 7, 8, 9, 10, 11])]
+    assert run(f, Jackknife()).uncertainty.unsupported is None  # four treated, two in each cohort
+    assert run(f, Jackknife(), SyntheticDID(aggregate="cohort")).uncertainty.unsupported is not None
+    f["first"] = f["first"].mask(f["county"] == 1)
+    assert run(f, Jackknife()).uncertainty.unsupported is not None  # leaving one out loses its cohort
+
+
+# The placebo variance
+
+
+@pytest.mark.parametrize("treated", [1, 2, 3])
+def test_placebo_of_a_difference_of_means_is_the_variance_of_the_controls(treated: int) -> None:
+    f = counties(treated)
+    one = run(f, Placebo(draws=200, seed=1), TwoWayFE())
+    others = county_changes(f)[treated:]
+    n = len(others)
+    assert one.bse["ATT"] ** 2 == pytest.approx(others.var(ddof=1) * n / (treated * (n - treated)), rel=1e-10)
+    assert one.uncertainty.df.tolist() == [n - 1.0]
+    assert one.uncertainty.unsupported is None
+    assert f"presumes that the {treated} treated county vary as the {n} untreated do" in said(one)
+
+
+def test_placebo_by_hand_with_two_cohorts() -> None:
+    f = staggered()
+    f = f[f["county"].isin([0, 2, 6, 7, 8, 9])]  # one county in 2013, one in 2015, four never: 12 placebos
+    cohorts, inference = SyntheticDID(aggregate="cohort"), Placebo(draws=50, seed=1)
+    one = run(f, inference, cohorts)
+    never = f[f["first"].isna()]
+    pairs = [{a: 2013.0, b: 2015.0} for a in range(6, 10) for b in range(6, 10) if a != b]
+    effects = [fit(never.assign(first=never["county"].map(pair)), cohorts).coefficients for pair in pairs]
+    np.testing.assert_allclose(one.vcov(), np.cov(np.transpose(effects), ddof=0), rtol=1e-9)
+    assert "all 12 assignments of adoption to the 4 untreated county" in one.summary()
+    # Adoption in a period that a column of dates would read as never.
+    around = f.assign(year=f["year"] - 2013, d=f["post"])
+    labelled = run(around, inference, cohorts, adoption=None, treated="d")
+    assert labelled.params.index.tolist() == ["ATT(g=0)", "ATT(g=2)"]
+    np.testing.assert_allclose(labelled.vcov(), one.vcov(), rtol=1e-12)
+
+
+def test_placebos_read_quarters() -> None:
+    f = staggered()
+    quarters = f.assign(
+        year=(f["year"] - 2010).map(lambda q: f"{2010 + q // 4}Q{q % 4 + 1}"),
+        first=(f["first"] - 2010).map(lambda q: None if np.isnan(q) else f"{2010 + int(q) // 4}Q{int(q) % 4 + 1}"),
+    )
+    years, written = (run(g, Placebo(draws=50, seed=1), TwoWayFE()) for g in (f, quarters))
+    assert written.bse["ATT"] == years.bse["ATT"]
+
+
+def test_random_placebos_follow_the_seed() -> None:
+    f = counties(treated=3)
+    one, again, other = (run(f, Placebo(draws=60, seed=s), TwoWayFE()) for s in (1, 1, 2))
+    assert one.bse["ATT"] == again.bse["ATT"] != other.bse["ATT"]
+    assert "60 random assignments of adoption to the 9 untreated county" in one.summary()
+    every = run(f, Placebo(draws=84, seed=1), TwoWayFE())  # 9 choose 3
+    assert "all 84 assignments" in every.summary()
+    assert one.bse["ATT"] == pytest.approx(every.bse["ATT"], rel=0.3)  # 60 draws: 9 % a standard deviation
+
+
+def test_placebos_give_no_joint_test() -> None:
+    one = run(counties(treated=1), Placebo(draws=50, seed=1), SyntheticDID(aggregate="dynamic"))
+    joint = one.wald(["ATT(e=0)", "ATT(e=1)"])
+    assert np.isnan(joint.p_value)
+    assert joint.reason is not None
+
+
+@pytest.mark.parametrize("draws", [49, True, 200.0])
+def test_too_few_draws_are_refused(draws: Any) -> None:
+    with pytest.raises(InferenceError, match="give a whole number from 50 on"):
+        Placebo(draws=draws, seed=1)
+    with pytest.raises(InferenceError, match="give a whole number from 0 on"):
+        Placebo(draws=200, seed=-1)
+
+
+def test_placebos_need_untreated_counties_to_spare() -> None:
+    with pytest.raises(InferenceError, match="3 county are treated, and only 4 never are"):
+        run(counties(treated=3, number=7), Placebo(draws=50, seed=1))
+    assert run(counties(treated=3, number=8), Placebo(draws=50, seed=1)).bse.notna().all()
+
+
+def test_a_placebo_that_cannot_be_estimated_is_refused() -> None:
+    f = counties(treated=1, number=6)
+    f = f[
+        ~((f["county"] == 4) & (f["year"] < 2015))
+    ]  # no control may lack its years before 2015 when it plays the treated
+    with pytest.raises(InferenceError, match="a placebo among the untreated county cannot be estimated"):
+        run(f, Placebo(draws=50, seed=1), EventStudy(leads=2, lags=1))
+
+
+def test_classical_errors_are_refused() -> None:
+    with pytest.raises(InferenceError, match="needs the residuals of a regression"):
+        run(counties(), Classical())
