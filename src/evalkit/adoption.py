@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,9 @@ from evalkit.design import Design
 from evalkit.errors import DataError, DesignError
 from evalkit.panel import Panel
 from evalkit.periods import read_periods
+
+PLACEBO = "placebo adoption"
+"""The column that a re-assigned adoption is written to."""
 
 
 def read_assignment(panel: Panel, design: Design) -> tuple[Codes, Floats]:
@@ -185,3 +189,20 @@ def read_eligible(panel: Panel, column: str) -> Floats:
                 remedy="take the group from before the treatment, such as the unit's first row",
             )
     return found
+
+
+def with_adoption(panel: Panel, design: Design, position: Floats) -> tuple[Panel, Design]:
+    """Give every row (n,) another adoption, as a position on the time axis (inf = never)."""
+    periods = panel.periods
+    dates, at = np.unique(position, return_inverse=True)
+    known = np.isfinite(dates)
+    if periods.frequency == "integer":
+        ordinals = periods.first + np.where(known, dates, 0.0) * periods.step
+        if (known & (ordinals == 0)).any():  # which an adoption column reads as "never"
+            treated = panel.with_column(PLACEBO, (panel.position >= position).astype(np.float64))
+            return treated, replace(design, adoption=None, treated=PLACEBO)
+        values = np.where(known, ordinals, np.nan)
+    else:
+        labels = [periods.label(date) if finite else None for date, finite in zip(dates, known, strict=True)]
+        values = np.array(labels, dtype=object)
+    return panel.with_column(PLACEBO, values[at]), replace(design, adoption=PLACEBO, treated=None)

@@ -188,6 +188,8 @@ def true_effect(panel: Panel, term: Term, *, last: bool = False) -> float:
         chosen = chosen & (frame["subgroup"] == value).to_numpy()
     if term.cohort is not None:
         chosen = chosen & (frame["adoption"] == float(term.cohort)).to_numpy()
+    if term.period is not None:
+        chosen = chosen & (frame["period"] == int(term.period)).to_numpy()
     weight = frame["weight"].to_numpy(dtype=np.float64)[chosen]
     effect = frame["effect"].to_numpy(dtype=np.float64)[chosen]
     return float(weight @ effect / weight.sum()) if weight.sum() > 0 else float("nan")

@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TypedDict
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from evalkit.adoption import read_assignment
+from evalkit.adoption import read_assignment, with_adoption
 from evalkit.columns import Flags, Floats
-from evalkit.design import Design
 from evalkit.errors import DesignError, EvalkitError
 from evalkit.estimation import Estimate, Specification
 from evalkit.finding import Verdict
 from evalkit.fit import Fit
 from evalkit.numerics.assignments import count_assignments, draw_assignments, enumerate_assignments
-from evalkit.panel import Panel
 from evalkit.sample import draw_sample
 
 MAX_ENUMERATED = 10_000
-PLACEBO_COLUMN = "placebo adoption"
 
 
 @dataclass(frozen=True)
@@ -118,23 +115,6 @@ def permute_assignment(
     floor = (max(ties, 1) + failed) / total if exact else (1 + failed) / (len(table) + 1)
     rank = 1 + int((size > abs(actual) * (1 + 1e-9)).sum())
     return Permuted(table, actual, p, floor, rank, len(table), failed, exact)
-
-
-def with_adoption(panel: Panel, design: Design, position: Floats) -> tuple[Panel, Design]:
-    """Give every row (n,) another adoption, as a position on the time axis (inf = never)."""
-    periods = panel.periods
-    finite = np.isfinite(position)
-    if periods.frequency == "integer":
-        # 0 means "never" in an adoption column: number the periods so that none of these is 0.
-        lowest = periods.first + int(position[finite].min(initial=0.0)) * periods.step
-        periods = replace(periods, first=periods.first + max(0, 1 - lowest))
-        values = np.where(finite, periods.first + np.where(finite, position, 0.0) * periods.step, np.nan)
-    else:
-        values = np.array(
-            [periods.label(p) if known else None for p, known in zip(position, finite, strict=True)], dtype=object
-        )
-    changed = replace(panel.with_column(PLACEBO_COLUMN, values), periods=periods)
-    return changed, replace(design, adoption=PLACEBO_COLUMN, treated=None)
 
 
 def judge(estimate: float, std_error: float, df: float, p_value: float, bound: float | None) -> Verdict:

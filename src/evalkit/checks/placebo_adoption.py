@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from evalkit.adoption import read_assignment
+from evalkit.adoption import read_assignment, with_adoption
 from evalkit.catalogue import message
-from evalkit.checks._placebo import after_adoption, can_enumerate, headline, judge, permute_assignment, with_adoption
+from evalkit.checks._placebo import after_adoption, can_enumerate, headline, judge, permute_assignment
 from evalkit.errors import DesignError
 from evalkit.estimation import Estimate, Specification
 from evalkit.finding import Finding

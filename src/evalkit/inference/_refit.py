@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from evalkit.columns import Flags, Floats
-from evalkit.design import Design
 from evalkit.errors import EvalkitError
 from evalkit.estimation import Specification
 from evalkit.fit import Fit
 from evalkit.panel import Panel
 
-_COLUMN = "placebo adoption"
 _ROUNDING = 1e-14  # share of the largest outcome that arithmetic alone can leave in a coefficient
 
 
@@ -49,20 +45,3 @@ def _bases(fit: Fit, group: str | None) -> set[str]:
 def rounding(fit: Fit) -> float:
     """Say how large a standard error rounding alone can make."""
     return _ROUNDING * max(float(np.abs(part.sample.outcome).max()) for part in fit.parts)
-
-
-def with_adoption(panel: Panel, design: Design, position: Floats) -> tuple[Panel, Design]:
-    """Give every row (n,) another adoption, as a position on the time axis (inf = never)."""
-    periods = panel.periods
-    dates, at = np.unique(position, return_inverse=True)
-    known = np.isfinite(dates)
-    if periods.frequency == "integer":
-        ordinals = periods.first + np.where(known, dates, 0.0) * periods.step
-        if (known & (ordinals == 0)).any():  # which an adoption column reads as "never"
-            treated = panel.with_column(_COLUMN, (panel.position >= position).astype(np.float64))
-            return treated, replace(design, adoption=None, treated=_COLUMN)
-        values = np.where(known, ordinals, np.nan)
-    else:
-        labels = [periods.label(date) if finite else None for date, finite in zip(dates, known, strict=True)]
-        values = np.array(labels, dtype=object)
-    return panel.with_column(_COLUMN, values[at]), replace(design, adoption=_COLUMN, treated=None)

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from evalkit.adoption import read_assignment
+from evalkit.adoption import read_assignment, with_adoption
 from evalkit.catalogue import message
 from evalkit.columns import Floats, Ints
 from evalkit.errors import InferenceError
 from evalkit.estimation import Specification
 from evalkit.fit import Fit
 from evalkit.inference._clusters import assignment, count_clusters, smallest_p
-from evalkit.inference._refit import refit, rows_of, with_adoption
+from evalkit.inference._refit import refit, rows_of
 from evalkit.numerics.assignments import count_assignments, draw_assignments, enumerate_assignments
 from evalkit.uncertainty import Uncertainty
 
