@@ -193,6 +193,12 @@ def read_eligible(panel: Panel, column: str) -> Floats:
 
 def with_adoption(panel: Panel, design: Design, position: Floats) -> tuple[Panel, Design]:
     """Give every row (n,) another adoption, as a position on the time axis (inf = never)."""
+    if design.dose is not None:
+        raise DesignError(
+            "adoption cannot be re-assigned where each unit has a dose of its own",
+            where=f"dose = '{design.dose}'",
+            remedy="drop the dose from the design, to ask about being treated at all",
+        )
     periods = panel.periods
     dates, at = np.unique(position, return_inverse=True)
     known = np.isfinite(dates)

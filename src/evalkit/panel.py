@@ -168,6 +168,14 @@ class Panel:
             return self
         if not rows.any():
             raise DataError("no rows are left", where=str(reason), remedy="check the filter")
+        if self.within is not None and self.unit_codes is not None:
+            kept = np.bincount(self.unit_codes.values, weights=rows)[self.unit_codes.values]
+            if (rows & (kept < np.bincount(self.unit_codes.values)[self.unit_codes.values])).any():
+                raise DataError(
+                    "the filter cuts collapsed cells in time, whose spread is known for all their periods together",
+                    where=str(reason),
+                    remedy="filter the rows before they are collapsed",
+                )
         lost = count_lost_units(self.unit_codes.values, rows) if self.unit_codes is not None else 0
         return replace(
             self,

@@ -80,6 +80,7 @@ def permute_assignment(
     assignments = enumerate_assignments(cohort) if exact else draw_assignments(cohort, int(draws or 0), int(seed or 0))
     rows = []
     everywhere = np.full(len(adoption), np.inf)
+    with_adoption(spec.panel, spec.design, np.full(len(spec.panel), np.inf))  # refuses what no assignment could change
     units_in = np.bincount(sample.cluster[sample.starts], minlength=len(adoption))
     rows_in = np.bincount(sample.cluster, minlength=len(adoption))
     assigned = read_assignment(spec.panel, spec.design)[0].values

@@ -12,6 +12,7 @@ from evalkit.design import Design
 from evalkit.errors import DesignError
 from evalkit.estimators._design import refuse_unused
 from evalkit.estimators._regression import always_treated_notes, count_cohorts, dose_notes, regress
+from evalkit.estimators._saturated import regress_codes
 from evalkit.fit import Fit, Term
 from evalkit.panel import Panel
 from evalkit.sample import Sample, draw_sample, leave_out
@@ -75,13 +76,16 @@ class EventStudy:
         notes = (*notes, *always_treated_notes(sample))
 
         name = "ATT" if sample.dose is None else "slope"
-        effects = []
-        for e in (e for e in observed if e not in base):
-            column = np.zeros(len(sample.rows))
-            rows = ever[binned == e]
-            column[rows] = height[rows]
-            effects.append((Term(f"{name}(e={e})", event_time=e), column))
-        fit = regress(sample, effects, notes)
+        shown = [e for e in observed if e not in base]
+        terms = [Term(f"{name}(e={e})", event_time=e) for e in shown]
+        code = np.full(len(sample.rows), -1)
+        code[ever] = np.array([shown.index(e) if e in shown else -1 for e in observed])[
+            np.searchsorted(observed, binned)
+        ]
+        if sample.dose is None:
+            fit = regress_codes(sample, code, terms, notes)
+        else:
+            fit = regress(sample, [(term, height * (code == j)) for j, term in enumerate(terms)], notes)
         return _with_base(fit, [Term(f"{name}(e={e})", "base", event_time=e) for e in base])
 
     def _base(self, observed: list[int], anticipation: int) -> tuple[list[int], tuple[Message, ...]]:

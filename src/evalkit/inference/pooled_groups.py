@@ -72,6 +72,8 @@ def _sides(part: Part) -> tuple[Flags, Flags]:
     sample = part.sample
     if sample.covariates or sample.absorb:
         _refuse("the design has covariates or further fixed effects", "leave them out")
+    if sample.dose is not None or sample.eligible is not None:
+        _refuse("the design has a dose, or compares the eligible with others", "leave that out")
     adoption = sample.cluster_adoption()
     adoption[adoption > sample.period.max()] = np.inf
     dates = np.unique(adoption[np.isfinite(adoption)])
