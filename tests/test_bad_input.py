@@ -731,8 +731,9 @@ def test_anything_small_is_right_or_refused(frame: pd.DataFrame, method: Inferen
     assert sum(line.rows for line in one.ledger) == len(frame) - len(clean)
     first = pd.to_numeric(clean["first"].astype(object)).astype(float)
     treated = (clean["year"].astype(int) >= first.where(first > 0)).to_numpy(float)
-    farm = clean["farm"].astype(int) if clean["farm"].map(lambda v: isinstance(v, int)).all() else clean["farm"]
-    r = oracles.dummy_regression(clean["y"], treated[:, None], [farm.astype(str), clean["year"].astype(int)])
+    ids: dict[object, int] = {}
+    farm = np.array([ids.setdefault(value, len(ids)) for value in clean["farm"]])  # 0 and 0.0 are one farm, as in Python
+    r = oracles.dummy_regression(clean["y"], treated[:, None], [farm, clean["year"].astype(int)])
     assert (r.X**2).sum() > 1e-12  # the effect is identified
     scale = max(float(clean["y"].abs().max()), 1.0)
     assert one.params["ATT"] == pytest.approx(
