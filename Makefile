@@ -14,7 +14,7 @@ STUDIES := $(patsubst %/study.toml,%,$(wildcard analyses/*/study.toml))
 help:
 	@echo "make paper   rebuild every number, figure and PDF from data/raw/"
 	@echo "make test    lint, types, import contracts, tests"
-	@echo "make bench   speed against pyfixest and diff-diff on 1 million rows"
+	@echo "make bench   speed against pyfixest and diff-diff on 1 and 10 million rows"
 	@echo "make world   draw the synthetic raw files of the Changji study again"
 	@echo "make montecarlo  coverage in synthetic worlds; rejection rates behind the few-cluster thresholds"
 	@echo "make lock    resolve requirements.lock again"
@@ -45,6 +45,7 @@ test: $(READY)
 bench: $(READY)
 	@$(BIN)/python benchmarks/two_way_fe.py
 	@$(BIN)/python benchmarks/staggered.py
+	@$(BIN)/python benchmarks/ten_million.py
 
 montecarlo: $(READY)
 	@$(BIN)/python analyses/changji/coverage.py

@@ -21,7 +21,7 @@ SOURCE = Path(str(evalkit.__file__)).parent
 FAMILIES = ("estimators", "inference", "checks", "sources", "accounting", "claims")
 SPINE = (
     "errors units catalogue table claim columns derivation periods panel design adoption sample fit simulation uncertainty "
-    "estimation diagnosis finding evidence"
+    "wald estimation diagnosis finding evidence"
 ).split()
 HEAVY = {
     "pandas",

@@ -19,6 +19,7 @@ from evalkit.fit import Fit
 from evalkit.panel import Dropped, Panel
 from evalkit.sample import smallest_attainable_p
 from evalkit.uncertainty import Clusters, Uncertainty
+from evalkit.wald import Wald, judge_jointly
 
 TIDY = (
     "term estimate std_error statistic p_value conf_low conf_high event_time cohort period subgroup outcome estimator"
@@ -62,17 +63,6 @@ class Specification:
         values = pd.util.hash_pandas_object(self.panel.frame[list(dict.fromkeys(used))], index=False).to_numpy()
         settings = repr((self.design, self.estimator, self.inference)).encode()
         return hashlib.sha256(settings + values.tobytes()).hexdigest()
-
-
-@dataclass(frozen=True)
-class Wald:
-    """A joint test that coefficients are zero: F with its degrees of freedom; p is NaN where the design cannot support it."""
-
-    terms: tuple[str, ...]
-    statistic: float
-    df: tuple[int, float]
-    p_value: float
-    reason: Message | None
 
 
 @dataclass(frozen=True)
@@ -202,32 +192,10 @@ class Estimate:
         The p-value is NaN, with the reason, where the F distribution is known to reject true nulls too often (few clusters).
         Raises InferenceError when there are as many terms as clusters allow, or a term has no standard error.
         """
-        if not len(terms):
-            raise InferenceError("no terms are given", where="wald", remedy="name at least one term of .params")
         at = [self._position(term) for term in terms]
-        b, V = self.fit.coefficients[at], self.uncertainty.covariance[np.ix_(at, at)]
-        scale = np.sqrt(np.diag(V))
-        if not (scale > 0).all():
-            raise InferenceError(
-                "a term has no standard error", where=", ".join(terms), remedy="leave out the reference term"
-            )
-        df = float(np.min(self.uncertainty.df[at]))
-        if len(at) >= df:
-            raise InferenceError(
-                f"{len(at)} terms cannot be tested jointly with {df:g} degrees of freedom",
-                where="wald",
-                remedy="test fewer terms, or bin event times",
-            )
-        correlation = V / np.outer(scale, scale)
-        if np.linalg.matrix_rank(correlation, tol=1e-10) < len(at):
-            raise InferenceError(
-                f"the covariance of these {len(at)} terms is singular", where="wald", remedy="test fewer terms"
-            )
-        z = b / scale
-        statistic = float(z @ np.linalg.solve(correlation, z)) / len(at)
         reason = self.uncertainty.joint_unsupported if len(at) > 1 else self.uncertainty.unsupported
-        p = float(stats.f.sf(statistic, len(at), df)) if reason is None else float("nan")
-        return Wald(tuple(terms), statistic, (len(at), df), p, reason)
+        covariance, df = self.uncertainty.covariance[np.ix_(at, at)], self.uncertainty.df[at]
+        return judge_jointly(tuple(terms), self.fit.coefficients[at], covariance, df, reason)
 
     def summary(self, language: str = "en", labels: Labels | None = None) -> str:
         """Say the estimate in words and figures, in English ("en") or Chinese ("zh"), with the study's labels if given."""

@@ -42,6 +42,10 @@ def explain_study(config: StudyConfig, language: str = "en") -> str:
         lines.append(say("summary.dropped", language, rows=line.rows, units=line.units, reason=reason))
     lines += ["- " + note.text(language, labels) for note in sample.notes]
     lines += ["", say("explain.outcome", language, labels, outcome=design.outcome, level=design.assigned_at)]
+    if design.dose is not None:
+        lines.append(say("explain.dose", language, labels, dose=design.dose))
+    if design.eligible is not None:
+        lines.append(say("explain.eligible", language, labels, eligible=design.eligible, level=design.assigned_at))
     adoption = sample.cluster_adoption()
     dates, sizes = np.unique(adoption[~np.isnan(adoption)], return_counts=True)
     for date, size in zip(dates, sizes, strict=True):
