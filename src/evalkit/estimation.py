@@ -222,7 +222,8 @@ class Estimate:
                 f"  {row['term']:<{width}}  {row['estimate']:>12.6g}  ({row['std_error']:.6g})  p = {row['p_value']:.4f}{mark}  "
                 f"[{row['conf_low']:.6g}, {row['conf_high']:.6g}]"
             )
-        lines += ["", say("summary.sizes", language, **{name: glance[name] for name in glance.index})]
+        key = "summary.sizes" if glance["effective_clusters"] > 0 else "summary.sizes_plain"
+        lines += ["", say(key, language, **{name: glance[name] for name in glance.index})]
         for line in self.ledger:
             lines.append(
                 say(
