@@ -9,7 +9,7 @@ from scipy import stats
 
 from evalkit import Design, Panel, estimate
 from evalkit.errors import InferenceError
-from evalkit.estimators import EventStudy, Split, TwoWayFE
+from evalkit.estimators import EventStudy, ExtendedTWFE, Imputation, Split, TwoWayFE
 from evalkit.inference import PooledGroups
 
 
@@ -128,6 +128,14 @@ def test_what_is_no_difference_of_means_is_refused(spoil, settings: dict[str, ob
     with pytest.raises(InferenceError, match=says) as caught:
         run(spoil(frame(3)), **settings)
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize("estimator", [ExtendedTWFE(family="poisson"), Imputation(leave_out=True)])
+def test_an_estimator_that_is_no_regression_is_refused(estimator: object) -> None:
+    f = frame(3)
+    f["y"] = np.exp(f["y"])  # positive, for counts
+    with pytest.raises(InferenceError, match="residuals of a regression"):
+        run(f, estimator)
 
 
 def test_equal_weights_make_unequal_counties_comparable() -> None:

@@ -11,7 +11,7 @@ from evalkit.columns import Flags, Floats
 from evalkit.errors import InferenceError
 from evalkit.estimation import Specification
 from evalkit.fit import Fit, Part
-from evalkit.inference._clusters import assignment, count_clusters, smallest_p
+from evalkit.inference._clusters import assignment, count_clusters, regression_of, smallest_p
 from evalkit.sample import Sample
 from evalkit.uncertainty import Uncertainty
 
@@ -24,8 +24,8 @@ class PooledGroups:
 
     The effect is then a difference of two means of G independent numbers, and t(G - 2) is exact when these are normal and treated
     and control clusters vary alike, be one cluster treated or many. Where the treated vary more, true nulls are rejected too
-    often, and with one treated cluster the data cannot tell. Needs one date of adoption, units observed in every period, no
-    covariates, and units of assignment that weigh alike; else InferenceError says what is in the way.
+    often, and with one treated cluster the data cannot tell. Needs a regression, one date of adoption, units observed in every
+    period, no covariates, and units of assignment that weigh alike; else InferenceError says what is in the way.
     Source: Donald and Lang, Review of Economics and Statistics 89 (2007), section III.
     """
 
@@ -34,6 +34,8 @@ class PooledGroups:
         way = assignment(fit)
         residuals = np.zeros((way.n_codes, len(fit.terms)))
         scale = df = 0.0
+        for part in fit.parts:
+            regression_of(part, "PooledGroups")  # of other estimators the influence need not be a deviation from a mean
         sides = [_sides(part) for part in fit.parts]
         for part, (treated, control) in zip(fit.parts, sides, strict=True):
             if (treated != sides[0][0]).any() or (control != sides[0][1]).any():
