@@ -732,7 +732,9 @@ def test_anything_small_is_right_or_refused(frame: pd.DataFrame, method: Inferen
     first = pd.to_numeric(clean["first"].astype(object)).astype(float)
     treated = (clean["year"].astype(int) >= first.where(first > 0)).to_numpy(float)
     ids: dict[object, int] = {}
-    farm = np.array([ids.setdefault(value, len(ids)) for value in clean["farm"]])  # 0 and 0.0 are one farm, as in Python
+    farm = np.array(
+        [ids.setdefault(value, len(ids)) for value in clean["farm"]]
+    )  # 0 and 0.0 are one farm, as in Python
     r = oracles.dummy_regression(clean["y"], treated[:, None], [farm, clean["year"].astype(int)])
     assert (r.X**2).sum() > 1e-12  # the effect is identified
     scale = max(float(clean["y"].abs().max()), 1.0)

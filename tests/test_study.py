@@ -113,6 +113,11 @@ def test_config_becomes_the_values_it_names(project: Path) -> None:
     [
         ("[design]", "[desing]", ["study.toml", "unknown key 'desing'", "did you mean 'design'?"]),
         (
+            'estimator = { kind = "TwoWayFE" }',
+            'estimator = { kind = "SunAbraham", aggregate = "dynamics" }',
+            ["estimate 'main'.estimator.aggregate", "'dynamics'", "did you mean 'dynamic'?"],
+        ),
+        (
             "assigned_at",
             "asigned_at",
             ["study.toml, design", "unknown key 'asigned_at'", "did you mean 'assigned_at'?"],

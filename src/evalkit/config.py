@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -327,10 +327,10 @@ class _Reader:
             try:
                 values[name] = TypeAdapter(hints[name]).validate_json(json.dumps(value, default=str), strict=True)
             except ValidationError as error:
-                problem = error.errors()[0]
-                raise self._error(
-                    f"{name} = {value!r}: {problem['msg']}", f"{where}.{name}", "correct its type"
-                ) from None
+                words = get_args(hints[name]) if get_origin(hints[name]) is Literal else ()
+                remedy = nearest(str(value), words) if words else "correct its type"
+                what = f"{name} = {value!r}: {error.errors()[0]['msg']}"
+                raise self._error(what, f"{where}.{name}", remedy) from None
         for name, field in fields.items():
             required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
             if required and name not in values:

@@ -55,6 +55,8 @@ class PlaceboAdoption:
         p, floor, how = told["p_value"], float("nan"), "clustered"
         if not supported:
             p, how = float("nan"), "none"
+        elif not error > 0:  # the placebo rows leave nothing to estimate an error from
+            supported, how = False, "no_error"
         if not supported and (self.draws is not None or can_enumerate(placebo, before)):
             ranked = permute_assignment(
                 placebo,

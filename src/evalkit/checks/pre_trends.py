@@ -48,14 +48,14 @@ class PreTrends:
         table = tidy[tidy["term"].isin(leads)].reset_index(drop=True)
         largest = table.iloc[int(table["estimate"].abs().argmax())]
         statistic = p = floor = float("nan")
-        how = "none"
+        how, why = "none", ""
         try:
             joint = path.wald(leads)
             statistic, p = joint.statistic, joint.p_value
             how = "joint" if joint.reason is None else "none"
-        except InferenceError:
-            pass
-        if how == "none" and (self.draws is not None or can_enumerate(spec)):
+        except InferenceError as error:
+            how, why = "no_joint", error.what
+        if how != "joint" and (self.draws is not None or can_enumerate(spec)):
             ranked = permute_assignment(
                 path.spec, lambda fit: _largest_lead(fit, leads), draws=self.draws, seed=self.seed
             )
@@ -76,6 +76,7 @@ class PreTrends:
             p=f"{p:.3f}",
             floor=f"{floor:.3f}",
             draws=self.draws,
+            why=why,
             verdict=message(f"verdict.{verdict}"),
         )
         bound = float("nan") if self.bound is None else self.bound

@@ -8,14 +8,12 @@ import numpy as np
 
 from evalkit.columns import Floats, Ints
 from evalkit.estimators._arrangement import Arrangement, Estimated
+from evalkit.estimators._rounding import OF_INFLUENCE, OF_OUTCOME, WithoutRounding, floor_of_outcome
 from evalkit.fit import UnitInfluence
 from evalkit.sample import Sample
 
 # What an average is of: an event time, a cohort, a period, a cohort and a period, or all.
 Key = tuple[int, ...]
-
-# A standard error below this share of the largest outcome is rounding.
-_ROUNDING = 2e-15
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ def mean_of(averages: list[Average]) -> Average:
 
 def without_rounding(average: Average, largest: float) -> Average:
     """Set an influence to 0 that is rounding of outcomes as large as this: there is nothing to estimate an error from."""
-    if np.sqrt(np.einsum("i,i->", average.influence, average.influence)) > _ROUNDING * largest:
+    if np.sqrt(np.einsum("i,i->", average.influence, average.influence)) > OF_OUTCOME * largest:
         return average
     return Average(average.value, np.zeros_like(average.influence))
 
@@ -107,11 +105,12 @@ class RowInfluence:
         return np.array([np.bincount(arranged, weights=row, minlength=n_groups) for row in self.values]).T
 
 
-def influence_of(averages: list[Average], arrangement: Arrangement, sample: Sample) -> UnitInfluence | RowInfluence:
+def influence_of(averages: list[Average], arrangement: Arrangement, sample: Sample) -> WithoutRounding:
     """Return the influence of units for panels, of rows for repeated cross-sections."""
     values = np.array([one.influence for one in averages])
+    floor = np.maximum(OF_INFLUENCE * np.sqrt(np.einsum("ij,ij->i", values, values)), floor_of_outcome(sample))
     if sample.panel.unit is None:
-        return RowInfluence(values, arrangement.order)
+        return WithoutRounding(RowInfluence(values, arrangement.order), floor)
     place = np.empty(len(arrangement.order), dtype=np.int64)
     place[arrangement.order] = np.arange(len(place))
-    return UnitInfluence(np.ascontiguousarray(values[:, place].T), sample)
+    return WithoutRounding(UnitInfluence(np.ascontiguousarray(values[:, place].T), sample), floor)

@@ -10,11 +10,14 @@ import numpy as np
 from evalkit.catalogue import Message, message
 from evalkit.columns import Floats, Ints, place
 from evalkit.errors import DataError, DesignError
+from evalkit.estimators._rounding import OF_INFLUENCE, WithoutRounding, floor_of_outcome
 from evalkit.estimators._saturated import Cells, dense_codes
 from evalkit.fit import Fit, Part, Term
 from evalkit.numerics.patterns import Patterns, find_patterns
 from evalkit.numerics.poisson import Poisson, poisson
 from evalkit.sample import Sample, leave_out
+
+_ROUNDING = 1e-13  # deviations below this share of the largest outcome are none
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,13 @@ def regress_means(
     total = np.add.reduceat(weights * sample.outcome, sample.starts) / np.add.reduceat(weights * means, sample.starts)
     deviation = weights * (sample.outcome - total[sample.unit] * means)
     shown = (*terms, *(Term(name, "covariate") for name, _, _ in kept))
-    part = Part(sample, np.arange(len(shown)), CellInfluence(table, patterns.cell, deviation))
-    return Fit(shown, effects, (part,), (*sample.notes, *notes, *dropped, message("note.poisson")))
+    notes = (*sample.notes, *notes, *dropped, message("note.poisson"))
+    if np.abs(deviation).max() <= _ROUNDING * float((weights * sample.outcome).max()):
+        deviation, notes = np.zeros(n), (*notes, message("note.no_residual", outcome=sample.design.outcome))
+    floor = OF_INFLUENCE * np.abs(table).max(axis=0) * np.sqrt(np.einsum("i,i->", deviation, deviation))
+    floor[:k] = np.maximum(floor[:k], floor_of_outcome(sample))  # slopes of covariates have other units
+    influence = WithoutRounding(CellInfluence(table, patterns.cell, deviation), floor)
+    return Fit(shown, effects, (Part(sample, np.arange(len(shown)), influence),), notes)
 
 
 def _effects(

@@ -12,6 +12,7 @@ from evalkit.columns import Flags, Floats, Ints
 from evalkit.errors import DesignError, nearest
 from evalkit.estimators._design import refuse_unused
 from evalkit.estimators._regression import MAX_LEVELS, _dense_period, _length
+from evalkit.estimators._rounding import OF_INFLUENCE, WithoutRounding, floor_of_outcome
 from evalkit.fit import Influence, Term
 from evalkit.numerics.extrapolate import Extrapolation, Pull, extrapolate, sum_cells, weigh_errors
 from evalkit.sample import Sample, leave_out
@@ -86,6 +87,20 @@ class RowInfluence:
             own = np.bincount(owner, weights=column[self.fit.base] * self.base_pull, minlength=n_groups)
             total -= own[:, None] * slope
         return total
+
+    def without_rounding(self, sample: Sample) -> WithoutRounding:
+        """Judge sums against the deviations of the rows, and against the residuals times the largest that pulls at them."""
+        k = self.pull.unit.shape[1]
+        own = np.sqrt(np.bincount(self.term, weights=self.deviation**2, minlength=k))
+        largest = sum(np.abs(pull).max(axis=0, initial=0.0) for pull in (self.pull.unit, self.pull.level))
+        scale = own + largest * np.sqrt(np.einsum("i,i->", self.base_pull, self.base_pull))
+        for column, slope in zip(self.fit.columns.T, self.pull.slope, strict=True):
+            pulled = column[self.fit.base] * self.base_pull
+            scale += np.abs(slope) * np.sqrt(np.einsum("i,i->", pulled, pulled))
+        floor = OF_INFLUENCE * scale
+        effects = k - len(self.fit.slopes)  # slopes are in units of their own
+        floor[:effects] = np.maximum(floor[:effects], floor_of_outcome(sample))
+        return WithoutRounding(self, floor)
 
 
 @dataclass(frozen=True)
@@ -185,7 +200,7 @@ def average_effects(untreated: Untreated, aggregate: str) -> Averages:
     for cell in cells.astype(np.int64):
         g, t = cohorts[cell // n_periods], cell % n_periods
         name = f"ATT(g={label(g)},t={label(t)})"
-        terms.append(Term(name, cohort=label(g), period=label(t)))
+        terms.append(Term(name, event_time=int(t - g), cohort=label(g), period=label(t)))
     return _shares(untreated, tuple(terms), rows, code)
 
 

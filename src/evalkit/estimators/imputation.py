@@ -12,6 +12,7 @@ from evalkit.columns import Flags, Floats, Ints
 from evalkit.design import Design
 from evalkit.errors import DesignError
 from evalkit.estimators._regression import _length
+from evalkit.estimators._rounding import without_rounding_of
 from evalkit.estimators._untreated import (
     Averages,
     Joined,
@@ -79,7 +80,7 @@ class Imputation:
         terms = (*averages.terms, *slope_terms(untreated))
         coefficients = np.concatenate([averages.take(effects), untreated.fit.slopes])
         every = np.arange(len(untreated.sample.rows))
-        joined = Joined(((every, influence),))
+        joined = Joined(((every, influence.without_rounding(untreated.sample)),))
         if self.leads:
             leads, values, own, unseen = _regress_leads(untreated, self.leads)
             terms, notes = (*leads, *terms), (*notes, *unseen)
@@ -157,4 +158,5 @@ def _regress_leads(
     regression = Regression(X, found.residuals, found.bread, absorber.weights, counts, absorber.rank, (absorber.unit,))
     mapping = np.eye(len(terms), len(found.kept))
     notes = (message("note.unseen", event_times=unseen),) if unseen else ()
-    return terms, found.coefficients[: len(terms)], MappedInfluence(regression, mapping), notes
+    own = without_rounding_of(regression, sample, len(terms))
+    return terms, found.coefficients[: len(terms)], MappedInfluence(own, mapping), notes

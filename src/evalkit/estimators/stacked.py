@@ -11,6 +11,7 @@ from evalkit.columns import Flags, Floats, Ints
 from evalkit.design import Design
 from evalkit.errors import DesignError
 from evalkit.estimators._design import refuse_unused
+from evalkit.estimators._rounding import without_rounding_of
 from evalkit.estimators._saturated import dense_codes, insert_bases, regress_codes
 from evalkit.fit import Fit, Influence, Part, Term
 from evalkit.panel import Panel
@@ -86,7 +87,10 @@ class Stacked:
         window = {"first": -self.leads, "last": self.lags}
         sample = leave_out(sample, ~used, message("ledger.outside_stack", **window))
         row = (np.cumsum(used) - 1)[stack.row]
-        part = Part(sample, part.positions, StackedInfluence(part.influence, row))
+        assert part.regression is not None  # what regress_codes solves
+        part = Part(
+            sample, part.positions, StackedInfluence(without_rounding_of(part.regression, sample, len(terms)), row)
+        )
         return insert_bases(replace(fit, parts=(part,), notes=_renamed(fit.notes)), [base])
 
     def _stack(self, sample: Sample) -> tuple[_Stack, tuple[Message, ...]]:

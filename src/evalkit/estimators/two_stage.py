@@ -77,7 +77,12 @@ class TwoStage:
         coefficients = np.zeros(len(terms))
         coefficients[estimated] = np.concatenate([values, untreated.fit.slopes])
         # An average over all cohorts rests on all treated clusters, an event time perhaps on one cohort alone.
-        part = Part(untreated.sample, estimated, influence, by_cohort=self.aggregate == "dynamic")
+        part = Part(
+            untreated.sample,
+            estimated,
+            influence.without_rounding(untreated.sample),
+            by_cohort=self.aggregate == "dynamic",
+        )
         return Fit(terms, coefficients, (part,), (*closing_notes(untreated, influence), *notes))
 
 

@@ -155,13 +155,14 @@ def _nested(levels: Ints, groups: Ints) -> bool:
 
 def _without_rounding(covariance: Floats, fit: Fit) -> tuple[Floats, tuple[Message, ...]]:
     """Set to 0 the variance of terms whose influence sums to 0 in every cluster, which leaves only rounding behind."""
-    floor = np.zeros(len(fit.terms))
+    floor = np.full(len(fit.terms), -1.0)
     for part in fit.parts:
+        floor[part.positions] = 0.0  # without a regression the estimator itself sets rounding to 0
         if part.regression is not None:
             weights = 1.0 if part.regression.weights is None else part.regression.weights
             noise = float(np.sum(weights * part.regression.residuals**2))
             floor[part.positions] = _ROUNDING * np.sqrt(np.diag(part.of_slopes(part.regression.bread)) * noise)
-    empty = (floor > 0) & (np.diag(covariance) <= floor**2)
+    empty = (floor >= 0) & (np.diag(covariance) <= floor**2)
     if not empty.any():
         return covariance, ()
     names = ", ".join(term.name for term, none in zip(fit.terms, empty, strict=True) if none)

@@ -11,7 +11,7 @@ from evalkit.columns import Flags, Floats
 from evalkit.errors import InferenceError
 from evalkit.estimation import Specification
 from evalkit.fit import Fit, Part
-from evalkit.inference._clusters import assignment, count_clusters, regression_of, smallest_p
+from evalkit.inference._clusters import assignment, count_clusters, smallest_p
 from evalkit.sample import Sample
 from evalkit.uncertainty import Uncertainty
 
@@ -34,8 +34,6 @@ class PooledGroups:
         way = assignment(fit)
         residuals = np.zeros((way.n_codes, len(fit.terms)))
         scale = df = 0.0
-        for part in fit.parts:
-            regression_of(part, "PooledGroups")  # of other estimators the influence need not be a deviation from a mean
         sides = [_sides(part) for part in fit.parts]
         for part, (treated, control) in zip(fit.parts, sides, strict=True):
             if (treated != sides[0][0]).any() or (control != sides[0][1]).any():
@@ -54,6 +52,12 @@ class PooledGroups:
                 )
             scale = 1 / n_treated + 1 / n_control
             own = part.influence.sum_within(part.sample.cluster, way.n_codes)
+            if part.regression is None:  # influence need not be a deviation from a mean
+                raise InferenceError(
+                    "PooledGroups needs the residuals of a regression, which this estimator does not have",
+                    where="PooledGroups",
+                    remedy="use Jackknife(), or Placebo(draws=200, seed=1), or Cluster()",
+                )
             residuals[:, part.positions] = own * np.where(treated, n_treated, n_control)[:, None]
         covariance = residuals.T @ residuals / df * scale
         counted, parts = count_clusters(fit, way)

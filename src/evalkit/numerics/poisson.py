@@ -70,7 +70,7 @@ def poisson(
         vanishing = (means <= _VANISHING * share[unit]).any()
         if settled or vanishing or not np.isfinite(moved):
             break
-        index = index + step * min(1.0, 5.0 / moved)  # a longer step overshoots
+        index = index + step * (5.0 / max(5.0, moved))  # a longer step overshoots
     return Poisson(
         solution.kept,
         solution.coefficients,
