@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from evalkit.catalogue import Labels, Message, say
-from evalkit.columns import Flags
+from evalkit.columns import Flags, Floats
 from evalkit.design import Design
 from evalkit.errors import DataError, InferenceError, nearest
 from evalkit.fit import Fit
+from evalkit.law import Law, StudentT, Wald
 from evalkit.panel import Dropped, Panel
 from evalkit.sample import smallest_attainable_p
 from evalkit.uncertainty import Clusters, Uncertainty
-from evalkit.wald import Wald, judge_jointly
 
 TIDY = (
     "term estimate std_error statistic p_value conf_low conf_high event_time cohort period subgroup outcome estimator"
@@ -73,20 +73,26 @@ class Estimate:
     uncertainty: Uncertainty
     spec: Specification
 
+    @cached_property
+    def law(self) -> Law:
+        """How combinations of the coefficients are judged."""
+        of = self.uncertainty
+        return of.law or StudentT(self.fit.coefficients, of.covariance, of.df)
+
     @property
     def params(self) -> pd.Series:
         """Coefficients by term, covariates included."""
-        return pd.Series(self.fit.coefficients, index=self._names, name="estimate")
+        return self._by_term(self.fit.coefficients, "estimate")
 
     @property
     def bse(self) -> pd.Series:
         """Standard errors by term; NaN for a reference term."""
-        return self._table(0.95).set_index("term")["std_error"]
+        return self._by_term([self._judged(i, self.law.std_error) for i in range(len(self.fit.terms))], "std_error")
 
     @property
     def pvalues(self) -> pd.Series:
-        """Two-sided p-values by term, from t with the uncertainty's degrees of freedom."""
-        return self._table(0.95).set_index("term")["p_value"]
+        """Two-sided p-values by term, by the law of the inference."""
+        return self._by_term([self._judged(i, self.law.p_value) for i in range(len(self.fit.terms))], "p_value")
 
     @property
     def notes(self) -> tuple[Message, ...]:
@@ -107,6 +113,12 @@ class Estimate:
     def conf_int(self, level: float = 0.95) -> pd.DataFrame:
         """Intervals by term at a level between 0 and 1: columns conf_low, conf_high."""
         return self._table(level).set_index("term")[["conf_low", "conf_high"]]
+
+    def under(self, inference: Inference) -> Estimate:
+        """Judge the same fit by another inference."""
+        _require_value(inference, "assess", "inference", "Cluster()")
+        spec = replace(self.spec, inference=inference)
+        return Estimate(self.fit, inference.assess(self.fit, spec), spec)
 
     def vcov(self) -> pd.DataFrame:
         """Covariance of all coefficients, by term."""
@@ -163,7 +175,7 @@ class Estimate:
     def combination(self, weights: Mapping[str, float], name: str, level: float = 0.95) -> pd.DataFrame:
         """The sum of terms times weights, its covariance counted: one row called `name` with the columns of `tidy()`.
 
-        Weights of 1 make a cumulative effect. The smallest degrees of freedom of the terms are taken.
+        Weights of 1 make a cumulative effect. The law of the inference judges the sum itself.
         """
         at, given = [self._position(term) for term in weights], np.array(list(weights.values()), dtype=np.float64)
         if not len(at) or not np.isfinite(given).all():
@@ -172,10 +184,7 @@ class Estimate:
             )
         w = np.zeros(len(self.fit.terms))
         w[at] = given
-        error = float(np.sqrt(max(float(w @ self.uncertainty.covariance @ w), 0.0)))
-        known = self.uncertainty.df[at]
-        df = float(min(known[~np.isnan(known)], default=np.inf))  # a base alone has none
-        row = {"term": name, **_inference(float(w @ self.fit.coefficients), error, df, level)}
+        row = {"term": name, **self._tell(w, level)}
         blank = {column: None for column in TIDY if column not in row}
         return pd.DataFrame([{**row, **blank, **self._labels()}])[TIDY]
 
@@ -187,15 +196,20 @@ class Estimate:
         return self.combination({term: 1 / len(terms) for term in terms}, f"average of {', '.join(terms)}", level)
 
     def wald(self, terms: list[str] | tuple[str, ...]) -> Wald:
-        """Test jointly that these terms are zero, by F(q, degrees of freedom).
+        """Test jointly that these terms are zero, by the law of the inference: F(q, degrees of freedom) unless it says otherwise.
 
-        The p-value is NaN, with the reason, where the F distribution is known to reject true nulls too often (few clusters).
-        Raises InferenceError when there are as many terms as clusters allow, or a term has no standard error.
+        The p-value is NaN, with the reason, where that law is known to reject true nulls too often (few clusters). Raises
+        InferenceError when there are as many terms as clusters allow, or a term has no standard error.
         """
         at = [self._position(term) for term in terms]
+        if not at:
+            raise InferenceError("no terms are given", where="wald", remedy="name at least one term of .params")
         reason = self.uncertainty.joint_unsupported if len(at) > 1 else self.uncertainty.unsupported
-        covariance, df = self.uncertainty.covariance[np.ix_(at, at)], self.uncertainty.df[at]
-        return judge_jointly(tuple(terms), self.fit.coefficients[at], covariance, df, reason)
+        try:
+            joint = self.law.judge_jointly(np.eye(len(self.fit.terms))[at])
+        except InferenceError as error:
+            raise InferenceError(error.what, where=f"wald: {', '.join(terms)}", remedy=error.remedy) from None
+        return Wald(tuple(terms), joint.statistic, joint.df, joint.p_value if reason is None else float("nan"), reason)
 
     def summary(self, language: str = "en", labels: Labels | None = None) -> str:
         """Say the estimate in words and figures, in English ("en") or Chinese ("zh"), with the study's labels if given."""
@@ -244,6 +258,29 @@ class Estimate:
         notes = "".join(f"<li>{_escape(str(note))}</li>" for note in self.notes)
         return f"{self.tidy().to_html(index=False, na_rep='')}<ul>{notes}</ul>"
 
+    def _by_term(self, values: Any, name: str) -> pd.Series:
+        return pd.Series(values, index=pd.Index(self._names, name="term"), name=name)
+
+    def _judged(self, position: int, judge: Callable[[Floats], float]) -> float:
+        """Judge one coefficient; NaN for a reference term."""
+        if self.fit.terms[position].role == "base":
+            return float("nan")
+        return judge(np.eye(len(self.fit.terms))[position])
+
+    def _tell(self, weights: Floats, level: float) -> dict[str, float]:
+        """Say of a combination (k,) its value, standard error, statistic, p and interval."""
+        if not 0 < level < 1:
+            raise InferenceError(
+                f"level is {level}", where="conf_int", remedy="give a number between 0 and 1, such as .95"
+            )
+        value, error = float(weights @ self.fit.coefficients), float("nan")
+        p, (low, high) = error, (error, error)
+        if any(self.fit.terms[i].role != "base" for i in np.flatnonzero(weights)):
+            error, p = self.law.std_error(weights), self.law.p_value(weights)
+            low, high = self.law.interval(weights, level)
+        told = {"estimate": value, "std_error": error, "statistic": value / error}
+        return {**told, "p_value": p, "conf_low": low, "conf_high": high}
+
     def _position(self, term: str) -> int:
         if term not in self._names:
             raise DataError(f"there is no term '{term}'", where="estimate", remedy=nearest(term, self._names))
@@ -276,30 +313,19 @@ class Estimate:
         return {"outcome": self.spec.design.outcome, "estimator": type(self.spec.estimator).__name__}
 
     def _table(self, level: float) -> pd.DataFrame:
-        if not 0 < level < 1:
-            raise InferenceError(
-                f"level is {level}", where="conf_int", remedy="give a number between 0 and 1, such as .95"
-            )
-        errors = np.sqrt(np.maximum(np.diag(self.uncertainty.covariance), 0.0))
+        each = np.eye(len(self.fit.terms))
         rows = []
-        for term, value, error, df in zip(
-            self.fit.terms, self.fit.coefficients, errors, self.uncertainty.df, strict=True
-        ):
-            told = _inference(float(value), float("nan") if term.role == "base" else float(error), float(df), level)
+        for term, weights in zip(self.fit.terms, each, strict=True):
             where = {name: getattr(term, name) for name in ("event_time", "cohort", "period", "subgroup")}
-            rows.append({"term": term.name, **told, **where, **self._labels()})
+            rows.append({"term": term.name, **self._tell(weights, level), **where, **self._labels()})
         table = pd.DataFrame(rows, columns=TIDY)
         return table.astype({"event_time": "Int64"})
 
 
 def estimate(panel: Panel, design: Design, estimator: Estimator, *, inference: Inference) -> Estimate:
     """Estimate a design on a panel. The inference must be written: there is no default statement of uncertainty."""
-    for value, method, role, example in (
-        (estimator, "fit", "estimator", "TwoWayFE()"),
-        (inference, "assess", "inference", "Cluster()"),
-    ):
-        if isinstance(value, type) or not hasattr(value, method):
-            raise InferenceError(f"{role} is {value!r}", where="estimate", remedy=f"pass a value such as {example}")
+    _require_value(estimator, "fit", "estimator", "TwoWayFE()")
+    _require_value(inference, "assess", "inference", "Cluster()")
     if not isinstance(panel, Panel):
         raise DataError(
             f"panel is a {type(panel).__name__}", where="estimate", remedy="make one with Panel.from_frame(frame, …)"
@@ -331,18 +357,9 @@ def _cluster_columns(clusters: Clusters) -> dict[str, float]:
     }
 
 
-def _inference(value: float, error: float, df: float, level: float) -> dict[str, float]:
-    error = error if error > 0 else float("nan")  # a standard error of 0 is none: nothing was left to estimate it from
-    statistic = value / error
-    margin = float(stats.t.ppf((1 + level) / 2, df)) * error
-    return {
-        "estimate": value,
-        "std_error": error,
-        "statistic": statistic,
-        "p_value": float(2 * stats.t.sf(abs(statistic), df)),
-        "conf_low": value - margin,
-        "conf_high": value + margin,
-    }
+def _require_value(value: object, method: str, role: str, example: str) -> None:
+    if isinstance(value, type) or not hasattr(value, method):
+        raise InferenceError(f"{role} is {value!r}", where="estimate", remedy=f"pass a value such as {example}")
 
 
 def _escape(text: str) -> str:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import pandas as pd
+
 from evalkit.catalogue import Message, message
 from evalkit.columns import Floats
+from evalkit.law import Law
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,9 @@ class Uncertainty:
     `clusters` counts those of all parts of the fit together, `part_clusters` those of each (a subgroup can lack treated clusters
     that the whole has). `smallest_p` is the smallest p that any permutation of adoption could give. `unsupported` says why the
     p-values, although computed as named, come from a reference distribution that the design cannot support (None where it
-    can); `joint_unsupported` the same for joint tests. Both leave the p-value of `wald` empty.
+    can); `joint_unsupported` the same for joint tests. Both leave the p-value of `wald` empty. `law` judges combinations of
+    coefficients (None: Student's t with this covariance and these degrees of freedom). `alternatives` holds, where several
+    methods were tried, one row for each and effect; `sentence` what the design can and cannot show.
     """
 
     covariance: Floats
@@ -43,6 +48,9 @@ class Uncertainty:
     unsupported: Message | None = None
     joint_unsupported: Message | None = None
     notes: tuple[Message, ...] = ()
+    law: Law | None = None
+    alternatives: pd.DataFrame | None = None
+    sentence: Message | None = None
 
 
 # With up to so many treated (or control) clusters among at most so many in all, t(G-1) on CR1 errors rejects a true null about

@@ -156,16 +156,14 @@ def headline(one: Estimate, level: float = 0.95) -> Headline:
     """Term, estimate, std_error, df, p_value and interval of the average effect after adoption."""
     weights = after_adoption(one.fit)
     names = [term.name for term, weight in zip(one.fit.terms, weights, strict=True) if weight]
-    value = float(weights @ one.fit.coefficients)
-    error = max(float(weights @ one.uncertainty.covariance @ weights), 0.0) ** 0.5
-    df = float(np.nanmin(one.uncertainty.df[weights > 0]))
-    margin = float(stats.t.ppf((1 + level) / 2, df)) * error if error > 0 else float("nan")
+    law = one.law
+    low, high = law.interval(weights, level)
     return {
         "term": names[0] if len(names) == 1 else f"mean of {names[0]} … {names[-1]}",
-        "estimate": value,
-        "std_error": error,
-        "df": df,
-        "p_value": float(2 * stats.t.sf(abs(value) / error, df)) if error > 0 else float("nan"),
-        "conf_low": value - margin,
-        "conf_high": value + margin,
+        "estimate": float(weights @ one.fit.coefficients),
+        "std_error": law.std_error(weights),
+        "df": law.df(weights),
+        "p_value": law.p_value(weights),
+        "conf_low": low,
+        "conf_high": high,
     }

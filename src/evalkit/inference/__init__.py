@@ -1,10 +1,25 @@
 """Inference: a fit in, its uncertainty out. These exports are the registry."""
 
+from evalkit.inference.bias_reduced import BiasReduced
 from evalkit.inference.classical import Classical
 from evalkit.inference.cluster import Cluster
+from evalkit.inference.conley import Conley
+from evalkit.inference.driscoll_kraay import DriscollKraay
 from evalkit.inference.jackknife import Jackknife
 from evalkit.inference.placebo import Placebo
 from evalkit.inference.pooled_groups import PooledGroups
 from evalkit.inference.robust import Robust
+from evalkit.inference.wild_bootstrap import WildBootstrap
 
-__all__ = ["Classical", "Cluster", "Jackknife", "Placebo", "PooledGroups", "Robust"]
+__all__ = [
+    "BiasReduced",
+    "Classical",
+    "Cluster",
+    "Conley",
+    "DriscollKraay",
+    "Jackknife",
+    "Placebo",
+    "PooledGroups",
+    "Robust",
+    "WildBootstrap",
+]

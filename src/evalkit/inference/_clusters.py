@@ -7,8 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
-from evalkit.columns import Floats, Ints
-from evalkit.errors import InferenceError
+from evalkit.columns import Floats, Ints, place
+from evalkit.errors import DataError, InferenceError
+from evalkit.estimation import Specification
 from evalkit.fit import Fit, Part, Regression
 from evalkit.sample import smallest_attainable_p
 from evalkit.uncertainty import Clusters
@@ -43,6 +44,41 @@ def assignment(fit: Fit) -> Way:
     """Cluster by the units of assignment; a unit that moves stays where it was assigned."""
     samples = [part.sample for part in fit.parts]
     return Way(tuple(sample.cluster for sample in samples), len(samples[0].clusters), True)
+
+
+def cluster_by(column: str, fit: Fit, spec: Specification) -> Way:
+    """Cluster by a column; DataError where it is missing in a row, InferenceError where it makes one cluster only."""
+    if column == spec.design.assigned_at:
+        way = assignment(fit)
+    else:
+        codes = spec.panel.codes(column)
+        way = Way(tuple(codes.values[part.sample.rows] for part in fit.parts), len(codes.labels), False)
+    for part, codes_of_part in zip(fit.parts, way.codes, strict=True):
+        if codes_of_part.min() < 0:
+            absent = np.zeros(len(spec.panel), dtype=bool)
+            absent[part.sample.rows[codes_of_part < 0]] = True
+            raise DataError(
+                f"the cluster is missing in {int(absent.sum())} rows",
+                where=place(spec.panel.frame, absent, column),
+                remedy="fill it in, or leave these rows out",
+            )
+    if min(way.sizes) < 2:
+        raise InferenceError(
+            f"there is only one cluster in '{column}'",
+            where="Cluster",
+            remedy="cluster at a level with several units; with one cluster no standard error exists",
+        )
+    return way
+
+
+def nested(levels: Ints, groups: Ints) -> bool:
+    """Say whether each level lies within one group."""
+    owner = np.zeros(int(levels.max()) + 1, dtype=np.int64)
+    for rows in (slice(0, 1000), slice(None)):  # the first rows mostly settle it
+        owner[levels[rows]] = groups[rows]
+        if (owner[levels[rows]] != groups[rows]).any():
+            return False
+    return True
 
 
 def summed_influence(fit: Fit, way: Way, factors: list[float]) -> Floats:

@@ -33,7 +33,7 @@ def assess_independent(fit: Fit, spec: Specification, name: str, covariance_of: 
         covariance[at] = part.of_slopes(covariance_of(regression, part.sample.n_obs, left)) if left > 0 else np.nan
         df[part.positions] = left
     clusters, parts = count_clusters(fit, assignment(fit))
-    shared = any(_share_assignment(part.sample) for part in fit.parts)
+    shared = any(share_assignment(part.sample) for part in fit.parts)
     independent = message("note.independent", column=spec.design.assigned_at) if shared else None
     few = few_clusters(*parts, by_cohort=any(part.by_cohort for part in fit.parts))[0] is not None
     method = message(f"method.{name.lower()}")
@@ -43,7 +43,7 @@ def assess_independent(fit: Fit, spec: Specification, name: str, covariance_of: 
     return Uncertainty(covariance, df, method, smallest_p(fit), clusters, parts, notes=notes)
 
 
-def _share_assignment(sample: Sample) -> bool:
+def share_assignment(sample: Sample) -> bool:
     """Say whether several units (rows, for repeated cross-sections) belong to one unit of assignment."""
     units = len(sample.rows) if sample.panel.unit is None else sample.n_units
     return len(np.unique(sample.cluster[sample.starts])) < units

@@ -108,12 +108,12 @@ def make_absorber(*, unit: Ints, starts: Ints, factors: tuple[Ints, ...], weight
     The further effects, de-meaned by unit, have the cross-product M = Z'WZ - P' diag(1/mass) P with P (U, L) the weight of each
     unit on each level: L by L, however many rows. It is factorised once, with pivoting, which also counts its rank.
     """
-    levels, n_levels = _number_jointly(factors)
+    levels, n_levels = number_jointly(factors)
     sizes = np.diff(np.append(starts, len(unit)))
     mass = sizes.astype(np.float64) if weights is None else np.add.reduceat(weights, starts)
-    crossed = _level_cross_product(levels, n_levels, weights)
+    crossed = level_cross_product(levels, n_levels, weights)
     level_mass = np.diag(crossed).copy()
-    kept, factor = _independent(
+    kept, factor = independent_levels(
         crossed - _shared_within_units(starts, sizes, levels, n_levels, weights, mass), level_mass
     )
     return Absorber(starts, sizes, unit, levels, weights, mass, level_mass, kept, factor)
@@ -146,7 +146,7 @@ def _shared_within_units(
     return shared
 
 
-def _number_jointly(factors: tuple[Ints, ...]) -> tuple[tuple[Ints, ...], int]:
+def number_jointly(factors: tuple[Ints, ...]) -> tuple[tuple[Ints, ...], int]:
     """Offset the codes of each factor so that all levels are numbered 0..L-1; return them and L."""
     offsets = np.concatenate([[0], np.cumsum([int(codes.max()) + 1 for codes in factors])])
     numbered = tuple(codes + offset if offset else codes for codes, offset in zip(factors, offsets[:-1], strict=True))
@@ -157,11 +157,11 @@ def effects_rank(factors: tuple[Ints, ...]) -> int:
     """Count the independent effects among a constant and these factors (each (n,) dense codes)."""
     if not factors:
         return 1
-    system = _level_cross_product(*_number_jointly(factors), None)
-    return len(_independent(system, np.diag(system))[0])
+    system = level_cross_product(*number_jointly(factors), None)
+    return len(independent_levels(system, np.diag(system))[0])
 
 
-def _level_cross_product(levels: tuple[Ints, ...], n_levels: int, weights: Floats | None) -> Floats:
+def level_cross_product(levels: tuple[Ints, ...], n_levels: int, weights: Floats | None) -> Floats:
     total = np.zeros((n_levels, n_levels))
     for i, one in enumerate(levels):
         for other in levels[: i + 1]:
@@ -174,7 +174,7 @@ def _level_cross_product(levels: tuple[Ints, ...], n_levels: int, weights: Float
     return total
 
 
-def _independent(system: Floats, reference: Floats) -> tuple[Ints, Floats]:
+def independent_levels(system: Floats, reference: Floats) -> tuple[Ints, Floats]:
     """Pivoted Cholesky of a positive semidefinite matrix, scaled by `reference`: the independent rows and their factor."""
     scale = 1.0 / np.sqrt(reference)
     scaled = system * scale[:, None] * scale[None, :]

@@ -1,0 +1,93 @@
+"""What the inferences with few clusters share: a fit's regressions seen from its clusters, in one orthonormal basis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from evalkit.columns import Flags, Floats, Ints
+from evalkit.errors import InferenceError
+from evalkit.estimation import Specification
+from evalkit.fit import Fit
+from evalkit.inference._clusters import Way, cluster_by, nested, regression_of
+from evalkit.numerics.clusters import ClusterBasis, Leverages, block_diagonal, cluster_basis, leverages
+
+_MOST_NUMBERS = 2e8  # of a cluster's Gram matrices: 1.6 GB
+_DETERMINED = 1e-7  # share of a direction, by its square, that rests on one cluster alone
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A fit seen from the clusters that it has: their basis, and directions (k, p), whose products with Q'y are coefficients."""
+
+    fit: Fit
+    basis: ClusterBasis
+    directions: Floats
+    labels: Ints
+
+    @cached_property
+    def leverages(self) -> Leverages:
+        """How much of each direction rests on each cluster."""
+        return leverages(self.basis.gram)
+
+    def determined(self) -> Flags:
+        """Flag (G, k): without this cluster, this coefficient cannot be estimated."""
+        flags: Flags = self.leverages.determined(self.directions) > _DETERMINED
+        return flags
+
+    def rests_on_one(self, weights: Floats) -> bool:
+        """Say whether a combination of coefficients cannot be estimated without some cluster."""
+        direction = weights @ self.directions
+        return bool((self.leverages.determined(direction[None]) > _DETERMINED).any())
+
+
+def see(fit: Fit, way: Way, method: str) -> Seen:
+    """See the regressions of a fit from its clusters; InferenceError where it has none, or clusters divide units."""
+    bases = []
+    present = np.unique(np.concatenate(way.codes))
+    sizes = 0
+    for part in fit.parts:
+        regression = regression_of(part, method)
+        sizes += regression.n_slopes + sum(int(codes.max()) + 1 for codes in regression.factors[1:])
+    if len(present) * float(sizes) ** 2 > _MOST_NUMBERS:
+        raise InferenceError(
+            f"{len(present)} clusters times {sizes} effects squared is more than memory holds",
+            where=method,
+            remedy="with so many clusters use Cluster(); or absorb fewer effects",
+        )
+    for part, codes in zip(fit.parts, way.codes, strict=True):
+        regression = regression_of(part, method)
+        if not (way.nests_units or nested(regression.factors[0], codes)):
+            raise InferenceError(
+                "the clusters divide units",
+                where=method,
+                remedy="cluster by units or by what they belong to, such as counties; Cluster() takes any column",
+            )
+        bases.append(
+            cluster_basis(
+                regressors=regression.regressors,
+                residuals=regression.residuals,
+                bread=regression.bread,
+                weights=regression.weights,
+                unit=regression.factors[0],
+                factors=regression.factors[1:],
+                cluster=np.searchsorted(present, codes),
+                n_clusters=len(present),
+            )
+        )
+    basis = block_diagonal(bases)
+    directions = np.zeros((len(fit.terms), basis.slopes.shape[1]))
+    row = 0
+    for part, own in zip(fit.parts, bases, strict=True):
+        slopes = basis.slopes[row : row + len(own.slopes)]
+        for i, position in enumerate(part.positions):
+            directions[position] = part.loading(i) @ slopes
+        row += len(own.slopes)
+    return Seen(fit, basis, directions, present)
+
+
+def way_of(by: str | None, fit: Fit, spec: Specification) -> Way:
+    """Cluster by a column, or by the units of assignment."""
+    return cluster_by(spec.design.assigned_at if by is None else by, fit, spec)

@@ -1,0 +1,189 @@
+"""Cluster-robust standard errors with the bias of few clusters reduced (CR2), and degrees of freedom to match."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from evalkit.catalogue import Message, message
+from evalkit.columns import Floats
+from evalkit.errors import InferenceError
+from evalkit.estimation import Specification
+from evalkit.fit import Fit
+from evalkit.inference._basis import Seen, see, way_of
+from evalkit.inference._clusters import count_clusters, smallest_p
+from evalkit.inference._covariance import floors, named, only_rounding, without
+from evalkit.law import Joint, quadratic_form, t_interval
+from evalkit.uncertainty import Uncertainty
+
+_DOMINANT = 0.5
+
+
+@dataclass(frozen=True)
+class BiasReduced:
+    """Scale each cluster's residuals by (I - H_gg)^-1/2, known as CR2, and take t with Satterthwaite's degrees of freedom.
+
+    Clusters are the units of assignment, or column `by`, and must hold units whole. The working model is independent errors of
+    one variance (with weights: of variance 1/weight); under it the variance is unbiased, and the degrees of freedom of each
+    contrast, often far below G-1, are those of its distribution (Bell and McCaffrey, Survey Methodology 28 (2002)). A joint test
+    is Hotelling's T² with degrees of freedom found likewise (HTZ). A coefficient that one cluster alone determines has no
+    standard error, and a note names it; where that holds of all effects (one treated cluster), InferenceError says so.
+    Source: Pustejovsky and Tipton, Journal of Business and Economic Statistics 36 (2018), eqs. 6, 11 and section 4.2; equal to R
+    clubSandwich with inverse_var = TRUE.
+    """
+
+    by: str | None = None
+
+    def assess(self, fit: Fit, spec: Specification) -> Uncertainty:
+        """Adjust the clusters' scores, and find the degrees of freedom of each coefficient."""
+        way = way_of(self.by, fit, spec)
+        seen = see(fit, way, "BiasReduced")
+        notes = name_determined(seen, spec, self.by, "BiasReduced")
+        law = Satterthwaite(fit.coefficients, seen, seen.leverages.adjust(-0.5, seen.basis.scores), floors(fit))
+        summed = law.scores @ seen.directions.T
+        covariance = summed.T @ summed
+        each = np.eye(len(fit.terms))
+        lost = np.any(seen.determined(), axis=0)
+        empty = only_rounding(np.diag(covariance), fit)
+        covariance = without(covariance, empty)
+        if empty.any():
+            notes = (*notes, message("note.no_cluster_variance", terms=named(fit, empty)))
+        covariance[lost[:, None] | lost] = np.nan
+        base = np.array([term.role == "base" for term in fit.terms])
+        df = np.array([np.nan if base[i] or lost[i] else law.df(each[i]) for i in range(len(each))])
+        clusters, parts = count_clusters(fit, way)
+        dominant = [law.largest_share(each[i]) for i in range(len(each)) if not (base[i] or lost[i])]
+        if max(dominant, default=0.0) > _DOMINANT:
+            notes = (*notes, message("note.dominant_cluster", share=round(100 * max(dominant))))
+        return Uncertainty(
+            covariance,
+            df,
+            message("method.bias_reduced", level=self.by or spec.design.assigned_at),
+            smallest_p(fit),
+            clusters,
+            parts,
+            notes=notes,
+            law=law,
+        )
+
+
+def name_determined(seen: Seen, spec: Specification, by: str | None, method: str) -> tuple[Message, ...]:
+    """Note the coefficients that one cluster alone determines; InferenceError where these are all effects."""
+    determined, terms = seen.determined(), seen.fit.terms
+    effects = np.array([term.role == "effect" for term in terms])
+    lost = np.any(determined, axis=0)
+    level = by or spec.design.assigned_at
+    if lost[effects].all():
+        g = int(np.flatnonzero(np.any(determined[:, effects], axis=1))[0])
+        raise InferenceError(
+            f"without {level} {_label(seen, spec, by, g)} the effect cannot be estimated, so that its residuals say nothing of "
+            "how it varies",
+            where=method,
+            remedy="use ByDesign(), PooledGroups() or Permutation()",
+        )
+    return tuple(
+        message(
+            "note.jackknife_lost",
+            terms=", ".join(term.name for term, one in zip(terms, determined[g], strict=True) if one),
+            level=level,
+            left_out=_label(seen, spec, by, g),
+        )
+        for g in np.flatnonzero(np.any(determined, axis=1))
+    )
+
+
+def _label(seen: Seen, spec: Specification, by: str | None, g: Any) -> str:
+    code = int(seen.labels[g])
+    labels = seen.fit.parts[0].sample.clusters if by in (None, spec.design.assigned_at) else spec.panel.codes(by).labels
+    return str(labels[code])
+
+
+@dataclass(frozen=True)
+class Satterthwaite:
+    """t with the degrees of freedom of each combination under independent errors of one variance.
+
+    `scores` (G, p) are the adjusted ones; floors (k,) the standard errors that rounding alone can make.
+    """
+
+    coefficients: Floats
+    seen: Seen
+    scores: Floats
+    floors: Floats
+
+    def std_error(self, weights: Floats) -> float:
+        """Root of the summed squares of the clusters' adjusted scores; NaN where one cluster determines the combination."""
+        error = float(np.linalg.norm(self.scores @ (weights @ self.seen.directions)))
+        floor = float(np.abs(weights) @ np.maximum(self.floors, 0.0))
+        return error if error > floor and not self.seen.rests_on_one(weights) else float("nan")
+
+    def df(self, weights: Floats) -> float:
+        """Twice the squared mean over the variance of the variance estimate."""
+        own, shared = self._moments(weights @ self.seen.directions)
+        lengths = np.einsum("gp,gp->g", shared, shared)
+        spread = own @ own - 2 * own @ lengths + float(np.sum((shared.T @ shared) ** 2))
+        return float((own.sum() - lengths.sum()) ** 2 / spread) if spread > 0 else float("nan")
+
+    def largest_share(self, weights: Floats) -> float:
+        """Largest share of one cluster in the variance expected of a combination."""
+        own, shared = self._moments(weights @ self.seen.directions)
+        expected = own - np.einsum("gp,gp->g", shared, shared)
+        return float(expected.max() / expected.sum())
+
+    def _moments(self, direction: Floats) -> tuple[Floats, Floats]:
+        """With a_g = A_g Q_g v, the vector whose product with the residuals is g's score: a_g'a_g (G,) and Q_g'a_g (G, p)."""
+        leverages, gram = self.seen.leverages, self.seen.basis.gram
+        adjusted = leverages.adjust(-0.5, direction)
+        shared = np.einsum("gpq,gq->gp", gram, adjusted)
+        return np.einsum("gp,gp->g", adjusted, shared), shared
+
+    def p_value(self, weights: Floats, null: float = 0.0) -> float:
+        """Two-sided p from t."""
+        away = abs(float(weights @ self.coefficients) - null)
+        return float(2 * stats.t.sf(away / self.std_error(weights), self.df(weights)))
+
+    def interval(self, weights: Floats, level: float) -> tuple[float, float]:
+        """Estimate ± quantile of t times the standard error."""
+        return t_interval(self, self.coefficients, weights, level)
+
+    def judge_jointly(self, weights: Floats) -> Joint:
+        """Hotelling's T² with Zhang's degrees of freedom (HTZ), as F."""
+        q = len(weights)
+        if any(self.seen.rests_on_one(row) for row in weights):
+            raise InferenceError(
+                "a term rests on one cluster alone", where="wald", remedy="leave it out, or rank by Permutation()"
+            )
+        summed = self.scores @ (weights @ self.seen.directions).T
+        statistic = quadratic_form(weights @ self.coefficients, summed.T @ summed, np.inf)
+        eta = self._hotelling_df(weights)
+        if eta <= q - 1:
+            raise InferenceError(
+                f"{q} terms cannot be tested jointly with {eta:.1f} degrees of freedom",
+                where="wald",
+                remedy="test fewer terms, or bin event times",
+            )
+        f = (eta - q + 1) / (eta * q) * statistic
+        return Joint(f, (q, eta - q + 1), float(stats.f.sf(f, q, eta - q + 1)))
+
+    def _hotelling_df(self, weights: Floats) -> float:
+        """Match the total variance of the standardised covariance to that of a Wishart matrix."""
+        q = len(weights)
+        moments = [self._moments(row @ self.seen.directions) for row in weights]
+        vectors = [self.seen.leverages.adjust(-0.5, row @ self.seen.directions) for row in weights]
+        shared = np.stack([one for _, one in moments], axis=1)  # (G, q, p)
+        adjusted = np.stack(vectors, axis=1)
+        own = np.einsum("gsp,gtp->gst", adjusted, shared)  # (G, q, q)
+        expected = (own - np.einsum("gsp,gtp->gst", shared, shared)).sum(axis=0)
+        values, basis = np.linalg.eigh(expected)
+        root = basis / np.sqrt(values) @ basis.T  # expected^-1/2
+        own = root @ own @ root
+        shared = np.einsum("st,gtp->gsp", root, shared)
+        n_clusters = len(own)
+        pairs = -np.einsum("gsp,htp->gsht", shared, shared)  # E[r_gs r_ht]
+        for g in range(n_clusters):
+            pairs[g, :, g, :] += own[g]
+        same = np.einsum("gshs->gsh", pairs)
+        total = float(np.einsum("gsh,gth->", same, same) + np.einsum("gsht,gths->", pairs, pairs))
+        return q * (q + 1) / total

@@ -1,0 +1,171 @@
+"""What each cluster contributes to a regression, in an orthonormal basis: all that few-cluster inference needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+from scipy.linalg import solve_triangular
+
+from evalkit.columns import Floats, Ints
+from evalkit.numerics.absorb import independent_levels, level_cross_product, number_jointly
+
+# A cluster determines a direction where less than this share of it is left without the cluster.
+DETERMINED = 1e-9
+_BLOCK = 256
+
+
+@dataclass(frozen=True)
+class ClusterBasis:
+    """A regression seen from its clusters.
+
+    Q (n, p), never formed whole, is an orthonormal basis of the regressors and of the effects besides the unit effects, all
+    de-meaned by unit and multiplied by the root of the weights. gram (G, p, p) holds Q_g'Q_g, which sum to I; scores (G, p)
+    Q_g'u_g of the residuals, which sum to 0; slopes (k, p) the coefficients as combinations of Q'y. Units lie within clusters, so
+    that unit effects need no place in it (Pustejovsky and Tipton, Journal of Business and Economic Statistics 36 (2018),
+    theorem 2).
+    """
+
+    gram: Floats
+    scores: Floats
+    slopes: Floats
+
+
+def cluster_basis(
+    *,
+    regressors: Floats,
+    residuals: Floats,
+    bread: Floats,
+    weights: Floats | None,
+    unit: Ints,
+    factors: tuple[Ints, ...],
+    cluster: Ints,
+    n_clusters: int,
+) -> ClusterBasis:
+    """Make the basis of a regression whose effects were absorbed.
+
+    regressors (n, k) and residuals (n,) are residuals on all effects; bread (k, k) is (X'WX)^-1; unit and factors, the further
+    effects, are codes (n,), those of unit sorted; cluster (n,) codes below n_clusters, none of which divides a unit.
+    """
+    slopes = np.linalg.cholesky(bread)
+    regressors = regressors @ slopes  # orthonormal, with the weights between
+    levels, n_levels = number_jointly(factors)
+    k = regressors.shape[1]
+    pull = np.ones(len(unit)) if weights is None else weights
+
+    def within(columns: Floats) -> Floats:
+        """Sum weighted columns (n, m) by cluster and level, giving (G, L, m)."""
+        total = np.zeros((n_clusters * n_levels, columns.shape[1]))
+        for j, column in enumerate(columns.T):
+            for level in levels:
+                place = cluster * n_levels + level
+                total[:, j] += np.bincount(place, weights=column * pull, minlength=len(total))
+        return total.reshape(n_clusters, n_levels, columns.shape[1])
+
+    own = _level_grams(unit, levels, n_levels, weights, cluster, n_clusters)
+    reference = np.diag(level_cross_product(levels, n_levels, weights))
+    kept, factor = independent_levels(own.sum(axis=0), reference)
+    to_basis = solve_triangular(factor, np.eye(len(kept)), lower=True, check_finite=False)
+    crossed = within(np.column_stack([regressors, residuals]))[:, kept]  # (G, r, k + 1)
+    crossed = np.einsum("rs,gsm->grm", to_basis, crossed)
+    p = k + len(kept)
+    gram = np.empty((n_clusters, p, p))
+    for i in range(k):
+        for j in range(i + 1):
+            product = np.bincount(cluster, weights=regressors[:, i] * regressors[:, j] * pull, minlength=n_clusters)
+            gram[:, i, j] = gram[:, j, i] = product
+    gram[:, k:, :k] = crossed[:, :, :k]
+    gram[:, :k, k:] = crossed[:, :, :k].transpose(0, 2, 1)
+    gram[:, k:, k:] = to_basis @ own[:, kept[:, None], kept] @ to_basis.T
+    scores = np.empty((n_clusters, p))
+    for j in range(k):
+        scores[:, j] = np.bincount(cluster, weights=regressors[:, j] * residuals * pull, minlength=n_clusters)
+    scores[:, k:] = crossed[:, :, k]
+    return ClusterBasis(gram, scores, np.concatenate([slopes, np.zeros((k, len(kept)))], axis=1))
+
+
+def _level_grams(
+    unit: Ints, levels: tuple[Ints, ...], n_levels: int, weights: Floats | None, cluster: Ints, n_clusters: int
+) -> Floats:
+    """Cross-products (G, L, L) of the dummies of the levels, de-meaned by unit, within each cluster."""
+    n_units = int(unit.max()) + 1
+    values = np.ones(len(unit)) if weights is None else weights
+    mass = np.bincount(unit, weights=values, minlength=n_units)
+    owner = np.zeros(n_units, dtype=np.int64)
+    owner[unit] = cluster
+    grams = np.zeros((n_clusters, n_levels, n_levels))
+    flat = grams.reshape(-1)
+    for one in levels:
+        for other in levels:
+            place = (cluster * n_levels + one) * n_levels + other
+            flat += np.bincount(place, weights=values, minlength=len(flat))
+    table = sparse.coo_array(
+        (
+            np.concatenate([values / np.sqrt(mass[unit])] * len(levels)),
+            (np.tile(unit, len(levels)), np.concatenate(levels)),
+        ),
+        shape=(n_units, n_levels),
+    ).tocsr()
+    order = np.argsort(owner, kind="stable")
+    ends = np.searchsorted(owner[order], np.arange(n_clusters + 1))
+    if n_units == len(np.unique(owner)):  # one unit each: all at once
+        for first in range(0, n_units, _BLOCK):
+            units = np.arange(first, min(first + _BLOCK, n_units))
+            presence = table[units].toarray()
+            grams[owner[units]] -= presence[:, :, None] * presence[:, None, :]
+        return grams
+    for g in range(n_clusters):
+        inside = table[order[ends[g] : ends[g + 1]]]
+        grams[g] -= (inside.T @ inside).toarray()
+    return grams
+
+
+def block_diagonal(bases: list[ClusterBasis]) -> ClusterBasis:
+    """Join the bases of regressions on different rows, seen from the same clusters."""
+    if len(bases) == 1:
+        return bases[0]
+    sizes = [basis.gram.shape[1] for basis in bases]
+    p, n_clusters = sum(sizes), len(bases[0].gram)
+    gram, scores = np.zeros((n_clusters, p, p)), np.zeros((n_clusters, p))
+    slopes = np.zeros((sum(len(basis.slopes) for basis in bases), p))
+    at = row = 0
+    for basis, size in zip(bases, sizes, strict=True):
+        gram[:, at : at + size, at : at + size] = basis.gram
+        scores[:, at : at + size] = basis.scores
+        slopes[row : row + len(basis.slopes), at : at + size] = basis.slopes
+        at, row = at + size, row + len(basis.slopes)
+    return ClusterBasis(gram, scores, slopes)
+
+
+@dataclass(frozen=True)
+class Leverages:
+    """Eigenvalues (G, p) and vectors (G, p, p) of the clusters' grams: how much of each direction rests on each cluster."""
+
+    shares: Floats
+    vectors: Floats
+
+    def determined(self, directions: Floats) -> Floats:
+        """Share (G, k) of each direction (k, p) that a cluster alone determines; 0 but for rounding where none does."""
+        along = np.einsum("gpq,kp->gkq", self.vectors, directions) ** 2
+        alone = np.where(self._left() > 0, 0.0, 1.0)
+        share: Floats = np.einsum("gkq,gq->gk", along, alone) / np.maximum((directions**2).sum(axis=1), 1e-300)
+        return share
+
+    def adjust(self, power: float, columns: Floats) -> Floats:
+        """Multiply columns (G, p) or (p,) by (I - gram_g)^power, generalised: 0 where a cluster determines a direction."""
+        left = self._left()
+        scale = np.where(left > 0, np.maximum(left, DETERMINED) ** power, 0.0)
+        along = np.einsum("gpq,gp->gq", self.vectors, np.broadcast_to(columns, self.shares.shape))
+        adjusted: Floats = np.einsum("gpq,gq->gp", self.vectors, scale * along)
+        return adjusted
+
+    def _left(self) -> Floats:
+        left: Floats = np.where(1.0 - self.shares > DETERMINED, 1.0 - self.shares, 0.0)
+        return left
+
+
+def leverages(gram: Floats) -> Leverages:
+    """Decompose the grams (G, p, p) of all clusters."""
+    shares, vectors = np.linalg.eigh(gram)
+    return Leverages(shares, vectors)
