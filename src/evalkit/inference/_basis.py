@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from evalkit.catalogue import Message, message
 from evalkit.columns import Flags, Floats, Ints
 from evalkit.errors import InferenceError
 from evalkit.estimation import Specification
 from evalkit.fit import Fit
-from evalkit.inference._clusters import Way, cluster_by, nested, regression_of
+from evalkit.inference._clusters import Way, nested, regression_of
 from evalkit.numerics.clusters import ClusterBasis, Leverages, block_diagonal, cluster_basis, leverages
 
 _MOST_NUMBERS = 2e8  # of a cluster's Gram matrices: 1.6 GB
@@ -88,6 +90,32 @@ def see(fit: Fit, way: Way, method: str) -> Seen:
     return Seen(fit, basis, directions, present)
 
 
-def way_of(by: str | None, fit: Fit, spec: Specification) -> Way:
-    """Cluster by a column, or by the units of assignment."""
-    return cluster_by(spec.design.assigned_at if by is None else by, fit, spec)
+def name_determined(seen: Seen, spec: Specification, by: str | None, method: str) -> tuple[Message, ...]:
+    """Note the coefficients that one cluster alone determines; InferenceError where these are all effects."""
+    determined, terms = seen.determined(), seen.fit.terms
+    effects = np.array([term.role == "effect" for term in terms])
+    lost = np.any(determined, axis=0)
+    level = by or spec.design.assigned_at
+    if lost[effects].all():
+        g = int(np.flatnonzero(np.any(determined[:, effects], axis=1))[0])
+        raise InferenceError(
+            f"without {level} {_label(seen, spec, by, g)} the effect cannot be estimated, so that its residuals say nothing of "
+            "how it varies",
+            where=method,
+            remedy="use ByDesign(), PooledGroups() or Permutation()",
+        )
+    return tuple(
+        message(
+            "note.jackknife_lost",
+            terms=", ".join(term.name for term, one in zip(terms, determined[g], strict=True) if one),
+            level=level,
+            left_out=_label(seen, spec, by, g),
+        )
+        for g in np.flatnonzero(np.any(determined, axis=1))
+    )
+
+
+def _label(seen: Seen, spec: Specification, by: str | None, g: Any) -> str:
+    code = int(seen.labels[g])
+    labels = seen.fit.parts[0].sample.clusters if by in (None, spec.design.assigned_at) else spec.panel.codes(by).labels
+    return str(labels[code])

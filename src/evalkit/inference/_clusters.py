@@ -71,6 +71,11 @@ def cluster_by(column: str, fit: Fit, spec: Specification) -> Way:
     return way
 
 
+def way_of(by: str | None, fit: Fit, spec: Specification) -> Way:
+    """Cluster by a column, or by the units of assignment."""
+    return cluster_by(spec.design.assigned_at if by is None else by, fit, spec)
+
+
 def nested(levels: Ints, groups: Ints) -> bool:
     """Say whether each level lies within one group."""
     owner = np.zeros(int(levels.max()) + 1, dtype=np.int64)

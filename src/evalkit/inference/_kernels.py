@@ -89,15 +89,15 @@ def _residual_df(part: Part) -> float:
 def _shares(fit: Fit, way: Way) -> Floats:
     """Share of cells (c, k) in the variance of each coefficient, were rows independent and errors of one variance; NaN: a base.
 
-    Where there is no regression, the squared influence of rows stands for their share.
+    Where there is no regression, squared influence stands for it, spread over the observations that a row counts for.
     """
     total = np.zeros((way.n_codes, len(fit.terms)))
     for part, codes in zip(fit.parts, way.codes, strict=True):
-        regression = part.regression
+        regression, counts = part.regression, 1.0 if part.sample.counts is None else part.sample.counts
         rows = part.influence.sum_within(np.arange(len(codes)), len(codes)) if regression is None else None
         for i, position in enumerate(part.positions):
             if rows is not None:
-                own = rows[:, i] ** 2
+                own = rows[:, i] ** 2 / counts
             else:
                 assert regression is not None
                 own = np.einsum("ij,j->i", regression.regressors, regression.bread @ part.loading(i)) ** 2

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from evalkit.catalogue import Message, message
+from evalkit.catalogue import message
 from evalkit.columns import Floats
 from evalkit.errors import InferenceError
 from evalkit.estimation import Specification
 from evalkit.fit import Fit
-from evalkit.inference._basis import Seen, see, way_of
-from evalkit.inference._clusters import count_clusters, smallest_p
+from evalkit.inference._basis import Seen, name_determined, see
+from evalkit.inference._clusters import count_clusters, smallest_p, way_of
 from evalkit.inference._covariance import floors, named, only_rounding, without
 from evalkit.law import Joint, quadratic_form, t_interval
 from evalkit.uncertainty import Uncertainty
@@ -68,37 +67,6 @@ class BiasReduced:
             notes=notes,
             law=law,
         )
-
-
-def name_determined(seen: Seen, spec: Specification, by: str | None, method: str) -> tuple[Message, ...]:
-    """Note the coefficients that one cluster alone determines; InferenceError where these are all effects."""
-    determined, terms = seen.determined(), seen.fit.terms
-    effects = np.array([term.role == "effect" for term in terms])
-    lost = np.any(determined, axis=0)
-    level = by or spec.design.assigned_at
-    if lost[effects].all():
-        g = int(np.flatnonzero(np.any(determined[:, effects], axis=1))[0])
-        raise InferenceError(
-            f"without {level} {_label(seen, spec, by, g)} the effect cannot be estimated, so that its residuals say nothing of "
-            "how it varies",
-            where=method,
-            remedy="use ByDesign(), PooledGroups() or Permutation()",
-        )
-    return tuple(
-        message(
-            "note.jackknife_lost",
-            terms=", ".join(term.name for term, one in zip(terms, determined[g], strict=True) if one),
-            level=level,
-            left_out=_label(seen, spec, by, g),
-        )
-        for g in np.flatnonzero(np.any(determined, axis=1))
-    )
-
-
-def _label(seen: Seen, spec: Specification, by: str | None, g: Any) -> str:
-    code = int(seen.labels[g])
-    labels = seen.fit.parts[0].sample.clusters if by in (None, spec.design.assigned_at) else spec.panel.codes(by).labels
-    return str(labels[code])
 
 
 @dataclass(frozen=True)

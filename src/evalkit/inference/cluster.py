@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -24,9 +24,9 @@ from evalkit.inference._covariance import named, only_rounding, outer, positive,
 from evalkit.numerics.absorb import effects_rank
 from evalkit.uncertainty import Uncertainty, few_clusters
 
-Correction = Literal["cr1", "none", "all_effects"]
+Correction = Literal["cr1", "interacted", "none", "all_effects"]
 
-CORRECTIONS: tuple[Correction, ...] = ("cr1", "none", "all_effects")
+CORRECTIONS: tuple[Correction, ...] = get_args(Correction)
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ class Cluster:
 
     correction  "cr1": G/(G-1) · (N-1)/(N-K), K counting slopes and absorbed effects not nested in the clusters (the
                 convention of fixest), and G/(G-1) alone for estimators that are no one regression; "all_effects": K counts
-                every effect; "none": no factor.
+                every effect; "interacted": as "cr1", with G, N and K of all subgroups together, as of one regression in
+                which everything is interacted with the subgroup; "none": no factor.
 
     p-values and intervals use t(G-1); with two columns the smaller G, and V = V1 + V2 - V12 (Cameron, Gelbach, Miller, Journal of
     Business and Economic Statistics 29 (2011), eq. 2.11) with negative eigenvalues set to 0, which a note says. Units observed
@@ -67,7 +68,9 @@ class Cluster:
         columns = self.by if isinstance(self.by, tuple) else (spec.design.assigned_at,)
         ways = [cluster_by(column, fit, spec) for column in columns]
         sizes = [min(counts) for counts in zip(*(way.sizes for way in ways), strict=True)]
-        factors = [self._factor(fit, i, ways, size) for i, size in enumerate(sizes)]
+        if self.correction == "interacted":
+            sizes = [min(len(np.unique(np.concatenate(way.codes))) for way in ways)] * len(sizes)
+        factors = self._factors(fit, ways, sizes)
         df = np.full(len(fit.terms), np.nan)
         for part, size in zip(fit.parts, sizes, strict=True):
             df[part.positions] = size - 1
@@ -93,22 +96,31 @@ class Cluster:
         )
         return Uncertainty(covariance, df, method, smallest_p(fit), clusters, parts, single, joint, notes)
 
-    def _factor(self, fit: Fit, i: int, ways: list[Way], n_clusters: int) -> float:
+    def _factors(self, fit: Fit, ways: list[Way], sizes: list[int]) -> list[float]:
+        """Small-sample factor of each part."""
         if self.correction == "none":
-            return 1.0
-        part = fit.parts[i]
-        if part.regression is None and self.correction == "cr1":
-            return n_clusters / (n_clusters - 1)
-        regression = regression_of(part, f"Cluster(correction='{self.correction}')")
+            return [1.0] * len(fit.parts)
+        if self.correction == "cr1" and any(part.regression is None for part in fit.parts):
+            return [size / (size - 1) for size in sizes]
+        observed = np.array([part.sample.n_obs for part in fit.parts])
+        estimated = np.array([self._n_parameters(fit, i, ways) for i in range(len(fit.parts))])
+        if self.correction == "interacted":
+            observed, estimated = np.full(len(sizes), observed.sum()), np.full(len(sizes), estimated.sum())
+        left = np.where(observed > estimated, observed - estimated, np.nan)
+        factors: list[float] = [
+            size / (size - 1) * rows for size, rows in zip(sizes, (observed - 1) / left, strict=True)
+        ]
+        return factors
+
+    def _n_parameters(self, fit: Fit, i: int, ways: list[Way]) -> int:
+        """Count slopes and the absorbed effects that the correction counts."""
+        regression = regression_of(fit.parts[i], f"Cluster(correction='{self.correction}')")
         if self.correction == "all_effects":
-            n_effects = regression.n_effects
-        else:
-            units, *others = regression.factors
-            apart = [] if any(way.nests_units or nested(units, way.codes[i]) for way in ways) else [units]
-            apart += [levels for levels in others if not any(nested(levels, way.codes[i]) for way in ways)]
-            n_effects = effects_rank(tuple(apart))
-        left = part.sample.n_obs - regression.n_slopes - n_effects
-        return n_clusters / (n_clusters - 1) * (part.sample.n_obs - 1) / left if left > 0 else float("nan")
+            return regression.n_slopes + regression.n_effects
+        units, *others = regression.factors
+        apart = [] if any(way.nests_units or nested(units, way.codes[i]) for way in ways) else [units]
+        apart += [levels for levels in others if not any(nested(levels, way.codes[i]) for way in ways)]
+        return regression.n_slopes + effects_rank(tuple(apart))
 
 
 def _cross(one: Way, other: Way) -> Way:

@@ -20,7 +20,7 @@ from evalkit.uncertainty import Uncertainty
 # With fewer periods, or up to so many effective degrees of freedom, t(T-1) rejects a true null about twice as often as it should
 # or more: one date of adoption, independent errors, default lags (10 of 20 periods treated: 9.0 degrees, .10; 15 of 30: 10.5,
 # .10; 10 of 30: 8.2, .12; 25 of 50: 17.8, .08; 10 of 50: 6.9, .13; 50 of 100: 29, .07; 20 of 100: 10.1, .10; 20,000 draws each).
-_FEW_PERIODS, _FEW_DF = 20, 10.5
+_FEW_PERIODS, _FEW_DF = 20, 11.0
 
 
 @dataclass(frozen=True)
@@ -28,16 +28,17 @@ class DriscollKraay:
     """Let errors be correlated between all units, up to `lags` periods apart: the long-run variance of each period's sum.
 
     lags  V = sum over s, t of max(0, 1 - |s-t|/(lags+1)) ψs ψt', where ψt is the influence summed over the rows of period t
-          (Bartlett weights); by default the whole number below 4 (T/100)^(2/9), as in linearmodels, T being
-          the number of periods with rows (of the subgroup with fewest).
+          (Bartlett weights); by default 4 (T/100)^(2/9) rounded down, as in linearmodels, T being the number of periods with rows
+          (of the subgroup with fewest).
 
     Distances are steps of the panel's time axis, so that a year without rows still counts (linearmodels counts it out). The
     factor is N/(N-K), K counting slopes and all absorbed effects, as linearmodels' cov_type="kernel" with debiased=True has it; 1
     for estimators that are no one regression. t has T-1 degrees of freedom. It needs many periods before and after adoption:
     where T is below 20, or the periods that carry an effect are so few that true nulls are rejected about twice as often as they
-    should be (by Satterthwaite's degrees of freedom, as in Conley), the p-values count as unsupported. Effects of single periods
-    of one cohort have no standard error, because their residuals sum to zero in every period. Clusters are counted at the level
-    of assignment. Estimators that know the influence of whole units only are refused.
+    should be (by Satterthwaite's degrees of freedom, as in Conley), the p-values count as unsupported. Errors that last reject
+    more: with an autocorrelation of .5 .15 of true nulls where 25 of 50 periods are treated, .12 where 50 of 100 are. Effects of
+    single periods of one cohort have no standard error, because their residuals sum to zero in every period. Clusters are counted
+    at the level of assignment. Estimators that know the influence of whole units only are refused.
     Source: Driscoll and Kraay, Review of Economics and Statistics 80 (1998); weights: Newey and West, Econometrica 55 (1987).
     """
 

@@ -13,7 +13,8 @@ from evalkit.columns import Flags, Floats
 from evalkit.errors import InferenceError
 from evalkit.estimation import Specification
 from evalkit.fit import Fit
-from evalkit.inference._clusters import Way, assignment, count_clusters, smallest_p
+from evalkit.inference._basis import name_determined, see
+from evalkit.inference._clusters import Way, count_clusters, smallest_p, way_of
 from evalkit.inference._refit import refit, rounding, rows_of
 from evalkit.uncertainty import Clusters, Uncertainty, few_clusters
 
@@ -28,18 +29,33 @@ class Jackknife:
     """Estimate anew without each unit of assignment: V = (G-1)/G · sum of (b₋g - b)(b₋g - b)', t(G-1); known as CV3.
 
     Works with every estimator, and everything is estimated anew, the weights of a synthetic control included (R synthdid keeps
-    them). Deviations are taken from the estimate with all units. A term that cannot be estimated without one of them has no
-    standard error, which a note says; where that holds of every effect (one treated county), InferenceError says so.
+    them); of a regression the estimates without a cluster follow in closed form. Clusters are the units of assignment, or
+    column `by`, which takes a regression. Deviations are taken from the estimate with all clusters. A term that cannot be
+    estimated without one of them has no standard error, which a note says; where that holds of every effect (one treated
+    county), InferenceError says so.
     Of differences of means of normal clusters that vary alike, a test at 5 % rejects true nulls in .05 of cases with 3 treated of
     8, .09 with 3 of 20, .07 with 5 of 40; where it is .10 or more, the uncertainty says that t(G-1) is no guide. SyntheticDID
     rejects less (.02 to .05 with 3 to 10 treated of 10 and 20); for SyntheticControl the errors are far too wide (.01).
     Source: MacKinnon, Nielsen and Webb, Journal of Applied Econometrics 38 (2023), on CV3.
     """
 
+    by: str | None = None
+
     def assess(self, fit: Fit, spec: Specification) -> Uncertainty:
-        """Estimate once per unit of assignment."""
-        way = assignment(fit)
-        moves, notes = _deviations(fit, spec, way)
+        """Estimate once per cluster."""
+        way = way_of(self.by, fit, spec)
+        # Weights of cohorts change with the clusters, so that averages over cohorts are estimated anew.
+        plain = all(part.mapping is None for part in fit.parts)
+        if self.by is not None and not plain:
+            raise InferenceError(
+                "averages over cohorts are estimated anew without each unit of assignment, not without values of a column",
+                where=f"Jackknife(by='{self.by}')",
+                remedy="leave out by=, or name that column as assigned_at in the design",
+            )
+        if self.by is not None or (plain and all(part.regression is not None for part in fit.parts)):
+            moves, notes = _without_clusters(fit, spec, way, self.by)
+        else:
+            moves, notes = _deviations(fit, spec, way)
         df = np.full(len(fit.terms), np.nan)
         for part, size in zip(fit.parts, way.sizes, strict=True):
             df[part.positions] = size - 1
@@ -54,7 +70,7 @@ class Jackknife:
         return Uncertainty(
             covariance,
             df,
-            message("method.jackknife", level=spec.design.assigned_at),
+            message("method.jackknife", level=self.by or spec.design.assigned_at),
             smallest_p(fit),
             clusters,
             parts,
@@ -62,6 +78,17 @@ class Jackknife:
             few_clusters(*parts, by_cohort=any(part.by_cohort for part in fit.parts))[1],
             notes,
         )
+
+
+def _without_clusters(fit: Fit, spec: Specification, way: Way, by: str | None) -> tuple[Floats, tuple[Message, ...]]:
+    """Change of a regression's coefficients without each cluster, (G, k), as of `_deviations`: -v'(I - Q_g Q_g')^-1 Q_g'u_g.
+
+    Source: MacKinnon, Nielsen and Webb (2023), eq. 11, in an orthonormal basis.
+    """
+    seen = see(fit, way, "Jackknife")
+    notes = name_determined(seen, spec, by, "Jackknife")
+    moves: Floats = -seen.leverages.adjust(-1.0, seen.basis.scores) @ seen.directions.T
+    return np.where(seen.determined(), np.nan, moves), notes
 
 
 def _deviations(fit: Fit, spec: Specification, way: Way) -> tuple[Floats, tuple[Message, ...]]:
