@@ -3,6 +3,9 @@
 from evalkit.checks.leave_one_out import LeaveOneOut
 from evalkit.checks.placebo_adoption import PlaceboAdoption
 from evalkit.checks.placebo_assignment import PlaceboAssignment
+from evalkit.checks.power import Power
 from evalkit.checks.pre_trends import PreTrends
+from evalkit.checks.self_size import SelfSize
+from evalkit.checks.sensitivity import Sensitivity
 
-__all__ = ["LeaveOneOut", "PlaceboAdoption", "PlaceboAssignment", "PreTrends"]
+__all__ = ["LeaveOneOut", "PlaceboAdoption", "PlaceboAssignment", "Power", "PreTrends", "SelfSize", "Sensitivity"]
