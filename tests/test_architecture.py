@@ -20,7 +20,7 @@ from evalkit.catalogue import LANGUAGES, entries
 SOURCE = Path(str(evalkit.__file__)).parent
 FAMILIES = ("estimators", "inference", "checks", "sources", "accounting", "claims")
 SPINE = (
-    "errors units catalogue table claim columns derivation periods panel design adoption sample fit simulation law "
+    "errors units catalogue table claim columns gazetteer regions derivation periods panel design adoption sample fit simulation law "
     "uncertainty estimation diagnosis finding evidence"
 ).split()
 HEAVY = {

@@ -1,0 +1,373 @@
+"""Regions: names by year, their codes, and what became of a unit."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+from evalkit.errors import DataError
+from evalkit.gazetteer import FIRST, LAST, Level, Region, gazetteer
+from evalkit.regions import lineage, resolve, resolve_column
+
+# China Statistical Yearbook 2008, table 1-1 (end of 2007): prefecture-level units and cities among them.
+PREFECTURES_2007 = {
+    "河北省": (11, 11), "山西省": (11, 11), "内蒙古自治区": (12, 9), "辽宁省": (14, 14), "吉林省": (9, 8), "黑龙江省": (13, 12),
+    "江苏省": (13, 13), "浙江省": (11, 11), "安徽省": (17, 17), "福建省": (9, 9), "江西省": (11, 11), "山东省": (17, 17),
+    "河南省": (17, 17), "湖北省": (13, 12), "湖南省": (14, 13), "广东省": (21, 21), "广西壮族自治区": (14, 14),
+    "海南省": (2, 2), "四川省": (21, 18), "贵州省": (9, 4), "云南省": (16, 8), "西藏自治区": (7, 1), "陕西省": (10, 10),
+    "甘肃省": (14, 12),
+}  # fmt: skip
+# GB/T 2260: the prefecture-level units of Xinjiang today.
+XINJIANG = {
+    "乌鲁木齐市": "650100", "克拉玛依市": "650200", "吐鲁番市": "650400", "哈密市": "650500", "昌吉回族自治州": "652300",
+    "博尔塔拉蒙古自治州": "652700", "巴音郭楞蒙古自治州": "652800", "阿克苏地区": "652900", "克孜勒苏柯尔克孜自治州": "653000",
+    "喀什地区": "653100", "和田地区": "653200", "伊犁哈萨克自治州": "654000", "塔城地区": "654200", "阿勒泰地区": "654300",
+}  # fmt: skip
+# Of these the lists do not say from which units they were made.
+WITHOUT_ORIGIN = set(
+    "克拉玛依区 白碱滩区 乌尔禾区 香港特别行政区 澳门特别行政区 三沙市 儋州市 阿拉尔市 图木舒克市 五家渠市 北屯市 阿拉山口市 "
+    "铁门关市 双河市 可克达拉市 昆玉市 胡杨河市".split()
+)
+
+
+def listed_in(year: int, level: Level) -> list[Region]:
+    return [region for region in gazetteer().regions if region.level == level and region.is_valid(year)]
+
+
+@pytest.mark.parametrize(
+    ("name", "year", "code"),
+    [
+        ("昌吉州", 2022, "652300"),  # general matchers: 昌吉市
+        ("木垒县", 2022, "652328"),  # general matchers: a county of Chongqing
+        ("阜康县", 1990, "652326"),
+        ("阜康市", 1992, "652302"),
+        ("阜康", 1990, "652326"),
+        ("阜康", 2022, "652302"),
+        ("米泉市", 2006, "652303"),
+        ("米东区", 2007, "650109"),
+        ("哈密市", 2010, "652201"),  # the county-level city
+        ("哈密市", 2016, "650500"),  # the prefecture-level city
+        ("玛纳斯", 2020, "652324"),
+        ("巴里坤县", 2014, "652222"),
+        ("巴里坤县", 2016, "650521"),
+        ("奎屯市", 2000, "654001"),
+        ("奎屯市", 2001, "654003"),
+        ("沙湾市", 2021, "654203"),
+        ("石河子", 2020, "659001"),
+        ("博州", 2015, "652700"),
+        ("新  疆", 2005, "650000"),
+        ("新　疆", 2005, "650000"),
+        (" 木垒\n县", 2022, "652328"),
+        ("６５２３０１", 2022, "652301"),
+        ("重庆市", 1996, "510200"),
+        ("重庆市", 1997, "500000"),
+        ("恩施州", 1993, "422800"),
+        ("鄂西州", 1992, "422800"),
+        ("襄樊市", 2009, "420600"),
+    ],
+)
+def test_a_name_means_the_unit_of_its_year(name: str, year: int, code: str) -> None:
+    assert resolve(name, year=year).code == code
+
+
+def test_a_region_says_what_it_lies_in_and_since_when() -> None:
+    assert resolve("木垒县", year=2022) == Region(
+        "652328", "木垒哈萨克自治县", "county", "650000", "652300", 1980, None
+    )
+    assert resolve("米泉市", year=2000) == Region("652303", "米泉市", "county", "650000", "652300", 1996, 2006)
+    assert resolve("昌吉州", year=2022).prefecture == "652300"
+    assert resolve("新疆", year=2022).prefecture is None
+
+
+@pytest.mark.parametrize(
+    ("name", "year", "said"),
+    [
+        ("阜康县", 2022, "write 阜康市"),
+        ("阜康市", 1990, "write 阜康县"),
+        ("沙湾县", 2021, "沙湾市 (654203) (rename of 2021)"),
+        ("米泉市", 2010, "its territory lies in 米东区 (650109) (merger of 2007: 米泉市 + 东山区, 国函〔2007〕65号)"),
+        ("米东区", 2006, "its territory lay in 东山区 (650108), 米泉市 (652303)"),
+        ("白杨市", 2022, "lay in 塔城市 (654201), 额敏县 (654221), 裕民县 (654225)"),
+        ("巢湖市", 2010 + 1, "340181"),  # in 2011 the name went to a county-level city
+        ("莱芜市", 2018, "济南市 (370100)"),
+        ("652303", 2010, "米东区 (650109)"),
+        ("北屯市", 2005, "listed from 2011; from which units it was made is not recorded"),
+    ],
+)
+def test_a_name_of_another_year_is_refused_with_what_the_unit_then_was(name: str, year: int, said: str) -> None:
+    with pytest.raises(DataError, match=re.escape(said)):
+        resolve(name, year=year)
+
+
+@pytest.mark.parametrize("name", ["全国", "合 计", "总计", "市辖区", "全疆"])
+def test_totals_are_no_regions(name: str) -> None:
+    with pytest.raises(DataError, match="is a total or a heading, not a region"):
+        resolve(name, year=2020)
+
+
+@pytest.mark.parametrize(
+    ("name", "year", "candidates"),
+    [
+        ("昌吉", 2022, ["昌吉回族自治州 (652300)", "昌吉市 (652301)"]),
+        ("哈密", 2010, ["哈密地区 (652200)", "哈密市 (652201)"]),
+        ("和田", 2022, ["和田地区 (653200)", "和田市 (653201)", "和田县 (653221)"]),
+        ("吉林", 2022, ["吉林省 (220000)", "吉林市 (220200)"]),
+        ("东山区", 2000, ["东山区 (650108)", "东山区 (440102) in 广东省 广州市"]),
+        ("沙湾", 2020, ["沙湾县 (654223)", "沙湾区 (511111) in 四川省 乐山市"]),
+    ],
+)
+def test_an_ambiguous_name_is_refused_with_its_candidates(name: str, year: int, candidates: list[str]) -> None:
+    with pytest.raises(DataError) as refusal:
+        resolve(name, year=year)
+    assert all(candidate in refusal.value.what for candidate in candidates)
+    assert "within=" in refusal.value.remedy
+
+
+def test_the_suffix_the_area_or_the_level_decides() -> None:
+    assert [resolve(name, year=2022).code for name in ("和田地区", "和田市", "和田县")] == [
+        "653200",
+        "653201",
+        "653221",
+    ]
+    assert resolve("昌吉", year=2022, within="昌吉州").code == "652301"
+    assert resolve("昌吉", year=2022, within="652300").code == "652301"
+    assert resolve("昌吉", year=2022, level="prefecture").code == "652300"
+    assert resolve("吉林", year=2022, level="province").code == "220000"
+    assert resolve("吉林", year=2022, within="吉林省").code == "220200"
+    assert (
+        resolve("东山区", year=2000, within="乌鲁木齐").code == "650108"
+    )  # an area is no county: 乌鲁木齐县 is not meant
+
+
+def test_a_name_outside_the_area_or_of_another_level_is_refused_with_where_it_is() -> None:
+    with pytest.raises(DataError, match=r"no '昌吉市' in 塔城地区.*昌吉市 \(652301\) in 新疆维吾尔自治区 昌吉"):
+        resolve("昌吉市", year=2022, within="塔城地区")
+    with pytest.raises(DataError, match=r"no '石河子市' of level county.*level xpcc"):
+        resolve("石河子市", year=2022, level="county")
+    with pytest.raises(DataError, match="the area is not clear: '天山州'"):
+        resolve("昌吉市", year=2022, within="天山州")
+    with pytest.raises(DataError, match="did you mean 'county'"):
+        resolve("昌吉市", year=2022, level="countie")  # type: ignore[arg-type]
+
+
+def test_unknown_names_get_the_nearest_of_the_year() -> None:
+    with pytest.raises(DataError, match=r"no known region.*the nearest: 木垒哈萨克自治县 \(652328\)"):
+        resolve("木磊县", year=2022, where="yearbook.xls, row 7")
+    with pytest.raises(DataError, match="the lists hold provinces, prefectures"):
+        resolve("qwerty", year=2022)
+    with pytest.raises(DataError, match="the name is empty"):
+        resolve("　", year=2022)
+
+
+def test_a_county_of_another_province_is_not_taken_for_a_prefecture_or_for_xinjiang() -> None:
+    with pytest.raises(DataError, match=r"county-level unit 宜春市 \(362201\) in 江西省 宜春地区 in 1995"):
+        resolve("宜春市", year=1995)
+    with pytest.raises(DataError, match="no known region"):
+        resolve("青浦区", year=2022)
+
+
+def test_years_without_a_list_are_refused() -> None:
+    for year in (FIRST - 1, LAST + 1):
+        with pytest.raises(DataError, match=f"no list of regions for {year}"):
+            resolve("新疆", year=year)
+        with pytest.raises(DataError, match=f"no list of regions for {year}"):
+            lineage("650000", 2000, year)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("兵团", "which has no code"),
+        ("新疆生产建设兵团", "which has no code"),
+        ("第六师五家渠市", "五家渠市 (659004)"),
+        ("农八师", "石河子市 (659001)"),
+        ("兵团第十二师", "which has no code"),
+        ("十四师", "昆玉市 (659009)"),
+        ("伊犁州直属县（市）", "without 塔城地区 and 阿勒泰地区"),
+    ],
+)
+def test_xpcc_divisions_and_ili_proper_are_kept_apart(name: str, said: str) -> None:
+    with pytest.raises(DataError, match=re.escape(said)):
+        resolve(name, year=2022)
+
+
+def test_the_cities_of_the_xpcc_lie_in_no_prefecture() -> None:
+    cities = listed_in(LAST, "xpcc")
+    names = (
+        "石河子市 阿拉尔市 图木舒克市 五家渠市 北屯市 铁门关市 双河市 可克达拉市 昆玉市 胡杨河市 新星市 白杨市".split()
+    )
+    assert [(city.name, city.code) for city in cities] == [(name, str(659001 + i)) for i, name in enumerate(names)]
+    assert {(city.province, city.prefecture) for city in cities} == {("650000", None)}
+
+
+def test_every_unit_is_found_by_its_name_in_its_first_and_last_year() -> None:
+    for region in gazetteer().regions:
+        within = None if region.level == "province" else region.province
+        for year in {region.valid_from, region.valid_to or LAST}:
+            assert resolve(region.name, year=year, within=within, level=region.level) == region
+
+
+def test_codes_have_the_structure_of_gb2260() -> None:
+    for region in gazetteer().regions:
+        assert re.fullmatch(r"[1-8]\d{5}", region.code)
+        for year in range(region.valid_from, (region.valid_to or LAST) + 1):
+            assert gazetteer().at(region.province, year) is not None
+            if region.level == "county":
+                assert region.prefecture == region.code[:4] + "00"
+            if region.prefecture is not None:
+                above = gazetteer().at(region.prefecture, year)
+                assert above is not None
+                assert above.level == "prefecture"
+
+
+def test_a_code_is_one_unit_at_a_time_and_a_name_too() -> None:
+    for regions in gazetteer().by_code.values():
+        ordered = sorted(regions, key=lambda region: region.valid_from)
+        assert all(FIRST <= region.valid_from <= (region.valid_to or LAST) <= LAST for region in ordered)
+        assert all((a.valid_to or LAST) < b.valid_from for a, b in itertools.pairwise(ordered))
+    for year in range(FIRST, LAST + 1):
+        names = [(region.name, region.level) for region in gazetteer().regions if region.is_valid(year)]
+        assert len(names) == len(set(names))
+
+
+def test_every_end_has_a_successor_and_every_beginning_an_origin() -> None:
+    lists = gazetteer()
+    for region in lists.regions:
+        if region.valid_to is not None:
+            assert lists.successions[region.valid_to + 1, region.code].before == region
+        if region.valid_from > FIRST:
+            made_from = lists.origins.get((region.valid_from, region.code), ())
+            assert bool(made_from) != (region.name in WITHOUT_ORIGIN), region
+    for (year, code), step in lists.successions.items():
+        assert (step.year, step.before.code) == (year, code)
+        assert step.before.is_valid(year - 1)
+        assert step.before in step.after or not step.before.is_valid(year)
+        assert all(region.is_valid(year) for region in step.after)
+
+
+def test_counts_agree_with_the_published_ones() -> None:
+    assert len(listed_in(2007, "province")) == 34
+    for name, (units, cities) in PREFECTURES_2007.items():
+        inside = [r.name for r in listed_in(2007, "prefecture") if r.province == resolve(name, year=2007).code]
+        assert (len(inside), sum(unit.endswith("市") for unit in inside)) == (units, cities), name
+    # China Statistical Yearbooks, table 1-1: prefecture-level units, and cities among them
+    for year, published in {2000: (333, 259), 2007: (333, 283), 2015: (334, 291), 2019: (333, 293)}.items():
+        names = [region.name for region in listed_in(year, "prefecture")]
+        assert (len(names), sum(name.endswith("市") for name in names)) == published, year
+
+
+def test_every_prefecture_of_xinjiang_is_there() -> None:
+    held = {r.name: r.code for r in listed_in(LAST, "prefecture") if r.province == "650000"}
+    assert held == XINJIANG
+    changji = [region.code for region in listed_in(2022, "county") if region.prefecture == "652300"]
+    assert sorted(changji) == ["652301", "652302", "652323", "652324", "652325", "652327", "652328"]
+
+
+@pytest.mark.parametrize(
+    ("code", "years", "end", "kinds", "same"),
+    [
+        ("652326", (1990, 2022), ["652302"], ["rename"], True),
+        ("652302", (2022, 1990), ["652326"], ["rename"], True),
+        ("654121", (2000, 2001), ["654021"], ["recode"], True),
+        ("530800", (2006, 2007), ["530800"], ["rename"], True),  # 思茅市 → 普洱市, one code
+        ("142300", (1980, 2003), ["140700"], ["recode", "rename"], True),  # 晋中地区 → 142400 → 晋中市
+        ("652322", (1995, 2007), ["650109"], ["rename", "merger"], False),
+        ("650109", (2007, 2006), ["650108", "652303"], ["merger", "merger"], False),
+        ("341400", (2010, 2011), ["340100", "340200", "340500"], ["split"], False),
+        ("340100", (2010, 2011), ["340100"], ["split"], False),  # it received land
+        ("652300", (2006, 2007), ["650100", "652300"], ["transfer"], False),  # 米泉 left the prefecture
+        ("659012", (2023, 2022), ["654201", "654221", "654225"], ["split", "split", "split"], False),
+        ("652301", (2000, 2024), ["652301"], [], True),
+        ("659005", (2011, 2010), [], [], False),
+    ],
+)
+def test_lineage_follows_a_unit(
+    code: str, years: tuple[int, int], end: list[str], kinds: list[str], same: bool
+) -> None:
+    line = lineage(code, *years)
+    assert [region.code for region in line.end] == end
+    assert [step.kind for step in line.steps] == kinds
+    assert line.same_territory is same
+
+
+def test_lineage_says_why() -> None:
+    said = "米泉市 (652303) → 米东区 (650109) (merger of 2007: 米泉市 + 东山区, 国函〔2007〕65号)"
+    assert str(lineage("652303", 2000, 2010)).startswith("米泉市 (652303) → 米东区 (650109)")
+    assert str(lineage("652303", 2006, 2007)) == said
+    assert "do not say from what it was made" in str(lineage("659005", 2011, 2010))
+
+
+def test_lineage_needs_a_code_of_the_year() -> None:
+    with pytest.raises(DataError, match=r"the code is that of 米泉市 \(652303\), listed from 1996 to 2006"):
+        lineage("652303", 2010, 2020)
+    with pytest.raises(DataError, match="six digits, as text"):
+        lineage("昌吉市", 2010, 2020)
+
+
+def test_a_column_keeps_its_index_and_reports_each_name_and_year() -> None:
+    names = pd.Series(["昌吉州", "阜康县", "全国", "昌吉州", None, "阜康县", "阜 康县"], index=[9, 3, 5, 7, 1, 2, 4])
+    years = pd.Series([2022, 1990, 2022, 2022, 2022, 2022, 1990])
+    resolved = resolve_column(names, years)
+    assert resolved.codes.index.tolist() == names.index.tolist()
+    assert resolved.codes.tolist()[:2] == ["652300", "652326"]
+    assert resolved.codes.isna().tolist() == [False, False, True, False, True, True, False]
+    report = resolved.report
+    assert report["rows"].tolist() == [2, 1, 1, 1, 1, 1]
+    assert report["name"].tolist()[:3] == ["昌吉州", "阜康县", "全国"]
+    assert report["region"].tolist() == ["昌吉回族自治州", "阜康县", "", "", "", "阜康县"]
+    assert report["problem"].tolist()[:2] == ["", ""]
+    assert report["problem"].str.contains("missing").tolist() == [False, False, False, True, False, False]
+    assert "write 阜康市" in report["remedy"].tolist()[4]
+
+
+def test_a_column_takes_one_year_an_area_and_a_level() -> None:
+    bare = pd.Series(["昌吉", "阜康", "木垒"])
+    assert resolve_column(bare, 2022, within="昌吉州").codes.tolist() == ["652301", "652302", "652328"]
+    assert resolve_column(pd.Series(["海 南", "吉 林"]), 2022, level="province").codes.tolist() == ["460000", "220000"]
+    assert resolve_column(pd.Series([652301], dtype=object), 2022).report["problem"].tolist() == [
+        "the name is not text"
+    ]
+    assert resolve_column(pd.Series([], dtype="str"), 2022).codes.empty
+
+
+@pytest.mark.parametrize(
+    ("years", "said"),
+    [
+        (pd.Series([2022.0]), "2 names and 1 years"),
+        (pd.Series([2022.0, None]), "missing or not a whole number in 1 rows"),
+        (pd.Series([2022.5, 2022.0]), "missing or not a whole number in 1 rows"),
+        (pd.Series(["2022年", "2022年"]), "is not a number"),
+    ],
+)
+def test_a_column_needs_whole_years(years: pd.Series, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        resolve_column(pd.Series(["昌吉州", "木垒县"]), years)
+
+
+def test_a_hundred_thousand_rows_take_a_moment() -> None:
+    known = [region.name for region in gazetteer().regions if region.is_valid(2020) and region.province == "650000"]
+    names = pd.Series(known * (100_000 // len(known)))
+    years = pd.Series([1990 + i % 35 for i in range(len(names))])
+    start = time.perf_counter()
+    codes = resolve_column(names, years).codes
+    assert time.perf_counter() - start < 3  # measured 0.1 s
+    assert codes.notna().mean() > 0.8
+
+
+def test_the_lists_are_read_at_first_use_and_quickly() -> None:
+    code = "import evalkit.regions; from evalkit.gazetteer import gazetteer; print(gazetteer.cache_info().currsize)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert done.stdout.strip() == "0"
+    seconds = []
+    for _ in range(5):
+        gazetteer.cache_clear()
+        start = time.perf_counter()
+        gazetteer()
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.05  # measured 0.015 s
