@@ -34,9 +34,17 @@ FAMILIES = {
     "claim": evalkit.claims,
 }
 # A run writes a file of this name; no source may be written over it.
-_WRITTEN = ("estimates", "findings", "ledger", "descriptives", "claims", "manifest")
+_WRITTEN = ("estimates", "alternatives", "findings", "ledger", "descriptives", "claims", "manifest")
 # Members take other members as arguments: a field of this type is a table with a kind of its own.
 _MEMBER_OF = {Estimator: "estimator", Inference: "inference"}
+
+
+def _members_in(hint: Any) -> tuple[str | None, bool]:
+    """Say of which family a field takes a member (None: of no family), and whether it takes several."""
+    if hint in _MEMBER_OF:
+        return _MEMBER_OF[hint], False
+    inside = [_MEMBER_OF[one] for one in get_args(hint) if one in _MEMBER_OF]
+    return (inside[0] if inside else None), get_origin(hint) is tuple
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +77,10 @@ class IntensityConfig:
 
 @dataclass(frozen=True)
 class Planned:
-    """What one [[estimate]] asks for: the study's design, with the fields changed that it names, and how to estimate it."""
+    """What one [[estimate]] asks for: the study's design, with the fields changed that it names, and how to estimate it.
+
+    An [[estimate]] without an inference is judged by ByDesign().
+    """
 
     design: Design
     estimator: Estimator
@@ -269,16 +280,15 @@ class _Reader:
     def _estimate(self, design: dict[str, Any]) -> Callable[[dict[str, Any], str], Planned]:
         def read(given: dict[str, Any], where: str) -> Planned:
             self._known(given, ("name", "design", "estimator", "inference"), where)
-            for key in ("estimator", "inference"):
-                if key not in given:
-                    raise self._error(f"'{key}' is missing", where, f'add {key} = {{ kind = "…" }}')
+            if "estimator" not in given:
+                raise self._error("'estimator' is missing", where, 'add estimator = { kind = "…" }')
             changed = given.get("design", {})
             if not isinstance(changed, dict):
                 raise self._error("design is not a table", f"{where}.design", 'write design = { outcome = "…" }')
             return Planned(
                 self._build(Design, {**design, **changed}, f"{where}.design"),
                 self._member("estimator", given["estimator"], f"{where}.estimator"),
-                self._member("inference", given["inference"], f"{where}.inference"),
+                self._member("inference", given.get("inference", {"kind": "ByDesign"}), f"{where}.inference"),
             )
 
         return read
@@ -312,6 +322,15 @@ class _Reader:
         fields = {key: value for key, value in given.items() if key != "kind"}
         return self._build(getattr(FAMILIES[family], kind), fields, where)
 
+    def _members(self, family: str, given: Any, where: str, several: bool) -> Any:
+        """Build one member of a family, or a tuple of them from a list of tables."""
+        if not several:
+            return self._member(family, given, where)
+        if not isinstance(given, list):
+            kind = FAMILIES[family].__all__[0]
+            raise self._error(f"a list of kinds of {family} is expected", where, f'write [{{ kind = "{kind}" }}]')
+        return tuple(self._member(family, one, f"{where}[{i + 1}]") for i, one in enumerate(given))
+
     def _build(self, cls: Any, given: Any, where: str, **made: Any) -> Any:
         """Make a dataclass from a table, each field checked against its type; `made` are fields that need no reading."""
         if not isinstance(given, dict):
@@ -321,8 +340,9 @@ class _Reader:
         self._known(given, tuple(fields), where)
         values = dict(made)
         for name, value in given.items():
-            if hints[name] in _MEMBER_OF:
-                values[name] = self._member(_MEMBER_OF[hints[name]], value, f"{where}.{name}")
+            family, several = _members_in(hints[name])
+            if family is not None:
+                values[name] = self._members(family, value, f"{where}.{name}", several)
                 continue
             try:
                 values[name] = TypeAdapter(hints[name]).validate_json(json.dumps(value, default=str), strict=True)

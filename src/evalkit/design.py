@@ -28,6 +28,9 @@ class Design:
     eligible      0/1 column of who inside a unit of assignment the treatment is for, the same in all rows of a unit
                   (for TripleDifference).
 
+    above         column of what the units of assignment lie in (prefectures), where shocks may be shared there; ByDesign then judges
+                  at that level, too.
+
     An estimator that does not use dose or eligible refuses a design that names it.
     """
 
@@ -42,6 +45,7 @@ class Design:
     anticipation: int = 0
     dose: str | None = None
     eligible: str | None = None
+    above: str | None = None
 
     def __post_init__(self) -> None:
         if (self.adoption is None) == (self.treated is None):
@@ -86,6 +90,7 @@ class Design:
             self.weights,
             self.dose,
             self.eligible,
+            self.above,
         )
         crossed = (part.strip() for effect in self.absorb for part in effect.split("*"))
         return tuple(dict.fromkeys(c for c in (*single, *self.covariates, *crossed) if c is not None))

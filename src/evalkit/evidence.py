@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evalkit.catalogue import Labels
+from evalkit.catalogue import LANGUAGES, Labels, Message
 from evalkit.claim import Judged
 from evalkit.columns import Floats
 from evalkit.estimation import Estimate, describe
@@ -25,6 +25,10 @@ ESTIMATE_COLUMNS = (
 ).split()
 FINDING_COLUMNS = "check specification null statistic p_value bound verdict sentence_en sentence_zh".split()
 DESCRIPTIVE_COLUMNS = "variable group n_obs mean sd min max".split()
+ALTERNATIVE_COLUMNS = (
+    "specification effect method level estimand headline estimate std_error df p_value conf_low conf_high supported smallest_p "
+    "remark_en remark_zh sentence_en sentence_zh"
+).split()
 LEDGER_COLUMNS = "step reason rows units".split()
 CLAIM_COLUMNS = (
     "id claim claim_zh where printed printed_zh computed verdict sentence_en sentence_zh basis_en basis_zh".split()
@@ -99,6 +103,22 @@ class Evidence:
         ]
         return pd.DataFrame(rows, columns=FINDING_COLUMNS)
 
+    def alternatives_table(self) -> pd.DataFrame:
+        """One row per specification that the design judged (ByDesign), effect and method; what the design can show, in words."""
+        frames = []
+        for name, one in self.estimates.items():
+            table, sentence = one.uncertainty.alternatives, one.uncertainty.sentence
+            if table is None or sentence is None:
+                continue
+            said = {f"sentence_{language}": sentence.text(language, self.labels) for language in LANGUAGES}
+            remarks = {
+                f"remark_{language}": [_in_words(remark, language, self.labels) for remark in table["remark"]]
+                for language in LANGUAGES
+            }
+            frames.append(table.assign(specification=name, **remarks, **said))
+        joined = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+        return joined.reindex(columns=ALTERNATIVE_COLUMNS)
+
     def descriptives_table(self) -> pd.DataFrame:
         """Mean and spread of outcomes, covariates and splitting variables: all rows, treated units, comparison units.
 
@@ -169,6 +189,11 @@ def _describe(values: Floats, counts: Floats) -> dict[str, float]:
         "min": float(values.min()),
         "max": float(values.max()),
     }
+
+
+def _in_words(remark: object, language: str, labels: Labels) -> str:
+    """Say a remark, which is a Message or, of a method that refused, its English reason."""
+    return remark.text(language, labels) if isinstance(remark, Message) else str(remark)
 
 
 def _start(sentence: str) -> str:

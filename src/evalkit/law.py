@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from scipy import stats
@@ -33,6 +33,15 @@ class Wald:
     reason: Message | None
 
 
+@dataclass(frozen=True)
+class Ranks:
+    """|t| of hypotheses, `actual` (q,), and those `drawn` (q, B) among which they rank; `whole`: their own are included."""
+
+    actual: Floats
+    drawn: Floats
+    whole: bool
+
+
 class Law(Protocol):
     """What an inference says of combinations w·b of the coefficients b, given their weights w (k,).
 
@@ -60,11 +69,26 @@ class Law(Protocol):
         ...
 
 
+@runtime_checkable
 class Simultaneous(Law, Protocol):
-    """A law that knows how several combinations vary together."""
+    """A law with draws that all combinations share, so that it knows how they vary together."""
 
     def critical(self, weights: Floats, level: float) -> float:
-        """The number of standard errors within which all rows of weights (q, k) lie at once in `level` of cases."""
+        """The number of standard errors within which all rows of weights (q, k) lie at once in `level` of draws; may be inf."""
+        ...
+
+
+@runtime_checkable
+class Ranking(Law, Protocol):
+    """A law that ranks statistics among draws; where sources are equal, so are the draws, one by one, whatever the outcome."""
+
+    @property
+    def source(self) -> object:
+        """What the draws were made of."""
+        ...
+
+    def ranked(self, weights: Floats) -> Ranks:
+        """Rank the hypotheses that rows of weights (q, k) give 0."""
         ...
 
 
@@ -103,6 +127,12 @@ class StudentT:
         q, smallest = len(weights), min(self.df(row) for row in weights)
         statistic = quadratic_form(weights @ self.coefficients, weights @ self.covariance @ weights.T, smallest) / q
         return Joint(statistic, (q, smallest), float(stats.f.sf(statistic, q, smallest)))
+
+
+def require_level(level: float, where: str) -> None:
+    """Raise InferenceError unless a level of confidence lies between 0 and 1."""
+    if not 0 < level < 1:
+        raise InferenceError(f"level is {level}", where=where, remedy="give a number between 0 and 1, such as .95")
 
 
 def t_interval(law: Law, coefficients: Floats, weights: Floats, level: float) -> tuple[float, float]:

@@ -107,7 +107,7 @@ def _inside(config: StudyConfig) -> Iterator[None]:
 def run_study(path: str | Path, say: Say = lambda _: None) -> Evidence:
     """Run a study and write its results.
 
-    `path` is the study's folder or its `study.toml`. Writes `data/processed/<study>/` (estimates.csv, findings.csv, ledger.csv,
+    `path` is the study's folder or its `study.toml`. Writes `data/processed/<study>/` (estimates.csv, alternatives.csv, findings.csv, ledger.csv,
     descriptives.csv, manifest.json), `figures/<study>/` and, for each `paper*.typ` beside the study.toml, its PDF. Everything is
     made in a temporary folder and moved into place at the end, so that an error leaves the results of the last run as they were.
     """
@@ -145,6 +145,7 @@ def write_tables(evidence: Evidence, folder: Path) -> None:
     """Write the tables of the run, the reference tables and manifest.json (UTF-8, full precision, empty = missing)."""
     for name, table in (
         ("estimates", evidence.estimates_table()),
+        ("alternatives", evidence.alternatives_table()),
         ("findings", evidence.findings_table()),
         ("ledger", evidence.ledger_table()),
         ("descriptives", evidence.descriptives_table()),
@@ -183,13 +184,8 @@ def _manifest(config: StudyConfig, inputs: tuple[Provenance, ...], dropped: tupl
             {"step": line.step, "reason": str(line.reason), "rows": line.rows, "units": line.units} for line in dropped
         ],
         "seeds": [
-            {
-                "on": on,
-                "check": type(one).__name__,
-                "draws": getattr(one, "draws", None),
-                "seed": getattr(one, "seed", None),
-            }
-            for on, one in config.checks
+            {"on": on, "by": type(one).__name__, "draws": getattr(one, "draws", None), "seed": getattr(one, "seed", None)}
+            for on, one in (*((name, planned.inference) for name, planned in config.estimates.items()), *config.checks)
         ],
         "versions": {"python": platform.python_version(), **{name: version(name) for name in RECORDED}},
     }

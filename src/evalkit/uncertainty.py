@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import pandas as pd
 
@@ -35,8 +37,8 @@ class Uncertainty:
     that the whole has). `smallest_p` is the smallest p that any permutation of adoption could give. `unsupported` says why the
     p-values, although computed as named, come from a reference distribution that the design cannot support (None where it
     can); `joint_unsupported` the same for joint tests. Both leave the p-value of `wald` empty. `law` judges combinations of
-    coefficients (None: Student's t with this covariance and these degrees of freedom). `alternatives` holds, where several
-    methods were tried, one row for each and effect; `sentence` what the design can and cannot show.
+    coefficients (None: Student's t with this covariance and these degrees of freedom). `sentence` says what the design can and
+    cannot show, and `compare` tries other methods, where the inference does so.
     """
 
     covariance: Floats
@@ -49,8 +51,13 @@ class Uncertainty:
     joint_unsupported: Message | None = None
     notes: tuple[Message, ...] = ()
     law: Law | None = None
-    alternatives: pd.DataFrame | None = None
     sentence: Message | None = None
+    compare: Callable[[], pd.DataFrame] | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def alternatives(self) -> pd.DataFrame | None:
+        """One row for each method that was tried and each effect, made when it is first asked for; None of a single method."""
+        return None if self.compare is None else self.compare()
 
 
 # With up to so many treated (or control) clusters among at most so many in all, t(G-1) on CR1 errors rejects a true null about

@@ -1,11 +1,14 @@
 """Inference: a fit in, its uncertainty out. These exports are the registry."""
 
 from evalkit.inference.bias_reduced import BiasReduced
+from evalkit.inference.by_design import ByDesign
 from evalkit.inference.classical import Classical
 from evalkit.inference.cluster import Cluster
 from evalkit.inference.conley import Conley
 from evalkit.inference.driscoll_kraay import DriscollKraay
 from evalkit.inference.jackknife import Jackknife
+from evalkit.inference.multiplier import Multiplier
+from evalkit.inference.permutation import Permutation
 from evalkit.inference.placebo import Placebo
 from evalkit.inference.pooled_groups import PooledGroups
 from evalkit.inference.robust import Robust
@@ -13,11 +16,14 @@ from evalkit.inference.wild_bootstrap import WildBootstrap
 
 __all__ = [
     "BiasReduced",
+    "ByDesign",
     "Classical",
     "Cluster",
     "Conley",
     "DriscollKraay",
     "Jackknife",
+    "Multiplier",
+    "Permutation",
     "Placebo",
     "PooledGroups",
     "Robust",

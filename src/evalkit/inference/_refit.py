@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from evalkit.columns import Flags, Floats
+from evalkit.columns import Flags, Floats, Ints
 from evalkit.errors import EvalkitError
 from evalkit.estimation import Specification
 from evalkit.fit import Fit
@@ -30,12 +30,18 @@ def refit(fit: Fit, spec: Specification, keep: Flags) -> tuple[Floats, str]:
         other = spec.estimator.fit(spec.panel, spec.design, keep)
     except EvalkitError as error:
         return np.full(len(fit.terms), np.nan), str(error)
-    found = {(term.name, term.role): float(b) for term, b in zip(other.terms, other.coefficients, strict=True)}
+    at, why = find_terms(fit, other)
+    return np.where(at < 0, np.nan, other.coefficients[at]), why
+
+
+def find_terms(fit: Fit, other: Fit) -> tuple[Ints, str]:
+    """Positions (k,) of the terms of a fit in another one, -1 for those that are missing there, and why."""
+    found = {(term.name, term.role): i for i, term in enumerate(other.terms)}
     moved = {group for group in {term.subgroup for term in fit.terms} if _bases(fit, group) != _bases(other, group)}
-    coefficients = np.array([np.nan if t.subgroup in moved else found.get((t.name, t.role), np.nan) for t in fit.terms])
-    if not np.isnan(coefficients).any():
-        return coefficients, ""
-    return coefficients, "the base is then another" if moved else "the estimator then gives no such term"
+    at = np.array([-1 if t.subgroup in moved else found.get((t.name, t.role), -1) for t in fit.terms])
+    if (at >= 0).all():
+        return at, ""
+    return at, "the base is then another" if moved else "the estimator then gives no such term"
 
 
 def _bases(fit: Fit, group: str | None) -> set[str]:

@@ -138,20 +138,29 @@ class Satterthwaite:
     def _hotelling_df(self, weights: Floats) -> float:
         """Match the total variance of the standardised covariance to that of a Wishart matrix."""
         q = len(weights)
-        moments = [self._moments(row @ self.seen.directions) for row in weights]
-        vectors = [self.seen.leverages.adjust(-0.5, row @ self.seen.directions) for row in weights]
-        shared = np.stack([one for _, one in moments], axis=1)  # (G, q, p)
-        adjusted = np.stack(vectors, axis=1)
-        own = np.einsum("gsp,gtp->gst", adjusted, shared)  # (G, q, q)
-        expected = (own - np.einsum("gsp,gtp->gst", shared, shared)).sum(axis=0)
-        values, basis = np.linalg.eigh(expected)
-        root = basis / np.sqrt(values) @ basis.T  # expected^-1/2
-        own = root @ own @ root
-        shared = np.einsum("st,gtp->gsp", root, shared)
-        n_clusters = len(own)
-        pairs = -np.einsum("gsp,htp->gsht", shared, shared)  # E[r_gs r_ht]
-        for g in range(n_clusters):
-            pairs[g, :, g, :] += own[g]
-        same = np.einsum("gshs->gsh", pairs)
-        total = float(np.einsum("gsh,gth->", same, same) + np.einsum("gsht,gths->", pairs, pairs))
-        return q * (q + 1) / total
+        adjusted = np.stack([self.seen.leverages.adjust(-0.5, row @ self.seen.directions) for row in weights], axis=1)
+        shared = adjusted @ self.seen.basis.gram  # (G, q, p)
+        own = shared @ adjusted.transpose(0, 2, 1)  # (G, q, q)
+        values, basis = np.linalg.eigh((own - shared @ shared.transpose(0, 2, 1)).sum(axis=0))
+        root = basis / np.sqrt(values) @ basis.T  # of the inverse of the expected covariance
+        return q * (q + 1) / _total_variance(root @ own @ root, root @ shared)
+
+
+def _total_variance(own: Floats, shared: Floats) -> float:
+    """Sum the variances of the elements of a sum of r_g r_g' (q, q), where r_g (q,) are normal.
+
+    E[r_g r_h'] is own_g (G, q, q) if g = h, less shared_g shared_h' with shared (G, q, p). The sum over pairs of clusters is one
+    over pairs of columns where these are fewer.
+    """
+    n_clusters, q, p = shared.shape
+    within = own - 2 * shared @ shared.transpose(0, 2, 1)
+    traces, pairs = np.einsum("gss->g", own), np.einsum("gss->g", within)
+    total = float(traces @ pairs + np.einsum("gst,gts->", own, within))
+    if p <= n_clusters:
+        flat = shared.reshape(n_clusters, q * p)
+        crossed = (flat.T @ flat).reshape(q, p, q, p)
+        return total + float(np.sum(crossed**2) + np.einsum("satb,tasb->", crossed, crossed))
+    flat = shared.reshape(n_clusters * q, p)
+    crossed = (flat @ flat.T).reshape(n_clusters, q, n_clusters, q)
+    same = np.einsum("gshs->gh", crossed)
+    return total + float(np.sum(same**2) + np.einsum("gsht,gths->", crossed, crossed))

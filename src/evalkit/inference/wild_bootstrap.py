@@ -58,9 +58,13 @@ class WildBootstrap:
                 )
         if self.weights not in (None, "rademacher", "webb"):
             raise InferenceError(
-                f"weights '{self.weights}' are unknown",
+                f"weights {self.weights!r} are unknown",
                 where="WildBootstrap",
-                remedy=nearest(self.weights, ("rademacher", "webb")),
+                remedy=nearest(str(self.weights), ("rademacher", "webb")),
+            )
+        if not isinstance(self.restricted, bool):
+            raise InferenceError(
+                f"restricted is {self.restricted!r}", where="WildBootstrap", remedy="give True (WCR) or False (WCU)"
             )
 
     def assess(self, fit: Fit, spec: Specification) -> Uncertainty:

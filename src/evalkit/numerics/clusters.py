@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
-from scipy.linalg import solve_triangular
 
 from evalkit.columns import Floats, Ints
 from evalkit.numerics.absorb import independent_levels, level_cross_product, number_jointly
@@ -66,7 +65,7 @@ def cluster_basis(
     own = _level_grams(unit, levels, n_levels, weights, cluster, n_clusters)
     reference = np.diag(level_cross_product(levels, n_levels, weights))
     kept, factor = independent_levels(own.sum(axis=0), reference)
-    to_basis = solve_triangular(factor, np.eye(len(kept)), lower=True, check_finite=False)
+    to_basis = np.linalg.inv(factor)  # small; SciPy's triangular solver wakes threads for it
     crossed = within(np.column_stack([regressors, residuals]))[:, kept]  # (G, r, k + 1)
     crossed = np.einsum("rs,gsm->grm", to_basis, crossed)
     p = k + len(kept)

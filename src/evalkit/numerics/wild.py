@@ -11,7 +11,7 @@ from zlib import crc32
 
 import numpy as np
 
-from evalkit.columns import Flags, Floats
+from evalkit.columns import Floats
 
 Weights = Literal["rademacher", "webb"]
 MAX_ENUMERATED = 10_000
@@ -19,9 +19,10 @@ _POINTS: dict[Weights, tuple[float, ...]] = {
     "rademacher": (-1.0, 1.0),
     "webb": (-(1.5**0.5), -1.0, -(0.5**0.5), 0.5**0.5, 1.0, 1.5**0.5),
 }
-_CHUNK = 1 << 21  # numbers in one block of weights
+_CHUNK = 1 << 20  # numbers in one block of weights
 _TIE = 2e-9  # relative, of squares: statistics that differ by less are one
-_EMPTY = 1e-20  # share of the sum of its terms below which a square is rounding
+_NOTHING = 1e-24  # share of the sum of its terms below which a sum of squares is rounding
+_CANCELLED = 1e-14  # the same of a polynomial whose coefficients were rounded before
 
 
 def can_enumerate(n_clusters: int, weights: Weights) -> bool:
@@ -70,9 +71,10 @@ class Replicates:
         """
         tau = distance / self.length
         numerator = self.numerator[0] + self.numerator[1] * tau
-        square = self.square[0] + self.square[1] * tau + self.square[2] * tau**2
+        ends = self.square[0] + self.square[2] * tau**2
+        square = ends + self.square[1] * tau
         extreme = numerator**2 * self.variance >= distance**2 * square * (1 - _TIE)
-        count = int(np.count_nonzero(extreme | self._empty(square, tau)))
+        count = int(np.count_nonzero(extreme | (square <= _CANCELLED * ends)))
         return count / self.draws if self.enumerated else (1 + count) / (self.draws + 1)
 
     def p_unrestricted(self, distance: float) -> float:
@@ -81,14 +83,14 @@ class Replicates:
         limit = abs(distance) / np.sqrt(self.variance) if self.variance > 0 else np.inf
         return float((1 + np.count_nonzero(statistics >= limit * (1 - _TIE))) / (self.draws + 1))
 
-    def statistics(self) -> Floats:
-        """|t| (B,) of draws around the estimate; infinite where nothing is left to divide by."""
-        square, empty = self.square[0], self._empty(self.square[0], 0.0)
-        return np.where(empty, np.inf, np.abs(self.numerator[0]) / np.sqrt(np.where(empty, 1.0, square)))
-
-    def _empty(self, square: Floats, tau: float) -> Flags:
-        empty: Flags = square <= _EMPTY * (self.variance + (self.length * tau) ** 2)
-        return empty
+    def statistics(self, distance: float = 0.0) -> Floats:
+        """|t| (B,) of draws on which a null at this distance is imposed (0: around the estimate); infinite where divided by 0."""
+        tau = distance / self.length
+        ends = self.square[0] + self.square[2] * tau**2
+        square = ends + self.square[1] * tau
+        left = square > (_CANCELLED * ends if tau else 0.0)
+        numerator = np.abs(self.numerator[0] + self.numerator[1] * tau)
+        return np.where(left, numerator / np.sqrt(np.where(left, square, 1.0)), np.inf)
 
     def interval_restricted(self, level: float, error: float) -> tuple[float, float]:
         """Distances (below, above) from the estimate at which p falls to 1 - level; infinite where it never does.
@@ -114,8 +116,14 @@ class Replicates:
 
     def critical_unrestricted(self, level: float) -> float:
         """The |t| above which p is at most 1 - level; infinite where there is none."""
-        allowed = int(np.floor((1 - level) * (self.draws + 1) + 1e-9)) - 1
-        return float(np.sort(self.statistics())[::-1][allowed]) if allowed >= 0 else float("inf")
+        return critical_of_largest(self.statistics()[None], level)
+
+
+def critical_of_largest(statistics: Floats, level: float) -> float:
+    """The |t| above which p, ranked among the largest of each draw (q, B), is at most 1 - level; infinite where there is none."""
+    largest = statistics.max(axis=0)
+    allowed = int(np.floor((1 - level) * (len(largest) + 1) + 1e-9)) - 1
+    return float(np.sort(largest)[::-1][allowed]) if allowed >= 0 else float("inf")
 
 
 def replicate(
@@ -127,28 +135,26 @@ def replicate(
     """
     load = gram @ direction  # (G, p)
     own, pull = scores @ direction, load @ direction
-    crossed = load.T @ load
-    numerators: list[tuple[Floats, Floats]] = []
-    squares: list[tuple[Floats, Floats, Floats]] = []
-    sides = np.concatenate([scores, load, load * own[:, None], load * pull[:, None]], axis=1)
-    p = len(direction)
+    few = len(load) <= load.shape[1]  # then products of clusters with clusters are smaller than those with the basis
+    sides = (scores @ load.T, load @ load.T) if few else (scores, load)
+    tops: list[Floats] = []
+    squares: list[Floats] = []
     for w in blocks:
-        z0, z1, y0, y1 = np.split(w @ sides, (p, 2 * p, 3 * p), axis=1)
-        k0, k1 = z0 @ crossed, z1 @ crossed
+        left, per_tau = w * own, w * pull  # scores of the draw's residuals, of which the clusters' squares are summed
+        for column, side in zip((left, per_tau), sides, strict=True):
+            column -= w @ side if few else (w @ side) @ load.T
+        terms = np.stack([_rows(left, left), 2 * _rows(left, per_tau), _rows(per_tau, per_tau)])
+        # The sample itself and its mirror image have no part that grows with tau: what is left of it is rounding, which nulls far
+        # away would magnify.
         w2 = w**2
-        numerators.append((z0 @ direction, z1 @ direction))
-        squares.append(
-            (
-                w2 @ own**2 - 2 * _rows(y0, z0) + _rows(k0, z0),
-                2 * (w2 @ (own * pull) - _rows(y1, z0) - _rows(y0, z1) + _rows(k0, z1)),
-                w2 @ pull**2 - 2 * _rows(y1, z1) + _rows(k1, z1),
-            )
-        )
-    first, second = zip(*numerators, strict=True)
-    d0, d1, d2 = zip(*squares, strict=True)
+        terms[1:, terms[2] <= _NOTHING * (w2 @ pull**2)] = 0.0
+        terms[:2, terms[0] <= _NOTHING * (w2 @ own**2)] = 0.0
+        tops.append(np.stack([w @ own, w @ pull]))
+        squares.append(terms)
+    numerator, square = np.concatenate(tops, axis=1), np.concatenate(squares, axis=1)
     return Replicates(
-        (np.concatenate(first), np.concatenate(second)),
-        (np.concatenate(d0), np.concatenate(d1), np.concatenate(d2)),
+        (numerator[0], numerator[1]),
+        (square[0], square[1], square[2]),
         float(direction @ direction),
         float(own @ own),
         enumerated,
@@ -162,34 +168,41 @@ def _rows(a: Floats, b: Floats) -> Floats:
 
 def joint_p(
     *, gram: Floats, scores: Floats, directions: Floats, estimates: Floats, blocks: Iterator[Floats], enumerated: bool
-) -> tuple[float, float]:
-    """Wald statistic of directions (q, p) whose coefficients are all 0 under the null, and its p, the null imposed.
+) -> float:
+    """p of the hypothesis that the coefficients of all directions (q, p) are 0, by Wald statistics with all of it imposed.
 
-    estimates (q,) are the coefficients. The variance of each draw is clustered, without a small-sample factor; ties count.
+    estimates (q,) are the coefficients; the directions are independent. The variance of each draw is clustered, without a
+    small-sample factor; ties count.
     """
-    load = np.einsum("gpr,qr->gpq", gram, directions)
-    cross = directions @ directions.T
-    away = directions.T @ np.linalg.solve(cross, estimates)  # (p,): residuals under the null are u + Q·away
-    restricted = scores + gram @ away
-    own = restricted @ directions.T  # (G, q)
+    n_clusters, q = len(gram), len(directions)
+    load = np.ascontiguousarray((gram @ directions.T).transpose(1, 0, 2)).reshape(-1, n_clusters * q)  # (p, G q)
+    away = directions.T @ np.linalg.solve(
+        directions @ directions.T, estimates
+    )  # (p,): residuals under the null are u + Q away
+    own, pull = scores @ directions.T, (away @ load).reshape(n_clusters, q)
+
+    def shares(w: Floats, scores: Floats, own: Floats) -> Floats:
+        """Scores (B, G, q) of the draws' residuals."""
+        left = w[:, :, None] * own
+        left -= (w @ scores @ load).reshape(left.shape)
+        return left
 
     def statistics(w: Floats) -> Floats:
-        z = w @ restricted  # (B, p)
-        top = z @ directions.T
-        left = w[:, :, None] * own - np.einsum("gpq,bp->bgq", load, z)
-        V = np.einsum("bgq,bgr->bqr", left, left)
-        return _solved(top, V)
+        left, more = shares(w, scores, own), shares(w, gram @ away, pull)
+        size = np.einsum("bg,gq->b", w**2, pull**2)
+        more[np.einsum("bgq,bgq->b", more, more) <= _NOTHING * size] = 0.0  # as in replicate
+        left += more
+        return _solved(w @ (own + pull), left.transpose(0, 2, 1) @ left)
 
-    unrestricted = scores @ directions.T
-    actual = float(_solved(estimates[None], (unrestricted.T @ unrestricted)[None])[0])
+    actual = float(_solved(estimates[None], (own.T @ own)[None])[0])
     extreme = total = 0
     for w in blocks:
-        share = max(1, _CHUNK // (w.shape[1] * len(directions) * 4))
-        for first in range(0, len(w), share):
-            found = statistics(w[first : first + share])
+        step = max(1, _CHUNK // (n_clusters * q))
+        for first in range(0, len(w), step):
+            found = statistics(w[first : first + step])
             extreme += int(np.count_nonzero(~(found < actual * (1 - _TIE))))
             total += len(found)
-    return actual, extreme / total if enumerated else (1 + extreme) / (total + 1)
+    return extreme / total if enumerated else (1 + extreme) / (total + 1)
 
 
 def _solved(top: Floats, V: Floats) -> Floats:
@@ -203,16 +216,19 @@ def _solved(top: Floats, V: Floats) -> Floats:
     return np.where(singular, np.inf, forms)
 
 
-def replicate_scores(*, scores: Floats, blocks: Iterator[Floats], enumerated: bool) -> Replicates:
+def replicate_scores(*, scores: Floats, n_clusters: int, blocks: Iterator[Floats], enumerated: bool) -> Replicates:
     """Multiply the clusters' scores (G,), whose sum is 0, by weights; their variance is taken around the mean of each draw.
 
+    `n_clusters` of them belong to the sample, at most G; the others' scores are 0.
     Source: Kline and Santos, Journal of Econometric Methods 1 (2012), section 2.
     """
     tops, squares = [], []
     for w in blocks:
         top = w @ scores
+        total = w**2 @ scores**2
+        left = total - top**2 / n_clusters
         tops.append(top)
-        squares.append(w**2 @ scores**2 - top**2 / len(scores))
+        squares.append(np.where(left > _CANCELLED * total, left, 0.0))
     numerator, square = np.concatenate(tops), np.concatenate(squares)
     none = np.zeros_like(numerator)
     return Replicates((numerator, none), (square, none, none), 1.0, float(scores @ scores), enumerated)

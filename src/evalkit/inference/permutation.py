@@ -1,0 +1,210 @@
+"""Permutation: the actual effect ranked among those under other assignments of adoption."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from evalkit.adoption import with_adoption
+from evalkit.catalogue import Message, message
+from evalkit.columns import Flags, Floats, Ints
+from evalkit.errors import InferenceError
+from evalkit.estimation import Specification
+from evalkit.fit import Fit
+from evalkit.inference._assignments import Reassigned, reassign
+from evalkit.inference._clusters import assignment, count_clusters
+from evalkit.inference._permuted import (
+    effects_of,
+    influence_of,
+    may_be_summed,
+    part_of_effects,
+    refit_all,
+    require_memory,
+    rows_to_keep,
+    sum_parts,
+)
+from evalkit.law import Joint
+from evalkit.numerics.permutation import Moments, Ranking, joint_rank
+from evalkit.uncertainty import Uncertainty
+
+_LEAST_DRAWS = 99
+_NONE = 1e-9  # response of an effect to the treatment itself below which it is rounding
+
+
+@dataclass(frozen=True, kw_only=True)
+class Permutation:
+    """Permute the dates of adoption over the units of assignment, keeping how many adopt when, and rank the actual effect.
+
+    draws, seed  needed where there are more than 10,000 assignments: then p = (1 + #)/(draws + 1); else all are enumerated.
+    strata       a column that is constant in each unit of assignment, such as the prefecture: dates are exchanged within.
+
+    The statistic is |b| over its clustered standard error without factors, both of the same assignment; where the estimator has
+    no influence (SyntheticControl, SyntheticDID), |b|. Any combination of effects is ranked in its own right; a coefficient of a
+    covariate has no p. Ties count, and so do assignments that cannot be estimated, which a note counts. Standard errors shown
+    are those of the ranking: clustered, without factors. Intervals hold the constant effects r whose p exceeds 1 - level once r
+    times the treatment is taken from the outcome: exactly, but for estimators not linear in the outcome, which have none, as have
+    leads, on which a constant effect does not show; for a gap, half of it is taken from either side. They have no end where no p
+    can be that small. A regression on one treatment needs no new estimates; others are estimated anew, twice per assignment.
+
+    p is exact if adoption was assigned at random (within strata) and no unit is affected under the null; otherwise it says how
+    unusual the treated are. With units of unequal size or spread, and a null that holds on average only, a test at 5 % rejects
+    from .00 to .13. Where so few could have adopted that p cannot be .05, a note says how small it can be.
+    Sources: Fisher, The Design of Experiments (1935), on exactness; MacKinnon and Webb, Journal of Econometrics 218 (2020), on
+    ranking t with few treated clusters; Wu and Ding, Journal of the American Statistical Association 116 (2021), on why t.
+    """
+
+    draws: int | None = None
+    seed: int | None = None
+    strata: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, least in (("draws", self.draws, _LEAST_DRAWS), ("seed", self.seed, 0)):
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+                raise InferenceError(
+                    f"{name} is {value!r}", where="Permutation", remedy=f"give a whole number from {least} on"
+                )
+
+    def assess(self, fit: Fit, spec: Specification) -> Uncertainty:
+        """Estimate under each assignment; each combination of effects is ranked when it is asked for."""
+        with_adoption(
+            spec.panel, spec.design, np.full(len(spec.panel), np.inf)
+        )  # refuses what no assignment could change
+        influence, effects = influence_of(fit), effects_of(fit)
+        k = len(fit.terms)
+        covariance = np.full((k, k), np.nan) if influence is None else influence.T @ influence
+        to, actual, others = self._permute(fit, spec, studentised=influence is not None)
+        law = Ranked(fit.coefficients, covariance, effects, part_of_effects(fit), actual, others, to.source.enumerated)
+        clusters, parts = count_clusters(fit, assignment(fit))
+        smallest, notes = self._told(fit, spec, law)
+        method = message(
+            "method.permutation" if self.strata is None else "method.permutation_strata",
+            level=spec.design.assigned_at,
+            strata=self.strata,
+            how=message("permutation.all" if law.enumerated else "permutation.drawn", assignments=len(to.source)),
+            statistic=message("permutation.effect" if influence is None else "permutation.t"),
+        )
+        nan = np.full(k, np.nan)
+        return Uncertainty(covariance, nan, method, smallest, clusters, parts, notes=notes, law=law)
+
+    def _permute(self, fit: Fit, spec: Specification, *, studentised: bool) -> tuple[Reassigned, Moments, Moments]:
+        """The assignments, and the moments of the actual one and of all."""
+        keep = rows_to_keep(fit, spec)
+        if studentised and may_be_summed(fit):
+            to = self._reassign(spec, keep, fit, alike=True)
+            summed = sum_parts(fit, spec, keep, to)
+            if summed is not None:
+                return to, *summed.moments(to)
+        to = self._reassign(spec, keep, fit, alike=False)
+        return to, *refit_all(fit, spec, keep, to, studentised=studentised)
+
+    def _reassign(self, spec: Specification, keep: Flags | None, fit: Fit, *, alike: bool) -> Reassigned:
+        to = reassign(spec, keep, draws=self.draws, seed=self.seed, strata=self.strata, alike=alike)
+        require_memory(len(to.source), len(effects_of(fit)))
+        return to
+
+    def _told(self, fit: Fit, spec: Specification, law: Ranked) -> tuple[float, tuple[Message, ...]]:
+        """Smallest attainable p, and what must be said besides."""
+        each = np.eye(len(fit.terms))[law.effects]
+        smallest = max(law.floor(weights) for weights in each)
+        failed = int(np.isnan(law.others.coefficients[0]).any(axis=1).sum())
+        notes: tuple[Message, ...] = ()
+        if smallest > 0.05:
+            notes = (message("note.permutation_floor", level=spec.design.assigned_at, floor=f"{smallest:.3f}"),)
+        if failed:
+            total = law.others.coefficients.shape[1]
+            notes = (*notes, message("note.permutation_failed", failed=failed, assignments=total))
+        if not law.is_linear:
+            notes = (*notes, message("note.permutation_not_linear"))
+        leads = [
+            fit.terms[law.effects[i]].name for i in range(len(each)) if law.is_linear and law.pattern(each[i]) is None
+        ]
+        if leads:
+            notes = (*notes, message("note.permutation_leads", terms=", ".join(leads)))
+        if any(term.role == "covariate" for term in fit.terms):
+            notes = (*notes, message("note.permutation_covariates"))
+        return smallest, notes
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """The permutation test of combinations of k coefficients.
+
+    E of them, at positions `effects` (E,) and from parts `part` (E,) of the fit, are effects. covariance (k, k) is the actual one;
+    `others` are the moments of all assignments, the actual one among them where they are enumerated.
+    """
+
+    coefficients: Floats
+    covariance: Floats
+    effects: Ints
+    part: Ints
+    actual: Moments
+    others: Moments
+    enumerated: bool
+
+    @property
+    def is_linear(self) -> bool:
+        """Say whether constant effects can be taken away."""
+        return len(self.others.coefficients) == 2
+
+    def std_error(self, weights: Floats) -> float:
+        """Clustered standard error of the actual estimate, without factors; NaN where the estimator has none."""
+        square = float(weights @ self.covariance @ weights)
+        return float(np.sqrt(square)) if square > 0 else float("nan")
+
+    def df(self, weights: Floats) -> float:
+        """None: assignments take the place of a distribution."""
+        return float("nan")
+
+    def p_value(self, weights: Floats, null: float = 0.0) -> float:
+        """Share of assignments with as large a statistic, once a constant effect is taken away that makes the combination `null`.
+
+        NaN for covariates, and, but for a null of 0, where there is no interval.
+        """
+        pattern = self.pattern(weights)
+        if not self._can_rank(weights) or (null != 0 and pattern is None):
+            return float("nan")
+        return self._ranking(weights, pattern).p_value(null)
+
+    def interval(self, weights: Floats, level: float) -> tuple[float, float]:
+        """Outermost nulls that the test does not reject at 1 - level."""
+        pattern = self.pattern(weights)
+        if not self._can_rank(weights) or pattern is None:
+            return float("nan"), float("nan")
+        return self._ranking(weights, pattern).interval(level)
+
+    def floor(self, weights: Floats) -> float:
+        """Smallest p that the combination can attain; 1 where it has none."""
+        return self._ranking(weights, None).floor() if self._can_rank(weights) else 1.0
+
+    def judge_jointly(self, weights: Floats) -> Joint:
+        """Rank the Wald statistic over q; where the covariance is singular (too few clusters), or there is none, the largest t².
+
+        Without standard errors that is the largest squared effect.
+        """
+        if not all(self._can_rank(row) for row in weights):
+            raise InferenceError(
+                "a term has no standard error, or is a covariate, of which permuting adoption says nothing",
+                where="wald",
+                remedy="leave out the reference term and covariates",
+            )
+        statistic, p = joint_rank(self.actual, self.others, weights[:, self.effects], enumerated=self.enumerated)
+        return Joint(statistic, (len(weights), float("nan")), p)
+
+    def pattern(self, weights: Floats) -> Floats | None:
+        """Effects (E,), constant in each part, that make the combination 1; None where none do."""
+        if not self.is_linear:
+            return None
+        response = self.actual.coefficients[1, 0]
+        response = np.where(np.abs(response) > _NONE, response, 0.0)
+        moved = np.bincount(self.part, weights=weights[self.effects] * response)
+        return (moved / (moved @ moved))[self.part] if moved.any() else None
+
+    def _can_rank(self, weights: Floats) -> bool:
+        only_effects = np.count_nonzero(weights) == np.count_nonzero(weights[self.effects]) > 0
+        return only_effects and (self.others.squares is None or not np.isnan(self.std_error(weights)))
+
+    def _ranking(self, weights: Floats, pattern: Floats | None) -> Ranking:
+        w = weights[self.effects]
+        along = np.zeros(len(w)) if pattern is None else pattern
+        return Ranking(self.actual.along(w, along), self.others.along(w, along), self.enumerated)
