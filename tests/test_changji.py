@@ -124,8 +124,14 @@ def test_one_level_up_is_a_t_test_of_four_prefectures(evidence: Evidence, farms:
     effect = float(d[treated].iloc[0] - others.mean())
     assert (row["estimate"], row["std_error"]) == pytest.approx((effect, error), rel=1e-9)
     assert row["p_value"] == pytest.approx(2 * stats.t.sf(abs(effect / error), 2), rel=1e-9)
-    table = evidence.estimates_table().set_index("specification")
-    assert not table.loc["prefecture_clustered", "supported"]  # one treated cluster: shown, marked, not used
+    judged = evidence.alternatives_table().set_index(["level", "method", "estimand"])
+    clustered = judged.loc[("prefecture", "Cluster", "as_specified")]
+    assert not clustered["supported"].iloc[0]  # one treated cluster: shown, marked, not used
+    alike = judged.loc[("prefecture", "PooledGroups", "alike")].iloc[0]
+    assert (alike["estimate"], alike["p_value"]) == pytest.approx((effect, row["p_value"]), rel=1e-9)
+    chosen = judged[judged["headline"]]
+    assert list(chosen.index) == [("prefecture", "Permutation", "as_specified")]
+    assert chosen["p_value"].iloc[0] == 0.25
 
 
 def test_the_mechanism_is_counted_from_the_ledger(evidence: Evidence, farms: pd.DataFrame) -> None:

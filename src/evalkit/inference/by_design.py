@@ -94,7 +94,7 @@ class _Level:
     def above(self) -> Iterator[_Level]:
         """Yield the level above, if the design names one: as assignment where it decides adoption, else for clustering only."""
         above = self.spec.design.above
-        if above is None:
+        if above in (None, self.spec.design.assigned_at):
             return
         up = replace(self.spec, design=replace(self.spec.design, assigned_at=above, above=None))
         try:
