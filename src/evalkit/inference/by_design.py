@@ -11,7 +11,7 @@ import pandas as pd
 
 from evalkit.catalogue import Message, message
 from evalkit.columns import Floats
-from evalkit.derivation import equal_weight
+from evalkit.design import Design
 from evalkit.errors import EvalkitError, InferenceError
 from evalkit.estimation import Estimate, Inference, Specification
 from evalkit.fit import Fit
@@ -24,13 +24,13 @@ from evalkit.inference.placebo import Placebo
 from evalkit.inference.pooled_groups import PooledGroups
 from evalkit.inference.wild_bootstrap import WildBootstrap
 from evalkit.numerics.detectable import detectable_effect
+from evalkit.panel import Panel
 from evalkit.uncertainty import Clusters, Uncertainty
 
 COLUMNS = (
     "effect method level estimand headline estimate std_error df p_value conf_low conf_high supported smallest_p remark"
 ).split()
 _MOST_REFITS = 300  # estimates anew that a headline may cost
-_EQUAL = "equal_weight"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,9 +44,9 @@ class ByDesign:
     refuses or calls itself unsupported gives way to the next; if none is left, the first stands and says that it is no guide.
 
     Where the design names what lies `above` the units of assignment, shocks may be shared there, and the headline is that one
-    level up. `uncertainty.alternatives` holds the others, at both levels, with the estimate in which clusters weigh alike;
-    `uncertainty.sentence` says what the design can and cannot show. Methods that draw need `draws` and `seed`; those that
-    enumerate do not. Sizes behind the choice: docs/inference.md.
+    level up. `uncertainty.alternatives` holds the others, at both levels, with the estimate from means of clusters, which weigh
+    alike; `uncertainty.sentence` says what the design can and cannot show. Methods that draw need `draws` and `seed`; those
+    that enumerate do not. Sizes behind the choice: docs/inference.md.
     """
 
     draws: int | None = None
@@ -63,7 +63,7 @@ class ByDesign:
 
     def assess(self, fit: Fit, spec: Specification) -> Uncertainty:
         """Judge by the first method that stands, one level up if the design names it."""
-        here = _Level(fit, spec, None, self.draws, self.seed)
+        here = _Level(fit, spec, None, spec.design.assigned_at, self.draws, self.seed)
         levels = [here, *here.above()]
         top = levels[-1]
         chosen, told = top.headline()
@@ -84,12 +84,9 @@ class _Level:
     fit: Fit
     spec: Specification
     by: str | None
+    name: str
     draws: int | None
     seed: int | None
-
-    @property
-    def name(self) -> str:
-        return self.by or self.spec.design.assigned_at
 
     def above(self) -> Iterator[_Level]:
         """Yield the level above, if the design names one: as assignment where it decides adoption, else for clustering only."""
@@ -98,9 +95,9 @@ class _Level:
             return
         up = replace(self.spec, design=replace(self.spec.design, assigned_at=above, above=None))
         try:
-            yield replace(self, fit=up.estimator.fit(up.panel, up.design), spec=up)
+            yield replace(self, fit=up.estimator.fit(up.panel, up.design), spec=up, name=above)
         except EvalkitError:  # the treated and others share a cluster there
-            yield replace(self, by=above)
+            yield replace(self, by=above, name=above)
 
     def clusters(self) -> Clusters:
         """Count the clusters of the part in which the fewest are treated, or are not."""
@@ -265,19 +262,39 @@ def _effects(fit: Fit) -> list[tuple[str, Floats]]:
 
 
 def _weighed_alike(level: _Level) -> _Level | None:
-    """The same estimate with units of assignment that weigh alike; None where they do, or it cannot be had."""
-    spec = level.spec
-    if level.by is not None or spec.panel.unit is None or not level._is_regression() or spec.panel.counts is not None:
+    """The estimate from means by unit of assignment and period, which then weigh alike.
+
+    None where it is the same, where it cannot be had, or for subgroups and designs with more than an outcome.
+    """
+    (part, *others), design = level.fit.parts, level.spec.design
+    more = design.covariates or design.absorb or design.dose or design.eligible
+    if level.by is not None or others or more or part.regression is None:
         return None
+    sample = part.sample
+    weights = np.ones(len(sample.rows)) if sample.weights is None else sample.weights
+    cell, row = np.unique(np.column_stack([sample.cluster, sample.period]), axis=0, return_inverse=True)
+    adoption = sample.cluster_adoption()[cell[:, 0]]
+    names = np.array(list(map(str, sample.clusters)), dtype=object)
+    frame = pd.DataFrame(
+        {
+            level.name: names[cell[:, 0]],
+            "period number": cell[:, 1],
+            "mean outcome": np.bincount(row, weights=weights * sample.outcome) / np.bincount(row, weights=weights),
+            "first period": np.where(np.isfinite(adoption), adoption, np.nan),
+        }
+    )
+    panel = Panel.from_frame(frame, unit=level.name, time="period number")
+    by_means = Design(
+        outcome="mean outcome",
+        adoption="first period",
+        assigned_at=level.name,
+        comparison=design.comparison,
+        anticipation=design.anticipation,
+    )
     try:
-        column = equal_weight(spec.design.assigned_at, times=spec.design.weights).compute(
-            spec.panel.frame, spec.panel.time
-        )
-        panel = spec.panel.with_column(_EQUAL, np.asarray(column, dtype=np.float64))
-        alike = replace(spec, panel=panel, design=replace(spec.design, weights=_EQUAL))
-        fit = alike.estimator.fit(alike.panel, alike.design)
+        fit = level.spec.estimator.fit(panel, by_means)
     except EvalkitError:
         return None
     if np.allclose(fit.coefficients, level.fit.coefficients, rtol=1e-9, atol=0.0):
         return None
-    return replace(level, fit=fit, spec=alike)
+    return replace(level, fit=fit, spec=replace(level.spec, panel=panel, design=by_means))
