@@ -1,4 +1,4 @@
-"""The command line: run, explain and list."""
+"""The command line: run, explain, power and list."""
 
 from __future__ import annotations
 
@@ -61,6 +61,27 @@ def explain(study: StudyPath, language: Language = "en") -> None:
         from evalkit.explaining import explain_study
 
         typer.echo(explain_study(read_study(study), language))
+
+
+@app.command()
+def power(
+    study: StudyPath,
+    noise_sd: Annotated[float, typer.Option(help="standard deviation of what is new in each unit and period")],
+    place_sd: Annotated[float, typer.Option(help="that of the shock common to a unit of assignment in a period")],
+    estimate: Annotated[str | None, typer.Option(help="name of the estimate; the first, if left out")] = None,
+    target: Annotated[float, typer.Option(help="probability with which the effect is to be found")] = 0.8,
+    draws: Annotated[int | None, typer.Option(help="outcomes to draw where there is no closed form")] = None,
+    seed: Annotated[int | None, typer.Option(help="seed of the draws, a whole number")] = None,
+    language: Language = "en",
+) -> None:
+    """Say how large an effect must be for the design to find it, without reading any outcome."""
+    with _remedies():
+        from evalkit.checks import Power
+        from evalkit.config import read_study
+        from evalkit.powering import power_study
+
+        asked = Power(noise_sd=noise_sd, place_sd=place_sd, target=target, draws=draws, seed=seed)
+        typer.echo(power_study(read_study(study), asked, estimate=estimate, language=language))
 
 
 @app.command("list")

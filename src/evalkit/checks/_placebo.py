@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypedDict
@@ -17,10 +16,8 @@ from evalkit.errors import DesignError, EvalkitError
 from evalkit.estimation import Estimate, Specification
 from evalkit.finding import Verdict
 from evalkit.fit import Fit
-from evalkit.numerics.assignments import count_assignments, draw_assignments, enumerate_assignments
+from evalkit.numerics.assignments import Assignments
 from evalkit.sample import draw_sample
-
-MAX_ENUMERATED = 10_000
 
 
 @dataclass(frozen=True)
@@ -47,7 +44,7 @@ def can_enumerate(spec: Specification, keep: Flags | None = None) -> bool:
     """Say whether all assignments of adoption are few enough to be enumerated."""
     adoption = draw_sample(spec.panel, spec.design, keep).cluster_adoption()
     _, cohort = np.unique(adoption[~np.isnan(adoption)], return_inverse=True)
-    return count_assignments(cohort.astype(np.int64)) <= MAX_ENUMERATED
+    return Assignments(cohort.astype(np.int64), None, None, None).enumerated
 
 
 def permute_assignment(
@@ -68,16 +65,15 @@ def permute_assignment(
     present = np.flatnonzero(~np.isnan(adoption))
     dates, cohort = np.unique(adoption[present], return_inverse=True)
     cohort = cohort.astype(np.int64)
-    total = count_assignments(cohort)
-    exact = total <= MAX_ENUMERATED
-    if not exact and (draws is None or seed is None):
+    assignments = Assignments(cohort, None, draws, seed)
+    exact = assignments.enumerated
+    if not exact and not assignments.drawn:
         raise DesignError(
-            f"there are about 10^{math.log10(total):.0f} ways to assign adoption to {len(present)} units of assignment, "
+            f"there are about 10^{assignments.log10:.0f} ways to assign adoption to {len(present)} units of assignment, "
             "too many to enumerate",
             where="permutation",
             remedy="give draws= and seed=, for example draws=999, seed=1",
         )
-    assignments = enumerate_assignments(cohort) if exact else draw_assignments(cohort, int(draws or 0), int(seed or 0))
     rows = []
     everywhere = np.full(len(adoption), np.inf)
     with_adoption(spec.panel, spec.design, np.full(len(spec.panel), np.inf))  # refuses what no assignment could change
@@ -110,10 +106,10 @@ def permute_assignment(
     # An assignment that cannot be estimated counts as extreme: the p-value must not gain from it.
     size = table["statistic"].abs().fillna(np.inf)
     extreme = int((size >= abs(actual) * (1 - 1e-9)).sum())
-    p = extreme / total if exact else (1 + extreme) / (len(table) + 1)
+    p = extreme / len(table) if exact else (1 + extreme) / (len(table) + 1)
     ties = int(((size >= abs(actual) * (1 - 1e-9)) & (size <= abs(actual) * (1 + 1e-9))).sum())
     failed = int(table["statistic"].isna().sum())
-    floor = (max(ties, 1) + failed) / total if exact else (1 + failed) / (len(table) + 1)
+    floor = (max(ties, 1) + failed) / len(table) if exact else (1 + failed) / (len(table) + 1)
     rank = 1 + int((size > abs(actual) * (1 + 1e-9)).sum())
     return Permuted(table, actual, p, floor, rank, len(table), failed, exact)
 

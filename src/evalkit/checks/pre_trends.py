@@ -5,68 +5,65 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
-from evalkit.catalogue import message
-from evalkit.checks._placebo import can_enumerate, judge, permute_assignment
+from evalkit.catalogue import Message, message
+from evalkit.checks._linear_trends import Trend, name_step, trends_found
+from evalkit.checks._placebo import can_enumerate, permute_assignment
 from evalkit.errors import DesignError, InferenceError
-from evalkit.estimation import Estimator, Specification
+from evalkit.estimation import Estimate, Estimator, Inference, Specification
 from evalkit.finding import Finding, Verdict
 from evalkit.fit import Fit
+from evalkit.law import Wald
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreTrends:
-    """Test the leads of an event study jointly.
+    """Test the leads of an event study jointly, and say which linear trends they would have found.
 
     estimator  an estimator with leads, such as EventStudy(leads=3, lags=2).
     bound      how large a difference before adoption would still be harmless, stated beforehand in the units of the outcome.
+    joint      an inference whose joint test holds with few clusters, such as BiasReduced() or WildBootstrap(draws=999, seed=1):
+               asked where that of the specification cannot test the leads jointly.
     draws, seed  how many random assignments to rank among where there are more than 10,000.
 
     The check passes only when the 90 % interval of every lead lies within ±bound: failing to reject is no proof of parallel
-    trends. Where the F distribution cannot be believed (few clusters), the largest lead is ranked among all assignments of
-    adoption, if they can be enumerated, or among random ones, if `draws` and `seed` are given: a joint test, exact where any
-    units could have adopted. Else there is no p-value, and the sentence says so.
+    trends. Where neither inference can test the leads jointly, the largest lead is ranked among all assignments of adoption, if
+    they can be enumerated, or among random ones, if `draws` and `seed` are given: a joint test, exact where any units could
+    have adopted. Else there is no p-value, and the sentence says so.
+
+    The sentence and the table (slope_50, slope_80, …) tell which linear trends the leads, tested one by one at 5 %, find with
+    50 % and 80 % probability, and the bias that such a trend leaves in the average effect over the lags: in general, and where
+    no lead is significant (bias_unnoticed). trend_50 and trend_80 are the trends' values at the leads.
     Source: Roth, American Economic Review: Insights 4 (2022), on what such tests can and cannot show.
     """
 
     estimator: Estimator
     bound: float | None = None
+    joint: Inference | None = None
     draws: int | None = None
     seed: int | None = None
 
     def run(self, spec: Specification) -> Finding:
         """Estimate the leads and judge them."""
         path = replace(spec, estimator=self.estimator).run()
-        leads = [t.name for t in path.fit.terms if t.role == "effect" and t.event_time is not None and t.event_time < 0]
-        if not leads:
-            raise DesignError(
-                "the estimator has no leads besides the base",
-                where="PreTrends",
-                remedy="ask for more leads, or add earlier periods",
-            )
-        tidy = path.tidy()
-        table = tidy[tidy["term"].isin(leads)].reset_index(drop=True)
-        largest = table.iloc[int(table["estimate"].abs().argmax())]
-        statistic = p = floor = float("nan")
-        how, why = "none", ""
-        try:
-            joint = path.wald(leads)
-            statistic, p = joint.statistic, joint.p_value
-            how = "joint" if joint.reason is None else "none"
-        except InferenceError as error:
-            how, why = "no_joint", error.what
+        leads = _leads(path.fit)
+        one, test, why = self._tested(path, [path.fit.terms[i].name for i in leads])
+        how = "joint" if test is not None and test.reason is None else "no_joint" if why else "none"
+        statistic, p = (test.statistic, test.p_value) if test is not None else (float("nan"), float("nan"))
+        floor = float("nan")
         if how != "joint" and (self.draws is not None or can_enumerate(spec)):
+            names = {path.fit.terms[i].name for i in leads}
             ranked = permute_assignment(
-                path.spec, lambda fit: _largest_lead(fit, leads), draws=self.draws, seed=self.seed
+                path.spec, lambda fit: _largest_lead(fit, names), draws=self.draws, seed=self.seed
             )
             statistic, p, floor = ranked.actual, ranked.p_value, ranked.floor
             how = "ranked" if ranked.exact else "drawn"
         verdict: Verdict = "fail" if p < 0.05 else "inconclusive"
-        if self.bound is not None and path.uncertainty.unsupported is None:
-            df = float(np.nanmin(path.uncertainty.df))
-            each = zip(table["estimate"], table["std_error"], strict=True)
-            if all(judge(float(value), float(error), df, p, self.bound) == "pass" for value, error in each):
-                verdict = "pass"
+        if self.bound is not None and _all_within(one, leads, self.bound):
+            verdict = "pass"
+        table = _table(one, leads)
+        largest = table.iloc[int(table["estimate"].abs().argmax())]
         sentence = message(
             f"finding.pre_trends_{how}",
             leads=len(leads),
@@ -79,6 +76,11 @@ class PreTrends:
             why=why,
             verdict=message(f"verdict.{verdict}"),
         )
+        if how == "joint" and test is not None:
+            sentence = _name_test(sentence, test, one)
+        trends = trends_found(one, leads)
+        if trends:
+            sentence = _tell_trends(sentence, trends, one)
         bound = float("nan") if self.bound is None else self.bound
         return Finding(
             "PreTrends",
@@ -88,10 +90,94 @@ class PreTrends:
             floor if how in ("ranked", "drawn") else bound,
             verdict,
             sentence,
-            table,
+            _with_trends(table, trends),
         )
 
+    def _tested(self, path: Estimate, leads: list[str]) -> tuple[Estimate, Wald | None, str]:
+        """The estimate whose inference tests the leads jointly, and the test.
 
-def _largest_lead(fit: Fit, leads: list[str]) -> float:
+        Where none does: the path itself with what it has, and why a test was refused.
+        """
+        first: Wald | None = None
+        refused = ""
+        for inference in (path.spec.inference, self.joint):
+            if inference is None:
+                continue
+            try:
+                one = path if inference is path.spec.inference else path.under(inference)
+                test = one.wald(leads)
+            except InferenceError as error:
+                refused = error.what
+                continue
+            if test.reason is None:
+                return one, test, ""
+            first = first or test
+        return path, first, refused
+
+
+def _leads(fit: Fit) -> list[int]:
+    """Positions of the effects before adoption; DesignError where there are none."""
+    terms = enumerate(fit.terms)
+    leads = [i for i, t in terms if t.role == "effect" and t.event_time is not None and t.event_time < 0]
+    if not leads:
+        raise DesignError(
+            "the estimator has no leads besides the base",
+            where="PreTrends",
+            remedy="ask for more leads, or add earlier periods",
+        )
+    return leads
+
+
+def _all_within(one: Estimate, leads: list[int], bound: float) -> bool:
+    """Say whether the 90 % interval of every lead lies within ±bound: two one-sided tests at 5 % each (Schuirmann 1987)."""
+    if one.uncertainty.unsupported is not None:
+        return False
+    each = np.eye(len(one.fit.terms))
+    ends = [one.law.interval(each[i], 0.90) for i in leads]
+    return all(-bound <= low and high <= bound for low, high in ends)  # NaN lies within nothing
+
+
+def _table(one: Estimate, leads: list[int]) -> pd.DataFrame:
+    names = [one.fit.terms[i].name for i in leads]
+    tidy = one.tidy()
+    return tidy[tidy["term"].isin(names)].reset_index(drop=True)
+
+
+def _with_trends(table: pd.DataFrame, trends: tuple[Trend, ...]) -> pd.DataFrame:
+    """Add each trend's value at the leads, its slope and its biases, which are the same in all rows."""
+    for trend in trends:
+        of = f"{100 * trend.probability:.0f}"
+        table[f"trend_{of}"] = trend.leads
+        table[f"slope_{of}"], table[f"bias_{of}"] = trend.slope, trend.bias
+        table[f"bias_unnoticed_{of}"] = trend.bias_unnoticed
+    return table
+
+
+def _name_test(sentence: Message, test: Wald, one: Estimate) -> Message:
+    q, df = test.df
+    method = one.uncertainty.method
+    if np.isnan(df):
+        return message("finding.pre_trends_by_draws", sentence=sentence, method=method)
+    return message("finding.pre_trends_by_f", sentence=sentence, q=q, df=f"{df:.4g}", method=method)
+
+
+def _tell_trends(sentence: Message, trends: tuple[Trend, ...], one: Estimate) -> Message:
+    even, likely = trends
+    sentence = message(
+        "finding.pre_trends_power",
+        sentence=sentence,
+        step=name_step(one.spec.panel.periods),
+        slope=f"{likely.slope:.4g}",
+        bias=f"{likely.bias:.4g}",
+        unnoticed=f"{likely.bias_unnoticed:.4g}",
+        even_slope=f"{even.slope:.4g}",
+        even_bias=f"{even.bias:.4g}",
+    )
+    if any(note.key == "note.binned" for note in one.fit.notes):
+        sentence = message("finding.pre_trends_binned", sentence=sentence)
+    return sentence
+
+
+def _largest_lead(fit: Fit, leads: set[str]) -> float:
     sizes = [abs(float(c)) for t, c in zip(fit.terms, fit.coefficients, strict=True) if t.name in leads]
     return max(sizes, default=float("nan"))

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from scipy import stats
 from scipy.optimize import brentq
+
+from evalkit.columns import Floats
 
 _NODES, _TAIL = 400, 1e-15
 
@@ -17,10 +21,16 @@ def power_of_t(effect: float, *, std_error: float, df: float, alpha: float) -> f
     critical, away = stats.t.ppf(1 - alpha / 2, df), effect / std_error
     spread = stats.chi(df, scale=1 / np.sqrt(df))  # estimated over true standard error
     low, high = spread.ppf(_TAIL), spread.isf(_TAIL)
-    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    nodes, weights = _gauss()
     ratio = low + (high - low) * (nodes + 1) / 2
     rejects = stats.norm.sf(critical * ratio - away) + stats.norm.cdf(-critical * ratio - away)
     return float(min((high - low) / 2 * (weights * spread.pdf(ratio)) @ rejects, 1.0))
+
+
+@cache
+def _gauss() -> tuple[Floats, Floats]:
+    nodes, weights = np.polynomial.legendre.leggauss(_NODES)
+    return nodes, weights
 
 
 def detectable_effect(*, std_error: float, df: float, alpha: float, target: float) -> float:
