@@ -1,5 +1,6 @@
 """Checks: challenges to a specification, each ending in a finding. These exports are the registry."""
 
+from evalkit.checks.group_gaps import GroupGaps
 from evalkit.checks.leave_one_out import LeaveOneOut
 from evalkit.checks.placebo_adoption import PlaceboAdoption
 from evalkit.checks.placebo_assignment import PlaceboAssignment
@@ -8,4 +9,13 @@ from evalkit.checks.pre_trends import PreTrends
 from evalkit.checks.self_size import SelfSize
 from evalkit.checks.sensitivity import Sensitivity
 
-__all__ = ["LeaveOneOut", "PlaceboAdoption", "PlaceboAssignment", "Power", "PreTrends", "SelfSize", "Sensitivity"]
+__all__ = [
+    "GroupGaps",
+    "LeaveOneOut",
+    "PlaceboAdoption",
+    "PlaceboAssignment",
+    "Power",
+    "PreTrends",
+    "SelfSize",
+    "Sensitivity",
+]

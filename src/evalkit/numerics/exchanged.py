@@ -10,6 +10,7 @@ from evalkit.columns import Flags, Floats, Ints
 from evalkit.numerics.absorb import number_jointly
 
 _MOST_NUMBERS = 2e7  # in the columns, and in the cross-products: 160 MB each
+_MOST_LEVELS = 100  # more of them are quicker absorbed row by row
 _BLOCK = 1 << 21  # numbers in one block of exchanges
 # Eigenvalues, as shares of a level's own weight: below the first a level depends on others (as absorb.py has it); between the
 # outer two rounding could decide, and the rows must.
@@ -21,8 +22,8 @@ _CONDITION = 1e-6  # of the slopes, by squares: below, less than nine digits wou
 class GroupSums:
     """What each of G clusters contributes to one regression in each of two groups.
 
-    crossed (G, 2, p, p) holds the cross-products of k regressors, of the dummies of L levels, and of the outcome, all de-meaned by
-    unit and weighted; mass (G, 2, L) the weight on each level.
+    crossed (G, 2, p, p) holds the cross-products of k regressors, of the dummies of L levels, and of the outcome, all de-meaned
+    by unit and weighted; mass (G, 2, L) the weight on each level.
     """
 
     crossed: Floats
@@ -86,8 +87,9 @@ def _inverse_of_effects(system: Floats, mass: Floats) -> tuple[Floats, Flags]:
     scale = np.where(mass > 0, 1 / np.sqrt(np.where(mass > 0, mass, 1.0)), 0.0)
     values, vectors = np.linalg.eigh(system * scale[:, :, None] * scale[:, None, :])
     kept = values > _DEPENDENT
+    doubtful: Flags = np.any((values > _ROUNDING) & (values < _CLEAR), axis=1)
     half = vectors * np.where(kept, 1 / np.sqrt(np.where(kept, values, 1.0)), 0.0)[:, None, :] * scale[:, :, None]
-    return half @ half.transpose(0, 2, 1), ((values > _ROUNDING) & (values < _CLEAR)).any(axis=1)
+    return half @ half.transpose(0, 2, 1), doubtful
 
 
 def group_sums(
@@ -101,17 +103,16 @@ def group_sums(
     n_clusters: int,
     second: Flags,
 ) -> GroupSums | None:
-    """Sum by cluster and group; None where that would take more memory than there is.
+    """Sum by cluster and group; None where the rows are quicker, or that would take more memory than there is.
 
     regressors (n, k) and outcome (n,) may be residuals on all effects of both groups together: what is absorbed once more in
     each group alone stays the same. unit and factors, the further effects, are codes (n,); cluster (n,) codes below n_clusters,
-    none of which divides a unit; `second` (n,) flags the rows of the second group. Without a unit of panel, the effect in its place
-    is taken within groups.
+    none of which divides a unit; `second` (n,) flags the rows of the second group, which may divide what `unit` names.
     """
     levels, n_levels = number_jointly(factors)
     n, k = regressors.shape
     p = k + n_levels + 1
-    if max(n * p, 2 * n_clusters * p**2) > _MOST_NUMBERS:
+    if n_levels > _MOST_LEVELS or max(n * p, 2 * n_clusters * p**2) > _MOST_NUMBERS:
         return None
     pull = np.ones(n) if weights is None else weights
     columns = np.zeros((n, p))
