@@ -9,18 +9,19 @@ from itertools import islice
 import numpy as np
 
 from evalkit.adoption import read_assignment
-from evalkit.columns import Codes, Flags, Floats, Ints, place
+from evalkit.columns import Codes, Floats, Ints, place
 from evalkit.errors import DataError, InferenceError
 from evalkit.estimation import Specification
 from evalkit.numerics.assignments import Assignments
-from evalkit.sample import draw_sample
+from evalkit.sample import Sample
 
 
 @dataclass(frozen=True)
 class Reassigned:
     """Assignments of adoption to the units of assignment `present` (G,), given by their codes.
 
-    dates (J,) are positions on the time axis, sorted, inf = never; an assignment (G,) indexes them.
+    dates (J,) are positions on the time axis, sorted, inf = never; an assignment (G,) indexes them. codes (n,) are those of the
+    panel's rows.
     """
 
     present: Ints
@@ -39,6 +40,10 @@ class Reassigned:
         while block := list(islice(each, size)):
             yield np.array(block)
 
+    def others(self) -> Iterator[Ints]:
+        """Yield assignments (G,) besides the actual one."""
+        return (one for one in self.source if (one != self.actual).any())
+
     def positions(self, assignment: Ints) -> Floats:
         """Adoption (n,) of every row of the panel; never, for units of assignment that are not present."""
         everywhere = np.full(int(self.codes.max()) + 1, np.inf)
@@ -49,19 +54,18 @@ class Reassigned:
 
 def reassign(
     spec: Specification,
-    keep: Flags | None,
+    sample: Sample,
     *,
     draws: int | None,
     seed: int | None,
     strata: str | None,
     alike: bool,
 ) -> Reassigned:
-    """List the assignments that keep how many adopt when, among the units of assignment in the rows of `keep` (None: all).
+    """List the assignments that keep how many adopt when, among the units of assignment in the rows that the design draws.
 
     `alike`: adoption after the last period, and before all others, count as none, where they are none to the estimator.
     Raises InferenceError where there are too many to enumerate, or only one; DataError where a stratum is missing.
     """
-    sample = draw_sample(spec.panel, spec.design, keep)
     adoption = sample.cluster_adoption()
     present = np.flatnonzero(~np.isnan(adoption))
     if alike:

@@ -13,22 +13,17 @@ from evalkit.errors import InferenceError
 from evalkit.estimation import Specification
 from evalkit.fit import Fit
 from evalkit.inference._assignments import Reassigned, reassign
-from evalkit.inference._clusters import assignment, count_clusters
-from evalkit.inference._permuted import (
-    effects_of,
-    influence_of,
-    may_be_summed,
-    part_of_effects,
-    refit_all,
-    require_memory,
-    rows_to_keep,
-    sum_parts,
-)
+from evalkit.inference._clusters import assignment, count_clusters, smallest_p
+from evalkit.inference._covariance import named, only_rounding
+from evalkit.inference._permuted import Refits, effects_of, influence_of, part_of_effects, rows_to_keep
+from evalkit.inference._summed import is_on_treatment, may_be_summed, sum_parts
 from evalkit.law import Joint
 from evalkit.numerics.permutation import Moments, Ranking, joint_rank
+from evalkit.sample import Sample, draw_sample
 from evalkit.uncertainty import Uncertainty
 
 _LEAST_DRAWS = 99
+_MOST_NUMBERS = 5e7  # of covariances by assignment: 400 MB
 _NONE = 1e-9  # response of an effect to the treatment itself below which it is rounding
 
 
@@ -40,12 +35,14 @@ class Permutation:
     strata       a column that is constant in each unit of assignment, such as the prefecture: dates are exchanged within.
 
     The statistic is |b| over its clustered standard error without factors, both of the same assignment; where the estimator has
-    no influence (SyntheticControl, SyntheticDID), |b|. Any combination of effects is ranked in its own right; a coefficient of a
-    covariate has no p. Ties count, and so do assignments that cannot be estimated, which a note counts. Standard errors shown
-    are those of the ranking: clustered, without factors. Intervals hold the constant effects r whose p exceeds 1 - level once r
-    times the treatment is taken from the outcome: exactly, but for estimators not linear in the outcome, which have none, as have
-    leads, on which a constant effect does not show; for a gap, half of it is taken from either side. They have no end where no p
-    can be that small. A regression on one treatment needs no new estimates; others are estimated anew, twice per assignment.
+    no influence (SyntheticControl, SyntheticDID), |b|. Any combination of effects is ranked in its own right, several jointly by
+    their Wald statistic, or by the largest |t| where clusters are too few for it; a coefficient of a covariate has no p. Ties
+    count, and so do assignments that cannot be estimated, which a note counts. Standard errors shown are those of the ranking.
+
+    Intervals hold the constant effects r whose p exceeds 1 - level once r times the treatment is taken from the outcome; for a
+    gap, half of it is taken from either side. They are exact, and have no end where no p can be that small. Leads, on which a
+    constant effect does not show, and estimators that are not linear in the outcome have none. A regression on one treatment or
+    on event time needs no new estimates; others are estimated anew, twice per assignment.
 
     p is exact if adoption was assigned at random (within strata) and no unit is affected under the null; otherwise it says how
     unusual the treated are. With units of unequal size or spread, and a null that holds on average only, a test at 5 % rejects
@@ -67,14 +64,14 @@ class Permutation:
 
     def assess(self, fit: Fit, spec: Specification) -> Uncertainty:
         """Estimate under each assignment; each combination of effects is ranked when it is asked for."""
-        with_adoption(
-            spec.panel, spec.design, np.full(len(spec.panel), np.inf)
-        )  # refuses what no assignment could change
+        # Refuses what no assignment could change.
+        with_adoption(spec.panel, spec.design, np.full(len(spec.panel), np.inf))
         influence, effects = influence_of(fit), effects_of(fit)
         k = len(fit.terms)
         covariance = np.full((k, k), np.nan) if influence is None else influence.T @ influence
         to, actual, others = self._permute(fit, spec, studentised=influence is not None)
-        law = Ranked(fit.coefficients, covariance, effects, part_of_effects(fit), actual, others, to.source.enumerated)
+        covariates = np.array([term.role == "covariate" for term in fit.terms])
+        law = Ranked(covariance, effects, covariates, part_of_effects(fit), actual, others, to.source.enumerated)
         clusters, parts = count_clusters(fit, assignment(fit))
         smallest, notes = self._told(fit, spec, law)
         method = message(
@@ -90,27 +87,36 @@ class Permutation:
     def _permute(self, fit: Fit, spec: Specification, *, studentised: bool) -> tuple[Reassigned, Moments, Moments]:
         """The assignments, and the moments of the actual one and of all."""
         keep = rows_to_keep(fit, spec)
-        if studentised and may_be_summed(fit):
-            to = self._reassign(spec, keep, fit, alike=True)
-            summed = sum_parts(fit, spec, keep, to)
-            if summed is not None:
-                return to, *summed.moments(to)
-        to = self._reassign(spec, keep, fit, alike=False)
-        return to, *refit_all(fit, spec, keep, to, studentised=studentised)
+        sample = draw_sample(spec.panel, spec.design, keep)
+        if studentised and may_be_summed(fit, spec, sample.rows):
+            to = self._reassign(spec, sample, fit, alike=is_on_treatment(fit))
+            summed = sum_parts(fit, Refits(fit, spec, keep, to))
+            if summed.is_right(fit):
+                return to, *summed.moments()
+        to = self._reassign(spec, sample, fit, alike=False)
+        return to, *Refits(fit, spec, keep, to).moments(studentised=studentised)
 
-    def _reassign(self, spec: Specification, keep: Flags | None, fit: Fit, *, alike: bool) -> Reassigned:
-        to = reassign(spec, keep, draws=self.draws, seed=self.seed, strata=self.strata, alike=alike)
-        require_memory(len(to.source), len(effects_of(fit)))
+    def _reassign(self, spec: Specification, sample: Sample, fit: Fit, *, alike: bool) -> Reassigned:
+        to = reassign(spec, sample, draws=self.draws, seed=self.seed, strata=self.strata, alike=alike)
+        if 3 * len(to.source) * len(effects_of(fit)) ** 2 > _MOST_NUMBERS:
+            raise InferenceError(
+                f"{len(to.source)} assignments times {len(effects_of(fit))} effects squared is more than memory holds",
+                where="Permutation",
+                remedy="give fewer draws, or estimate fewer effects",
+            )
         return to
 
     def _told(self, fit: Fit, spec: Specification, law: Ranked) -> tuple[float, tuple[Message, ...]]:
         """Smallest attainable p, and what must be said besides."""
         each = np.eye(len(fit.terms))[law.effects]
-        smallest = max(law.floor(weights) for weights in each)
+        smallest = max((law.floor(weights) for weights in each if law.can_rank(weights)), default=smallest_p(fit))
         failed = int(np.isnan(law.others.coefficients[0]).any(axis=1).sum())
+        empty = only_rounding(np.diag(law.covariance), fit)
         notes: tuple[Message, ...] = ()
+        if empty.any():
+            notes = (message("note.no_cluster_variance", terms=named(fit, empty)),)
         if smallest > 0.05:
-            notes = (message("note.permutation_floor", level=spec.design.assigned_at, floor=f"{smallest:.3f}"),)
+            notes = (*notes, message("note.permutation_floor", level=spec.design.assigned_at, floor=f"{smallest:.3f}"))
         if failed:
             total = law.others.coefficients.shape[1]
             notes = (*notes, message("note.permutation_failed", failed=failed, assignments=total))
@@ -130,13 +136,14 @@ class Permutation:
 class Ranked:
     """The permutation test of combinations of k coefficients.
 
-    E of them, at positions `effects` (E,) and from parts `part` (E,) of the fit, are effects. covariance (k, k) is the actual one;
-    `others` are the moments of all assignments, the actual one among them where they are enumerated.
+    E of them, at positions `effects` (E,) and from parts `part` (E,) of the fit, are effects; `covariates` (k,) flags those of
+    covariates. covariance (k, k) is the actual one; `others` are the moments of all assignments, the actual one among them where
+    they are enumerated.
     """
 
-    coefficients: Floats
     covariance: Floats
     effects: Ints
+    covariates: Flags
     part: Ints
     actual: Moments
     others: Moments
@@ -162,27 +169,27 @@ class Ranked:
         NaN for covariates, and, but for a null of 0, where there is no interval.
         """
         pattern = self.pattern(weights)
-        if not self._can_rank(weights) or (null != 0 and pattern is None):
+        if not self.can_rank(weights) or (null != 0 and pattern is None):
             return float("nan")
         return self._ranking(weights, pattern).p_value(null)
 
     def interval(self, weights: Floats, level: float) -> tuple[float, float]:
         """Outermost nulls that the test does not reject at 1 - level."""
         pattern = self.pattern(weights)
-        if not self._can_rank(weights) or pattern is None:
+        if not self.can_rank(weights) or pattern is None:
             return float("nan"), float("nan")
         return self._ranking(weights, pattern).interval(level)
 
     def floor(self, weights: Floats) -> float:
-        """Smallest p that the combination can attain; 1 where it has none."""
-        return self._ranking(weights, None).floor() if self._can_rank(weights) else 1.0
+        """Smallest p that a combination that can be ranked can attain."""
+        return self._ranking(weights, None).floor()
 
     def judge_jointly(self, weights: Floats) -> Joint:
         """Rank the Wald statistic over q; where the covariance is singular (too few clusters), or there is none, the largest t².
 
         Without standard errors that is the largest squared effect.
         """
-        if not all(self._can_rank(row) for row in weights):
+        if not all(self.can_rank(row) for row in weights):
             raise InferenceError(
                 "a term has no standard error, or is a covariate, of which permuting adoption says nothing",
                 where="wald",
@@ -200,9 +207,10 @@ class Ranked:
         moved = np.bincount(self.part, weights=weights[self.effects] * response)
         return (moved / (moved @ moved))[self.part] if moved.any() else None
 
-    def _can_rank(self, weights: Floats) -> bool:
-        only_effects = np.count_nonzero(weights) == np.count_nonzero(weights[self.effects]) > 0
-        return only_effects and (self.others.squares is None or not np.isnan(self.std_error(weights)))
+    def can_rank(self, weights: Floats) -> bool:
+        """Say whether a combination is of effects, and has the standard error that is needed."""
+        of_effects = weights[self.effects].any() and not weights[self.covariates].any()
+        return bool(of_effects) and (self.others.squares is None or not np.isnan(self.std_error(weights)))
 
     def _ranking(self, weights: Floats, pattern: Floats | None) -> Ranking:
         w = weights[self.effects]

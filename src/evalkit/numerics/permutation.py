@@ -47,7 +47,7 @@ class Moments:
         if self.squares is None:
             return np.full(len(top), np.nan), np.max(estimates**2, axis=1)
         V = w @ self.squares[0][:, at[:, None], at] @ w.T
-        scale = np.sqrt(np.einsum("bqq->bq", V))
+        scale = np.sqrt(np.maximum(np.einsum("bqq->bq", V), 0.0))
         usable = np.isfinite(estimates).all(axis=1) & (scale > 0).all(axis=1)
         forms, largest = np.full(len(top), np.nan), np.full(len(top), np.nan)
         z, scale = estimates[usable] / scale[usable], scale[usable]
@@ -79,6 +79,8 @@ class Line:
 
     def at(self, r: float) -> tuple[Floats, Floats]:
         """Numerator and squared denominator (B,), the latter 0 where it is rounding."""
+        if r == 0:  # asks nothing of the slopes, which may be unknown
+            return self.n0, self.d0
         square = self.d0 - 2 * r * self.d1 + r**2 * self.d2
         return self.n0 - r * self.n1, np.where(square > _EMPTY * (self.d0 + r**2 * self.d2), square, 0.0)
 

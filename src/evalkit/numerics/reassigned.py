@@ -1,4 +1,4 @@
-"""A regression on "treated from here on" with the dates re-assigned: from sums by cluster and date, without its rows."""
+"""A regression on effects of treatment with its dates re-assigned: from sums by cluster and date, without its rows."""
 
 from __future__ import annotations
 
@@ -7,27 +7,28 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from evalkit.columns import Floats, Ints
+from evalkit.columns import Flags, Floats, Ints
 from evalkit.numerics.absorb import independent_levels, level_cross_product, number_jointly
 from evalkit.numerics.clusters import _level_grams
 
 _BLOCK = 1 << 21  # numbers in one block of gathered sums
-# A treatment of which less than this share, by its square, is left once the effects are absorbed cannot be told from them.
+# Effects of which less than this share, by its square, is left once all else is absorbed cannot be told from the rest.
 _LEFT = 1e-12
 _EMPTY = 1e-20  # share of the classical variance below which a clustered one is rounding
 
 
 @dataclass(frozen=True)
 class DateSums:
-    """What each of G clusters contributes to a regression of m outcomes on one treatment that starts at one of J dates.
+    """What each of G clusters contributes to a regression of m outcomes on k columns X that depend on its date, one of J.
 
     Outcomes are residuals on all effects and covariates. Q, never formed, is an orthonormal basis of the covariates and of the
-    effects besides those of units, all de-meaned by unit. pulled (G, J, m) holds sums of outcomes from each date on, lengths
-    (G, J) the squared length of the treatment de-meaned by unit, loads (G, J, p) its products with Q_g, sums (G, p, m) Q_g'y_g,
-    gram (G, p, p) Q_g'Q_g, squares (m,) the sum of squares of each outcome. All are weighted.
+    effects besides those of units, all de-meaned by unit. With cluster g at date j, pulled (G, J, k, m) holds X'y, masses
+    (G, J, k) the squared lengths of X, lengths (G, J, k, k) its cross-products once de-meaned by unit, loads (G, J, k, p) X'Q;
+    sums (G, p, m) Q_g'y_g, gram (G, p, p) Q_g'Q_g, squares (m,) the sum of squares of each outcome. All are weighted.
     """
 
     pulled: Floats
+    masses: Floats
     lengths: Floats
     loads: Floats
     sums: Floats
@@ -35,54 +36,59 @@ class DateSums:
     squares: Floats
 
     def effects(self, dates: Ints) -> tuple[Floats, Floats]:
-        """Coefficients (B, m) and their influence (B, G, m) under assignments (B, G) of dates; NaN where there are none.
+        """Coefficients (B, k, m) and their influence (B, G, k, m) under assignments (B, G) of dates; NaN where there are none.
 
-        With a = Σ loads, the treatment keeps the square d = Σ lengths - a'a once all is absorbed; b = Σ pulled / d, and the
-        influence of a cluster is (pulled_g - a'sums_g - b (length_g - 2 a'load_g + a'gram_g a)) / d.
+        With A = Σ loads, X keeps L = Σ lengths - AA' once all is absorbed; b = L⁻¹ Σ pulled, and the influence of a cluster is
+        L⁻¹ (pulled_g - lengths_g b + loads_g v - A (sums_g - loads_g'b + gram_g v)) with v = A'b.
         """
-        lengths, pulled = self._gather(self.lengths[..., None], dates)[..., 0], self._gather(self.pulled, dates)
-        coefficients, influence = np.empty(pulled[:, 0].shape), np.empty(pulled.shape)
-        step = max(1, _BLOCK // max(1, dates.shape[1] * self.loads.shape[2]))
+        (n_clusters, _, k, p), m = self.loads.shape, self.pulled.shape[3]
+        coefficients, influence = np.empty((len(dates), k, m)), np.empty((len(dates), n_clusters, k, m))
+        step = max(1, _BLOCK // (n_clusters * k * (p + k + m)))
         for first in range(0, len(dates), step):
             block = slice(first, first + step)
-            left = self.remaining(dates[block])
-            loads = self._gather(self.loads, dates[block])
-            a = loads.sum(axis=1)
-            b = pulled[block].sum(axis=1) / left[:, None]
-            own = lengths[block] - 2 * np.einsum("bgp,bp->bg", loads, a) + self._quadratic(a)
-            scores = pulled[block] - np.einsum("bp,gpm->bgm", a, self.sums) - b[:, None, :] * own[:, :, None]
-            influence[block] = self._clear(scores / left[:, None, None], b, left)
+            pulled, lengths, loads = (_gather(t, dates[block]) for t in (self.pulled, self.lengths, self.loads))
+            A = loads.sum(axis=1)
+            left, inverse = self._remaining(dates[block], lengths.sum(axis=1), A)
+            b = inverse @ pulled.sum(axis=1)
+            v = A.transpose(0, 2, 1) @ b  # (B, p, m)
+            along = np.tensordot(v, self.gram, axes=([1], [1])).transpose(0, 2, 3, 1)  # (B, G, p, m)
+            along += self.sums - loads.transpose(0, 1, 3, 2) @ b[:, None]
+            scores = pulled - lengths @ b[:, None] + loads @ v[:, None] - A[:, None] @ along
             coefficients[block] = b
+            influence[block] = inverse[:, None] @ scores
+            influence[block] *= ~self._only_rounding(influence[block], b, left, inverse)[:, None]
         return coefficients, influence
 
     def remaining(self, dates: Ints) -> Floats:
-        """Squared length (B,) of the treatment once all is absorbed; NaN where that is nothing."""
-        a = self._gather(self.loads, dates).sum(axis=1)
-        whole = self._gather(self.lengths[..., None], dates).sum(axis=(1, 2))
-        left = whole - np.einsum("bp,bp->b", a, a)
-        return np.where(left > _LEFT * whole, left, np.nan)
+        """Cross-products (B, k, k) of X once all is absorbed; NaN where its columns cannot be told apart."""
+        lengths, loads = (_gather(table, dates).sum(axis=1) for table in (self.lengths, self.loads))
+        return self._remaining(dates, lengths, loads)[0]
 
-    def _gather(self, table: Floats, dates: Ints) -> Floats:
-        """Lines of a table (G, J, m) that belong to assignments (B, G), giving (B, G, m)."""
-        n_clusters, n_dates, m = table.shape
-        gathered: Floats = table.reshape(-1, m)[np.arange(n_clusters) * n_dates + dates]
-        return gathered
+    def _remaining(self, dates: Ints, lengths: Floats, A: Floats) -> tuple[Floats, Floats]:
+        """Take AA' from cross-products (B, k, k), and invert; NaN where of a combination only rounding is left."""
+        left = lengths - A @ A.transpose(0, 2, 1)
+        scale = np.sqrt(np.maximum(_gather(self.masses, dates).sum(axis=1), 1e-300))
+        scale = scale[:, :, None] * scale[:, None, :]
+        told = np.linalg.eigvalsh(left / scale)[:, 0] > _LEFT
+        left = np.where(told[:, None, None], left, np.nan)
+        inverse = np.full_like(left, np.nan)
+        inverse[told] = np.linalg.inv(left[told] / scale[told]) / scale[told]
+        return left, inverse
 
-    def _quadratic(self, a: Floats) -> Floats:
-        """Return a'gram_g a, (B, G)."""
-        n_clusters, p, _ = self.gram.shape
-        forms = np.empty((len(a), n_clusters))
-        for g in range(n_clusters) if p > n_clusters else ():
-            forms[:, g] = np.einsum("bp,bp->b", a @ self.gram[g], a)
-        if p <= n_clusters:
-            forms = (a[:, :, None] * a[:, None, :]).reshape(len(a), -1) @ self.gram.reshape(n_clusters, -1).T
-        return forms
+    def _only_rounding(self, influence: Floats, b: Floats, left: Floats, inverse: Floats) -> Flags:
+        """Flag (B, k, m) an influence whose sum of squares is rounding."""
+        noise = self.squares - np.einsum("bkm,bkl,blm->bm", b, left, b)
+        noise = np.maximum(noise, 1e-13 * self.squares)
+        floor = _EMPTY * np.einsum("bkk->bk", inverse)[:, :, None] * noise[:, None]
+        flags: Flags = np.einsum("bgkm,bgkm->bkm", influence, influence) <= floor
+        return flags
 
-    def _clear(self, influence: Floats, b: Floats, left: Floats) -> Floats:
-        """Set an influence (B, G, m) to 0 whose sum of squares is rounding."""
-        noise = np.maximum(self.squares - b**2 * left[:, None], 1e-13 * self.squares)
-        small = np.einsum("bgm,bgm->bm", influence, influence) <= _EMPTY * noise / left[:, None]
-        return np.where(small[:, None, :], 0.0, influence)
+
+def _gather(table: Floats, dates: Ints) -> Floats:
+    """Lines of a table (G, J, …) that belong to assignments (B, G), giving (B, G, …)."""
+    n_clusters, n_dates = table.shape[:2]
+    gathered: Floats = table.reshape(-1, *table.shape[2:])[np.arange(n_clusters) * n_dates + dates]
+    return gathered
 
 
 def date_sums(
@@ -95,57 +101,59 @@ def date_sums(
     factors: tuple[Ints, ...],
     cluster: Ints,
     n_clusters: int,
-    since: Ints,
-    n_dates: int,
+    columns: Floats,
 ) -> DateSums:
     """Sum by cluster and date.
 
-    outcomes (n, m) are residuals on the covariates and all effects, covariates X (n, k) on the effects, bread (k, k) is
-    (X'WX)^-1; unit and factors, the further effects, are codes (n,), those of unit sorted; cluster (n,) codes below n_clusters,
-    none of which divides a unit; since (n,) says how many of the n_dates dates, in order, have come by the row's period.
+    outcomes (n, m) are residuals on the covariates and all effects, covariates C (n, c) on the effects, bread (c, c) is
+    (C'WC)^-1; unit and factors, the further effects, are codes (n,), those of unit sorted, those of the P periods the first of
+    factors; cluster (n,) codes below n_clusters, none of which divides a unit; columns (J, P, k) say what X is in each period, of
+    a cluster with each date.
     """
     pull = np.ones(len(unit)) if weights is None else weights
     levels, n_levels = number_jointly(factors)
-    own = _level_grams(unit, (*levels, since + n_levels), n_levels + n_dates + 1, weights, cluster, n_clusters)
+    own = _level_grams(unit, levels, n_levels, weights, cluster, n_clusters)
 
-    def within(columns: Floats, codes: tuple[Ints, ...], n_codes: int) -> Floats:
-        """Sum weighted columns (n, c) by cluster and code, giving (G, codes, c)."""
-        total = np.zeros((n_clusters * n_codes, columns.shape[1]))
-        for j, column in enumerate(columns.T):
+    def within(values: Floats, codes: tuple[Ints, ...], n_codes: int) -> Floats:
+        """Sum weighted values (n, v) by cluster and code, giving (G, codes, v)."""
+        total = np.zeros((n_clusters * n_codes, values.shape[1]))
+        for j, column in enumerate(values.T):
             for code in codes:
                 total[:, j] += np.bincount(cluster * n_codes + code, column * pull, len(total))
-        return total.reshape(n_clusters, n_codes, columns.shape[1])
+        return total.reshape(n_clusters, n_codes, values.shape[1])
 
-    def from_date_on(table: Floats, axis: int) -> Floats:
-        """From sums by how many dates have come, those of each date and all later ones."""
-        turned = np.flip(np.cumsum(np.flip(table, axis), axis=axis), axis)
-        return np.take(turned, np.arange(1, n_dates + 1), axis=axis)
+    n_dates, n_periods, k = columns.shape
+    by_date = columns.transpose(0, 2, 1).reshape(-1, n_periods)  # (J k, P)
 
-    lengths = np.einsum("gjj->gj", from_date_on(from_date_on(own[:, n_levels:, n_levels:], 1), 2))
+    def at_dates(by_period: Floats) -> Floats:
+        """From sums (G, P, v) by period, those of X times the values: (G, J, k, v)."""
+        return (by_date @ by_period).reshape(n_clusters, n_dates, k, -1)
+
     reference = np.diag(level_cross_product(levels, n_levels, weights))
-    kept, factor = independent_levels(own[:, :n_levels, :n_levels].sum(axis=0), reference)
+    kept, factor = independent_levels(own.sum(axis=0), reference)
     to_basis = solve_triangular(factor, np.eye(len(kept)), lower=True, check_finite=False)
     covariates = covariates @ np.linalg.cholesky(bread)  # orthonormal, with the weights between
-    k, p = covariates.shape[1], covariates.shape[1] + len(kept)
-    crossed = to_basis @ within(np.column_stack([covariates, outcomes]), levels, n_levels)[:, kept]  # (G, r, k + m)
-    gram = np.empty((n_clusters, p, p))
-    for i in range(k):
-        gram[:, i, :k] = within(covariates * covariates[:, [i]], (np.zeros_like(cluster),), 1)[:, 0]
-    gram[:, k:, :k] = crossed[:, :, :k]
-    gram[:, :k, k:] = crossed[:, :, :k].transpose(0, 2, 1)
-    gram[:, k:, k:] = to_basis @ own[:, kept[:, None], kept] @ to_basis.T
-    of_covariates = [within(covariates[:, [i]] * outcomes, (np.zeros_like(cluster),), 1) for i in range(k)]
+    c, p = covariates.shape[1], covariates.shape[1] + len(kept)
+    crossed = to_basis @ within(np.column_stack([covariates, outcomes]), levels, n_levels)[:, kept]  # (G, r, c + m)
+    gram, sums = np.empty((n_clusters, p, p)), np.empty((n_clusters, p, outcomes.shape[1]))
+    everywhere = (np.zeros_like(cluster),)
+    for i in range(c):
+        gram[:, i, :c] = within(covariates * covariates[:, [i]], everywhere, 1)[:, 0]
+        sums[:, i] = within(outcomes * covariates[:, [i]], everywhere, 1)[:, 0]
+    gram[:, c:, :c] = crossed[:, :, :c]
+    gram[:, :c, c:] = crossed[:, :, :c].transpose(0, 2, 1)
+    gram[:, c:, c:] = to_basis @ own[:, kept[:, None], kept] @ to_basis.T
+    sums[:, c:] = crossed[:, :, c:]
+    of_covariates = at_dates(within(covariates, levels[:1], n_periods))
+    of_levels = at_dates(own[:, :n_periods, kept]) @ to_basis.T
     return DateSums(
-        pulled=from_date_on(within(outcomes, (since,), n_dates + 1), 1),
-        lengths=lengths,
-        loads=np.concatenate(
-            [
-                from_date_on(within(covariates, (since,), n_dates + 1), 1),
-                from_date_on(own[:, n_levels:, kept], 1) @ to_basis.T,
-            ],
-            axis=2,
+        pulled=at_dates(within(outcomes, levels[:1], n_periods)),
+        masses=np.tensordot(
+            within(np.ones((len(unit), 1)), levels[:1], n_periods)[:, :, 0], columns**2, axes=([1], [1])
         ),
-        sums=np.concatenate([*of_covariates, crossed[:, :, k:]], axis=1),
+        lengths=at_dates(own[:, :n_periods, :n_periods]) @ columns,
+        loads=np.concatenate([of_covariates, of_levels], axis=3),
+        sums=sums,
         gram=gram,
         squares=np.einsum("im,im,i->m", outcomes, outcomes, pull),
     )
