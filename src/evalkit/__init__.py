@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from evalkit.estimation import estimate as estimate
     from evalkit.finding import Finding as Finding
     from evalkit.finding import check as check
+    from evalkit.multiplicity import adjust as adjust
     from evalkit.panel import Panel as Panel
     from evalkit.reporting.figures import plot as plot
     from evalkit.simulation import Place as Place
@@ -48,6 +49,7 @@ _HOME = {
     "Place": "simulation",
     "simulate": "simulation",
     "diagnose": "diagnosis",
+    "adjust": "multiplicity",
     "plot": "reporting.figures",
     "run_study": "study",
 }

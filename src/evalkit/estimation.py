@@ -11,14 +11,16 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from evalkit.catalogue import Labels, Message, say
+from evalkit.bands import simultaneous_bands
+from evalkit.catalogue import Labels, Message, message
 from evalkit.columns import Flags, Floats
 from evalkit.design import Design
 from evalkit.errors import DataError, InferenceError, nearest
 from evalkit.fit import Fit
-from evalkit.law import Law, StudentT, Wald
+from evalkit.law import Law, StudentT, Wald, require_level
 from evalkit.panel import Dropped, Panel
 from evalkit.sample import smallest_attainable_p
+from evalkit.summary import write_summary
 from evalkit.uncertainty import Clusters, Uncertainty
 
 TIDY = (
@@ -113,6 +115,18 @@ class Estimate:
     def conf_int(self, level: float = 0.95) -> pd.DataFrame:
         """Intervals by term at a level between 0 and 1: columns conf_low, conf_high."""
         return self._table(level).set_index("term")[["conf_low", "conf_high"]]
+
+    def bands(self, terms: Sequence[str] | None = None, level: float = 0.95) -> pd.DataFrame:
+        """Intervals that hold for all of these terms (by default the effects) at once, by draws that the inference shares.
+
+        Columns term, estimate, conf_low, conf_high, critical (in standard errors), event_time; a base has estimate 0 and no
+        interval. Draws are around the estimates, also where tests impose the null. Infinite where they are too few for the level;
+        InferenceError where the inference has none (WildBootstrap and Multiplier have).
+        """
+        effects = [term.name for term in self.fit.terms if term.role != "covariate"]
+        return simultaneous_bands(
+            self.fit, self.law, [self._position(term) for term in (effects if terms is None else terms)], level
+        )
 
     def under(self, inference: Inference) -> Estimate:
         """Judge the same fit by another inference."""
@@ -213,46 +227,18 @@ class Estimate:
 
     def summary(self, language: str = "en", labels: Labels | None = None) -> str:
         """Say the estimate in words and figures, in English ("en") or Chinese ("zh"), with the study's labels if given."""
-        glance = self.glance().iloc[0]
-        table = self.tidy()
-        width = max(len(term) for term in table.term)
-        head = say(
-            "summary.head",
-            language,
-            labels,
-            outcome=self.spec.design.outcome,
-            estimator=type(self.spec.estimator).__name__,
-            method=self.uncertainty.method,
+        design, estimator = self.spec.design, type(self.spec.estimator).__name__
+        return write_summary(
+            message("summary.head", outcome=design.outcome, estimator=estimator, method=self.uncertainty.method),
+            self.tidy(),
+            bases={term.name for term in self.fit.terms if term.role == "base"},
+            sizes={str(name): value for name, value in self.glance().iloc[0].items()},
+            ledger=self.ledger,
+            notes=self.notes,
+            unsupported=self.uncertainty.unsupported,
+            language=language,
+            labels=labels,
         )
-        lines = [head, ""]
-        bases = {term.name for term in self.fit.terms if term.role == "base"}
-        for row in table.to_dict("records"):
-            if np.isnan(row["std_error"]):
-                why = say("summary.base" if row["term"] in bases else "summary.no_error", language)
-                lines.append(f"  {row['term']:<{width}}  {row['estimate']:>12.6g}  {why}")
-                continue
-            mark = " †" if self.uncertainty.unsupported is not None else ""
-            lines.append(
-                f"  {row['term']:<{width}}  {row['estimate']:>12.6g}  ({row['std_error']:.6g})  p = {row['p_value']:.4f}{mark}  "
-                f"[{row['conf_low']:.6g}, {row['conf_high']:.6g}]"
-            )
-        key = "summary.sizes" if glance["effective_clusters"] > 0 else "summary.sizes_plain"
-        lines += ["", say(key, language, **{name: glance[name] for name in glance.index})]
-        for line in self.ledger:
-            lines.append(
-                say(
-                    "summary.dropped",
-                    language,
-                    rows=line.rows,
-                    units=line.units,
-                    reason=line.reason.text(language, labels),
-                )
-            )
-        for i, note in enumerate(self.notes):
-            lines.append(
-                ("† " if i == 0 and note is self.uncertainty.unsupported else "- ") + note.text(language, labels)
-            )
-        return "\n".join(lines)
 
     def _repr_html_(self) -> str:
         notes = "".join(f"<li>{_escape(str(note))}</li>" for note in self.notes)
@@ -269,10 +255,7 @@ class Estimate:
 
     def _tell(self, weights: Floats, level: float) -> dict[str, float]:
         """Say of a combination (k,) its value, standard error, statistic, p and interval."""
-        if not 0 < level < 1:
-            raise InferenceError(
-                f"level is {level}", where="conf_int", remedy="give a number between 0 and 1, such as .95"
-            )
+        require_level(level, "conf_int")
         value, error = float(weights @ self.fit.coefficients), float("nan")
         p, (low, high) = error, (error, error)
         if any(self.fit.terms[i].role != "base" for i in np.flatnonzero(weights)):

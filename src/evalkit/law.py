@@ -105,7 +105,7 @@ class StudentT:
 
     def std_error(self, weights: Floats) -> float:
         """Root of the quadratic form; a standard error of 0 is none: nothing was left to estimate it from."""
-        error = float(np.sqrt(max(float(weights @ self.covariance @ weights), 0.0)))
+        error = float(np.sqrt(max(float(covariance_of(weights[None], self.covariance)[0, 0]), 0.0)))
         return error if error > 0 else float("nan")
 
     def df(self, weights: Floats) -> float:
@@ -125,7 +125,7 @@ class StudentT:
     def judge_jointly(self, weights: Floats) -> Joint:
         """F from the covariance of the combinations."""
         q, smallest = len(weights), min(self.df(row) for row in weights)
-        statistic = quadratic_form(weights @ self.coefficients, weights @ self.covariance @ weights.T, smallest) / q
+        statistic = quadratic_form(weights @ self.coefficients, covariance_of(weights, self.covariance), smallest) / q
         return Joint(statistic, (q, smallest), float(stats.f.sf(statistic, q, smallest)))
 
 
@@ -145,6 +145,13 @@ def _quantile(law: Law, weights: Floats, level: float) -> float:
     return float(stats.t.ppf((1 + level) / 2, law.df(weights)))
 
 
+def covariance_of(weights: Floats, covariance: Floats) -> Floats:
+    """Covariance (q, q) of combinations (q, k) of coefficients; unknown (NaN) only where one of theirs is."""
+    used = np.flatnonzero((weights != 0).any(axis=0))
+    combined: Floats = weights[:, used] @ covariance[np.ix_(used, used)] @ weights[:, used].T
+    return combined
+
+
 def quadratic_form(b: Floats, V: Floats, df: float) -> float:
     """Return b' V^-1 b of combinations b (q,) with covariance V (q, q), of which there must be fewer than df.
 
@@ -152,7 +159,11 @@ def quadratic_form(b: Floats, V: Floats, df: float) -> float:
     """
     scale = np.sqrt(np.diag(V))
     if not (scale > 0).all():
-        raise InferenceError("a term has no standard error", where="wald", remedy="leave out the reference term")
+        raise InferenceError(
+            "a term has no standard error",
+            where="wald",
+            remedy="leave out reference terms, and those that a note names",
+        )
     if len(b) >= df:
         raise InferenceError(
             f"{len(b)} terms cannot be tested jointly with {df:g} degrees of freedom",

@@ -11,7 +11,7 @@ import numpy as np
 from evalkit.columns import Flags, Floats
 from evalkit.errors import InferenceError
 from evalkit.inference._basis import Seen
-from evalkit.law import Joint, Ranks, quadratic_form
+from evalkit.law import Joint, Ranks, covariance_of, quadratic_form
 from evalkit.numerics.wild import (
     Replicates,
     Weights,
@@ -51,7 +51,7 @@ class Source:
 
 
 def _error(covariance: Floats, weights: Floats) -> float:
-    error = float(np.sqrt(max(float(weights @ covariance @ weights), 0.0)))
+    error = float(np.sqrt(max(float(covariance_of(weights[None], covariance)[0, 0]), 0.0)))
     return error if error > 0 else float("nan")
 
 
@@ -119,9 +119,13 @@ class WildLaw:
         """Rank the Wald statistic among draws on which all hypotheses are imposed."""
         q = len(weights)
         if any(np.isnan(self.std_error(row)) for row in weights):
-            raise InferenceError("a term has no standard error", where="wald", remedy="leave out the reference term")
+            raise InferenceError(
+                "a term has no standard error",
+                where="wald",
+                remedy="leave out reference terms, and those that a note names",
+            )
         estimates = weights @ self.coefficients
-        statistic = quadratic_form(estimates, weights @ self.covariance @ weights.T, self.source.n_clusters - 1) / q
+        statistic = quadratic_form(estimates, covariance_of(weights, self.covariance), self.source.n_clusters - 1) / q
         p = joint_p(
             gram=self.seen.basis.gram,
             scores=self.seen.basis.scores,

@@ -31,11 +31,12 @@ class Multiplier:
 
     Standard errors and p-values are pointwise: those of Cluster(correction="none"), t(G-1). Intervals of the effects are
     simultaneous: estimate ± c standard errors, c being the quantile of the largest |t| of a draw over all effects that have an
-    error, each draw divided by the clustered standard error of the sample. A combination of effects, or a covariate, has a c of
-    its own. c is never below the quantile of t(G-1), which it would be for one effect and few clusters. Works with every
-    estimator that knows its influence. With few clusters the bands are too narrow, because a draw's own error is not estimated
-    anew: an event study of {EFFECTS} effects was covered whole in {FIGURES} of samples; WildBootstrap(...) then covers better, by
-    `estimate.bands()`, and a note says so.
+    error, where draws are divided by the clustered standard error of the sample. A combination of effects, or a covariate, has a
+    c of its own. c is never below the quantile of t(G-1). Works with every estimator that knows its influence.
+    The error of a draw is not estimated anew, so that with few clusters the intervals are too narrow: event studies of 7 effects
+    (normal shocks, correlation .5) lie whole within nominal .95 in .68 of samples with 5 treated of 10, .84 with 10 of 20 or of
+    40, .90 with 20 of 40, .91 with 20 of 100, .95 with 50 of 100. The bands of WildBootstrap (`estimate.bands()`) hold .93 to .97
+    of them; with fewer than 30 treated or control clusters a note says to take these.
     Sources: Callaway and Sant'Anna, Journal of Econometrics 225 (2021), Algorithm 1, whose errors are the interquartile range of
     the draws; Montiel Olea and Plagborg-Møller, Journal of Applied Econometrics 34 (2019), on sup-t bands.
     """

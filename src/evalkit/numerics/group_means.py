@@ -28,8 +28,8 @@ class Differences:
 def compare(numbers: Floats, treated: Flags, relative: Floats) -> Differences:
     """Compare the plain means of treated and control groups from their numbers (g, k).
 
-    relative (g, k) are the variances up to a factor for each column; residuals are taken around weighted means, so that the factor
-    is unbiased and chi-square with g - 2 degrees of freedom, and divided by the roots of the variances. Correlations between
+    relative (g, k) are the variances up to a factor for each column. Residuals are taken around weighted means, so that the
+    factor is unbiased and chi-square with g - 2 degrees of freedom, and divided by the roots of the variances. Correlations of
     columns are those of the normalised residuals.
     """
     g = len(numbers)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import product
 from typing import Literal
 from zlib import crc32
@@ -20,9 +21,12 @@ _POINTS: dict[Weights, tuple[float, ...]] = {
     "webb": (-(1.5**0.5), -1.0, -(0.5**0.5), 0.5**0.5, 1.0, 1.5**0.5),
 }
 _CHUNK = 1 << 20  # numbers in one block of weights
+_CACHED, _FEWEST = 1 << 13, 32  # numbers, and draws, in one step
+_FEW_CLUSTERS = 64  # up to which products of clusters with clusters are small
 _TIE = 2e-9  # relative, of squares: statistics that differ by less are one
 _NOTHING = 1e-24  # share of the sum of its terms below which a sum of squares is rounding
 _CANCELLED = 1e-14  # the same of a polynomial whose coefficients were rounded before
+_STEP, _STEPS = 1.5, (-4, 69)  # of the search for the end of an interval: a fifth of a standard error to 10^12 of them
 
 
 def can_enumerate(n_clusters: int, weights: Weights) -> bool:
@@ -69,13 +73,22 @@ class Replicates:
 
         The share of all vectors where they were enumerated, the actual one among them; else (1 + #)/(B + 1).
         """
-        tau = distance / self.length
-        numerator = self.numerator[0] + self.numerator[1] * tau
-        ends = self.square[0] + self.square[2] * tau**2
-        square = ends + self.square[1] * tau
-        extreme = numerator**2 * self.variance >= distance**2 * square * (1 - _TIE)
-        count = int(np.count_nonzero(extreme | (square <= _CANCELLED * ends)))
+        tau, excess = distance / self.length, self._excess[0].copy()
+        for coefficient in self._excess[1:]:
+            excess *= tau
+            excess += coefficient
+        count = int(np.count_nonzero(excess >= 0))
         return count / self.draws if self.enumerated else (1 + count) / (self.draws + 1)
+
+    @cached_property
+    def _excess(self) -> Floats:
+        """Coefficients (5, B), of tau to the fourth first, of numerator² · variance - distance² · square.
+
+        That is 0 or more where t is as large as the sample's.
+        """
+        (n0, n1), (d0, d1, d2) = self.numerator, self.square
+        own, sample = self.variance, self.length**2 * (1 - _TIE)
+        return np.stack([-sample * d2, -sample * d1, own * n1**2 - sample * d0, 2 * own * n0 * n1, own * n0**2])
 
     def p_unrestricted(self, distance: float) -> float:
         """Two-sided p from draws around the estimate, (1 + #)/(B + 1)."""
@@ -93,26 +106,40 @@ class Replicates:
         return np.where(left, numerator / np.sqrt(np.where(left, square, 1.0)), np.inf)
 
     def interval_restricted(self, level: float, error: float) -> tuple[float, float]:
-        """Distances (below, above) from the estimate at which p falls to 1 - level; infinite where it never does.
+        """Distances (below, above) from the estimate beyond which p is at most 1 - level; infinite where it never is.
 
-        `error` is a standard error, the step of the search; the first crossing on either side counts.
+        p need not fall steadily: what counts is the last crossing that steps of a half, in units of `error`, a standard error,
+        come upon, so that nulls inside may be rejected, but none outside is kept.
         """
-        ends = [self._crossing(side, 1 - level, error) for side in (1.0, -1.0)]
+        steps = [0.0, *(error * _STEP**k for k in range(*_STEPS))]
+        furthest = int(np.searchsorted(steps, self._bound(1 - level))) + 1
+        ends = [self._crossing(side, 1 - level, steps, furthest) for side in (1.0, -1.0)]
         return -ends[0], -ends[1]
 
-    def _crossing(self, side: float, alpha: float, error: float) -> float:
-        if self.p_restricted(side * error * 2.0**40) > alpha + 1e-12:
+    def _crossing(self, side: float, alpha: float, steps: list[float], furthest: int) -> float:
+        def kept(distance: float) -> bool:
+            return self.p_restricted(side * distance) > alpha + 1e-12
+
+        last = max(i for i, step in enumerate(steps[: furthest + 1]) if i == 0 or kept(step))
+        if last == len(steps) - 1:
             return side * np.inf
-        inner, outer = 0.0, side * error
-        while self.p_restricted(outer) > alpha + 1e-12:
-            inner, outer = outer, outer * 1.5
-        for _ in range(50):
+        inner, outer = steps[last], steps[last + 1]
+        for _ in range(36):
             middle = (inner + outer) / 2
-            if self.p_restricted(middle) > alpha + 1e-12:
-                inner = middle
-            else:
-                outer = middle
-        return outer
+            inner, outer = (middle, outer) if kept(middle) else (inner, middle)
+        return side * outer
+
+    def _bound(self, alpha: float) -> float:
+        """A distance beyond which p is at most alpha: there too few draws can be as large as the sample.
+
+        Source: Fujiwara, Tohoku Mathematical Journal 10 (1916), on the largest root of a polynomial.
+        """
+        leading = np.abs(self._excess[0])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            roots = [np.abs(row / leading) ** (1 / k) for k, row in enumerate(self._excess[1:], start=1)]
+        bounds = np.where(leading > 0, 2 * np.max(roots, axis=0), np.inf) * self.length
+        allowed = int(alpha * self.draws) - 1  # of draws beyond the bound; one less than p lets pass
+        return float(np.sort(bounds)[::-1][allowed]) if allowed >= 0 else np.inf
 
     def critical_unrestricted(self, level: float) -> float:
         """The |t| above which p is at most 1 - level; infinite where there is none."""
@@ -135,23 +162,12 @@ def replicate(
     """
     load = gram @ direction  # (G, p)
     own, pull = scores @ direction, load @ direction
-    few = len(load) <= load.shape[1]  # then products of clusters with clusters are smaller than those with the basis
-    sides = (scores @ load.T, load @ load.T) if few else (scores, load)
-    tops: list[Floats] = []
-    squares: list[Floats] = []
-    for w in blocks:
-        left, per_tau = w * own, w * pull  # scores of the draw's residuals, of which the clusters' squares are summed
-        for column, side in zip((left, per_tau), sides, strict=True):
-            column -= w @ side if few else (w @ side) @ load.T
-        terms = np.stack([_rows(left, left), 2 * _rows(left, per_tau), _rows(per_tau, per_tau)])
-        # The sample itself and its mirror image have no part that grows with tau: what is left of it is rounding, which nulls far
-        # away would magnify.
-        w2 = w**2
-        terms[1:, terms[2] <= _NOTHING * (w2 @ pull**2)] = 0.0
-        terms[:2, terms[0] <= _NOTHING * (w2 @ own**2)] = 0.0
-        tops.append(np.stack([w @ own, w @ pull]))
-        squares.append(terms)
-    numerator, square = np.concatenate(tops, axis=1), np.concatenate(squares, axis=1)
+    squares = (_few_squares if len(own) <= _FEW_CLUSTERS else _many_squares)(scores, load, own, pull)
+    tops, ends = [], []
+    for w in _slices(blocks, 1):
+        tops.append(_against(w, np.stack([own, pull])))
+        ends.append(squares(w))
+    numerator, square = np.concatenate(tops, axis=1), np.concatenate(ends, axis=1)
     return Replicates(
         (numerator[0], numerator[1]),
         (square[0], square[1], square[2]),
@@ -159,6 +175,52 @@ def replicate(
         float(own @ own),
         enumerated,
     )
+
+
+def _few_squares(scores: Floats, load: Floats, own: Floats, pull: Floats) -> Callable[[Floats], Floats]:
+    """Make the coefficients (3, B) of a draw's squared denominator from the scores of its residuals in each cluster."""
+    sides = scores @ load.T, load @ load.T
+
+    def squares(w: Floats) -> Floats:
+        left, per_tau = w * own - w @ sides[0], w * pull - w @ sides[1]
+        terms = np.stack([_rows(left, left), 2 * _rows(left, per_tau), _rows(per_tau, per_tau)])
+        # The sample itself and its mirror image have no part that grows with tau: what is left of it is rounding, which nulls far
+        # away would magnify.
+        w2 = w**2
+        terms[1:, terms[2] <= _NOTHING * (w2 @ pull**2)] = 0.0
+        terms[:2, terms[0] <= _NOTHING * (w2 @ own**2)] = 0.0
+        return terms
+
+    return squares
+
+
+def _many_squares(scores: Floats, load: Floats, own: Floats, pull: Floats) -> Callable[[Floats], Floats]:
+    """The same with the squares multiplied out, from sums over clusters alone; the sample is not among draws of so many."""
+    sides = np.concatenate([scores, load, load * own[:, None], load * pull[:, None]], axis=1).T.copy()
+    alone, crossed = np.stack([own**2, 2 * own * pull, pull**2]), load.T @ load
+
+    def squares(w: Floats) -> Floats:
+        z0, z1, y0, y1 = np.split(_against(w, sides), 4)
+        k0, k1 = crossed @ z0, crossed @ z1
+        left = [(k0 - 2 * y0) * z0, 2 * (k0 * z1 - y1 * z0 - y0 * z1), (k1 - 2 * y1) * z1]
+        found: Floats = _against(w**2, alone) + np.sum(left, axis=1)
+        return found
+
+    return squares
+
+
+def _against(w: Floats, sides: Floats) -> Floats:
+    """Sums (p, B) of weights (B, G) times sides (p, G), without BLAS, whose threads would cost more than they save."""
+    sums: Floats = np.einsum("bg,pg->pb", w, sides)
+    return sums
+
+
+def _slices(blocks: Iterator[Floats], per_weight: int) -> Iterator[Floats]:
+    """Cut blocks so that what is computed of each, `per_weight` numbers for each weight, stays in the processor's cache."""
+    for w in blocks:
+        step = max(_FEWEST, _CACHED // (w.shape[1] * per_weight))
+        for first in range(0, len(w), step):
+            yield w[first : first + step]
 
 
 def _rows(a: Floats, b: Floats) -> Floats:
@@ -196,12 +258,10 @@ def joint_p(
 
     actual = float(_solved(estimates[None], (own.T @ own)[None])[0])
     extreme = total = 0
-    for w in blocks:
-        step = max(1, _CHUNK // (n_clusters * q))
-        for first in range(0, len(w), step):
-            found = statistics(w[first : first + step])
-            extreme += int(np.count_nonzero(~(found < actual * (1 - _TIE))))
-            total += len(found)
+    for w in _slices(blocks, q):
+        found = statistics(w)
+        extreme += int(np.count_nonzero(~(found < actual * (1 - _TIE))))
+        total += len(found)
     return extreme / total if enumerated else (1 + extreme) / (total + 1)
 
 
