@@ -25,6 +25,7 @@ from evalkit.design import Design
 from evalkit.errors import ConfigError, EvalkitError, nearest
 from evalkit.estimation import Estimator, Inference
 from evalkit.finding import Check
+from evalkit.placing import Area
 
 FAMILIES = {
     "source": evalkit.sources,
@@ -49,7 +50,10 @@ def _members_in(hint: Any) -> tuple[str | None, bool]:
 
 @dataclass(frozen=True, kw_only=True)
 class PanelConfig:
-    """How the sources become a panel. `unit` may be left out only with `repeated_cross_sections = true`."""
+    """How the sources become a panel. `unit` may be left out only with `repeated_cross_sections = true`.
+
+    `regions` says where the regions lie that a column names; tables are then joined on their codes (see `assemble`).
+    """
 
     sources: tuple[str, ...]
     time: str
@@ -57,6 +61,7 @@ class PanelConfig:
     repeated_cross_sections: bool = False
     counts: str | None = None
     where: dict[str, str | int | float | bool] = dataclasses.field(default_factory=dict)
+    regions: dict[str, Area] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,10 +162,10 @@ class _Reader:
                 raise ConfigError(f"the section {mark} is missing", where=str(self.file), remedy=f"add {mark}")
         sources = dict(self._named(content["source"], "source", self._source))
         for name in sources:
-            if name in _WRITTEN or not re.fullmatch(r"\w+", name):
+            if name in _WRITTEN or name.startswith("finding_") or not re.fullmatch(r"\w+", name):
                 taken = (
                     f"the run writes a file of its own called {name}"
-                    if name in _WRITTEN
+                    if re.fullmatch(r"\w+", name)
                     else "it becomes a file's name"
                 )
                 raise self._error(f"a source cannot be called '{name}': {taken}", f"source '{name}'", "rename it")
@@ -212,7 +217,11 @@ class _Reader:
     def _panel(self, given: Any, tables: tuple[str, ...]) -> tuple[PanelConfig, dict[str, Derivation]]:
         rest = dict(given) if isinstance(given, dict) else given
         asked = rest.pop("derive", {}) if isinstance(rest, dict) else {}
-        panel = self._build(PanelConfig, rest, "panel")
+        areas = rest.pop("regions", {}) if isinstance(rest, dict) else {}
+        if not isinstance(areas, dict):
+            raise self._error("regions is not a section", "panel.regions", "write [panel.regions]")
+        placed = {column: self._build(Area, one, f"panel.regions.{column}") for column, one in areas.items()}
+        panel = self._build(PanelConfig, rest, "panel", regions=placed)
         for name in panel.sources:
             if name not in tables:
                 raise self._error(f"there is no source '{name}'", "panel.sources", nearest(name, tables))

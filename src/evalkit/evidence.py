@@ -119,6 +119,15 @@ class Evidence:
         joined = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
         return joined.reindex(columns=ALTERNATIVE_COLUMNS)
 
+    def finding_tables(self) -> dict[str, pd.DataFrame]:
+        """The numbers behind each finding, by "finding_" + specification + "_" + check; a second one of a kind gets a 2 behind it."""
+        tables: dict[str, pd.DataFrame] = {}
+        for on, one in self.findings:
+            name = f"finding_{on}_{one.check}"
+            count = sum(known.rstrip("0123456789") == name for known in tables)
+            tables[f"{name}{count + 1}" if count else name] = one.table
+        return tables
+
     def descriptives_table(self) -> pd.DataFrame:
         """Mean and spread of outcomes, covariates and splitting variables: all rows, treated units, comparison units.
 

@@ -90,6 +90,7 @@ def build_panel(config: StudyConfig, tables: Mapping[str, Table]) -> Panel:
         time=settings.time,
         where=dict(settings.where),
         counts=settings.counts,
+        regions=settings.regions,
         derive=config.derive,
     )
 
@@ -107,7 +108,7 @@ def _inside(config: StudyConfig) -> Iterator[None]:
 def run_study(path: str | Path, say: Say = lambda _: None) -> Evidence:
     """Run a study and write its results.
 
-    `path` is the study's folder or its `study.toml`. Writes `data/processed/<study>/` (estimates.csv, alternatives.csv, findings.csv, ledger.csv,
+    `path` is the study's folder or its `study.toml`. Writes `data/processed/<study>/` (estimates.csv, alternatives.csv, findings.csv and a table for each, ledger.csv,
     descriptives.csv, manifest.json), `figures/<study>/` and, for each `paper*.typ` beside the study.toml, its PDF. Everything is
     made in a temporary folder and moved into place at the end, so that an error leaves the results of the last run as they were.
     """
@@ -151,6 +152,7 @@ def write_tables(evidence: Evidence, folder: Path) -> None:
         ("descriptives", evidence.descriptives_table()),
         ("claims", evidence.claims_table()),
         *((name, table.frame) for name, table in evidence.references.items()),
+        *evidence.finding_tables().items(),
     ):
         table.to_csv(folder / f"{name}.csv", index=False, encoding="utf-8", lineterminator="\n")
     text = json.dumps(evidence.manifest, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
