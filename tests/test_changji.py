@@ -126,8 +126,8 @@ def test_one_level_up_is_a_t_test_of_four_prefectures(evidence: Evidence, farms:
     assert row["p_value"] == pytest.approx(2 * stats.t.sf(abs(effect / error), 2), rel=1e-9)
     judged = evidence.alternatives_table().set_index(["level", "method", "estimand"])
     clustered = judged.loc[("prefecture", "Cluster", "as_specified")]
-    assert not clustered["supported"].iloc[0]  # one treated cluster: shown, marked, not used
-    alike = judged.loc[("prefecture", "PooledGroups", "alike")].iloc[0]
+    assert not clustered["supported"]  # one treated cluster: shown, marked, not used
+    alike = judged.loc[("prefecture", "PooledGroups", "alike")]
     assert (alike["estimate"], alike["p_value"]) == pytest.approx((effect, row["p_value"]), rel=1e-9)
     chosen = judged[judged["headline"]]
     assert list(chosen.index) == [("prefecture", "Permutation", "as_specified")]

@@ -108,6 +108,23 @@ def test_config_becomes_the_values_it_names(project: Path) -> None:
     assert read_study(project / "analyses/demo/study.toml") == config
 
 
+def test_without_an_inference_the_design_chooses(project: Path) -> None:
+    file = project / "analyses/demo/study.toml"
+    text = file.read_text(encoding="utf-8")
+    assert text.count('inference = { kind = "Cluster" }\n') == 1
+    file.write_text(text.replace('inference = { kind = "Cluster" }\n', ""), encoding="utf-8")
+    run_study(project / "analyses/demo")
+    table = pd.read_csv(project / "data/processed/demo/alternatives.csv")
+    assert set(table["specification"]) == {"main"}
+    assert table["headline"].sum() == 1
+    for language in ("en", "zh"):
+        assert table[f"sentence_{language}"].notna().all()
+    estimates = pd.read_csv(project / "data/processed/demo/estimates.csv").set_index("specification")
+    assert estimates.loc["main", "inference"] == "ByDesign()"
+    assert estimates.loc["main", "p_value"] == table.loc[table["headline"], "p_value"].item()
+
+
+
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
@@ -138,7 +155,6 @@ def test_config_becomes_the_values_it_names(project: Path) -> None:
         ('adoption = "first"\n', "", ["design", "either adoption or treated"]),
         ('name = "split"', 'name = "main"', ["estimate 2", "the name 'main' stands twice"]),
         ('name = "main"\n', "", ["estimate 1", "the name is missing"]),
-        ('inference = { kind = "Cluster" }\n', "", ["estimate 'main'", "'inference' is missing"]),
         ("data/raw/farms.csv", "../../../farms.csv", ["source 'farms'.path", "leaves the project"]),
         ('{ en = "yield"', '{ fr = "rendement"', ["labels.y", "unknown key 'fr'"]),
         ("[panel]", "[panel", ["study.toml", "this is not TOML", "line"]),

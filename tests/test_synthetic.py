@@ -455,7 +455,7 @@ def test_an_effect_that_rests_on_one_county_is_refused_or_named() -> None:
 def test_a_base_that_moves_is_another_effect() -> None:
     f = counties(treated=3)
     f = f[~(f["county"].isin([1, 2]) & (f["year"] == 2014))]  # only county 0 is observed at event time -1
-    with pytest.raises(InferenceError, match=r"without county 0 .*the base is then another"):
+    with pytest.raises(InferenceError, match=r"without county 0 the effect cannot be estimated"):
         run(f, Jackknife(), EventStudy(leads=3, lags=1))
 
 
