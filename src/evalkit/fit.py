@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -139,13 +139,15 @@ class Fit:
     """Terms and coefficients (k,), and the parts that estimated them.
 
     One sample gives one part; a split by subgroup has one part each, so that a cluster straddling subgroups enters the
-    covariance between them. Notes say what was left out, binned or dropped, and why.
+    covariance between them. Notes say what was left out, binned or dropped, and why. `views` keeps what inferences have worked
+    out of this fit, so that the next need not.
     """
 
     terms: tuple[Term, ...]
     coefficients: Floats
     parts: tuple[Part, ...]
     notes: tuple[Message, ...] = ()
+    views: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     def part_of(self, position: int) -> Part | None:
         """Return the part that estimated a coefficient; None for a reference term."""
