@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from evalkit.errors import DataError
-from evalkit.units import _UNITS, convert, kind_of
+from evalkit.units import _UNITS, convert, kind_of, ratio
 
 HERE = "sales.csv, column 'area'"
 
@@ -38,6 +39,20 @@ HERE = "sales.csv, column 'area'"
 )
 def test_conversions_by_hand_are_exact(value: float, unit: str, to: str, expected: float) -> None:
     assert convert(value, unit, to, where=HERE) == expected
+
+
+@pytest.mark.parametrize(
+    ("unit", "to", "expected"),
+    [
+        ("万吨", "吨", Fraction(10_000)),
+        ("亩", "公顷", Fraction(1, 15)),
+        ("公斤/亩", "吨/公顷", Fraction(15, 1000)),
+        ("亿元", "元", Fraction(10**8)),
+        ("万立方米", "立方米", Fraction(10_000)),
+    ],
+)
+def test_ratios_are_exact_fractions(unit: str, to: str, expected: Fraction) -> None:
+    assert ratio(unit, to, where=HERE) == expected
 
 
 def test_yearbook_spellings_are_the_same_unit() -> None:

@@ -22,10 +22,10 @@ from evalkit.sources import Delimited, Yearbook, _pages
 from evalkit.sources._caption import name_indicator, split_unit
 from evalkit.sources._words import join, read_value, read_year
 from evalkit.table import Table
+from yearbook_files import Rows, book, edited, load, notes, put, refused, says
 
 pytestmark = pytest.mark.filterwarnings("error")
 
-Rows = list[list[Any]]
 INCOME: Rows = [
     ["5-3 各县市农村居民人均可支配收入"],
     [None, None, None, "单位：元"],
@@ -47,56 +47,6 @@ INPUTS: Rows = [
 INPUTS_MERGED = ("A1:E1", "A3:A4", "B3:C3", "D3:E3")
 
 
-def book(folder: Path, merged: dict[str, tuple[str, ...]] | None = None, /, **sheets: Rows) -> Path:
-    """Write a workbook with a sheet per keyword, and merge cells of some."""
-    workbook = openpyxl.Workbook()
-    workbook.remove(workbook.worksheets[0])
-    for title, rows in sheets.items():
-        sheet = workbook.create_sheet(title)
-        for row in rows:
-            sheet.append(row)
-        for ref in (merged or {}).get(title, ()):
-            sheet.merge_cells(ref)
-    workbook.save(folder / "年鉴.xlsx")
-    return folder / "年鉴.xlsx"
-
-
-def edited(rows: Rows, **cells: Any) -> Rows:
-    """Return a copy with some cells changed: B4=7."""
-    copy = [list(row) for row in rows]
-    for name, value in cells.items():
-        row, column = int(name[1:]) - 1, ord(name[0]) - 65
-        copy[row] += [None] * (column + 1 - len(copy[row]))
-        copy[row][column] = value
-    return copy
-
-
-def put(folder: Path, content: str | bytes, encoding: str = "utf-8") -> Path:
-    path = folder / "export.csv"
-    path.write_bytes(content if isinstance(content, bytes) else content.encode(encoding))
-    return path
-
-
-def load(path: Path, **options: Any) -> pd.DataFrame:
-    return Yearbook(path, **options).load().frame
-
-
-def notes(path: Path, **options: Any) -> str:
-    return Yearbook(path, **options).load().provenance[0].notes
-
-
-def refused(path: Path | str, **options: Any) -> SourceError:
-    with pytest.raises(SourceError) as caught:
-        Yearbook(path, **options).load()
-    return caught.value
-
-
-def says(error: SourceError, what: str, where: str, remedy: str) -> None:
-    assert what in error.what
-    assert where in error.where
-    assert remedy in error.remedy
-
-
 def triples(frame: pd.DataFrame, column: str) -> list[tuple[str, int, float]]:
     return list(frame[["region", "year", column]].itertuples(index=False, name=None))
 
@@ -108,7 +58,8 @@ def test_one_row_per_published_value(tmp_path: Path) -> None:
     path = book(tmp_path, 收入=INCOME)
     table = Yearbook(path).load()
     frame = table.frame
-    assert list(frame.columns) == "region_code region year indicator value unit mark file sheet cell".split()
+    said = "region_code region year indicator value unit mark published_value published_unit note file sheet cell"
+    assert list(frame.columns) == said.split()
     assert frame["region"].tolist() == ["全州", "全州", "昌吉市", "昌吉市", "木垒县", "木垒县"]
     assert frame["region_code"].tolist() == ["652300", "652300", "652301", "652301", "652328", "652328"]
     assert frame["year"].tolist() == [2018, 2019] * 3
@@ -116,7 +67,9 @@ def test_one_row_per_published_value(tmp_path: Path) -> None:
     assert frame["value"].isna().tolist() == [False] * 4 + [True] * 2
     assert frame["mark"].tolist() == ["", "", "", "", "below_unit", "none"]
     assert set(frame["indicator"]) == {"农村居民人均可支配收入"}
-    assert set(frame["unit"]) == {"元"}
+    assert set(frame["unit"]) == set(frame["published_unit"]) == {"元"}
+    assert frame["published_value"].equals(frame["value"])
+    assert set(frame["note"]) == {"2019年起含兵团"}
     assert set(frame["file"]) == {path.name}  # its path stands in the provenance
     assert set(frame["sheet"]) == {"收入"}
     assert frame["cell"].tolist() == ["C4", "D4", "C5", "D5", "C6", "D6"]
@@ -131,7 +84,7 @@ def test_footnotes_and_remarks_are_kept_with_their_cells(tmp_path: Path) -> None
         assert part in said
     assert "'农村居民人均可支配收入' (元) from sheet '收入', cells C4:D6" in said
     assert "of which 1 below the unit, 1 not applicable" in said
-    assert "'化肥施用量' (万吨) from sheet '投入', cells D5:E6, of which 1 missing" in said
+    assert "'化肥施用量' (万吨) from sheet '投入', cells D5:E6, of which 1 not applicable" in said
 
 
 def test_indicators_over_years_in_merged_cells(tmp_path: Path) -> None:
@@ -143,7 +96,8 @@ def test_indicators_over_years_in_merged_cells(tmp_path: Path) -> None:
     ]
     assert frame.loc[frame["indicator"] == "化肥施用量", "value"].tolist()[:3] == [1.5, 1.6, 2.5]
     assert dict(zip(frame["indicator"], frame["unit"], strict=True)) == {"农药使用量": "吨", "化肥施用量": "万吨"}
-    assert frame["mark"].tolist() == ["", "", "", "", "", "missing", "", "missing"]
+    assert frame["mark"].tolist() == ["", "", "", "", "", "missing", "", "none"]
+    assert set(frame["note"]) == {"按折纯法计算"}
     assert frame["region_code"].isna().all()
 
 
@@ -325,7 +279,7 @@ def test_unknown_indicators_name_the_nearest(tmp_path: Path) -> None:
 
 def test_a_value_in_two_places_must_be_the_same(tmp_path: Path) -> None:
     wanted = {"columns": {"x": "农村居民人均可支配收入"}}
-    again = edited(INCOME, C5=21234.5, C6=None, D6="—", C4="空")
+    again = edited(INCOME, C5=21234.5, C6=None, D6="空", C4=None)
     assert len(load(book(tmp_path, a=INCOME, b=again), **wanted)) == 6
     assert load(book(tmp_path, a=again, b=INCOME), **wanted)["x"].iloc[0] == 18000
     error = refused(book(tmp_path, a=INCOME, b=edited(INCOME, D5=23001)), **wanted)
@@ -523,7 +477,7 @@ def test_rows_of_indicators_are_refused(tmp_path: Path) -> None:
         ("—", math.nan, "none"),
         ("——", math.nan, "none"),
         ("－", math.nan, "none"),
-        ("空", math.nan, "missing"),
+        ("空", math.nan, "none"),
         (None, math.nan, "missing"),
     ],
 )
@@ -701,52 +655,23 @@ def test_merged_notes_and_titles_are_read(tmp_path: Path) -> None:
     assert len(load(book(tmp_path, {"s": ("A1:D1", "A7:D7", "A8:D9")}, s=INCOME))) == 6
 
 
-def test_a_second_table_below_or_beside_is_refused(tmp_path: Path) -> None:
-    below = [*INCOME[:6], ["5-3 续表"], *INCOME[2:6]]
-    says(
-        refused(book(tmp_path, s=below)),
-        "a second table begins below the first ('5-3 续表')",
-        "s!A7",
-        "sheet of its own",
-    )
-    below = [*INCOME[:6], *INCOME[2:6]]
-    says(
-        refused(book(tmp_path, s=below)), "a second table begins below the first ('县 市')", "s!A7", "sheet of its own"
-    )
+def test_the_same_table_below_or_beside_is_refused(tmp_path: Path) -> None:
+    for below in ([["5-3 续表"], *INCOME[2:6]], INCOME[2:6], [["各县市", "代码", "2018年", "2019年"], *INCOME[3:6]]):
+        error = refused(book(tmp_path, s=[*INCOME[:6], *below]))
+        row = 7 + len(below) - 3
+        says(error, f"全州 in 2018 stands twice, in s!C4 and s!C{row}", "年鉴.xlsx, s", "delete one")
     below = [*INCOME[:6], ["各县", None, 2018, 2019], *INCOME[3:6]]
-    says(refused(book(tmp_path, s=below)), "a second table begins below the first ('各县')", "s!A7", "sheet of its own")
+    error = refused(book(tmp_path, s=below))  # 各县 might be the name of a region with 2,018 and 2,019
+    says(error, "a second table begins below the first ('各县')", "s!A7", "sheet of its own")
     beside = [row + [None] * (4 - len(row)) + row for row in INCOME]
-    refused(book(tmp_path, s=beside))
-    header: Rows = [
-        ["5-3 收入"],
-        ["单位:元"],
-        ["地区", "2019年", "地区", "2019年"],
-        ["昌吉市", 1, "木垒县", 2],
-        ["全州", 3],
-    ]
-    says(refused(book(tmp_path, s=header)), "two tables stand side by side", "s!C3", "move the second half")
-
-
-def test_years_in_rows_are_refused(tmp_path: Path) -> None:
-    rows: Rows = [
-        ["2-1 2019-2020年主要指标"],
-        ["单位:元"],
-        ["年 份", "昌吉市", "木垒县"],
-        ["2019年", 1, 2],
-        ["2020年", 3, 4],
-    ]
-    says(refused(book(tmp_path, s=rows)), "rows of the table are not regions: '年 份'", "s!A3", "turn the table")
-    rows = edited(rows, A1="2-1 2019年主要指标", A3="时间")
-    says(
-        refused(book(tmp_path, s=rows)), "the year '2019年' stands where the name of a region", "s!A4", "turn the table"
-    )
+    says(refused(book(tmp_path, s=beside)), "全州 in 2018 stands twice, in s!C4 and s!G4", "年鉴.xlsx, s", "delete one")
 
 
 def test_numbers_without_a_header_above_them_are_refused(tmp_path: Path) -> None:
     error = refused(book(tmp_path, s=INCOME[:2] + INCOME[3:]))
     says(error, "the row holds numbers, and no header stands above it", "年鉴.xlsx, s, row 3", "write the header")
     error = refused(book(tmp_path, s=[INCOME[0], ["木垒县", 5], *INCOME[1:]]))
-    says(error, "the row holds numbers, and no header stands above it", "年鉴.xlsx, s, row 2", "above the header")
+    says(error, "they are in no table that is understood: no header stands", "年鉴.xlsx, s!A2", "above the header")
 
 
 def test_rows_without_a_name_or_a_header_are_refused(tmp_path: Path) -> None:
@@ -786,7 +711,7 @@ def test_files_of_other_kinds_are_refused(tmp_path: Path, monkeypatch: pytest.Mo
         "export.csv",
         "save it as .xlsx",
     )
-    says(refused(put(tmp_path, "\n<html><table></table>")), "HTML", "export.csv", "save it as .xlsx")
+    says(refused(put(tmp_path, "\n<html><table></table>")), "it is empty", "export.csv", "the yearbook's table")
     pd.DataFrame({"a": [1]}).to_parquet(tmp_path / "p")
     says(refused(tmp_path / "p"), "this is neither", "p", "Parquet with Delimited")
     says(refused(put(tmp_path, EXPORT), sheets=("a",)), "this is no Excel workbook", "export.csv", "leave it out")

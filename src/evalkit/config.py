@@ -274,7 +274,7 @@ class _Reader:
 
     def _source(self, given: dict[str, Any], where: str) -> Any:
         source = self._member("source", given, where)
-        paths = {key: getattr(source, key, None) for key in ("path", "key_file")}
+        paths = {key: getattr(source, key, None) for key in ("path", "key_file", "layout")}
         found = {key: self._inside(Path(path), f"{where}.{key}") for key, path in paths.items() if path is not None}
         return dataclasses.replace(source, **found)
 

@@ -71,6 +71,12 @@ def convert(values: Number, unit: str, to: str, *, where: str) -> Number:
     letters, raised figures and spaces do not matter; capitals do. NaN stays NaN. Ratios are exact: 1 mu is 1/15 ha. Raises
     DataError for a unit that is unknown, or of another kind than `to`.
     """
+    factor = ratio(unit, to, where=where)
+    return values * float(factor.numerator) / float(factor.denominator)
+
+
+def ratio(unit: str, to: str, *, where: str) -> Fraction:
+    """Return how many of `to` one `unit` is, exactly: 10,000 for 万吨 in 吨, 1/15 for 亩 in 公顷. Raises as convert() does."""
     kind, definition = _read(unit, where)
     wanted, target = _read(to, where)
     if kind != wanted:
@@ -79,8 +85,7 @@ def convert(values: Number, unit: str, to: str, *, where: str) -> Number:
             where=where,
             remedy=f"correct the unit; for {wanted}, {nearest(unit, _names(wanted))}",
         )
-    ratio = _ratio(definition, target)
-    return values * float(ratio.numerator) / float(ratio.denominator)
+    return _ratio(definition, target)
 
 
 def kind_of(unit: str, *, where: str) -> str:

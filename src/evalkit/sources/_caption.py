@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 
 from evalkit.errors import SourceError
 from evalkit.sources._pages import Page
-from evalkit.sources._words import is_chinese, join, narrow
+from evalkit.sources._words import REMEMBERED, is_chinese, join, narrow, split_translation
 
 _MANY = "(?:十|百|千|万|亿|十万|百万|千万|百亿|千亿|万亿)?"
 _THING = (
@@ -17,16 +18,30 @@ _THING = (
     "%|‰|t|kg|g|mg|ha|hm2|m|m2|m3|km|km2|mm|cm|L|kW|kWh|MWh|GJ|TJ|℃|°C|tce"
 )
 _UNIT = re.compile(f"{_MANY}(?:{_THING})(?:[/·]{_MANY}(?:{_THING}))*|[^()=]{{0,20}}=100")
+_ENGLISH_UNIT = re.compile(
+    "(?:10000|1000|100million|million)?(?:tons?|tonnes?|t|hectares?|ha|yuan|persons?|mu|kWh|kW|kg)"
+)
+_POWERS = str.maketrans("²³", "23")
 _CAPTION = re.compile(r"(?:^|(?<=[\s(]))(?:计量)?单\s*位\s*:(.*)$")
 _ENGLISH = re.compile(r"[(]?\s*units?\s*:.*$", re.IGNORECASE)
 _BRACKET = re.compile(r"\(([^()]*)\)$")
+_FOREIGN = re.compile(r"\((?=[^()]*[A-Za-z]{3})[^()]*\)")
+_DIGITS = re.compile(r"(?:续?附?表\s*)?([0-9]{1,2}(?:[-–—.·][0-9]{1,3})+)")
 _NUMBER = re.compile(  # of a table: "5-3", "表 2.1"; but not the first words of "0-14岁人口"
     r"(?:续?附?表\s*)?[0-9]{1,2}(?:\s*[-–—.·]\s*[0-9]{1,3})+(?![0-9岁月日年周级个人户元亩])|续?附?表\s*[0-9]+"
 )
 _YEARS = "(?:19|20)[0-9]{2}年?(?:[-–—~至](?:19|20)[0-9]{2})?年?"
 _SCOPE = re.compile(r"(?:各|分)(?:县\(市、区\)|县、市\(区\)|县\(市\)|县市区|市县区|县市|市县|地区|地州市|州市)的?")
-_LEADING = (_NUMBER, re.compile("[一二三四五六七八九十]+、"), re.compile(_YEARS), _SCOPE, re.compile("续表"))
+_LEADING = (
+    _NUMBER,
+    re.compile("[一二三四五六七八九十]+、"),
+    re.compile(_YEARS),
+    _SCOPE,
+    re.compile("续表[0-9一二三四五六七八九]*"),
+)
+_GOES_ON = re.compile(r"续|continued", re.IGNORECASE)
 _CONTINUED = re.compile(r"\(续表?\s*[0-9]*\)$|续表\s*[0-9]*$")
+_REGION = re.compile(r"地区\s*:\s*(.+)")
 _REMARK = re.compile(r"(?:数据库|时间|地区|频度|更新时间|表号|制表机关|填报单位|编制单位|资料来源|数据来源)\s*:")
 _INDICATOR = re.compile(r"指标\s*:\s*(.+)")
 _YEAR_AMONG = re.compile("(?<![0-9])(?:19|20)[0-9]{2} ?年|^(?:19|20)[0-9]{2}(?:$|[^0-9\u3400-\u9fff])")
@@ -40,20 +55,38 @@ _ANY_YEAR = re.compile(  # not the year of a month, a quarter or a half-year
 class Caption:
     """Collect what stands above a table; titles and units are kept with the cell in which they stand.
 
-    `several` lists captions with more than one unit ("公顷、吨"), which say of no column which one is its own.
+    `several` lists captions with more than one unit ("公顷、吨"), which say of no column which one is its own. `before` is the
+    caption of the table that this one goes on, which may be the one before it on the page or, where both have a number, one of
+    those `known` from other pages; what a continuation does not say, that one does.
     """
 
-    def __init__(self, page: Page, cells: Iterable[tuple[str, str]]) -> None:
-        self.page = page
+    def __init__(
+        self,
+        page: Page,
+        cells: Iterable[tuple[str, str]],
+        before: Caption | None = None,
+        known: Mapping[str, Caption] | None = None,
+    ) -> None:
+        self.page, self.is_there = page, False
+        self.region: str | None = None
         self.titles: list[tuple[str, str]] = []
         self.several: list[str] = []
         self.remarks: list[str] = []
+        self._scopes: list[str] = []
         self._declared: list[tuple[str, str]] = []
         self._units: list[tuple[str, str]] = []
         self._years: set[int] = set()
         for text, place in cells:
+            self.is_there = True
             for line in filter(None, map(str.strip, narrow(text).splitlines())):
                 self._add(line, place)
+        own = next((found[1] for title, _ in self.titles if (found := _DIGITS.match(title))), "")
+        goes_on = not self.titles or any(_GOES_ON.search(title) for title, _ in self.titles)
+        nearest = before if before and own in ("", before.number) else (known or {}).get(own)
+        self.before = nearest if goes_on and (own or nearest is before) else None
+        self.is_there = self.is_there or self.before is not None
+        self.number: str = own or (self.before.number if self.before else "")
+        self.region = self.region or (self.before.region if self.before else None)
 
     def is_contents(self) -> bool:
         """Tell a list of contents from a table."""
@@ -70,6 +103,8 @@ class Caption:
                 where=self.page.where,
                 remedy="correct the wrong one, or write each unit in brackets after the indicator it is for",
             )
+        if not found and self.before:
+            return self.before.unit()
         return next(iter(found), None)
 
     def year(self) -> int | None:
@@ -80,11 +115,15 @@ class Caption:
                 where=self.page.where,
                 remedy="write the year above each column, such as 2019年",
             )
+        if not self._years and self.before:
+            return self.before.year()
         return next(iter(self._years), None)
 
     def indicator(self) -> str:
         """Return what the whole table counts; raise SourceError where no title says so, or several could."""
         titles = self._declared or self.titles
+        if self.before and not any(name_indicator(title) for title, _ in titles):
+            return self.before.indicator()
         numbered = [title for title in titles if _NUMBER.match(title[0])]
         chosen = titles if len(titles) == 1 else numbered
         if len(chosen) != 1:
@@ -105,6 +144,10 @@ class Caption:
             )
         return name
 
+    def scope(self) -> list[str]:
+        """Return the remarks on all numbers of the table, such as 按折纯法计算, with those of the table that it goes on."""
+        return [*(self.before.scope() if self.before else ()), *self._scopes]
+
     def _add(self, line: str, place: str) -> None:
         if found := _CAPTION.search(line):
             units = _read_caption(found[1])
@@ -112,7 +155,7 @@ class Caption:
                 self.several.append(f"'{join(found[1])}' in {place}")
             self._units += [(unit, place) for unit in units if len(units) == 1]
             line = line[: found.start()].rstrip(" (")
-        title = join(_ENGLISH.sub("", line))
+        title = join(split_translation(_ENGLISH.sub("", line))[0])
         if not title:
             return
         if "年鉴" in title:  # a yearbook is called by the year in which it appears, which is not that of its numbers
@@ -123,6 +166,8 @@ class Caption:
             title = found[1]
             self._declared.append((title, place))
         elif _REMARK.match(title):
+            region = _REGION.match(title)
+            self.region = join(region[1]) if region else self.region
             self.remarks.append(f"{place}: {title}")
             return
         _, unit_in_title = split_unit(_CONTINUED.sub("", title))
@@ -130,6 +175,7 @@ class Caption:
             self._units.append((unit_in_title, place))
         if re.fullmatch(r"\(.*\)", title):
             self.remarks += [] if unit_in_title else [f"{place}: {title}"]
+            self._scopes += [] if unit_in_title else [title[1:-1]]
         elif not re.fullmatch(_YEARS, title) and title not in (known for known, _ in self.titles):
             self.titles.append((title, place))
             chinese = [known for known in self.titles if is_chinese(known[0])]
@@ -153,21 +199,38 @@ def name_indicator(title: str) -> str:
 
 
 def split_unit(words: str) -> tuple[str, str | None]:
-    """Split "化肥施用量(万吨)" into the name and its unit; None where the last brackets hold no unit that is known."""
-    text = join(narrow(words))
+    """Split "化肥施用量(万吨)" into the name and its unit; None where no unit that is known stands behind it.
+
+    The unit stands in brackets or in a line of its own; that of an English translation counts where the Chinese has none.
+    """
+    text, translation = split_translation(narrow(words))
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) > 1 and (unit := known_unit(lines[-1])):
+        return join(" ".join(lines[:-1])), unit
+    text = join(text)
     found = _BRACKET.search(text)
-    unit = "".join(found[1].split()) if found else ""
-    if found and _UNIT.fullmatch(unit.removeprefix("单位:")):
-        return text[: found.start()].strip(), unit.removeprefix("单位:")
-    return text, None
+    if found and (unit := known_unit(found[1])):
+        return text[: found.start()].strip(), unit
+    behind = _BRACKET.search(translation)
+    return text, known_unit(behind[1]) if behind else None
 
 
+def known_unit(words: str) -> str | None:
+    """Return a unit that yearbooks use as it is written; None for other words."""
+    unit = "".join(words.split()).removeprefix("单位:")
+    if _ENGLISH_UNIT.fullmatch(unit):
+        return " ".join(words.split())
+    return unit.translate(_POWERS) if _UNIT.fullmatch(unit.translate(_POWERS)) else None
+
+
+@lru_cache(REMEMBERED)
 def is_caption(text: str) -> bool:
     """Tell whether a cell gives the unit of the whole table and says nothing else."""
     found = _CAPTION.search(narrow(text).strip())
     return found is not None and not narrow(text)[: found.start()].strip(" (")
 
 
+@lru_cache(REMEMBERED)
 def is_title(text: str) -> bool:
     """Tell whether words begin with the number of a table."""
     return _NUMBER.match(join(narrow(text))) is not None
@@ -180,7 +243,11 @@ def has_year(words: str) -> bool:
 
 def _read_caption(words: str) -> list[str]:
     """Return the units after 单位: one, or several where they are listed; a translation and a date are left out."""
-    first, *others = re.split(r"(?<!/)\s+(?!/)", _ENGLISH.sub("", words).strip())
+    words = _ENGLISH.sub("", words)
+    if unit := known_unit(words):
+        return [unit]
+    words = _FOREIGN.sub("", words) if is_chinese(words) else words
+    first, *others = re.split(r"(?<!/)\s+(?!/)", words.strip())
     units = [_unwrap(unit) for unit in re.split("[、,;]", first)]
     units += [unit for unit in map(_unwrap, others) if _UNIT.fullmatch(unit) and not unit.isascii()]
     return list(dict.fromkeys(filter(None, units)))

@@ -10,13 +10,28 @@ from typing import Literal
 
 from evalkit.errors import SourceError, nearest
 
-Kind = Literal["text", "gzip", "parquet", "zip"]
+Kind = Literal["text", "gzip", "parquet", "zip", "ole2"]
 
 TEXT_LIMIT = 1_000_000_000
 """Most bytes of text, decompressed, that are taken into memory."""
 
 _CHUNK = 1 << 20
-_OLE2 = bytes.fromhex("D0CF11E0")
+_MAGIC: tuple[tuple[bytes, Kind], ...] = (
+    (b"PK\x03\x04", "zip"),
+    (b"PK\x05\x06", "zip"),
+    (bytes.fromhex("D0CF11E0A1B11AE1"), "ole2"),
+    (b"PAR1", "parquet"),
+    (b"\x1f\x8b", "gzip"),
+)
+_STRANGERS = (
+    (b"%PDF", "a PDF document"),
+    (b"{\\rtf", "a Word document in rich text (RTF)"),
+    (b"MIME-Version:", "a web archive (MHTML)"),
+    (b"\x09\x08", "an Excel workbook older than Excel 97"),
+    (b"\x09\x04", "an Excel workbook older than Excel 97"),
+    (b"Rar!", "a RAR archive"),
+    (b"7z\xbc\xaf", "a 7-Zip archive"),
+)
 
 
 def read_bytes(path: Path, where: str) -> bytes:
@@ -39,32 +54,42 @@ def read_bytes(path: Path, where: str) -> bytes:
     return data
 
 
+def kind_of(data: bytes, where: str) -> Kind:
+    """Tell the kind of file from its first bytes; raise SourceError on kinds that hold no table, whatever their name says."""
+    for magic, kind in _MAGIC:
+        if data.startswith(magic):
+            return kind
+    for magic, said in _STRANGERS:
+        if data.startswith(magic):
+            raise SourceError(
+                f"this is {said}, whatever its name says",
+                where=where,
+                remedy="copy the table into Excel and save it as .xlsx, or unpack it and give the path of the file inside",
+            )
+    return "text"
+
+
 def sniff(data: bytes, where: str) -> Kind:
-    """Tell the kind of file from its first bytes; raise SourceError on an old or encrypted workbook."""
-    if data.startswith(_OLE2):
+    """Tell the kind of file as kind_of() does; raise SourceError also on an old or encrypted workbook."""
+    kind = kind_of(data, where)
+    if kind == "ole2":
         raise SourceError(
             "this is an old Excel workbook (.xls), or an .xlsx protected by a password",
             where=where,
             remedy="open it in Excel, take the password off, and save it as .xlsx or as CSV UTF-8",
         )
-    if data.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        return "zip"
-    if data.startswith(b"PAR1"):
-        return "parquet"
-    if data.startswith(b"\x1f\x8b"):
-        return "gzip"
-    return "text"
+    return kind
 
 
-def inflate(data: bytes, where: str) -> bytes:
-    """Decompress gzip, stopping with SourceError as soon as the text would pass TEXT_LIMIT."""
+def inflate(data: bytes, where: str, limit: int | None = None) -> bytes:
+    """Decompress gzip, stopping with SourceError as soon as the text would pass `limit` bytes (TEXT_LIMIT if None)."""
     chunks: list[bytes] = []
     size = 0
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
             while chunk := stream.read(_CHUNK):
                 size += len(chunk)
-                check_size(size, where)
+                check_size(size, where, limit)
                 chunks.append(chunk)
     except EOFError as error:
         remedy = "download or copy the file again, whole"
@@ -77,11 +102,12 @@ def inflate(data: bytes, where: str) -> bytes:
     return b"".join(chunks)
 
 
-def check_size(size: int, where: str) -> None:
+def check_size(size: int, where: str, limit: int | None = None) -> None:
     """Refuse text that would not fit into memory once it is split into fields."""
-    if size > TEXT_LIMIT:
+    limit = limit or TEXT_LIMIT
+    if size > limit:
         raise SourceError(
-            f"the file holds more than {TEXT_LIMIT / 1e9:g} GB of text",
+            f"the file holds more than {limit / 1e9:g} GB of text",
             where=where,
             remedy="save it as Parquet, or keep only the columns and years that are needed",
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
 from itertools import groupby
 from pathlib import PurePosixPath
 
@@ -13,8 +15,12 @@ from evalkit.errors import SourceError
 from evalkit.sources._cells import cell_name, column_letters
 from evalkit.sources._readings import Reading
 from evalkit.sources._words import Mark
+from evalkit.units import ratio
 
-LONG = ("region_code", "indicator", "value", "unit", "mark", "file", "sheet", "cell")
+LONG = (
+    *("region_code", "indicator", "value", "unit", "mark", "published_value", "published_unit", "note"),
+    *("file", "sheet", "cell"),
+)
 """Columns of the long frame, beside those of the region and the time."""
 
 _SAID: Mapping[Mark, str] = {"below_unit": "below the unit", "none": "not applicable", "missing": "missing"}
@@ -22,6 +28,7 @@ _SAID: Mapping[Mark, str] = {"below_unit": "below the unit", "none": "not applic
 
 def make_long(readings: Sequence[Reading], region: str, time: str) -> pd.DataFrame:
     """Return one row per value, in the order of the file, indexed by the cells."""
+    names = {file: PurePosixPath(file).name for file in {reading.page.file for reading in readings}}
     columns: dict[str, object] = {
         "region_code": pd.array([reading.code for reading in readings], dtype="str"),
         region: pd.array([reading.region for reading in readings], dtype="str"),
@@ -30,7 +37,10 @@ def make_long(readings: Sequence[Reading], region: str, time: str) -> pd.DataFra
         "value": pd.array([reading.value for reading in readings], dtype="float64"),
         "unit": pd.array([reading.unit for reading in readings], dtype="str"),
         "mark": pd.array([reading.mark for reading in readings], dtype="str"),
-        "file": pd.array([PurePosixPath(reading.page.file).name for reading in readings], dtype="str"),
+        "published_value": pd.array([reading.published[0] for reading in readings], dtype="float64"),
+        "published_unit": pd.array([reading.published[1] for reading in readings], dtype="str"),
+        "note": pd.array([reading.note for reading in readings], dtype="str"),
+        "file": pd.array([names[reading.page.file] for reading in readings], dtype="str"),
         "sheet": pd.array([reading.page.sheet for reading in readings], dtype="str"),
         "cell": pd.array([cell_name(reading.row, reading.column) for reading in readings], dtype="str"),
     }
@@ -70,7 +80,7 @@ def pick_unit(readings: Sequence[Reading]) -> str:
         raise SourceError(
             f"'{one.indicator}' is in {one.unit} in {one.address} and in {other.unit} in {other.address}",
             where=one.page.file,
-            remedy="read the sheets of one unit by sheets=, or load without columns= and convert",
+            remedy=f'convert both: convert={{"{one.indicator}": "{one.unit}"}}, or read the sheets of one unit by sheets=',
         )
     return next(iter(first))
 
@@ -82,7 +92,7 @@ def describe(name: str, readings: Sequence[Reading]) -> list[str]:
         found = list(group)
         marks = Counter(reading.mark for reading in found)
         counted = [f"{marks[mark]} {said}" for mark, said in _SAID.items() if marks[mark]]
-        units = ", ".join(dict.fromkeys(str(reading.unit) for reading in found))
+        units = ", ".join(dict.fromkeys(_write_unit(reading) for reading in found))
         sheet = "" if page.sheet is None else f"sheet '{page.sheet}', "
         sentences.append(
             ("" if name == found[0].indicator else f"{name} is ")
@@ -90,6 +100,21 @@ def describe(name: str, readings: Sequence[Reading]) -> list[str]:
             + (f", of which {', '.join(counted)}" if counted else "")
         )
     return sentences
+
+
+def convert_reading(reading: Reading, to: str) -> Reading:
+    """Express a value in another unit, exactly: the number as it is printed times a fraction, rounded once.
+
+    Raises DataError for a unit that is unknown or of another kind.
+    """
+    factor = ratio(reading.unit or "", to, where=reading.page.place(reading.row, reading.column))
+    value = reading.value if reading.mark else float(Fraction(repr(reading.value)) * factor)
+    return replace(reading, value=value, unit=to)
+
+
+def _write_unit(reading: Reading) -> str:
+    published = str(reading.published[1])
+    return published if reading.unit == published else f"{reading.unit}, published in {published}"
 
 
 def _agree(one: Reading, other: Reading) -> Reading:

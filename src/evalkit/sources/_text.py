@@ -19,6 +19,8 @@ from evalkit.sources._columns import check_known, check_names, parse_column, ref
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _SAMPLE_LINES = 200
 _CHUNK_ROWS = 1_000  # few enough that the lists of one chunk stay in the cache
+_CHARSET = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?\s*([A-Za-z0-9_-]+)""")
+_OTHER_CHARSETS = ("big5", "big5-hkscs")
 _SAVE_UTF8 = "open it in Excel and save it as CSV UTF-8"
 
 
@@ -63,7 +65,28 @@ def read_text(data: bytes, where: str, text: Collection[str]) -> tuple[pd.DataFr
 
 
 def decode(data: bytes, where: str) -> tuple[str, list[str]]:
-    """Decode by the byte order mark, else as UTF-8, else as GB18030 (which is noted, as nothing in it proves it)."""
+    """Decode as decode_any() does; raise SourceError on a web page."""
+    content, notes = decode_any(data, where)
+    if is_web(content):
+        raise SourceError(
+            "this is a web page (HTML or XML), whatever its name says",
+            where=where,
+            remedy="open it in Excel and save it as .xlsx or as CSV UTF-8",
+        )
+    return content, notes
+
+
+def is_web(content: str) -> bool:
+    """Tell HTML or XML from other text."""
+    return content.lstrip("\ufeff \t\r\n").startswith("<")
+
+
+def decode_any(data: bytes, where: str) -> tuple[str, list[str]]:
+    """Decode by the byte order mark, else as UTF-8, else by the charset that a web page names, else as GB18030.
+
+    GB18030 is noted, as nothing proves it; so is a charset that is neither. What a page says of itself goes last because
+    pages in UTF-8 often call themselves gb2312, while text that is valid as UTF-8 is hardly ever anything else.
+    """
     notes = []
     try:
         if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -76,8 +99,9 @@ def decode(data: bytes, where: str) -> tuple[str, list[str]]:
             except UnicodeDecodeError:
                 if _is_damaged_utf8(data):
                     raise
-                content = data.decode("gb18030")
-                notes.append("the text was read as GB18030")
+                encoding = _named_charset(data) or "gb18030"
+                content = data.decode(encoding)
+                notes.append(f"the text was read as {encoding.upper()}")
     except UnicodeDecodeError as error:
         line = data[: error.start].decode(error.encoding, "replace").count("\n") + 1
         raise SourceError(
@@ -90,13 +114,16 @@ def decode(data: bytes, where: str) -> tuple[str, list[str]]:
         raise SourceError(
             "there is a NUL character, so this is not plain text", where=f"{where}, line {line}", remedy=_SAVE_UTF8
         )
-    if content.lstrip().startswith("<"):
-        raise SourceError(
-            "this is a web page (HTML or XML), whatever its name says",
-            where=where,
-            remedy="open it in Excel and save it as .xlsx or as CSV UTF-8",
-        )
     return content, notes
+
+
+def _named_charset(data: bytes) -> str | None:
+    """Return the charset that a web page names, if it is one of traditional characters."""
+    found = _CHARSET.search(data[:4_000]) if data.lstrip().startswith(b"<") else None
+    name = found[1].decode("ascii").lower() if found else ""
+    if name in _OTHER_CHARSETS:
+        return name
+    return None
 
 
 def find_separator(content: str, where: str) -> str:

@@ -18,6 +18,12 @@ from evalkit.sources._cells import Cell, CellReader, Formats, column_number, rea
 
 _MAX_BYTES, _MAX_RATIO, _RATIO_FROM, _MAX_ENTRIES = 200_000_000, 100, 10_000_000, 2_000
 _RESAVE = "open the file in Excel, save it again as .xlsx, and close it before copying"
+_OTHERS = (
+    ("word/document.xml", "a Word document (.docx)"),
+    ("ppt/presentation.xml", "a PowerPoint presentation (.pptx)"),
+    ("xl/workbook.bin", "a binary workbook (.xlsb)"),
+    ("content.xml", "an OpenDocument file (.ods or .odt)"),
+)
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -58,12 +64,7 @@ class Workbook:
         with self._damage_named():
             self._zip = zipfile.ZipFile(io.BytesIO(data))
             self._refuse_bomb(len(data))
-            if "xl/workbook.xml" not in self._zip.namelist():
-                raise SourceError(
-                    "this is a zip file, not an .xlsx workbook",
-                    where=where,
-                    remedy="unpack it and give the path of the file inside; save .xlsb and .ods as .xlsx in Excel",
-                )
+            self._refuse_others()
             self._read_parts()
 
     def has_data(self, sheet: Sheet) -> bool:
@@ -73,7 +74,7 @@ class Workbook:
             return any(_tag(child) == "f" or "".join(child.itertext()) for cell in cells for child in cell)
 
     def read(self, sheet: Sheet) -> Grid:
-        """Read a sheet; raise SourceError on the first cell with an error or a formula without a stored value."""
+        """Read a sheet; raise SourceError on cells with an error or a formula without a stored value."""
         grid = Grid()
         reader = CellReader(self._texts, self._formats, stale=self._stale, where=self.where, sheet=sheet.name)
         with self._damage_named():
@@ -92,6 +93,7 @@ class Workbook:
                     grid.hidden_columns.append((int(element.get("min", 0)), int(element.get("max", 0))))
                 elif tag == "mergeCell":
                     grid.merged.append(_read_range(element.get("ref", "")))
+        reader.refuse_bad_cells()
         return grid
 
     def _refuse_bomb(self, size: int) -> None:
@@ -109,6 +111,18 @@ class Workbook:
             f"the workbook is not opened because {what}",
             where=self.where,
             remedy="copy the table alone into a new workbook, or save it as CSV UTF-8",
+        )
+
+    def _refuse_others(self) -> None:
+        names = self._zip.namelist()
+        if "xl/workbook.xml" in names:
+            return
+        said = next((said for part, said in _OTHERS if part in names), "a zip file")
+        raise SourceError(
+            f"this is {said}, not an .xlsx workbook",
+            where=self.where,
+            remedy="copy the table into Excel and save it as .xlsx, as .xlsb and .ods are; unpack it where it is an archive, "
+            "and give the path of the file inside",
         )
 
     def _read_parts(self) -> None:

@@ -1,4 +1,4 @@
-"""Yearbook: the tables of a statistical yearbook, in an .xlsx workbook or a text export."""
+"""Yearbook: the tables of a statistical yearbook, in a workbook (.xls, .xlsx), a web page or a text export."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from evalkit.errors import SourceError, nearest
+from evalkit.sources._caption import Caption
+from evalkit.sources._columns import check_known
+from evalkit.sources._declared import Declarations, read_layout
 from evalkit.sources._pages import Pages, read_pages
-from evalkit.sources._published import LONG, describe, make_long, make_wide, pick_unit
+from evalkit.sources._published import LONG, convert_reading, describe, make_long, make_wide, pick_unit
 from evalkit.sources._readings import Reading, Readings, read_page
 from evalkit.sources._sidecar import read_sidecar
 from evalkit.sources._words import join, narrow
@@ -21,7 +24,29 @@ class Yearbook:
 
     `columns` maps names of your own to indicators: `{"rural_income": "农村居民人均可支配收入"}`; without it the table is
     long. `sheets` names the sheets to read; none means every visible one with data. `units` gives indicators the unit that
-    the file does not say. `region` and `time` name the key columns, so that they match those of other tables.
+    the file does not say. `convert` gives the unit in which an indicator is wanted, whatever it was published in:
+    `{"农药使用量": "吨"}`. `region` and `time` name the key columns, so that they match those of other tables.
+
+    `layout` names a TOML file that says where things stand in a file that is not understood, or not rightly. It counts rows
+    from 1 and names columns by letters, as Excel does (for text and web pages: lines, fields). The sheets that it names are
+    read by it alone, all others as ever::
+
+        [[table]]                  # one for each table; several may be on one sheet
+        sheet = "3-11"             # left out for text and web pages
+        header = [3, 4]            # first and last row of the header; may be left out if [table.columns] says it all
+        first = 5                  # first and last row of data; rows of words between them are notes
+        last = 37
+        region = "A"               # the column of the names of regions, or the one region of all rows: "昌吉州"
+        code = "B"                 # the column of region codes, if there is one
+        year = 2019                # the one year of all values, or the column of years: "B"
+        indicator = "农药使用量"    # the one indicator of all values, or the column that names indicators: "A"
+        unit = "吨"                # the one unit of all values, or the column of units: "B"
+
+        [table.columns]            # which columns to read; if left out, all that have a header
+        C = { indicator = "农用化肥施用量", unit = "万吨", year = 2018 }
+        D = { year = 2019 }        # what is not said here is as said above, or else as in the header
+
+    At least one of region, indicator and year is a column, that of the names of the rows; a year beside a region is another.
     """
 
     path: str | Path
@@ -30,6 +55,8 @@ class Yearbook:
     units: Mapping[str, str] = field(default_factory=dict, hash=False)
     region: str = "region"
     time: str = "year"
+    convert: Mapping[str, str] = field(default_factory=dict, hash=False)
+    layout: str | Path | None = None
 
     def __post_init__(self) -> None:
         where = str(self.path)
@@ -46,31 +73,40 @@ class Yearbook:
     def load(self) -> Table:
         """Read the file into a Table, indexed by cells.
 
-        With `columns`: one row per region and year, a column per name, its unit in `units`. Without: one row per published
-        value with columns region_code (missing where the sheet has none), region, year, indicator, value, unit, mark, file,
-        sheet (missing for text) and cell; the file by its name, whose path is in the provenance. Where there is no number the
-        value is NaN and the mark says why: "below_unit" for "…", "none" for "-", "missing" for an empty cell; the mark of a
-        number is "".
+        The kind of file is told from its bytes: .xls of Excel 97 and later and .xlsx, also encrypted under Excel's default
+        password, as most yearbooks on sale are; HTML, whatever it is called; text with separators, plain or gzipped.
 
-        An indicator is called as in the header, without the unit in brackets, levels joined by " / "; where the header holds
-        only years, as in the title, without the table number, the year and words such as 各县市 in front, and the unit behind.
-        Names of regions lose the spaces inside them; totals (合计, 全州) are regions. The notes of the provenance say from
-        which cells each column came, what stood above and below the tables, and which sheets hold none. Raises SourceError on
-        whatever is not read for certain: no unit or two, no year, a value twice, a cell of other text, a second table.
+        With `columns`: one row per region and year, a column per name, its unit in `units`. Without: one row per published
+        value with columns region_code (missing where the sheet has none), region, year, indicator, value, unit, mark,
+        published_value, published_unit (before any conversion), note, file, sheet (missing for text) and cell; the file by its
+        name, whose path is in the provenance. Where there is no number the value is NaN and the mark says why: "below_unit"
+        for "…", "none" for "-" and "空", "missing" for an empty cell; the mark of a number is "". The note is what footnotes
+        (注) and remarks say of the table, of the row, of the column and of the cell; "part of X" marks 其中 and "#".
+
+        An indicator is called as in the header, without the unit in brackets, ordinal numbers and translations, levels and
+        parts (其中) joined by " / "; where the header holds only years, as in the title, without the table number, the year
+        and words such as 各县市 in front, and the unit behind. Regions, years or indicators may stand beside the rows. Names of
+        regions lose the spaces inside them; totals (合计, 全州) are regions. Tables side by side and below one another, and
+        continuations (续表), are read one by one. The notes of the provenance say from which cells each column came, what
+        stood above and below the tables, and which sheets hold none. Raises SourceError on whatever is not read for certain,
+        by cell: no unit or two, no year, a value twice, other text in place of a number, errors, formulas without a value.
         """
         path = Path(self.path)
         where = path.as_posix()
+        declared = Declarations() if self.layout is None else read_layout(Path(self.layout), path)
         pages = read_pages(path, where, self.sheets)
-        tables, notes = _read_tables(pages, where, named=bool(self.sheets))
+        tables, notes = _read_tables(pages, where, declared, named=bool(self.sheets))
         indicators = list(dict.fromkeys(value.indicator for table in tables for value in table.values))
         wanted = _find_wanted(self.columns, indicators, where)
         sidecar = read_sidecar(path)
         sidecar = replace(sidecar, units=_fold(sidecar.units))
         units = sidecar.merge_units(_fold(self.units), indicators, where, noun="indicator")
+        converted = _fold(self.convert)
+        check_known(converted, indicators, where, "convert=", noun="indicator")
         values, asked = list[Reading](), set(wanted.values())
         for table in tables:
             if used := _with_units(table, asked, units):
-                values += used
+                values += [convert_reading(one, to) if (to := converted.get(one.indicator)) else one for one in used]
                 notes += table.notes
         found = {name: [one for one in values if one.indicator == indicator] for name, indicator in wanted.items()}
         notes = [note for name, readings in found.items() for note in describe(name, readings)] + notes
@@ -81,19 +117,21 @@ class Yearbook:
         return Table(path.name, frame, provenance, {name: pick_unit(readings) for name, readings in found.items()})
 
 
-def _read_tables(pages: Pages, where: str, *, named: bool) -> tuple[list[Readings], list[str]]:
+def _read_tables(pages: Pages, where: str, declared: Declarations, *, named: bool) -> tuple[list[Readings], list[str]]:
     """Read the tables of the pages; a page without one is noted, and refused where it was `named`."""
-    tables, notes, reasons = list[Readings](), list(pages.notes), list[str]()
+    tables, notes, reasons = list[Readings](), [*pages.notes, *declared.notes], list[str]()
+    declared.check([page.sheet for page in pages.pages])
+    known: dict[str, Caption] = {}
     for page in pages.pages:
-        table = read_page(page)
-        if isinstance(table, Readings):
-            tables.append(table)
+        found = read_page(page, known, declared.of(page.sheet))
+        if not isinstance(found, str):
+            tables += found
             continue
         if named:
             remedy = "leave it out of sheets="
-            raise SourceError(f"the sheet holds no table: {table}", where=page.where, remedy=remedy)
-        reasons.append(f"{'' if page.sheet is None else f'{page.sheet}: '}{table}")
-        notes.append(f"sheet '{page.sheet}' was not read: {table}")
+            raise SourceError(f"the sheet holds no table: {found}", where=page.where, remedy=remedy)
+        reasons.append(f"{'' if page.sheet is None else f'{page.sheet}: '}{found}")
+        notes.append(f"sheet '{page.sheet}' was not read: {found}")
     if not tables:
         said = "; ".join(reasons[:5]) or "no visible sheet holds any data"
         raise SourceError(
@@ -136,7 +174,7 @@ def _with_units(table: Readings, asked: Collection[str], declared: Mapping[str, 
                 where=value.page.place(value.row, value.column),
                 remedy="leave it out of units= and of the sidecar, or correct the file",
             )
-        found.append(replace(value, unit=value.unit or unit))
+        found.append(value if value.unit else replace(value, unit=unit, published=(value.value, unit)))
     return found
 
 

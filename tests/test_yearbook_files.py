@@ -1,0 +1,413 @@
+"""Yearbook: every form of file that is read, told by its bytes, and every bad one with its what, where and remedy."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import struct
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import msoffcrypto.format.ooxml
+import openpyxl
+import pandas as pd
+import pytest
+from openpyxl.cell.rich_text import CellRichText, TextBlock
+from openpyxl.cell.text import InlineFont
+
+from biff8 import DEFAULT_PASSWORD, Formatted, Formula, Raised, Rows, XlsSheet, ole2, record, xls, xls_bytes
+from evalkit.sources import _compound, _pages
+from test_yearbook import EXPORT, INCOME, INPUTS, INPUTS_MERGED
+from yearbook_files import book, edited, load, notes, page, put, refused, says
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+MERGED = [(0, 0, 0, 4), (2, 3, 0, 0), (2, 2, 1, 2), (2, 2, 3, 4)]
+
+
+def values(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.drop(columns=["file", "sheet"]).reset_index(drop=True)
+
+
+# --- .xls ---
+
+
+@pytest.mark.parametrize(
+    ("password", "options"), [("", {}), (DEFAULT_PASSWORD, {}), (DEFAULT_PASSWORD, {"crypto_api": True})]
+)
+def test_an_xls_gives_what_the_same_xlsx_gives(tmp_path: Path, password: str, options: dict[str, bool]) -> None:
+    path = xls(tmp_path, {"收入": XlsSheet(INCOME), "投入": XlsSheet(INPUTS, merged=MERGED)}, password, **options)
+    same = book(tmp_path, {"投入": INPUTS_MERGED}, 收入=INCOME, 投入=INPUTS)
+    pd.testing.assert_frame_equal(values(load(path)), values(load(same)))
+    assert load(path).index.tolist() == load(same).index.tolist()
+    assert ("the file is encrypted under the default password of Excel" in notes(path)) == bool(password)
+    assert "收入!A7: 注：2019年起含兵团。" in notes(path)
+    renamed = path.rename(tmp_path / "年鉴.csv")  # the name of a file says nothing
+    pd.testing.assert_frame_equal(values(load(renamed)), values(load(same)))
+
+
+def test_numbers_formulas_and_superscripts_of_an_xls(tmp_path: Path) -> None:
+    rows = edited(
+        INCOME, C4=Formula(18000.5), D4=-3, C5=2.0**40, D5=Formula("…"), A6=Raised("木垒县", "1"), C6=Formula("1.5")
+    )
+    rows[6] = ["注：1.含兵团。"]
+    frame = load(xls(tmp_path, {"s": XlsSheet(rows)}))
+    assert frame["value"].tolist()[:3] == [18000.5, -3, 2.0**40]
+    assert frame["mark"].tolist() == ["", "", "", "below_unit", "", "none"]
+    assert frame["value"].tolist()[4] == 1.5
+    assert frame["region"].tolist()[4:] == ["木垒县"] * 2
+    assert frame["note"].tolist() == [""] * 4 + ["含兵团"] * 2
+
+
+@pytest.mark.parametrize("form", ["xls", "xlsx", "html"])
+def test_a_raised_figure_is_no_digit_of_the_number_before(tmp_path: Path, form: str) -> None:
+    if form == "xls":
+        path = xls(tmp_path, {"s": XlsSheet(edited(INCOME, D5=Raised("2300", "1")))})
+    elif form == "html":
+        path = put(
+            tmp_path, page([["地区", "2018年", "2019年"], ["昌吉市", "5", "2300<sup>1</sup>"]], above="5-3 收入(元)")
+        )
+    else:
+        path = book(tmp_path, s=edited(INCOME, D5="2300"))
+        workbook = openpyxl.load_workbook(path)
+        workbook["s"]["D5"] = CellRichText("2300", TextBlock(InlineFont(vertAlign="superscript"), "1"))
+        workbook.save(path)
+    says(refused(path), "'2300¹' is neither a number nor a mark", path.name, "plain number")
+
+
+def test_what_an_xls_hides_is_noted(tmp_path: Path) -> None:
+    sheets = {
+        "a": XlsSheet(INCOME, hidden_rows=(4,), hidden_columns=(3,)),
+        "b": XlsSheet(INCOME, visible=False),
+        "c": XlsSheet([], chart=True),
+        "d": XlsSheet([]),
+    }
+    path = xls(tmp_path, sheets)
+    assert set(load(path)["sheet"]) == {"a"}
+    said = notes(path)
+    for part in (
+        "hidden sheet 'b' was not read",
+        "1 hidden rows of sheet 'a' were read: 5",
+        "hidden columns of sheet 'a' were read: D",
+    ):
+        assert part in said
+    assert "sheet 'b' is hidden" in notes(path, sheets=("b",))
+    says(refused(path, sheets=("e",)), "there is no sheet 'e'", "年鉴.xls", "known are: a, b, d")
+
+
+@pytest.mark.parametrize(
+    ("cell", "what", "remedy"),
+    [
+        ("#REF!", "holds the error #REF!", "correct the cell"),
+        ("#DIV/0!", "holds the error #DIV/0!", "correct the cell"),
+        (Formula(None), "was not calculated", "save it again"),
+        (Formula(5.0, flags=2), "was not calculated", "save it again"),
+        (652301199001011232.0, "kept only its first 15 digits", "as text"),
+        (Formatted(43466.0, "yyyy-mm-dd"), "'2019-01-01 00:00:00' is neither a number nor a mark", "plain number"),
+        (Formatted(0.5, "h:mm"), "a time of day or a duration", "show the cell as a number"),
+        (True, "'True' is neither a number nor a mark", "plain number"),
+    ],
+)
+def test_cells_of_an_xls_that_are_no_numbers_are_refused(tmp_path: Path, cell: Any, what: str, remedy: str) -> None:
+    says(refused(xls(tmp_path, {"s": XlsSheet(edited(INCOME, D5=cell))})), what, "年鉴.xls, s!D5", remedy)
+
+
+def test_all_bad_cells_of_a_workbook_are_listed(tmp_path: Path) -> None:
+    rows = edited(INCOME, C5="#REF!", D5="#DIV/0!", D6=Formula(None))
+    what = "holds the error #REF!; 2 further cells are not read: D5: the cell holds the error #DIV/0!; D6: the cell holds a"
+    says(refused(xls(tmp_path, {"s": XlsSheet(rows)})), what, "年鉴.xls, s!C5", "correct the cell")
+    rows = edited(INCOME, C5="#REF!", D5="#DIV/0!", D6="=1+1")
+    says(refused(book(tmp_path, s=rows)), what, "年鉴.xlsx, s!C5", "correct the cell")
+    many: Rows = [["#N/A"] * 30]
+    for path in (xls(tmp_path, {"s": XlsSheet(many)}), book(tmp_path, s=many)):
+        assert "19 or more further cells" in refused(path).what
+
+
+def test_a_sheet_that_was_saved_uncalculated(tmp_path: Path) -> None:
+    rows = edited(INCOME, D5=Formula(5.0))
+    assert len(load(xls(tmp_path, {"s": XlsSheet(rows)}))) == 6
+    error = refused(xls(tmp_path, {"s": XlsSheet(rows, uncalculated=True)}))
+    says(error, "was not calculated", "s!D5", "save it again")
+
+
+def test_dates_count_from_1904_where_the_workbook_says_so(tmp_path: Path) -> None:
+    rows = edited(INCOME, D5=Formatted(42004.0, "yyyy-mm-dd"))
+    error = refused(xls(tmp_path, {"s": XlsSheet(rows)}, epoch_1904=True))
+    says(error, "'2019-01-01 00:00:00' is neither", "s!D5", "plain number")
+
+
+def test_a_long_xls_with_texts_over_several_records(tmp_path: Path) -> None:
+    rows = [*INCOME[:6], *([f"第{i}个长长的县名字", 652400 + i, str(i), "…"] for i in range(1, 1500)), *INCOME[6:]]
+    frame = load(xls(tmp_path, {"s": XlsSheet(rows)}, DEFAULT_PASSWORD))
+    assert len(frame) == 6 + 2 * 1499
+    assert frame["value"].tolist()[6::2] == list(range(1, 1500))
+
+
+# --- bad .xls ---
+
+
+def test_another_password(tmp_path: Path) -> None:
+    path = xls(tmp_path, {"s": XlsSheet(INCOME)}, "123456")
+    says(refused(path), "protected by a password that is not the default one", "年鉴.xls", "without a password")
+
+
+def test_a_cut_off_xls_is_refused_wherever_it_is_cut(tmp_path: Path) -> None:
+    whole = xls_bytes({"s": XlsSheet(INCOME)})
+    for length in (9, 100, 511, 513, 2000, 4096, len(whole) - 513, len(whole) - 1024):
+        says(refused(put(tmp_path, whole[:length])), "cut off or damaged", "export.csv", "download or copy it again")
+
+
+def test_sheets_that_are_not_where_the_workbook_says_are_refused(tmp_path: Path) -> None:
+    whole = xls_bytes({"s": XlsSheet(INCOME), "t": XlsSheet(INCOME)})
+    first, second = (whole.index(b"\1\0" + name) - 6 for name in (b"s", b"t"))
+    for start, what in (
+        (struct.pack("<I", 8), "ends before its last sheet"),
+        (whole[first : first + 4], "do not stand one after the other"),
+    ):
+        moved = bytearray(whole)
+        moved[second : second + 4] = start
+        says(refused(put(tmp_path, bytes(moved))), what, "export.csv", "download")
+    long = bytearray(whole)
+    at = long.rindex(struct.pack("<HH", 0x23E, 18))
+    long[at + 2 : at + 4] = struct.pack("<H", 60_000)
+    says(refused(put(tmp_path, bytes(long))), "ends in the middle of a record", "export.csv", "download")
+
+
+def test_an_xls_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None:
+    whole = bytearray(xls_bytes({"s": XlsSheet(INCOME)}))
+    at = whole.index(struct.pack("<H", 0xFC), 512)
+    whole[at + 8 : at + 12] = struct.pack("<I", 2**31 - 1)
+    says(refused(put(tmp_path, bytes(whole))), "more texts than it can hold", "export.csv", "download")
+    header = bytearray(xls_bytes({"s": XlsSheet(INCOME)}))
+    header[44:48] = struct.pack("<I", 2**31)
+    says(refused(put(tmp_path, bytes(header))), "larger than the file", "export.csv", "download")
+
+
+@pytest.mark.parametrize(
+    ("streams", "what"),
+    [
+        (("WordDocument",), "a Word document (.doc)"),
+        (("Current User", "PowerPoint Document"), "a PowerPoint presentation (.ppt)"),
+        (("Book",), "without a workbook of Excel 97"),
+        (("Contents",), "without a workbook of Excel 97"),
+    ],
+)
+def test_other_ole2_files_named_xls(tmp_path: Path, streams: tuple[str, ...], what: str) -> None:
+    path = tmp_path / "年鉴.xls"
+    path.write_bytes(ole2(bytes(5000), *streams))
+    says(refused(path), what, "年鉴.xls", ".xlsx")
+
+
+def test_an_older_workbook_in_a_stream_of_the_new_name(tmp_path: Path) -> None:
+    stream = record(0x809, struct.pack("<HHHH", 0x500, 5, 0, 0)) + record(0x0A)
+    says(refused(put(tmp_path, ole2(stream, "Workbook"))), "older than Excel 97", "export.csv", "save it as .xlsx")
+
+
+# --- .xlsx under a password ---
+
+
+def protect(path: Path, password: str) -> Path:
+    plain, sealed = io.BytesIO(path.read_bytes()), io.BytesIO()
+    msoffcrypto.format.ooxml.OOXMLFile(plain).encrypt(password, sealed)
+    path.write_bytes(sealed.getvalue())
+    return path
+
+
+def test_an_xlsx_under_the_default_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = book(tmp_path, s=INCOME)
+    plain = load(path)
+    path = protect(path, DEFAULT_PASSWORD)
+    assert load(path).equals(plain)
+    assert "encrypted under the default password" in notes(path)
+    monkeypatch.setattr(_compound, "_MOST_ROUNDS", 1000)
+    says(refused(path), "hashed more often than Excel does", "年鉴.xlsx", "download")
+    path = protect(book(tmp_path, s=INCOME), "123456")
+    monkeypatch.undo()
+    says(refused(path), "password that is not the default one", "年鉴.xlsx", "without a password")
+
+
+# --- web pages ---
+
+SPANS = {(0, 0): 'rowspan="2"', (0, 1): 'colspan="2"', (0, 3): "colspan=2"}
+WEB: Rows = [
+    ["地区", "农药使用量(吨)", None, "化肥施用量<br>（万吨）"],
+    [None, "2019年", "2020&nbsp;年", "2019年", "2020年"],
+    ["昌 吉 市", "10", "11", "1.5", "<b>1,001.6</b>"],
+    ["木垒县", "20", "&nbsp;", "…", "-"],
+]
+
+
+@pytest.mark.parametrize(
+    ("charset", "encoding", "read_as"),
+    [
+        ("utf-8", "utf-8", ""),
+        ("gb2312", "gb18030", "GB18030"),
+        ("gb2312", "utf-8", ""),  # what pages say of themselves is often wrong
+        ("utf-8", "gb18030", "GB18030"),
+        ("utf-8", "utf-8-sig", ""),
+        ("utf-16", "utf-16", ""),
+    ],
+)
+def test_a_web_page_named_xls(tmp_path: Path, charset: str, encoding: str, read_as: str) -> None:
+    path = tmp_path / "页.xls"
+    content = page(WEB, above="中国2020年投入", below="摘编自《年鉴》", charset=charset, spans=SPANS)
+    path.write_bytes(content.encode(encoding))
+    frame = load(path)
+    assert list(frame[["region", "year", "indicator", "unit"]].itertuples(index=False, name=None))[:4] == [
+        ("昌吉市", 2019, "农药使用量", "吨"),
+        ("昌吉市", 2020, "农药使用量", "吨"),
+        ("昌吉市", 2019, "化肥施用量", "万吨"),
+        ("昌吉市", 2020, "化肥施用量", "万吨"),
+    ]
+    assert frame["value"].tolist()[:5] == [10, 11, 1.5, 1001.6, 20]
+    assert frame["mark"].tolist()[5:] == ["missing", "below_unit", "none"]
+    assert frame["cell"].tolist()[:4] == ["B4", "C4", "D4", "E4"]  # below the title and two rows of the header
+    assert "A6: 摘编自《年鉴》" in notes(path)
+    assert (f"the text was read as {read_as}" in notes(path)) == bool(read_as)
+
+
+def test_a_web_page_in_traditional_characters(tmp_path: Path) -> None:
+    content = page([["縣市", "2019年"], ["甲縣", "1"]], above="2-1 產量(吨)", charset="big5").replace("吨", "噸")
+    content = content.replace("以上这行设定本网页为excel格式的网页", "x")
+    path = put(tmp_path, content, "big5")
+    frame = load(path, units={"產量(噸)": "吨"})
+    assert (frame["region"].tolist(), frame["value"].tolist()) == (["甲縣"], [1])
+    assert "the text was read as BIG5" in notes(path, units={"產量(噸)": "吨"})
+
+
+def test_a_page_with_titles_units_and_tables_in_tables(tmp_path: Path) -> None:
+    inner = page(WEB, spans=SPANS)
+    inner = inner[inner.index("<table") : inner.index("</table>") + 8].replace("(吨)", "").replace("<br>（万吨）", "")
+    content = (
+        '<?xml version="1.0" encoding="utf-8"?><!DOCTYPE html><html><body><script>var t = "<table>";</script>'
+        f"<table><tr><td><p>5-3 各县市投入</p><p>单位：吨</p></td></tr><tr><td>{inner}</td></tr></table>"
+        "<p>注：含<i>兵团</i>。</p></body></html>"
+    )
+    frame = load(put(tmp_path, content))
+    assert frame["value"].tolist()[:5] == [10, 11, 1.5, 1001.6, 20]
+    assert set(frame["unit"]) == {"吨"}
+    assert set(frame["note"]) == {"含兵团"}
+    assert frame["cell"].tolist()[0] == "B5"
+
+
+def test_a_merged_name_and_hidden_parts_of_a_web_page(tmp_path: Path) -> None:
+    rows: Rows = [
+        ["地区", "年份", "产量(吨)"],
+        ["昌吉市", "2019年", "1"],
+        [None, "2020年", "2"],
+        ["木垒县", "2019年", "3"],
+    ]
+    content = page(rows, above="5-3 产量", spans={(1, 0): "rowspan=2"}).replace(
+        "<table", "<table><col span=2><col style='display:none'", 1
+    )
+    content = content.replace("<tr><td >木", "<tr style='display: none'><td >木")
+    frame = load(put(tmp_path, content))
+    assert list(frame[["region", "year", "value"]].itertuples(index=False, name=None)) == [
+        ("昌吉市", 2019, 1),
+        ("昌吉市", 2020, 2),
+        ("木垒县", 2019, 3),
+    ]
+    said = notes(put(tmp_path, content))
+    assert "1 hidden rows" in said
+    assert "1 hidden columns" in said
+
+
+@pytest.mark.parametrize(
+    ("content", "what", "remedy"),
+    [
+        (page(WEB).partition("木垒县")[0], "cut off: a table in it does not end", "download it again"),
+        ("<html><body><p>错误</p></body></html>", "without a table", "save the table"),
+        ("<html><frameset><frame src='a.htm'></frameset></html>", "only names others", "the page with the table"),
+        (
+            '<?xml version="1.0"?><?mso-application progid="Excel.Sheet"?>'
+            '<Workbook xmlns="urn:schemas-microsoft-com:office:spreadsheet"><Worksheet><Table/></Worksheet></Workbook>',
+            "the XML of Excel 2003",
+            "save it as .xlsx",
+        ),
+        (page(WEB, spans={(0, 1): "colspan=100000000"}), "colspan='100000000' does not say", ".xlsx"),
+        (page(WEB, spans={(0, 1): "rowspan=0"}), "rowspan='0' does not say", ".xlsx"),
+        (page([["x"] * 3], spans={(0, 0): "colspan=1000"}), "more columns than a sheet", ".xlsx"),
+        ("<table><tr><td>1</td></tr><td>2</td></table>" + "<div>" * 300 + "<table></table>", "not read", ".xlsx"),
+        ("<table><tr><td>1</td></tr></table><table><td>2</td></table>", "has 2 cells, of which 1", ".xlsx"),
+        ("<html><!-- <table></table>", "without a table", "save the table"),
+    ],
+)
+def test_web_pages_that_are_refused(tmp_path: Path, content: str, what: str, remedy: str) -> None:
+    says(refused(put(tmp_path, content)), what, "export.csv", remedy)
+
+
+# --- text ---
+
+
+def test_the_separator_is_that_of_most_lines(tmp_path: Path) -> None:
+    content = (
+        "5-3 收入,支出,和,其他(元)\n地区\t2018年\t2019年\n昌吉市\t1,001\t1,002\n木垒县\t\t…\n注：甲,乙,丙,丁,戊,己\n"
+    )
+    for encoding in ("utf-8-sig", "utf-16", "gb18030"):
+        frame = load(put(tmp_path, content, encoding))
+        assert frame["value"].tolist()[:2] == [1001, 1002]
+        assert frame["mark"].tolist()[2:] == ["missing", "below_unit"]
+
+
+# --- other files under the name of a yearbook ---
+
+
+@pytest.mark.parametrize(
+    ("data", "what", "remedy"),
+    [
+        (b"", "the file is empty", "download it again"),
+        (b"%PDF-1.7\n1 0 obj", "a PDF document", "save it as .xlsx"),
+        (b"{\\rtf1\\ansi x}", "a Word document in rich text", "save it as .xlsx"),
+        (b"MIME-Version: 1.0\nContent-Type: multipart/related", "a web archive (MHTML)", "save it as .xlsx"),
+        (b"\x09\x08\x08\x00\x00\x05\x05\x00", "older than Excel 97", "save it as .xlsx"),
+        (b"Rar!\x1a\x07\x01\x00", "a RAR archive", "unpack it"),
+        (b"\x00\x01\x02", "NUL character", "CSV UTF-8"),
+    ],
+)
+def test_strangers_are_named(tmp_path: Path, data: bytes, what: str, remedy: str) -> None:
+    path = tmp_path / "年鉴.xls"
+    path.write_bytes(data)
+    says(refused(path), what, "年鉴.xls", remedy)
+
+
+@pytest.mark.parametrize(
+    ("part", "what"),
+    [
+        ("word/document.xml", "a Word document (.docx)"),
+        ("ppt/presentation.xml", "a PowerPoint presentation (.pptx)"),
+        ("xl/workbook.bin", "a binary workbook (.xlsb)"),
+        ("content.xml", "an OpenDocument file"),
+        ("other.txt", "a zip file"),
+    ],
+)
+def test_other_zip_files_are_named(tmp_path: Path, part: str, what: str) -> None:
+    path = tmp_path / "年鉴.xls"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(part, "x")
+    says(refused(path), what, "年鉴.xls", ".xlsx")
+
+
+def test_a_bomb_in_a_protected_workbook_and_in_gzip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = book(tmp_path, s=INCOME)
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("xl/bomb.xml", bytes(201_000_000))
+    path = protect(path, DEFAULT_PASSWORD)
+    says(refused(path), "not opened because it would unpack to 201 MB", "年鉴.xlsx", "copy the table alone")
+    monkeypatch.setattr(_pages, "_MAX_TEXT", 5_000_000)
+    says(
+        refused(put(tmp_path, gzip.compress(bytes(6_000_000)))), "more than 0.005 GB of text", "export.csv", "keep only"
+    )
+
+
+def test_more_cells_than_a_yearbook_has_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_pages, "_MAX_CELLS", 20)
+    says(refused(book(tmp_path, s=edited(INCOME, E4="x"))), "more than 20 cells", "年鉴.xlsx, s", "with Delimited")
+    monkeypatch.setattr(_pages, "_MAX_CELLS", 33)
+    merged = tuple(f"{column}4:{column}6" for column in "EFGHIJKLMNOP")
+    rows = edited(INCOME, **{f"{column}4": "x" for column in "EFGHIJKLMNOP"})
+    says(refused(book(tmp_path, {"s": merged}, s=rows)), "too many merged cells", "年鉴.xlsx, s!", "table alone")
+
+
+def test_exports_of_text_still_are_read(tmp_path: Path) -> None:
+    assert len(load(put(tmp_path, EXPORT, "gb18030"))) == 6
