@@ -195,3 +195,16 @@ def test_an_event_study_is_judged_by_its_average_after_adoption() -> None:
     one = run(counties(10, 4), EventStudy(leads=2, lags=1))
     row = methods(one)[lambda t: t["headline"]].iloc[0]
     assert row["p_value"] == one.average([0, 1])["p_value"].iloc[0]
+
+
+def test_a_county_with_most_of_the_weight_moves_the_headline_to_permutations() -> None:
+    frame = counties(8, 3)
+    frame["weight"] = np.where(frame["county"] == 0, 6.0, 1.0)
+    one = run(frame, weights="weight")
+    assert chosen(one) == "Permutation by county"
+    assert "carry most of the weight" in str(one.uncertainty.sentence)
+    frame["weight"] = np.where(frame["county"] == 0, 3.0, 1.0)
+    assert chosen(run(frame, weights="weight")) == "BiasReduced by county"
+    many = counties(20, 6)  # too many assignments to enumerate
+    many["weight"] = np.where(many["county"] == 0, 20.0, 1.0)
+    assert chosen(run(many, weights="weight")) == "Jackknife by county"

@@ -20,8 +20,15 @@ PLACEBO = "placebo adoption"
 
 def read_assignment(panel: Panel, design: Design) -> tuple[Codes, Floats]:
     """Return unit of assignment and adoption (n,) of every row of the panel, also of those that a sample leaves out."""
-    assigned = _assignment(panel, design)
-    return assigned, _adoption(panel, design, assigned)
+
+    def read() -> tuple[Codes, Floats]:
+        assigned = _assignment(panel, design)
+        adoption = _adoption(panel, design, assigned)
+        adoption.flags.writeable = False  # shared by all that ask again
+        return assigned, adoption
+
+    by = "adoption" if design.treated is None else "treated"
+    return panel.once(f"assignment by {by}", (design.assigned_at, str(design.adoption or design.treated)), read)
 
 
 def _assignment(panel: Panel, design: Design) -> Codes:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import narwhals as nw
 import numpy as np
@@ -28,6 +28,8 @@ from evalkit.columns import (
 from evalkit.errors import DataError
 from evalkit.periods import Periods, read_periods
 from evalkit.table import Provenance
+
+T = TypeVar("T")
 
 _LONGEST = 10_000_000  # steps on a time axis: memory is taken for each
 
@@ -64,7 +66,7 @@ class Panel:
     ledger: tuple[Dropped, ...] = ()
     notes: tuple[Message, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
-    _cache: dict[str, Codes] = field(default_factory=dict, repr=False, compare=False)
+    _cache: dict[tuple[str, ...], Any] = field(default_factory=dict, repr=False, compare=False)
 
     @staticmethod
     def from_frame(
@@ -147,10 +149,20 @@ class Panel:
 
     def codes(self, column: str) -> Codes:
         """Return a column as sorted integer codes (computed once)."""
-        if column not in self._cache:
+
+        def read() -> Codes:
             require_column(self.frame, column)
-            self._cache[column] = factorise(self.frame[column])
-        return self._cache[column]
+            return factorise(self.frame[column])
+
+        return self.once("codes", (column,), read)
+
+    def once(self, what: str, columns: tuple[str, ...], read: Callable[[], T]) -> T:
+        """Return what is read of these columns, reading it once; nobody may change it."""
+        key = (what, *columns)
+        if key not in self._cache:
+            self._cache[key] = read()
+        kept: T = self._cache[key]
+        return kept
 
     def where(self, column: str, equals: Any) -> Panel:
         """Keep the rows in which `column` equals a value; the rest enter the ledger."""
@@ -190,7 +202,7 @@ class Panel:
 
     def with_column(self, column: str, values: Any) -> Panel:
         """Return the panel with one column added or replaced (values in the panel's row order)."""
-        cache = {name: codes for name, codes in self._cache.items() if name != column}
+        cache = {key: kept for key, kept in self._cache.items() if column not in key[1:]}
         return replace(self, frame=self.frame.assign(**{column: values}), _cache=cache)
 
 

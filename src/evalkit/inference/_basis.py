@@ -14,7 +14,7 @@ from evalkit.errors import InferenceError
 from evalkit.estimation import Specification
 from evalkit.fit import Fit
 from evalkit.inference._clusters import Way, nested, regression_of
-from evalkit.numerics.clusters import ClusterBasis, Leverages, block_diagonal, cluster_basis, leverages
+from evalkit.numerics.clusters import DETERMINED, ClusterBasis, Leverages, block_diagonal, cluster_basis, leverages
 
 _MOST_NUMBERS = 2e8  # of a cluster's Gram matrices: 1.6 GB
 _DETERMINED = 1e-7  # share of a direction, by its square, that rests on one cluster alone
@@ -36,17 +36,38 @@ class Seen:
 
     def determined(self) -> Flags:
         """Flag (G, k): without this cluster, this coefficient cannot be estimated."""
-        flags: Flags = self.leverages.determined(self.directions) > _DETERMINED
+        chosen, leverages_of = self._heavy
+        flags = np.zeros((len(self.basis.gram), len(self.directions)), dtype=bool)
+        flags[chosen] = leverages_of.determined(self.directions) > _DETERMINED
         return flags
 
     def rests_on_one(self, weights: Floats) -> bool:
         """Say whether a combination of coefficients cannot be estimated without some cluster."""
         direction = weights @ self.directions
-        return bool((self.leverages.determined(direction[None]) > _DETERMINED).any())
+        return bool((self._heavy[1].determined(direction[None]) > _DETERMINED).any())
+
+    @cached_property
+    def _heavy(self) -> tuple[Ints, Leverages]:
+        """The clusters that can determine a direction at all: their leverages sum to 1 or more."""
+        chosen = np.flatnonzero(np.einsum("gpp->g", self.basis.gram) > 1 - 2 * DETERMINED)
+        return chosen, leverages(self.basis.gram[chosen])
 
 
 def see(fit: Fit, way: Way, method: str) -> Seen:
-    """See the regressions of a fit from its clusters; InferenceError where it has none, or clusters divide units."""
+    """See the regressions of a fit from its clusters; InferenceError where it has none, or clusters divide units.
+
+    From the units of assignment it is seen once, however many inferences ask.
+    """
+    assigned = all(codes is part.sample.cluster for part, codes in zip(fit.parts, way.codes, strict=True))
+    if not assigned:
+        return _see(fit, way, method)
+    if "seen" not in fit.views:
+        fit.views["seen"] = _see(fit, way, method)
+    seen: Seen = fit.views["seen"]
+    return seen
+
+
+def _see(fit: Fit, way: Way, method: str) -> Seen:
     bases = []
     present = np.unique(np.concatenate(way.codes))
     sizes = 0
@@ -102,16 +123,15 @@ def name_determined(seen: Seen, spec: Specification, by: str | None, method: str
             f"without {level} {_label(seen, spec, by, g)} the effect cannot be estimated, so that its residuals say nothing of "
             "how it varies",
             where=method,
-            remedy="use ByDesign(), PooledGroups() or Permutation()",
+            remedy="use ByDesign(), PooledGroups(), Permutation() or Placebo(draws=200, seed=1)",
         )
+    found: dict[str, list[str]] = {}
+    for row in np.flatnonzero(np.any(determined, axis=1)):
+        names = ", ".join(term.name for term, one in zip(terms, determined[row], strict=True) if one)
+        found.setdefault(names, []).append(_label(seen, spec, by, row))
     return tuple(
-        message(
-            "note.jackknife_lost",
-            terms=", ".join(term.name for term, one in zip(terms, determined[g], strict=True) if one),
-            level=level,
-            left_out=_label(seen, spec, by, g),
-        )
-        for g in np.flatnonzero(np.any(determined, axis=1))
+        message("note.jackknife_lost", terms=names, level=level, left_out=", ".join(labels))
+        for names, labels in found.items()
     )
 
 

@@ -31,7 +31,8 @@ class BiasReduced:
     is Hotelling's T² with degrees of freedom found likewise (HTZ). A coefficient that one cluster alone determines has no
     standard error, and a note names it; where that holds of all effects (one treated cluster), InferenceError says so.
     Source: Pustejovsky and Tipton, Journal of Business and Economic Statistics 36 (2018), eqs. 6, 11 and section 4.2; equal to R
-    clubSandwich with inverse_var = TRUE.
+    clubSandwich with inverse_var = TRUE where weights do not vary within clusters. Where they do, clubSandwich takes another
+    matrix that is unbiased as well; here residuals are multiplied by the root of the weight first.
     """
 
     by: str | None = None

@@ -33,14 +33,14 @@ class WildBootstrap:
     weights      "rademacher" (±1), or "webb" (six points); by default the latter below 8 clusters, of which ±1 makes too few.
     by           column of the clusters; by default the units of assignment.
 
-    p counts ties; enumerated, the actual sample and its mirror image are among the draws, so that p is never 0 (without an imposed
-    null, p is (1 + #)/(B + 1) of the B vectors that are no mirror images of each other). Intervals invert the test: no null
-    outside is kept. They may have no end where the clusters are too few. Any combination of coefficients is tested in its own
-    right: contrasts, averages, joint tests (on which the null of all of them is always imposed). Standard errors are those of
-    Cluster without a factor for parameters, G/(G-1) alone. Estimators without a regression get the score bootstrap: their
-    influence is multiplied, the null is not imposed, and they have no joint test. With one treated cluster the restricted
-    bootstrap never rejects and the unrestricted nearly always: then p counts as unsupported. Where that holds of some terms only,
-    these have no standard error, and a note names them.
+    p counts ties; enumerated, the actual sample and its mirror image are among the draws, so that p is never 0. Without an
+    imposed null p is (1 + #)/(B + 1), enumerated of the B vectors that are no mirror images of each other. Intervals invert the
+    test: no null outside is kept, and they may have no end where the clusters are too few. Any combination of coefficients is
+    tested in its own right: contrasts, averages, joint tests (on which all hypotheses are imposed, whatever `restricted` says).
+    Standard errors are those of Cluster without a factor for parameters, G/(G-1) alone. Estimators without a regression get the
+    score bootstrap: their influence is multiplied, the null is not imposed, and they have no joint test. With one treated cluster
+    the restricted bootstrap never rejects and the unrestricted nearly always: then p counts as unsupported. Where that holds of
+    some terms only, these have no standard error, and a note names them.
     Sources: Cameron, Gelbach and Miller, Review of Economics and Statistics 90 (2008); Webb, Canadian Journal of Economics 56
     (2023); Roodman, Nielsen, MacKinnon and Webb, Stata Journal 19 (2019); Kline and Santos, Journal of Econometric Methods 1
     (2012), on scores; MacKinnon and Webb, Econometrics Journal 21 (2018), on few treated clusters.
@@ -101,8 +101,8 @@ class WildBootstrap:
                 few = few or message("note.wild_few", treated=clusters.treated, control=clusters.control)
             else:
                 notes = (*notes, *name_determined(seen, spec, self.by, "WildBootstrap"))
-                covariance[lost[:, None] | lost] = np.nan
             law = WildLaw(fit.coefficients, covariance, floors(fit), seen, source, self.restricted, alone)
+            covariance = covariance if alone else np.where(lost[:, None] | lost, np.nan, covariance)
         else:
             law = ScoreLaw(fit.coefficients, covariance, influence[present], _members(fit, way)[present], source)
             notes = (*notes, message("note.score_bootstrap"))

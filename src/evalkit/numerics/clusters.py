@@ -13,6 +13,7 @@ from evalkit.numerics.absorb import independent_levels, level_cross_product, num
 # A cluster determines a direction where less than this share of it is left without the cluster.
 DETERMINED = 1e-9
 _BLOCK = 256
+_SMALL = 64  # levels
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def cluster_basis(
                 total[:, j] += np.bincount(place, weights=column * pull, minlength=len(total))
         return total.reshape(n_clusters, n_levels, columns.shape[1])
 
-    own = _level_grams(unit, levels, n_levels, weights, cluster, n_clusters)
+    own = level_grams(unit, levels, n_levels, weights, cluster, n_clusters)
     reference = np.diag(level_cross_product(levels, n_levels, weights))
     kept, factor = independent_levels(own.sum(axis=0), reference)
     to_basis = np.linalg.inv(factor)  # small; SciPy's triangular solver wakes threads for it
@@ -76,15 +77,21 @@ def cluster_basis(
             gram[:, i, j] = gram[:, j, i] = product
     gram[:, k:, :k] = crossed[:, :, :k]
     gram[:, :k, k:] = crossed[:, :, :k].transpose(0, 2, 1)
-    gram[:, k:, k:] = to_basis @ own[:, kept[:, None], kept] @ to_basis.T
+    if len(kept) <= _SMALL:
+        gram[:, k:, k:] = to_basis @ own[:, kept[:, None], kept] @ to_basis.T
+    else:  # of many levels a cluster has few
+        for g, place in enumerate(own):
+            there = np.flatnonzero(np.diag(place)[kept])
+            gram[g, k:, k:] = to_basis[:, there] @ place[np.ix_(kept[there], kept[there])] @ to_basis[:, there].T
     scores = np.empty((n_clusters, p))
     for j in range(k):
         scores[:, j] = np.bincount(cluster, weights=regressors[:, j] * residuals * pull, minlength=n_clusters)
     scores[:, k:] = crossed[:, :, k]
+    scores -= gram @ scores.sum(axis=0)  # residuals are orthogonal to Q as well as the size of the outcome lets them be
     return ClusterBasis(gram, scores, np.concatenate([slopes, np.zeros((k, len(kept)))], axis=1))
 
 
-def _level_grams(
+def level_grams(
     unit: Ints, levels: tuple[Ints, ...], n_levels: int, weights: Floats | None, cluster: Ints, n_clusters: int
 ) -> Floats:
     """Cross-products (G, L, L) of the dummies of the levels, de-meaned by unit, within each cluster."""
@@ -98,7 +105,10 @@ def _level_grams(
     for one in levels:
         for other in levels:
             place = (cluster * n_levels + one) * n_levels + other
-            flat += np.bincount(place, weights=values, minlength=len(flat))
+            if len(flat) > len(place):
+                np.add.at(flat, place, values)
+            else:
+                flat += np.bincount(place, weights=values, minlength=len(flat))
     table = sparse.coo_array(
         (
             np.concatenate([values / np.sqrt(mass[unit])] * len(levels)),

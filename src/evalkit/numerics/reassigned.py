@@ -9,7 +9,7 @@ from scipy.linalg import solve_triangular
 
 from evalkit.columns import Flags, Floats, Ints
 from evalkit.numerics.absorb import independent_levels, level_cross_product, number_jointly
-from evalkit.numerics.clusters import _level_grams
+from evalkit.numerics.clusters import level_grams
 
 _BLOCK = 1 << 21  # numbers in one block of gathered sums
 # Effects of which less than this share, by its square, is left once all else is absorbed cannot be told from the rest.
@@ -112,7 +112,7 @@ def date_sums(
     """
     pull = np.ones(len(unit)) if weights is None else weights
     levels, n_levels = number_jointly(factors)
-    own = _level_grams(unit, levels, n_levels, weights, cluster, n_clusters)
+    own = level_grams(unit, levels, n_levels, weights, cluster, n_clusters)
 
     def within(values: Floats, codes: tuple[Ints, ...], n_codes: int) -> Floats:
         """Sum weighted values (n, v) by cluster and code, giving (G, codes, v)."""
