@@ -14,9 +14,9 @@ STUDIES := $(patsubst %/study.toml,%,$(wildcard analyses/*/study.toml))
 help:
 	@echo "make paper   rebuild every number, figure and PDF from data/raw/"
 	@echo "make test    lint, types, import contracts, tests"
-	@echo "make bench   speed against pyfixest and diff-diff on 1 and 10 million rows"
+	@echo "make bench   speed against pyfixest and diff-diff: estimators, wild bootstrap, permutations"
 	@echo "make world   draw the synthetic raw files of the Changji study again"
-	@echo "make montecarlo  coverage in synthetic worlds; rejection rates behind the few-cluster thresholds"
+	@echo "make montecarlo  size and coverage of every method, published in docs/inference.md (about an hour)"
 	@echo "make lock    resolve requirements.lock again"
 	@echo "make clean   remove .venv and the rebuilt data/processed/"
 
@@ -46,10 +46,13 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/two_way_fe.py
 	@$(BIN)/python benchmarks/staggered.py
 	@$(BIN)/python benchmarks/ten_million.py
+	@$(BIN)/python benchmarks/wild_bootstrap.py
+	@$(BIN)/python benchmarks/permutations.py
 
 montecarlo: $(READY)
 	@$(BIN)/python analyses/changji/coverage.py
 	@$(BIN)/python benchmarks/few_clusters.py
+	@cd benchmarks && OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 ../$(BIN)/python -m montecarlo
 
 world: $(READY)
 	@$(BIN)/python analyses/changji/write_raw_files.py

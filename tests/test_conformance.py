@@ -108,7 +108,10 @@ REFITTED = ("Jackknife", "Placebo", "Permutation", "ByDesign")
 # Their factors or sums by period change with the clusters, or an effect of one county has no error before there are two.
 NOT_HALVED = ("Cluster two-way", "BiasReduced", "WildBootstrap", "DriscollKraay")
 BY_INFLUENCE = ("Cluster", "Cluster without correction", "Multiplier", "WildBootstrap")
-UNEVEN = ("Split of EventStudy", "Split by quantile")  # their subgroups leave different numbers of farms in the counties
+UNEVEN = (
+    "Split of EventStudy",
+    "Split by quantile",
+)  # their subgroups leave different numbers of farms in the counties
 
 
 def go_together(estimator: str, inference: str) -> bool:

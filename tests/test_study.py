@@ -124,7 +124,6 @@ def test_without_an_inference_the_design_chooses(project: Path) -> None:
     assert estimates.loc["main", "p_value"] == table.loc[table["headline"], "p_value"].item()
 
 
-
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [

@@ -7,10 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from evalkit.assembly import assemble as assemble
+    from evalkit.auditing import audit as audit
     from evalkit.collapsing import collapse as collapse
     from evalkit.derivation import at_least as at_least
+    from evalkit.derivation import deflate as deflate
     from evalkit.derivation import equal_weight as equal_weight
+    from evalkit.derivation import lag as lag
     from evalkit.derivation import log as log
+    from evalkit.derivation import per as per
+    from evalkit.derivation import share as share
+    from evalkit.derivation import winsorise as winsorise
     from evalkit.design import Design as Design
     from evalkit.diagnosis import diagnose as diagnose
     from evalkit.errors import EvalkitError as EvalkitError
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
     from evalkit.finding import check as check
     from evalkit.multiplicity import adjust as adjust
     from evalkit.panel import Panel as Panel
+    from evalkit.placing import Area as Area
     from evalkit.reporting.figures import plot as plot
     from evalkit.simulation import Place as Place
     from evalkit.simulation import World as World
@@ -41,9 +48,16 @@ _HOME = {
     "Finding": "finding",
     "check": "finding",
     "assemble": "assembly",
+    "Area": "placing",
+    "audit": "auditing",
     "at_least": "derivation",
+    "deflate": "derivation",
     "equal_weight": "derivation",
+    "lag": "derivation",
     "log": "derivation",
+    "per": "derivation",
+    "share": "derivation",
+    "winsorise": "derivation",
     "collapse": "collapsing",
     "World": "simulation",
     "Place": "simulation",

@@ -120,7 +120,7 @@ class Evidence:
         return joined.reindex(columns=ALTERNATIVE_COLUMNS)
 
     def finding_tables(self) -> dict[str, pd.DataFrame]:
-        """The numbers behind each finding, by "finding_" + specification + "_" + check; a second one of a kind gets a 2 behind it."""
+        """The numbers behind each finding, by "finding_" + specification + "_" + check; a second of a kind gets a 2 behind it."""
         tables: dict[str, pd.DataFrame] = {}
         for on, one in self.findings:
             name = f"finding_{on}_{one.check}"

@@ -87,6 +87,12 @@ def resolve_column(
     return ResolvedColumn(codes.set_axis(names.index), report)
 
 
+def is_no_unit(name: str) -> bool:
+    """Tell what tables list among regions and is none: totals and headings, the XPCC and its divisions."""
+    folded = fold(name)
+    return bool(folded) and _no_unit(folded, LAST) is not None
+
+
 def _whole_years(years: pd.Series | int, names: pd.Series) -> Ints:
     if isinstance(years, int):
         return np.full(len(names), years, dtype=np.int64)

@@ -108,9 +108,10 @@ def _inside(config: StudyConfig) -> Iterator[None]:
 def run_study(path: str | Path, say: Say = lambda _: None) -> Evidence:
     """Run a study and write its results.
 
-    `path` is the study's folder or its `study.toml`. Writes `data/processed/<study>/` (estimates.csv, alternatives.csv, findings.csv and a table for each, ledger.csv,
-    descriptives.csv, manifest.json), `figures/<study>/` and, for each `paper*.typ` beside the study.toml, its PDF. Everything is
-    made in a temporary folder and moved into place at the end, so that an error leaves the results of the last run as they were.
+    `path` is the study's folder or its `study.toml`. Writes `data/processed/<study>/` (estimates.csv, alternatives.csv,
+    findings.csv and the table behind each finding, ledger.csv, descriptives.csv, claims.csv, manifest.json), `figures/<study>/`
+    and, for each `paper*.typ` beside the study.toml, its PDF. Everything is made in a temporary folder and moved into place at
+    the end, so that an error leaves the results of the last run as they were.
     """
     from evalkit.reporting import (
         compile_papers,
@@ -186,7 +187,12 @@ def _manifest(config: StudyConfig, inputs: tuple[Provenance, ...], dropped: tupl
             {"step": line.step, "reason": str(line.reason), "rows": line.rows, "units": line.units} for line in dropped
         ],
         "seeds": [
-            {"on": on, "by": type(one).__name__, "draws": getattr(one, "draws", None), "seed": getattr(one, "seed", None)}
+            {
+                "on": on,
+                "by": type(one).__name__,
+                "draws": getattr(one, "draws", None),
+                "seed": getattr(one, "seed", None),
+            }
             for on, one in (*((name, planned.inference) for name, planned in config.estimates.items()), *config.checks)
         ],
         "versions": {"python": platform.python_version(), **{name: version(name) for name in RECORDED}},

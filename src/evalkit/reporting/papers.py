@@ -16,7 +16,15 @@ from evalkit.errors import ConfigError, nearest
 from evalkit.reporting._fonts import font_folder
 
 LIBRARY = "evalkit.typ"
-TABLES = ("estimates.csv", "alternatives.csv", "findings.csv", "ledger.csv", "descriptives.csv", "claims.csv", "manifest.json")
+TABLES = (
+    "estimates.csv",
+    "alternatives.csv",
+    "findings.csv",
+    "ledger.csv",
+    "descriptives.csv",
+    "claims.csv",
+    "manifest.json",
+)
 FONTS = ("Libertinus Serif", "New Computer Modern", "DejaVu Sans Mono", "Noto Sans SC")
 _PLACE = re.compile(r"┌─ (?P<file>.+?):(?P<line>\d+):\d+")
 _MISSING_KEY = re.compile(r'dictionary does not contain key "(?P<key>[^"]*)"')

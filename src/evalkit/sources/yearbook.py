@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from evalkit.auditing import note_audit
 from evalkit.errors import SourceError, nearest
 from evalkit.sources._caption import Caption
 from evalkit.sources._columns import check_known
@@ -84,12 +85,13 @@ class Yearbook:
         (注) and remarks say of the table, of the row, of the column and of the cell; "part of X" marks 其中 and "#".
 
         An indicator is called as in the header, without the unit in brackets, ordinal numbers and translations, levels and
-        parts (其中) joined by " / "; where the header holds only years, as in the title, without the table number, the year
-        and words such as 各县市 in front, and the unit behind. Regions, years or indicators may stand beside the rows. Names of
+        parts (其中) joined by " / "; where the header holds only years, as in the title, without the table number, the year and
+        words such as 各县市 in front, and the unit behind. Regions, years or indicators may stand beside the rows. Names of
         regions lose the spaces inside them; totals (合计, 全州) are regions. Tables side by side and below one another, and
-        continuations (续表), are read one by one. The notes of the provenance say from which cells each column came, what
-        stood above and below the tables, and which sheets hold none. Raises SourceError on whatever is not read for certain,
-        by cell: no unit or two, no year, a value twice, other text in place of a number, errors, formulas without a value.
+        continuations (续表), are read one by one. The notes of the provenance say from which cells each column came, what stood
+        above and below the tables, and which sheets hold none, and what an audit of the values found (`evalkit.audit` lists
+        it). Raises SourceError on whatever is not read for certain, by cell: no unit or two, no year, a value twice, other
+        text in place of a number, errors, formulas without a value.
         """
         path = Path(self.path)
         where = path.as_posix()
@@ -111,10 +113,12 @@ class Yearbook:
         found = {name: [one for one in values if one.indicator == indicator] for name, indicator in wanted.items()}
         notes = [note for name, readings in found.items() for note in describe(name, readings)] + notes
         provenance = (sidecar.describe(where, pages.sha256, notes),)
+        long = Table(path.name, make_long(values, self.region, self.time), provenance)
         if not self.columns:
-            return Table(path.name, make_long(values, self.region, self.time), provenance)
+            return note_audit(long, region=self.region, time=self.time)
         frame = make_wide(found, self.region, self.time)
-        return Table(path.name, frame, provenance, {name: pick_unit(readings) for name, readings in found.items()})
+        wide = Table(path.name, frame, provenance, {name: pick_unit(readings) for name, readings in found.items()})
+        return note_audit(wide, long, region=self.region, time=self.time)
 
 
 def _read_tables(pages: Pages, where: str, declared: Declarations, *, named: bool) -> tuple[list[Readings], list[str]]:
