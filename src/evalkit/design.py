@@ -28,8 +28,8 @@ class Design:
     eligible      0/1 column of who inside a unit of assignment the treatment is for, the same in all rows of a unit
                   (for TripleDifference).
 
-    above         column of what the units of assignment lie in (prefectures), where shocks may be shared there; ByDesign then judges
-                  at that level, too.
+    above         column of what the units of assignment lie in (prefectures), where shocks may be shared there; ByDesign then
+                  judges at that level.
 
     An estimator that does not use dose or eligible refuses a design that names it.
     """
