@@ -17,9 +17,9 @@ import pyfixest as pf
 from panels import measure, simulate_panel, thin
 
 from evalkit import Design, Panel, estimate
-from evalkit.estimation import Estimator
 from evalkit.estimators import CallawaySantAnna, EventStudy, Imputation, SunAbraham, TwoStage
 from evalkit.inference import Cluster
+from evalkit.results.estimation import Estimator
 
 COVARIATES = ("x1", "x2")
 

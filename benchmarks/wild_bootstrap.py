@@ -24,9 +24,9 @@ import pandas as pd
 from panels import measure, simulate_panel
 
 from evalkit import Design, Estimate, Panel, estimate
-from evalkit.estimation import Inference
 from evalkit.estimators import TwoWayFE
 from evalkit.inference import Cluster, WildBootstrap
+from evalkit.results.estimation import Inference
 
 FARMS = Path(__file__).parent.parent / "tests" / "data" / "farm9x60.csv"
 DRAWS, MANY_DRAWS, UNITS, TARGET = 9_999, 999, 10_000, 10.0

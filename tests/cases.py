@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from evalkit import Design, Panel
-from evalkit.estimation import Estimator
 from evalkit.estimators import EventStudy, TwoWayFE
+from evalkit.results.estimation import Estimator
 
 TESTS = Path(__file__).parent
 CAI = TESTS.parent / "data" / "raw" / "jiangxi_insurance"

@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 
 from evalkit.accounting import FactorSet, factor_set, intensity, inventory
-from evalkit.accounting._vocabulary import emission_sources
+from evalkit.accounting.factors import emission_sources
 from evalkit.errors import ConfigError, DataError, SourceError
 from evalkit.sources import Delimited
-from evalkit.table import Provenance, Table
+from evalkit.tables.table import Provenance, Table
 
 NAN = float("nan")
 SETS = ("literature", "changji_2022", "ipcc_2006")

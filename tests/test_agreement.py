@@ -17,12 +17,12 @@ import cases
 import oracles
 from evalkit import Design, Estimate, Panel, check, estimate
 from evalkit.checks import PlaceboAdoption, PlaceboAssignment
-from evalkit.columns import first_rows
-from evalkit.estimation import Inference
 from evalkit.estimators import EventStudy, Split, TwoWayFE
 from evalkit.inference import Classical, Cluster, Robust
 from evalkit.numerics.absorb import effects_rank, make_absorber
+from evalkit.numerics.arrays import first_rows
 from evalkit.numerics.least_squares import least_squares
+from evalkit.results.estimation import Inference
 
 REFERENCE = cases.TESTS / "reference"
 PUBLISHED = tomllib.loads((REFERENCE / "published.toml").read_text(encoding="utf-8"))

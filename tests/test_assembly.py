@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 import evalkit as ek
-from evalkit.config import read_study
 from evalkit.errors import ConfigError, DataError
-from evalkit.study import build_panel, load_tables
-from evalkit.table import Provenance, Table
+from evalkit.study.config import read_study
+from evalkit.study.running import build_panel, load_tables
+from evalkit.tables.table import Provenance, Table
 
 
 def table(name: str, units: dict[str, str] | None = None, **columns: list) -> Table:

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 import evalkit as ek
 from biff8 import XlsSheet, xls
 from evalkit.auditing import note_audit
-from evalkit.auditing._digits import decimals
+from evalkit.auditing.published import decimals
 from evalkit.errors import DataError
-from evalkit.gazetteer import gazetteer
+from evalkit.regions.registry import gazetteer
 from evalkit.sources import Yearbook
-from evalkit.table import Provenance, Table
+from evalkit.tables.table import Provenance, Table
 
 NAN = float("nan")
 COUNTIES = ["昌吉市", "阜康市", "呼图壁县", "玛纳斯县", "奇台县", "吉木萨尔县", "木垒县"]

@@ -18,9 +18,9 @@ from hypothesis import strategies as st
 
 import oracles
 from evalkit import Design, Estimate, EvalkitError, Panel, estimate
-from evalkit.estimation import Estimator, Inference
 from evalkit.estimators import EventStudy, Split, TwoWayFE
 from evalkit.inference import Classical, Cluster, Robust
+from evalkit.results.estimation import Estimator, Inference
 
 YEARS = range(2011, 2017)
 

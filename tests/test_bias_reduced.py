@@ -15,9 +15,9 @@ import cases
 import cluster_oracle
 from evalkit import Design, Estimate, Panel, collapse, estimate
 from evalkit.errors import DataError, InferenceError
-from evalkit.estimation import Estimator
 from evalkit.estimators import CallawaySantAnna, EventStudy, ExtendedTWFE, Split, SunAbraham, TripleDifference, TwoWayFE
 from evalkit.inference import BiasReduced, Cluster, WildBootstrap
+from evalkit.results.estimation import Estimator
 
 CLUB: dict[str, Any] = json.loads((cases.TESTS / "reference" / "r_clubsandwich.json").read_text(encoding="utf-8"))[
     "cases"
@@ -104,7 +104,7 @@ def test_clubsandwich_contrasts(name: str) -> None:
         weights = {ours(term): w for term, w in found["weights"].items()}
         told = one.combination(weights, "c").iloc[0]
         np.testing.assert_allclose(
-            [told["estimate"], told["std_error"], one.law.df(weighted(one, weights)), told["p_value"]],
+            [told["estimate"], told["std_error"], one.distribution.df(weighted(one, weights)), told["p_value"]],
             [found["estimate"], found["se"], found["df"], found["p"]],
             rtol=1e-8,  # the difference of two effects, in units of the effects, has lost a digit
         )
@@ -221,7 +221,7 @@ def test_split_is_the_stacked_regression_with_dummies_by_subgroup(estimator: Est
     at[[[*X].index(f"{term} [large={v}]") for v in (1, 0)]] = 1.0, -1.0
     weights = weighted(one, {f"{term} [large=1]": 1.0, f"{term} [large=0]": -1.0})
     assert gap["std_error"] == pytest.approx(club.std_error(at), rel=1e-9)
-    assert one.law.df(weights) == pytest.approx(club.df(at), rel=1e-9)
+    assert one.distribution.df(weights) == pytest.approx(club.df(at), rel=1e-9)
     assert gap["p_value"] == pytest.approx(2 * stats.t.sf(abs(gap["statistic"]), club.df(at)), rel=1e-9)
 
 

@@ -11,9 +11,9 @@ from scipy import stats
 
 from evalkit import Design, Panel, estimate
 from evalkit.errors import InferenceError
-from evalkit.estimation import Estimate
 from evalkit.estimators import CallawaySantAnna, EventStudy, Split, TwoWayFE
 from evalkit.inference import BiasReduced, ByDesign, Cluster, Jackknife, Permutation, PooledGroups, WildBootstrap
+from evalkit.results.estimation import Estimate
 
 
 def counties(n: int, treated: int, *, seed: int = 1, farms: int = 1, first: Any = 2) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from evalkit import Design, Estimate, Panel, collapse, estimate
 from evalkit.errors import DesignError, InferenceError
 from evalkit.estimators import CallawaySantAnna, Split
 from evalkit.inference import Cluster
-from evalkit.numerics.logit import logit
+from evalkit.numerics.glm import logit
 
 STORED = json.loads((cases.TESTS / "reference" / "r_did_mpdta.json").read_text(encoding="utf-8"))
 DID = {entry["id"]: entry for entry in STORED["entries"]}

@@ -18,12 +18,12 @@ from scipy import stats
 
 import oracles
 from evalkit import Estimate
-from evalkit.config import read_study
 from evalkit.errors import EvalkitError
-from evalkit.estimation import estimate
-from evalkit.evidence import Evidence
 from evalkit.inference import Cluster
-from evalkit.study import build_panel, evaluate_study, load_tables, run_study, write_tables
+from evalkit.results.evidence import Evidence
+from evalkit.study.config import read_study
+from evalkit.study.running import build_panel, evaluate_study, load_tables, run_study, write_tables
+from evalkit.verbs import estimate
 
 ROOT = Path(__file__).parents[1]
 RAW = ROOT / "data/raw/changji_synthetic"

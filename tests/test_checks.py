@@ -15,10 +15,10 @@ import cases
 import oracles
 from evalkit import Design, EvalkitError, Finding, Panel, check, estimate
 from evalkit.checks import LeaveOneOut, PlaceboAdoption, PlaceboAssignment, PreTrends
-from evalkit.checks._placebo import judge
 from evalkit.estimators import EventStudy, Split, TwoWayFE
 from evalkit.inference import Classical, Cluster
-from evalkit.numerics.assignments import count_assignments, draw_assignments, enumerate_assignments
+from evalkit.numerics.permutation import count_assignments, draw_assignments, enumerate_assignments
+from evalkit.results.finding import judge_zero
 
 
 def counties(
@@ -351,7 +351,7 @@ def test_checks_of_a_split_use_the_average_over_subgroups() -> None:
 )
 def test_verdict(value: float, error: float, p: float, bound: float | None, verdict: str) -> None:
     # The 90 % interval with 30 degrees of freedom reaches 1.697 standard errors: here to 0.185.
-    assert judge(value, error, 30.0, p, bound) == verdict
+    assert judge_zero(value, error, 30.0, p, bound) == verdict
 
 
 @pytest.mark.parametrize("wrong", [LeaveOneOut, "LeaveOneOut", None])

@@ -15,7 +15,6 @@ import pytest
 from pydantic import TypeAdapter
 
 import evalkit.claims as kinds
-from evalkit.claim import Claim, Judged, judge_claims
 from evalkit.claims import (
     CleanPeriod,
     GroupGap,
@@ -28,9 +27,10 @@ from evalkit.claims import (
     Stars,
     Within,
 )
+from evalkit.claims.claim import Claim, Judged, judge_claims
 from evalkit.errors import ConfigError
 from evalkit.sources import Delimited
-from evalkit.table import Table
+from evalkit.tables.table import Table
 
 LEDGER = Path(__file__).parents[1] / "analyses/changji/claims.toml"
 WORDS = {"en": "a claim", "zh": "一项论断"}

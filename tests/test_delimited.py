@@ -22,10 +22,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from evalkit.errors import EvalkitError, SourceError
-from evalkit.sources import Delimited, _file, _sheet
-from evalkit.sources._cells import column_letters, column_number, tell_format
-from evalkit.sources._columns import write_number, write_runs
-from evalkit.table import Table
+from evalkit.sources import Delimited
+from evalkit.sources.files import bytes as file_bytes
+from evalkit.sources.files import sheet
+from evalkit.sources.files.cells import column_letters, column_number, tell_format
+from evalkit.sources.files.columns import write_number, write_runs
+from evalkit.tables.table import Table
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -319,7 +321,7 @@ def test_gzip(tmp_path: Path) -> None:
 
 
 def test_too_much_text_is_refused_while_it_unpacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_file, "TEXT_LIMIT", 3_000_000)
+    monkeypatch.setattr(file_bytes, "TEXT_LIMIT", 3_000_000)
     path = put(tmp_path, gzip.compress(bytes(50_000_000), compresslevel=1))
     says(refused(path), "more than 0.003 GB", "data.csv", "Parquet")
     says(refused(put(tmp_path, b"a,b\n" + b"1,2\n" * 1_000_000)), "more than 0.003 GB", "data.csv", "Parquet")
@@ -703,7 +705,7 @@ def test_bombs_are_refused_before_they_are_opened(tmp_path: Path, monkeypatch: p
     path = raw(tmp_path, HEAD, more={"x": b"y" * 1000})
     declared = path.read_bytes().replace(struct.pack("<I", 1000), struct.pack("<I", 201_000_000))
     says(refused(put(tmp_path, declared, "b.xlsx")), "201 MB", "b.xlsx", "new workbook")
-    monkeypatch.setattr(_sheet, "_MAX_CELLS", 3)
+    monkeypatch.setattr(sheet, "_MAX_CELLS", 3)
     says(refused(book(tmp_path, ["a", "b"], [1, 2])), "more than 3 cells", "book.xlsx", "CSV")
 
 

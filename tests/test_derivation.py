@@ -8,9 +8,9 @@ import pytest
 from scipy.stats.mstats import winsorize
 
 import evalkit as ek
-from evalkit.derivation import VERBS, Derivation
 from evalkit.errors import DataError
-from evalkit.panel import Panel
+from evalkit.panels.derivation import VERBS, Derivation
+from evalkit.panels.panel import Panel
 
 NAN = float("nan")
 

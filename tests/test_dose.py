@@ -12,9 +12,9 @@ import evalkit as ek
 import oracles
 from evalkit import Design, Estimate, Panel, estimate
 from evalkit.errors import DataError, DesignError, EvalkitError
-from evalkit.estimation import Inference
 from evalkit.estimators import EventStudy, Split, TripleDifference, TwoWayFE
 from evalkit.inference import Classical, Cluster, Robust
+from evalkit.results.estimation import Inference
 
 PATH = EventStudy(leads=3, lags=2)
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from evalkit import Design, Estimate, EvalkitError, Panel, check, estimate
 from evalkit.checks import PlaceboAdoption, PreTrends
-from evalkit.estimation import Estimator, Inference
 from evalkit.estimators import (
     CallawaySantAnna,
     EventStudy,
@@ -29,6 +28,7 @@ from evalkit.estimators import (
     TwoWayFE,
 )
 from evalkit.inference import Classical, Cluster, Jackknife, Placebo, PooledGroups, Robust
+from evalkit.results.estimation import Estimator, Inference
 
 FAMILIES: dict[str, tuple[Estimator, ...]] = {
     "TwoWayFE": (TwoWayFE(),),

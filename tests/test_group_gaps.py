@@ -16,8 +16,7 @@ import evalkit as ek
 import oracles
 from evalkit import Design, Estimate, Finding, Panel, check, estimate
 from evalkit.checks import GroupGaps
-from evalkit.checks._exchange import Pair, list_exchanges
-from evalkit.config import read_study
+from evalkit.checks.group_gaps import Pair, list_exchanges
 from evalkit.errors import ConfigError, DesignError
 from evalkit.estimators import (
     CallawaySantAnna,
@@ -30,7 +29,8 @@ from evalkit.estimators import (
     TwoWayFE,
 )
 from evalkit.inference import BiasReduced, Classical, Cluster, Jackknife, Placebo, PooledGroups, WildBootstrap
-from evalkit.study import evaluate_study
+from evalkit.study.config import read_study
+from evalkit.study.running import evaluate_study
 
 
 def farms(counties: int = 6, treated: int = 3, missing: float = 0.1, seed: int = 4) -> pd.DataFrame:

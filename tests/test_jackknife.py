@@ -12,9 +12,9 @@ import cases
 import cluster_oracle
 from evalkit import Design, Estimate, Panel, collapse, estimate
 from evalkit.errors import DataError, EvalkitError, InferenceError
-from evalkit.estimation import Estimator
 from evalkit.estimators import CallawaySantAnna, EventStudy, Split, SunAbraham, TripleDifference, TwoWayFE
 from evalkit.inference import BiasReduced, Jackknife
+from evalkit.results.estimation import Estimator
 from test_bias_reduced import CLUB, by_r, farms, few, run, staggered, thin
 
 CR3 = [name for name in CLUB if CLUB[name]["covariance"]["CR3"] is not None]

@@ -23,13 +23,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evalkit.assembly import assemble
 from evalkit.errors import EvalkitError, SourceError
+from evalkit.panels.assembly import assemble
 from evalkit.sources import LoanLedger
-from evalkit.sources._ledger_cells import read_day, read_number
-from evalkit.sources._ledger_fields import kind_of, plain
-from evalkit.sources._pseudonyms import citizen_check, read_document
-from evalkit.table import Table
+from evalkit.sources.ledger.fields import kind_of_field, plain
+from evalkit.sources.ledger.pseudonyms import citizen_check, read_document
+from evalkit.sources.ledger.values import read_day, read_number
+from evalkit.tables.table import Table
 
 KEY = "5f" * 32
 # GB 11643 publishes the weights as these numbers; the code computes them as powers of 2.
@@ -746,7 +746,7 @@ def test_no_person_is_in_the_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize("unit", ["客户名称", "customer_name", "手机号码", "居住地址", "phone"])
 def test_names_telephones_and_addresses_are_no_units(tmp_path: Path, unit: str) -> None:
     says(refused(tmp_path, cells(), unit=unit), "which are never read", "借据.csv", "customer_id")
-    assert kind_of("农户姓名") == kind_of("户主电话") == "personal"
+    assert kind_of_field("农户姓名") == kind_of_field("户主电话") == "personal"
 
 
 @pytest.mark.parametrize("values", [[A, "x", "y", "z", "", ""], [PHONE, PHONE[:-1] + "2", PHONE, PHONE, PHONE, ""]])

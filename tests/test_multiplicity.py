@@ -111,7 +111,7 @@ def test_the_step_down_is_that_of_pyfixest_on_the_same_draws() -> None:
         warnings.simplefilter("ignore")
         from pyfixest.estimation.post_estimation.multcomp import _get_rwolf_pval
     estimates = family(frame(), wild())
-    ranks = [one.law.ranked(np.eye(1)) for one in estimates.values()]
+    ranks = [one.distribution.ranked(np.eye(1)) for one in estimates.values()]
     actual, drawn = np.concatenate([r.actual for r in ranks]), np.concatenate([r.drawn for r in ranks])
     table = adjust(estimates)
     np.testing.assert_allclose(table["p_romano_wolf"], _get_rwolf_pval(actual, drawn.T), rtol=1e-12)
@@ -143,7 +143,7 @@ def test_terms_and_subgroups_of_one_estimate_are_a_family() -> None:
     table = adjust({"by size": split}, names)
     assert table["term"].tolist() == names
     assert table["p_value"].tolist() == split.pvalues[names].tolist()
-    ranks = split.law.ranked(np.eye(2))
+    ranks = split.distribution.ranked(np.eye(2))
     expected = step_down_by_hand(ranks.actual, ranks.drawn, included=False)
     assert table["p_romano_wolf"].tolist() == pytest.approx(expected)
     path = run(f, "y1", wild(), EventStudy(leads=3, lags=2))
@@ -157,7 +157,7 @@ def test_terms_and_subgroups_of_one_estimate_are_a_family() -> None:
 def test_regressions_and_other_estimators_share_draws_and_count_the_sample_as_one() -> None:
     f = frame(counties=10, treated=5)
     mixed = {"regression": run(f, "y1", WildBootstrap()), "cohorts": run(f, "y2", WildBootstrap(), CallawaySantAnna())}
-    ranks = [one.law.ranked(np.eye(1)) for one in mixed.values()]
+    ranks = [one.distribution.ranked(np.eye(1)) for one in mixed.values()]
     assert [one.whole for one in ranks] == [True, False]
     actual, drawn = np.concatenate([r.actual for r in ranks]), np.concatenate([r.drawn for r in ranks])
     assert drawn.shape == (2, 512)

@@ -1,4 +1,4 @@
-"""Simultaneous intervals: the multiplier bootstrap by hand and against diff-diff, bands by every law that has draws."""
+"""Simultaneous intervals: the multiplier bootstrap by hand and against diff-diff, bands by every distribution that has draws."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_combination_has_a_critical_value_of_its_own_and_a_multiple_of_an_effe
     mean = one.average([0, 1, 2]).iloc[0]
     alone = (mean["conf_high"] - mean["estimate"]) / mean["std_error"]
     weights = one.params.index.isin(["ATT(e=0)", "ATT(e=1)", "ATT(e=2)"]) / 3
-    assert alone == pytest.approx(one.law.critical(weights[None], 0.95))
+    assert alone == pytest.approx(one.distribution.critical(weights[None], 0.95))
     assert 2.0 < alone < wide - 0.2
     double = one.combination({"ATT(e=1)": 2.0}, "double").iloc[0]
     single = one.tidy().set_index("term").loc["ATT(e=1)"]
@@ -130,7 +130,7 @@ def test_one_effect_has_the_interval_of_t_where_signs_alone_would_give_less() ->
     f = frame(counties=10, treated=5)
     one, plain = run(f, TwoWayFE()), run(f, TwoWayFE(), Cluster(correction="none"))
     np.testing.assert_allclose(one.conf_int(), plain.conf_int(), rtol=1e-10)
-    steep = one.law.statistics(np.ones((1, 1)))
+    steep = one.distribution.statistics(np.ones((1, 1)))
     assert np.quantile(steep, 0.95) < 2.262  # t(9)
 
 
@@ -193,7 +193,7 @@ def test_bad_settings_are_refused(settings: dict[str, object], says: str) -> Non
     assert "whole number" in caught.value.remedy
 
 
-# Bands by any law
+# Bands by any distribution
 
 
 def test_bands_of_the_wild_bootstrap_are_those_of_regressions_on_drawn_outcomes() -> None:

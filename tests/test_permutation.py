@@ -15,6 +15,7 @@ import pytest
 
 from evalkit import Design, Estimate, Panel, check, estimate
 from evalkit.checks import PlaceboAdoption, PlaceboAssignment
+from evalkit.designs.sample import draw_sample
 from evalkit.errors import DataError, DesignError, EvalkitError, InferenceError
 from evalkit.estimators import (
     CallawaySantAnna,
@@ -27,17 +28,16 @@ from evalkit.estimators import (
     TwoWayFE,
 )
 from evalkit.inference import Cluster, Permutation
-from evalkit.inference._assignments import reassign
-from evalkit.inference._permuted import Refits
-from evalkit.numerics.assignments import (
+from evalkit.numerics.permutation import (
     Assignments,
     count_assignments,
     draw_assignments,
     enumerate_assignments,
     log10_assignments,
+    positive_roots,
 )
-from evalkit.numerics.permutation import positive_roots
-from evalkit.sample import draw_sample
+from evalkit.reassignment.assignments import reassign
+from evalkit.reassignment.refits import Refits
 
 NEVER = np.nan
 
@@ -157,7 +157,7 @@ def test_p_is_the_share_of_assignments_estimated_anew(name: str) -> None:
         row = one.combination(weights, "it").iloc[0]
         assert row["p_value"] == share(expected)
         assert abs(row["statistic"]) == pytest.approx(expected[0], rel=1e-9)  # both in double precision
-        law: Any = one.law
+        law: Any = one.distribution
         w = np.array([weights.get(term.name, 0.0) for term in one.fit.terms])[law.effects]
         line = law.others.along(w, np.zeros(len(w)))
         np.testing.assert_allclose(np.sort(np.abs(line.n0) / np.sqrt(line.d0)), np.sort(expected[1:]), rtol=1e-9)
@@ -166,7 +166,7 @@ def test_p_is_the_share_of_assignments_estimated_anew(name: str) -> None:
 @pytest.mark.parametrize("name", ["two-way, covariate", "two-way, weights", "split", "events"])
 def test_sums_by_cluster_give_what_refits_give(name: str) -> None:
     one, _ = enumerated(name)
-    law: Any = one.law
+    law: Any = one.distribution
     drawn = draw_sample(one.spec.panel, one.spec.design)
     to = reassign(one.spec, drawn, draws=None, seed=None, strata=None, alike=False)
     _, others = Refits(one.fit, one.spec, None, to).moments(studentised=True)
@@ -397,17 +397,17 @@ def test_intervals_end_where_p_crosses_the_level(name: str) -> None:
     for weights in EXACT[name][2]:
         w = np.array([weights.get(term.name, 0.0) for term in one.fit.terms])
         for level in (0.8, 0.9):
-            low, high = one.law.interval(w, level)
+            low, high = one.distribution.interval(w, level)
             if "ATT(e=-2)" in weights:
                 assert np.isnan([low, high]).all()
                 continue
             step = 1e-7 * (high - low)
             assert low < w @ one.fit.coefficients < high
             for end, out in ((low, -1), (high, 1)):
-                assert one.law.p_value(w, end + out * step) <= 1 - level + 1e-12
-                assert one.law.p_value(w, end - out * step) > 1 - level
+                assert one.distribution.p_value(w, end + out * step) <= 1 - level + 1e-12
+                assert one.distribution.p_value(w, end - out * step) > 1 - level
                 beyond = end + out * (high - low) * np.geomspace(0.01, 1000, 60)
-                assert max(one.law.p_value(w, float(null)) for null in beyond) <= 1 - level + 1e-12
+                assert max(one.distribution.p_value(w, float(null)) for null in beyond) <= 1 - level + 1e-12
 
 
 @pytest.mark.parametrize("name", ["two-way, covariate", "events", "Callaway-Sant'Anna"])
@@ -419,11 +419,11 @@ def test_a_null_is_tested_on_the_outcome_less_a_constant_effect(name: str, r: fl
     less = run(f.assign(y=f["y"] - r * (f["year"] >= f["first"])), estimator, Permutation(), **design)
     for weights in every:
         w = np.array([weights.get(term.name, 0.0) for term in one.fit.terms])
-        expected = less.law.p_value(w)
+        expected = less.distribution.p_value(w)
         if "ATT(e=-2)" not in weights:
-            assert one.law.p_value(w, r) == expected
+            assert one.distribution.p_value(w, r) == expected
         else:
-            assert np.isnan(one.law.p_value(w, r))
+            assert np.isnan(one.distribution.p_value(w, r))
 
 
 def test_half_of_a_gap_is_taken_from_either_side() -> None:
@@ -432,7 +432,7 @@ def test_half_of_a_gap_is_taken_from_either_side() -> None:
     side = np.where(f["large"] == 1, 0.5, -0.5)
     less = run(f.assign(y=f["y"] - 0.6 * side * (f["year"] >= f["first"])), EXACT["split"][0], Permutation())
     w = np.array([-1.0, 1.0])
-    assert one.law.p_value(w, 0.6) == less.law.p_value(w)
+    assert one.distribution.p_value(w, 0.6) == less.distribution.p_value(w)
 
 
 def test_leads_have_no_interval_and_a_note_says_so() -> None:

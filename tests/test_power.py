@@ -18,13 +18,12 @@ from typer.testing import CliRunner
 
 from evalkit import Design, EvalkitError, Finding, Panel
 from evalkit.checks import Power
-from evalkit.checks._drawn_outcomes import lay_out
-from evalkit.checks._power_drawn import draw_estimates
+from evalkit.checks.power import _lay_out, draw_estimates
 from evalkit.cli import app
-from evalkit.estimation import Specification
 from evalkit.estimators import CallawaySantAnna, EventStudy, TripleDifference, TwoWayFE
 from evalkit.inference import BiasReduced, Classical, Cluster, Permutation, PooledGroups, Robust
-from evalkit.numerics.detectable import detectable_effect, power_of_t
+from evalkit.numerics.power import detectable_effect, power_of_t
+from evalkit.results.estimation import Specification
 
 TWFE = TwoWayFE()
 
@@ -108,7 +107,7 @@ def test_power_of_t_is_the_noncentral_t(df: int) -> None:
 def test_draws_agree_with_the_closed_form() -> None:
     spec = specified(farms(), PooledGroups())
     exact = Power(noise_sd=1.0, place_sd=0.5).run(spec).statistic
-    drawn = draw_estimates(lay_out(spec, noise_sd=1.0, place_sd=0.5, unit_sd=2.0), draws=500, seed=1, alpha=0.05)
+    drawn = draw_estimates(_lay_out(spec, noise_sd=1.0, place_sd=0.5, unit_sd=2.0), draws=500, seed=1, alpha=0.05)
     margin = 1.96 * np.sqrt(0.8 * 0.2 / 500)
     assert drawn.smallest(0.8 - margin) < exact < drawn.smallest(0.8 + margin)
     assert drawn.power(exact) == pytest.approx(0.8, abs=2 * margin)
@@ -147,7 +146,7 @@ def test_the_smallest_effect_put_into_the_outcome_is_found_as_often_as_asked() -
     f = f[(f["farm"] != 3) | (f["year"] > 2011)]  # unbalanced
     spec = specified(f, BiasReduced())
     found = Power(noise_sd=1.0, place_sd=0.4, draws=200, seed=5).run(spec)
-    layout = lay_out(spec, noise_sd=1.0, place_sd=0.4, unit_sd=0.0)
+    layout = _lay_out(spec, noise_sd=1.0, place_sd=0.4, unit_sd=0.0)
     p = []
     for seed in range(200):
         outcome = layout.add_effect(layout.draw(np.random.default_rng(seed)), found.statistic)
@@ -219,7 +218,7 @@ def test_units_not_followed_bring_their_own_spread() -> None:
     errors = [true_error(12, 5, 3, 4, 2, noise, 0.5) for noise in (1.0, np.sqrt(5.0))]
     assert anew / followed == pytest.approx(errors[1] / errors[0], rel=1e-9)
     drawn = draw_estimates(
-        lay_out(specified(f, PooledGroups(), unit=None), noise_sd=1.0, place_sd=0.5, unit_sd=2.0),
+        _lay_out(specified(f, PooledGroups(), unit=None), noise_sd=1.0, place_sd=0.5, unit_sd=2.0),
         draws=400,
         seed=1,
         alpha=0.05,
@@ -233,7 +232,7 @@ def test_units_not_followed_bring_their_own_spread() -> None:
 def test_of_several_effects_the_average_after_adoption_counts(estimator: Any, treated: int) -> None:
     # Against the last period before adoption alone: changes vary by 1 + 1/2 periods, not by 1/4 + 1/2.
     spec = specified(farms(12, treated), Cluster(), estimator)
-    drawn = draw_estimates(lay_out(spec, noise_sd=1.0, place_sd=0.5, unit_sd=0.0), draws=150, seed=2, alpha=0.05)
+    drawn = draw_estimates(_lay_out(spec, noise_sd=1.0, place_sd=0.5, unit_sd=0.0), draws=150, seed=2, alpha=0.05)
     error = true_error(12, treated, 3, 1, 2, 1.0, 0.5)
     assert drawn.unit == pytest.approx(error, rel=0.2)  # 3.5 errors of a standard deviation from 150 draws
     assert drawn.smallest(0.8) == pytest.approx(3.1 * error, rel=0.2)  # t(11) at 2.2, and .84

@@ -1,4 +1,4 @@
-"""Joint tests of leads with few clusters, equivalence by any law, and Roth's power against linear trends."""
+"""Joint tests of leads with few clusters, equivalence by any distribution, and Roth's power against linear trends."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import cases
 import oracles
 from evalkit import Design, Estimate, Finding, Panel, check, estimate
 from evalkit.checks import PreTrends
-from evalkit.config import read_study
 from evalkit.estimators import CallawaySantAnna, EventStudy, TwoStage, TwoWayFE
 from evalkit.inference import BiasReduced, Cluster, WildBootstrap
-from evalkit.numerics.linear_trend import Leads
+from evalkit.numerics.power import Leads
+from evalkit.study.config import read_study
 
 TWFE = TwoWayFE()
 CLUSTER = Cluster()
@@ -175,8 +175,8 @@ def test_equivalence_takes_the_degrees_of_freedom_of_each_lead() -> None:
     f = counties(12, 4)
     one = fitted(f, BiasReduced(), STUDY)
     each = np.eye(len(one.fit.terms))[:3]
-    df = np.array([one.law.df(w) for w in each])
-    error = np.array([one.law.std_error(w) for w in each])
+    df = np.array([one.distribution.df(w) for w in each])
+    error = np.array([one.distribution.std_error(w) for w in each])
     assert (df < 11).all()  # t(G-1) would be another interval
     reach = float((np.abs(one.fit.coefficients[:3]) + stats.t.ppf(0.95, df) * error).max())
     assert run(f, PreTrends(estimator=STUDY, bound=reach * 1.0001), BiasReduced()).verdict == "pass"
@@ -190,7 +190,7 @@ def test_equivalence_by_bootstrap_rejects_both_bounds_for_every_lead() -> None:
     verdicts = []
     for bound in np.arange(2.0, 4.5, 0.25):
         far = [
-            one.law.p_value(w, null=side * bound) <= 0.1 and abs(w @ one.fit.coefficients) < bound
+            one.distribution.p_value(w, null=side * bound) <= 0.1 and abs(w @ one.fit.coefficients) < bound
             for w in np.eye(len(one.fit.terms))[:3]
             for side in (-1, 1)
         ]

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 
 from evalkit.errors import DataError
-from evalkit.gazetteer import FIRST, LAST, Level, Region, gazetteer
-from evalkit.regions import lineage, resolve, resolve_column
+from evalkit.regions.names import lineage, resolve, resolve_column
+from evalkit.regions.registry import FIRST, LAST, Level, Region, gazetteer
 
 # China Statistical Yearbook 2008, table 1-1 (end of 2007): prefecture-level units and cities among them.
 PREFECTURES_2007 = {
@@ -361,7 +361,9 @@ def test_a_hundred_thousand_rows_take_a_moment() -> None:
 
 
 def test_the_lists_are_read_at_first_use_and_quickly() -> None:
-    code = "import evalkit.regions; from evalkit.gazetteer import gazetteer; print(gazetteer.cache_info().currsize)"
+    code = (
+        "import evalkit.regions; from evalkit.regions.registry import gazetteer; print(gazetteer.cache_info().currsize)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert done.stdout.strip() == "0"
     seconds = []

@@ -21,14 +21,14 @@ import evalkit as ek
 from evalkit.catalogue import LANGUAGES, entries
 from evalkit.checks import LeaveOneOut, PlaceboAssignment, PreTrends
 from evalkit.errors import ConfigError, DataError
-from evalkit.estimation import Estimate
 from evalkit.estimators import EventStudy, Split, TwoWayFE
-from evalkit.evidence import Evidence
 from evalkit.inference import Cluster
 from evalkit.reporting import compile_papers, plot, plot_finding, write_exhibits
 from evalkit.reporting._canvas import drawing_style, wrap_text
 from evalkit.reporting.exhibits import list_exhibits
-from evalkit.study import write_tables
+from evalkit.results.estimation import Estimate
+from evalkit.results.evidence import Evidence
+from evalkit.study.running import write_tables
 
 pytestmark = pytest.mark.filterwarnings("error")  # a glyph that no font has is a warning
 PROJECT = Path(__file__).resolve().parents[1]

@@ -18,9 +18,17 @@ from evalkit import Design, EvalkitError, Finding, Panel, check, estimate
 from evalkit.checks import Sensitivity
 from evalkit.estimators import CallawaySantAnna, EventStudy, Imputation, Split, TwoStage, TwoWayFE
 from evalkit.inference import Cluster, PooledGroups
-from evalkit.numerics.honest import Interval, Path, breakdown, original_interval
-from evalkit.numerics.relative_magnitudes import _cut, _least_favourable, relative_magnitudes_interval
-from evalkit.numerics.smoothness import _shrinkage_path, smoothness_interval
+from evalkit.numerics.honest import (
+    Interval,
+    Path,
+    _cut,
+    _least_favourable,
+    _shrinkage_path,
+    breakdown,
+    original_interval,
+    relative_magnitudes_interval,
+    smoothness_interval,
+)
 
 HERE = File(__file__).parent
 REFERENCE = json.loads((HERE / "reference" / "r_honestdid.json").read_text(encoding="utf-8"))

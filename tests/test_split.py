@@ -11,12 +11,12 @@ import pytest
 
 import evalkit as ek
 from evalkit import Design, Estimate, Panel, estimate
-from evalkit.config import read_study
 from evalkit.errors import ConfigError, DataError, DesignError
 from evalkit.estimators import EventStudy, Split, TwoWayFE
-from evalkit.evidence import Evidence
 from evalkit.inference import Cluster
 from evalkit.reporting import plot
+from evalkit.results.evidence import Evidence
+from evalkit.study.config import read_study
 
 DESIGN = Design(outcome="y", adoption="first", assigned_at="county")
 

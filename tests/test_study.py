@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evalkit.config import Planned, read_study
 from evalkit.errors import ConfigError, EvalkitError
 from evalkit.estimators import EventStudy, Split, TwoWayFE
 from evalkit.inference import Cluster
-from evalkit.study import evaluate_study, run_study
+from evalkit.study.config import Planned, read_study
+from evalkit.study.running import evaluate_study, run_study
 
 ROOT = Path(__file__).parents[1]
 STUDY = """

@@ -16,7 +16,7 @@ from evalkit import Design, Estimate, Panel, estimate
 from evalkit.errors import DesignError
 from evalkit.estimators import EventStudy, SunAbraham
 from evalkit.inference import Classical, Cluster, Robust
-from evalkit.numerics.patterns import find_patterns
+from evalkit.numerics.absorb import find_patterns
 
 SUNAB = {
     e["id"]: e["results"]

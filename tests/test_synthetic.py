@@ -15,10 +15,10 @@ import oracles
 from evalkit import Design, Estimate, Panel, check, estimate
 from evalkit.checks import PlaceboAssignment
 from evalkit.errors import DesignError, InferenceError
-from evalkit.estimation import Estimator, Inference
 from evalkit.estimators import EventStudy, Split, SyntheticControl, SyntheticDID, TwoWayFE
-from evalkit.fit import Fit
 from evalkit.inference import Classical, Cluster, Jackknife, Placebo, PooledGroups
+from evalkit.results.estimation import Estimator, Inference
+from evalkit.results.fit import Fit
 
 REFERENCE = cases.TESTS / "reference"
 R = {e["id"]: e["results"] for e in json.loads((REFERENCE / "r_synthdid_prop99.json").read_text("utf-8"))["entries"]}

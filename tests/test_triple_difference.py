@@ -14,9 +14,9 @@ import evalkit as ek
 import oracles
 from evalkit import Design, Estimate, Panel, estimate
 from evalkit.errors import DataError, DesignError, EvalkitError, InferenceError
-from evalkit.estimation import Inference
 from evalkit.estimators import EventStudy, Split, TripleDifference, TwoWayFE
 from evalkit.inference import Classical, Cluster, PooledGroups, Robust
+from evalkit.results.estimation import Inference
 
 PUBLISHED = tomllib.loads((cases.TESTS / "reference" / "published.toml").read_text(encoding="utf-8"))
 SATURATED, PLAIN = TripleDifference(), TripleDifference(saturated=False)

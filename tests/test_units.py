@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from evalkit.errors import DataError
-from evalkit.units import _UNITS, convert, kind_of, ratio
+from evalkit.tables.units import _UNITS, convert, kind_of_unit, unit_ratio
 
 HERE = "sales.csv, column 'area'"
 
@@ -52,7 +52,7 @@ def test_conversions_by_hand_are_exact(value: float, unit: str, to: str, expecte
     ],
 )
 def test_ratios_are_exact_fractions(unit: str, to: str, expected: Fraction) -> None:
-    assert ratio(unit, to, where=HERE) == expected
+    assert unit_ratio(unit, to, where=HERE) == expected
 
 
 def test_yearbook_spellings_are_the_same_unit() -> None:
@@ -99,8 +99,8 @@ def test_every_unit_by_hand() -> None:
 
 
 def test_kinds_of_units_and_of_quotients() -> None:
-    assert kind_of("亩", where=HERE) == "area"
-    assert kind_of("公斤/亩", where=HERE) == "mass/area"
+    assert kind_of_unit("亩", where=HERE) == "area"
+    assert kind_of_unit("公斤/亩", where=HERE) == "mass/area"
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_kinds_do_not_mix() -> None:
 
 def test_the_library_of_units_loads_only_when_something_is_converted() -> None:
     code = (
-        "import sys; from evalkit.units import convert, kind_of; kind_of('mu', where=''); assert 'pint' not in sys.modules; "
+        "import sys; from evalkit.tables.units import convert, kind_of_unit; kind_of_unit('mu', where=''); assert 'pint' not in sys.modules; "
         "convert(1.0, 'mu', 'ha', where=''); assert 'pint' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -122,7 +122,7 @@ def test_a_contrast_and_an_average() -> None:
 def test_a_null_other_than_zero(null: float) -> None:
     one, rows, names = path()
     weights = unit(names, {"ATT(e=1)": 1.0})
-    p = one.law.p_value(weighted(one, {"ATT(e=1)": 1.0}), null)
+    p = one.distribution.p_value(weighted(one, {"ATT(e=1)": 1.0}), null)
     # From a null of a million on, what is left of the outcome has no digits for explicit residuals: p is then its limit.
     expected = share(wild_statistics(rows, weights, SIGNS, null=min(null, 3000.0)))
     assert p == expected
@@ -273,7 +273,7 @@ def test_seventy_clusters_of_unequal_size() -> None:
 
 
 def p_at(one: Estimate, term: str, null: float) -> float:
-    return one.law.p_value(weighted(one, {term: 1.0}), null)
+    return one.distribution.p_value(weighted(one, {term: 1.0}), null)
 
 
 @pytest.mark.parametrize("level", [0.9, 0.95])

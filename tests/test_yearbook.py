@@ -16,12 +16,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evalkit.assembly import assemble
 from evalkit.errors import EvalkitError, SourceError
-from evalkit.sources import Delimited, Yearbook, _pages
-from evalkit.sources._caption import name_indicator, split_unit
-from evalkit.sources._words import join, read_value, read_year
-from evalkit.table import Table
+from evalkit.panels.assembly import assemble
+from evalkit.sources import Delimited, Yearbook
+from evalkit.sources.yearbook import pages
+from evalkit.sources.yearbook.captions import name_indicator, split_unit
+from evalkit.sources.yearbook.words import join_words, read_value, read_year
+from evalkit.tables.table import Table
 from yearbook_files import Rows, book, edited, load, notes, put, refused, says
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -574,7 +575,7 @@ def test_a_unit_behind_a_name(words: str, split: tuple[str, str | None]) -> None
 
 
 def test_spaces_between_chinese_characters_are_no_part_of_a_name() -> None:
-    assert [join(name) for name in ("昌 吉 市", "新\u3000\u3000疆", "木垒\n县", "New  York", "昌吉 Changji")] == [
+    assert [join_words(name) for name in ("昌 吉 市", "新\u3000\u3000疆", "木垒\n县", "New  York", "昌吉 Changji")] == [
         "昌吉市",
         "新疆",
         "木垒县",
@@ -716,7 +717,7 @@ def test_files_of_other_kinds_are_refused(tmp_path: Path, monkeypatch: pytest.Mo
     says(refused(tmp_path / "p"), "this is neither", "p", "Parquet with Delimited")
     says(refused(put(tmp_path, EXPORT), sheets=("a",)), "this is no Excel workbook", "export.csv", "leave it out")
     says(refused(put(tmp_path, '地区,2019年\n"昌吉市,1\n')), "quotes do not match", "row 2", "close the quote")
-    monkeypatch.setattr(_pages, "_MAX_TEXT", 100)
+    monkeypatch.setattr(pages, "_MAX_TEXT", 100)
     says(refused(put(tmp_path, EXPORT)), "more than 0.0001 MB", "export.csv", "Delimited")
 
 

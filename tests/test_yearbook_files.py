@@ -17,7 +17,8 @@ from openpyxl.cell.rich_text import CellRichText, TextBlock
 from openpyxl.cell.text import InlineFont
 
 from biff8 import DEFAULT_PASSWORD, Formatted, Formula, Raised, Rows, XlsSheet, ole2, record, xls, xls_bytes
-from evalkit.sources import _compound, _pages
+from evalkit.sources.files import bytes as file_bytes
+from evalkit.sources.yearbook import pages
 from test_yearbook import EXPORT, INCOME, INPUTS, INPUTS_MERGED
 from yearbook_files import book, edited, load, notes, page, put, refused, says
 
@@ -220,7 +221,7 @@ def test_an_xlsx_under_the_default_password(tmp_path: Path, monkeypatch: pytest.
     path = protect(path, DEFAULT_PASSWORD)
     assert load(path).equals(plain)
     assert "encrypted under the default password" in notes(path)
-    monkeypatch.setattr(_compound, "_MOST_ROUNDS", 1000)
+    monkeypatch.setattr(file_bytes, "_MOST_ROUNDS", 1000)
     says(refused(path), "hashed more often than Excel does", "年鉴.xlsx", "download")
     path = protect(book(tmp_path, s=INCOME), "123456")
     monkeypatch.undo()
@@ -394,16 +395,16 @@ def test_a_bomb_in_a_protected_workbook_and_in_gzip(tmp_path: Path, monkeypatch:
         archive.writestr("xl/bomb.xml", bytes(201_000_000))
     path = protect(path, DEFAULT_PASSWORD)
     says(refused(path), "not opened because it would unpack to 201 MB", "年鉴.xlsx", "copy the table alone")
-    monkeypatch.setattr(_pages, "_MAX_TEXT", 5_000_000)
+    monkeypatch.setattr(pages, "_MAX_TEXT", 5_000_000)
     says(
         refused(put(tmp_path, gzip.compress(bytes(6_000_000)))), "more than 0.005 GB of text", "export.csv", "keep only"
     )
 
 
 def test_more_cells_than_a_yearbook_has_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_pages, "_MAX_CELLS", 20)
+    monkeypatch.setattr(pages, "_MAX_CELLS", 20)
     says(refused(book(tmp_path, s=edited(INCOME, E4="x"))), "more than 20 cells", "年鉴.xlsx, s", "with Delimited")
-    monkeypatch.setattr(_pages, "_MAX_CELLS", 33)
+    monkeypatch.setattr(pages, "_MAX_CELLS", 33)
     merged = tuple(f"{column}4:{column}6" for column in "EFGHIJKLMNOP")
     rows = edited(INCOME, **{f"{column}4": "x" for column in "EFGHIJKLMNOP"})
     says(refused(book(tmp_path, {"s": merged}, s=rows)), "too many merged cells", "年鉴.xlsx, s!", "table alone")

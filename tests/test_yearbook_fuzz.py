@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from biff8 import DEFAULT_PASSWORD, Formula, Raised, XlsSheet, xls, xls_bytes
 from evalkit.errors import EvalkitError
 from evalkit.sources import Yearbook
-from evalkit.table import Table
+from evalkit.tables.table import Table
 from test_yearbook import EXPORT, INCOME, INPUTS, INPUTS_MERGED
 from yearbook_files import Rows, book, load, page
 

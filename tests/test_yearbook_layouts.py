@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from evalkit.sources._words import is_place, split_part, split_translation
+from evalkit.sources.yearbook.words import is_place, split_part, split_translation
 from yearbook_files import Rows, book, load, notes, put, refused, says
 
 pytestmark = pytest.mark.filterwarnings("error")

@@ -29,12 +29,12 @@ from pathlib import Path
 import evalkit as ek
 from evalkit.accounting import factor_set, intensity, inventory
 from evalkit.checks import LeaveOneOut, PlaceboAdoption, PlaceboAssignment, PreTrends
-from evalkit.claim import judge_claims
-from evalkit.config import read_study
+from evalkit.claims.claim import judge_claims
 from evalkit.estimators import EventStudy, Split, TwoWayFE
 from evalkit.inference import Cluster, PooledGroups
 from evalkit.reporting import plot_finding
 from evalkit.sources import Delimited, LoanLedger, Yearbook
+from evalkit.study.config import read_study
 
 # %% [markdown]
 # Paths start at the project's root, wherever the notebook runs. The words for columns, and the claims, are those of the

@@ -22,11 +22,11 @@ from pathlib import Path
 
 import evalkit as ek
 from evalkit.checks import LeaveOneOut, PlaceboAdoption, PlaceboAssignment, PreTrends
-from evalkit.config import read_study
 from evalkit.estimators import EventStudy, Split, TwoWayFE
 from evalkit.inference import Cluster
 from evalkit.reporting import plot_finding
 from evalkit.sources import Delimited
+from evalkit.study.config import read_study
 
 # %% [markdown]
 # Paths start at the project's root, wherever the notebook runs. The words for columns are those of the study.

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from evalkit import Design, Estimate, Panel, estimate
-from evalkit.estimation import Estimator
 from evalkit.estimators import CallawaySantAnna, Imputation
 from evalkit.inference import Cluster, Jackknife
 from evalkit.inference.by_design import ByDesign
+from evalkit.results.estimation import Estimator
 from montecarlo.cells import Cell, Experiment, Outcome, Trial, cell
 from montecarlo.judged import tell, weights_of
 from montecarlo.panels import Floats, lay_out
@@ -43,7 +43,7 @@ def adopting_at(dates: tuple[int, ...], counties: int) -> Floats:
 
 def misses(one: Estimate, weights: Floats) -> Outcome:
     """Say whether the 95 % interval of a combination (k,) of terms leaves out the truth, 0: whether t rejects at 5 %."""
-    low, high = one.law.interval(weights, 0.95)
+    low, high = one.distribution.interval(weights, 0.95)
     if np.isnan(low):
         return Outcome(None, why="no standard error", measure="misses")
     why = one.uncertainty.unsupported

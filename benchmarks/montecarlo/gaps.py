@@ -6,9 +6,9 @@ import numpy as np
 
 from evalkit import Design
 from evalkit.checks import GroupGaps
-from evalkit.estimation import Specification
 from evalkit.estimators import Split, TwoWayFE
 from evalkit.inference import Cluster, WildBootstrap
+from evalkit.results.estimation import Specification
 from montecarlo.cells import NOMINAL, Cell, Experiment, Outcome, Trial, cell
 from montecarlo.judged import DRAWS as BOOTSTRAP
 from montecarlo.panels import Floats, Ints, adopting, after, lay_out

@@ -9,17 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evalkit.errors import EvalkitError
-from evalkit.estimation import Estimate, Inference
-from evalkit.inference import (
-    BiasReduced,
-    Cluster,
-    Jackknife,
-    Permutation,
-    PooledGroups,
-    Robust,
-    WildBootstrap,
-)
+from evalkit.inference import BiasReduced, Cluster, Jackknife, Permutation, PooledGroups, Robust, WildBootstrap
 from evalkit.inference.by_design import ByDesign
+from evalkit.results.estimation import Estimate, Inference
 from montecarlo.cells import NOMINAL, Outcome
 
 Floats = NDArray[np.float64]
@@ -68,7 +60,7 @@ def tell(one: Estimate, inference: Inference, term: str = "ATT") -> Told:
     """Judge the fit of an estimate by an inference: what `one.under(inference).pvalues[term]` says."""
     try:
         judged = one if one.spec.inference == inference else one.under(inference)
-        p_value = judged.law.p_value(weights_of(one, term))
+        p_value = judged.distribution.p_value(weights_of(one, term))
     except EvalkitError as error:
         return Told(None, False, error.what, "")
     of = judged.uncertainty

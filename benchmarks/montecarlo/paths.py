@@ -29,7 +29,7 @@ def cells() -> tuple[Cell, ...]:
 def tell_jointly(one: Estimate, terms: tuple[str, ...]) -> Outcome:
     """Test terms jointly; where the law gives a p that the estimate withholds as unsupported, it counts and is marked."""
     try:
-        p_value = one.law.judge_jointly(np.array([weights_of(one, term) for term in terms])).p_value
+        p_value = one.distribution.judge_jointly(np.array([weights_of(one, term) for term in terms])).p_value
     except EvalkitError as error:
         return Outcome(None, False, error.what)
     reason = one.uncertainty.joint_unsupported

@@ -6,68 +6,68 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from evalkit.assembly import assemble as assemble
     from evalkit.auditing import audit as audit
-    from evalkit.collapsing import collapse as collapse
-    from evalkit.derivation import at_least as at_least
-    from evalkit.derivation import deflate as deflate
-    from evalkit.derivation import equal_weight as equal_weight
-    from evalkit.derivation import lag as lag
-    from evalkit.derivation import log as log
-    from evalkit.derivation import per as per
-    from evalkit.derivation import share as share
-    from evalkit.derivation import winsorise as winsorise
-    from evalkit.design import Design as Design
-    from evalkit.diagnosis import diagnose as diagnose
+    from evalkit.designs.collapsing import collapse as collapse
+    from evalkit.designs.design import Design as Design
     from evalkit.errors import EvalkitError as EvalkitError
-    from evalkit.estimation import Estimate as Estimate
-    from evalkit.estimation import Specification as Specification
-    from evalkit.estimation import estimate as estimate
-    from evalkit.finding import Finding as Finding
-    from evalkit.finding import check as check
-    from evalkit.multiplicity import adjust as adjust
-    from evalkit.panel import Panel as Panel
-    from evalkit.placing import Area as Area
+    from evalkit.inference.multiplicity import adjust as adjust
+    from evalkit.panels.assembly import assemble as assemble
+    from evalkit.panels.derivation import at_least as at_least
+    from evalkit.panels.derivation import deflate as deflate
+    from evalkit.panels.derivation import equal_weight as equal_weight
+    from evalkit.panels.derivation import lag as lag
+    from evalkit.panels.derivation import log as log
+    from evalkit.panels.derivation import per as per
+    from evalkit.panels.derivation import share as share
+    from evalkit.panels.derivation import winsorise as winsorise
+    from evalkit.panels.panel import Panel as Panel
+    from evalkit.regions.codes import Area as Area
     from evalkit.reporting.figures import plot as plot
+    from evalkit.results.estimation import Estimate as Estimate
+    from evalkit.results.estimation import Specification as Specification
+    from evalkit.results.finding import Finding as Finding
     from evalkit.simulation import Place as Place
     from evalkit.simulation import World as World
+    from evalkit.simulation import diagnose as diagnose
     from evalkit.simulation import simulate as simulate
-    from evalkit.study import run_study as run_study
-    from evalkit.table import Provenance as Provenance
-    from evalkit.table import Table as Table
+    from evalkit.study.running import run_study as run_study
+    from evalkit.tables.table import Provenance as Provenance
+    from evalkit.tables.table import Table as Table
+    from evalkit.verbs import check as check
+    from evalkit.verbs import estimate as estimate
 
 _HOME = {
-    "EvalkitError": "errors",
-    "Provenance": "table",
-    "Table": "table",
-    "Panel": "panel",
-    "Design": "design",
-    "Estimate": "estimation",
-    "Specification": "estimation",
-    "estimate": "estimation",
-    "Finding": "finding",
-    "check": "finding",
-    "assemble": "assembly",
-    "Area": "placing",
     "audit": "auditing",
-    "at_least": "derivation",
-    "deflate": "derivation",
-    "equal_weight": "derivation",
-    "lag": "derivation",
-    "log": "derivation",
-    "per": "derivation",
-    "share": "derivation",
-    "winsorise": "derivation",
-    "collapse": "collapsing",
-    "World": "simulation",
-    "Place": "simulation",
-    "simulate": "simulation",
-    "diagnose": "diagnosis",
-    "adjust": "multiplicity",
+    "collapse": "designs.collapsing",
+    "Design": "designs.design",
+    "EvalkitError": "errors",
+    "adjust": "inference.multiplicity",
+    "assemble": "panels.assembly",
+    "at_least": "panels.derivation",
+    "deflate": "panels.derivation",
+    "equal_weight": "panels.derivation",
+    "lag": "panels.derivation",
+    "log": "panels.derivation",
+    "per": "panels.derivation",
+    "share": "panels.derivation",
+    "winsorise": "panels.derivation",
+    "Panel": "panels.panel",
+    "Area": "regions.codes",
     "plot": "reporting.figures",
-    "run_study": "study",
+    "Estimate": "results.estimation",
+    "Specification": "results.estimation",
+    "Finding": "results.finding",
+    "Place": "simulation",
+    "World": "simulation",
+    "diagnose": "simulation",
+    "simulate": "simulation",
+    "run_study": "study.running",
+    "Provenance": "tables.table",
+    "Table": "tables.table",
+    "check": "verbs",
+    "estimate": "verbs",
 }
-_MODULES = ("accounting", "checks", "estimators", "inference", "sources")
+_MODULES = ("accounting", "checks", "estimators", "inference", "regions", "sources")
 __all__ = sorted([*_HOME, *_MODULES])
 
 

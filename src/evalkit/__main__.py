@@ -1,5 +1,7 @@
 """`python -m evalkit`."""
 
+from __future__ import annotations
+
 from evalkit.cli import main
 
 main()

@@ -15,7 +15,7 @@ from evalkit.errors import EvalkitError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 StudyPath = Annotated[Path, typer.Argument(help="the study's folder, or its study.toml", show_default=False)]
-Language = Annotated[str, typer.Option(help="en or zh")]
+_Language = Annotated[str, typer.Option(help="en or zh")]
 
 
 def main() -> None:
@@ -34,12 +34,12 @@ def _about() -> None:
     """Evaluate a policy: from the published table to a defended claim."""
 
 
-@app.command()
-def run(study: StudyPath, language: Language = "en") -> None:
+@app.command("run")
+def _run(study: StudyPath, language: _Language = "en") -> None:
     """Run a study: tables, figures and papers, rebuilt from the raw files."""
     with _remedies():
         from evalkit.catalogue import checked_language
-        from evalkit.study import run_study
+        from evalkit.study.running import run_study
 
         checked_language(language)
         evidence = run_study(study, say=lambda text: typer.echo(f"… {text}", err=True))
@@ -53,18 +53,18 @@ def run(study: StudyPath, language: Language = "en") -> None:
         typer.echo(f"\ndata/processed/{evidence.study}/  figures/{evidence.study}/")
 
 
-@app.command()
-def explain(study: StudyPath, language: Language = "en") -> None:
+@app.command("explain")
+def _explain(study: StudyPath, language: _Language = "en") -> None:
     """Say what a study compares, on which rows, and what its design can show, before any outcome is regressed."""
     with _remedies():
-        from evalkit.config import read_study
-        from evalkit.explaining import explain_study
+        from evalkit.study.config import read_study
+        from evalkit.study.explaining import explain_study
 
         typer.echo(explain_study(read_study(study), language))
 
 
-@app.command()
-def power(
+@app.command("power")
+def _power(
     study: StudyPath,
     noise_sd: Annotated[float, typer.Option(help="standard deviation of what is new in each unit and period")],
     place_sd: Annotated[float, typer.Option(help="that of the shock common to a unit of assignment in a period")],
@@ -72,23 +72,23 @@ def power(
     target: Annotated[float, typer.Option(help="probability with which the effect is to be found")] = 0.8,
     draws: Annotated[int | None, typer.Option(help="outcomes to draw where there is no closed form")] = None,
     seed: Annotated[int | None, typer.Option(help="seed of the draws, a whole number")] = None,
-    language: Language = "en",
+    language: _Language = "en",
 ) -> None:
     """Say how large an effect must be for the design to find it, without reading any outcome."""
     with _remedies():
         from evalkit.checks import Power
-        from evalkit.config import read_study
-        from evalkit.powering import power_study
+        from evalkit.study.config import read_study
+        from evalkit.study.explaining import power_study
 
         asked = Power(noise_sd=noise_sd, place_sd=place_sd, target=target, draws=draws, seed=seed)
         typer.echo(power_study(read_study(study), asked, estimate=estimate, language=language))
 
 
 @app.command("list")
-def list_members() -> None:
+def _list() -> None:
     """List the kinds of sources, estimators, inferences, checks and claims that a study can name, with their settings."""
     with _remedies():
-        from evalkit.explaining import list_families
+        from evalkit.study.explaining import list_families
 
         typer.echo(list_families())
 

@@ -10,13 +10,15 @@ from zlib import crc32
 import numpy as np
 import pandas as pd
 
-from evalkit.columns import Floats, Ints
-from evalkit.derivation import equal_weight
-from evalkit.design import Design
-from evalkit.errors import DesignError, nearest
-from evalkit.fit import Term
-from evalkit.panel import Panel
-from evalkit.table import Provenance
+from evalkit.designs.design import Design
+from evalkit.errors import DesignError, EvalkitError, nearest
+from evalkit.numerics.arrays import Floats, Ints
+from evalkit.panels.derivation import equal_weight
+from evalkit.panels.panel import Panel
+from evalkit.results.estimation import Estimate, Estimator, Inference
+from evalkit.results.fit import Term
+from evalkit.tables.table import Provenance
+from evalkit.verbs import estimate
 
 Effects = Mapping[str, tuple[float, ...]]
 """Effect at event time 0, 1, 2, … of each subgroup; the last one stays."""
@@ -107,12 +109,12 @@ def simulate(world: World, *, seed: int) -> Panel:
     weighing alike), effect (the true one of that row) and outcome. Its provenance says that it is synthetic, and so does every
     figure and table made from it.
     """
-    panel = lay_out(world, seed)
+    panel = lay_out_world(world, seed)
     rng = np.random.default_rng(np.random.SeedSequence([seed, crc32(b"simulate")]))
     return panel.with_column("outcome", draw_outcome(world, panel, rng))
 
 
-def lay_out(world: World, seed: int) -> Panel:
+def lay_out_world(world: World, seed: int) -> Panel:
     """Make the panel of a world without its outcome."""
     rows = [
         (place.name, place.above, subgroup, number, place.adoption)
@@ -128,7 +130,7 @@ def lay_out(world: World, seed: int) -> Panel:
     frame["adoption"] = frame["adoption"].astype(np.float64)
     frame["weight"] = frame["subgroup"].map(dict(world.weights)).fillna(1.0).astype(np.float64)
     frame["above_weight"] = equal_weight("above", times="weight").compute(frame, "period")
-    frame["effect"] = _effects(world, frame)
+    frame["effect"] = _true_effects(world, frame)
     described = repr((world, seed)).encode()
     provenance = Provenance(
         path=f"simulate(…, seed={seed})",
@@ -195,7 +197,7 @@ def true_effect(panel: Panel, term: Term, *, last: bool = False) -> float:
     return float(weight @ effect / weight.sum()) if weight.sum() > 0 else float("nan")
 
 
-def _effects(world: World, frame: pd.DataFrame) -> Floats:
+def _true_effects(world: World, frame: pd.DataFrame) -> Floats:
     """True effect (n,) of each row: 0 before adoption, then by event time and subgroup."""
     effect = np.zeros(len(frame))
     since = (frame["period"] - frame["adoption"]).to_numpy()
@@ -207,3 +209,98 @@ def _effects(world: World, frame: pd.DataFrame) -> Floats:
             at: Ints = np.minimum(since[rows], len(path) - 1).astype(np.int64)
             effect[rows] = path[at]
     return effect
+
+
+DIAGNOSIS = "term truth mean bias sd std_error coverage coverage_error rejected supported worlds failed".split()
+
+
+def diagnose(
+    world: World,
+    estimator: Estimator,
+    inference: Inference,
+    *,
+    seed: int,
+    worlds: int = 500,
+    level: float = 0.95,
+    design: Design | None = None,
+) -> pd.DataFrame:
+    """Estimate in many panels drawn from one world, and compare with the truth.
+
+    One row per effect, and for two subgroups one for their gap: truth, mean of the estimates, bias, their standard deviation
+    (sd), the mean standard error, the share of intervals that cover the truth with its Monte Carlo error, the share that
+    reject an effect of zero, the share in which the inference said that the design supports it, the number of worlds, and of
+    those that could not be estimated (in none of the averages). `design` replaces the world's own, for example with another
+    level of assignment. Raises DesignError where no world can be estimated.
+    """
+    if worlds < 2:
+        raise DesignError(f"worlds is {worlds}", where="diagnose", remedy="draw at least 2, better 500")
+    laid = lay_out_world(world, seed)
+    drawn: list[pd.DataFrame] = []
+    supported = failed = 0
+    why = ""
+    terms: list[Term] = []
+    for i in range(worlds):
+        rng = np.random.default_rng(np.random.SeedSequence([seed, crc32(b"diagnose"), i]))
+        panel = laid.with_column("outcome", draw_outcome(world, laid, rng))
+        try:
+            one = estimate(panel, design or world.design, estimator, inference=inference)
+        except EvalkitError as error:
+            failed, why = failed + 1, str(error)
+            continue
+        drawn.append(_found_effects(one, level))
+        terms = [term for term in one.fit.terms if term.role == "effect"]
+        supported += one.uncertainty.unsupported is None
+    if not drawn:
+        raise DesignError("no world can be estimated", where="diagnose", remedy=why)
+    last = max((term.event_time for term in terms if term.event_time is not None), default=None)
+    truth = [true_effect(laid, term, last=term.event_time == last) for term in terms]
+    if len(drawn[0]) > len(terms):
+        truth.append(truth[1] - truth[0])
+    names = drawn[0]["term"]
+    if any(list(one["term"]) != list(names) for one in drawn):
+        raise DesignError("the worlds differ in their terms", where="diagnose", remedy="make the worlds larger")
+    rows = [
+        {
+            "term": name,
+            **_compare(pd.DataFrame([one.iloc[i] for one in drawn]), truth[i], 1 - level),
+            "supported": supported / len(drawn),
+            "worlds": worlds,
+            "failed": failed,
+        }
+        for i, name in enumerate(names)
+    ]
+    return pd.DataFrame(rows, columns=DIAGNOSIS)
+
+
+def _found_effects(one: Estimate, level: float) -> pd.DataFrame:
+    """Rows of the effects, and of the gap between two subgroups (second less first)."""
+    tidy = one.tidy(level=level)
+    bases = {term.name for term in one.fit.terms if term.role == "base"}
+    table = tidy[~tidy["term"].isin(bases)]
+    if len(table) == 2 and table["subgroup"].notna().all():
+        gap = one.contrast(table["term"].iloc[1], table["term"].iloc[0], level)
+        table = pd.concat([table.astype(object), gap.astype(object)], ignore_index=True)
+    return table[["term", "estimate", "std_error", "p_value", "conf_low", "conf_high"]]
+
+
+def _compare(drawn: pd.DataFrame, truth: float, alpha: float) -> dict[str, float]:
+    estimates, errors, p_values, low, high = (
+        drawn[column].to_numpy(dtype=np.float64)
+        for column in ("estimate", "std_error", "p_value", "conf_low", "conf_high")
+    )
+    covered = float(np.mean((low <= truth) & (truth <= high)))
+    return {
+        "truth": truth,
+        "mean": float(estimates.mean()),
+        "bias": float(estimates.mean() - truth),
+        "sd": float(estimates.std(ddof=1)),
+        "std_error": _mean(errors),
+        "coverage": covered,
+        "coverage_error": float(np.sqrt(covered * (1 - covered) / len(drawn))),
+        "rejected": float(np.mean(p_values < alpha)),
+    }
+
+
+def _mean(values: Floats) -> float:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")

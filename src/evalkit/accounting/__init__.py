@@ -1,8 +1,7 @@
 """Accounting: activity data × emission factors → emissions, and emissions per unit of output. Each is a Table."""
 
-from evalkit.accounting._factors import Factor, FactorSet
-from evalkit.accounting.factors import factor_set
-from evalkit.accounting.intensity import intensity
-from evalkit.accounting.inventory import inventory
+from evalkit.accounting.emissions import inventory
+from evalkit.accounting.factors import Factor, FactorSet, factor_set
+from evalkit.accounting.per_output import intensity
 
 __all__ = ["Factor", "FactorSet", "factor_set", "intensity", "inventory"]

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from evalkit.columns import Flags, Floats, Ints, numbers, place
 from evalkit.errors import DataError, nearest
-from evalkit.table import Table
+from evalkit.numerics.arrays import Flags, Floats, Ints
+from evalkit.tables.columns import name_rows, numbers
+from evalkit.tables.table import Table
 
 EMISSIONS = "kg CO2e"
 # The columns that an inventory has beside its keys.
@@ -18,7 +19,7 @@ DETAIL = ("source", "activity", "activity_unit", "factor", "factor_unit", "emiss
 
 def located(table: Table, rows: Flags, column: str) -> str:
     """Name a table, a column and the flagged rows of its file."""
-    return f"{table.name}, {place(table.frame, rows, column)}"
+    return f"{table.name}, {name_rows(table.frame, rows, column)}"
 
 
 def require_columns(table: Table, columns: Sequence[str]) -> None:

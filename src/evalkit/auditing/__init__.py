@@ -1,5 +1,5 @@
 """Auditing: numbers of yearbooks against their totals, their other years and their other volumes."""
 
-from evalkit.auditing._audit import audit, note_audit
+from evalkit.auditing.comparison import audit, note_audit
 
 __all__ = ["audit", "note_audit"]

@@ -2,8 +2,7 @@
 
 from evalkit.checks.group_gaps import GroupGaps
 from evalkit.checks.leave_one_out import LeaveOneOut
-from evalkit.checks.placebo_adoption import PlaceboAdoption
-from evalkit.checks.placebo_assignment import PlaceboAssignment
+from evalkit.checks.placebos import PlaceboAdoption, PlaceboAssignment
 from evalkit.checks.power import Power
 from evalkit.checks.pre_trends import PreTrends
 from evalkit.checks.self_size import SelfSize

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from functools import cached_property
+from itertools import combinations, product
 from typing import Protocol, runtime_checkable
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
 
 from evalkit.catalogue import Message, message
-from evalkit.checks._exchange import Exchanged, Pair
-from evalkit.columns import Floats, Ints
-from evalkit.errors import DesignError, EvalkitError
-from evalkit.estimation import Estimate, Estimator, Inference, Specification, describe
-from evalkit.finding import Finding
-from evalkit.fit import Fit
-from evalkit.panel import Panel
+from evalkit.designs.adoption import read_assignment
+from evalkit.errors import DesignError, EvalkitError, InferenceError
+from evalkit.numerics.arrays import Flags, Floats, Ints
+from evalkit.numerics.reassigned import group_sums
+from evalkit.panels.panel import Panel
+from evalkit.results.estimation import Estimate, Estimator, Inference, Specification, describe_member
+from evalkit.results.finding import Finding, weigh_after_adoption
+from evalkit.results.fit import Fit
 
 FISHER = "Fisher"
 _LEVEL, _LEAST_DRAWS = 0.95, 99
@@ -105,9 +108,9 @@ class GroupGaps:
         split = spec.estimator
         if not isinstance(split, Grouping):
             raise DesignError(
-                f"{describe(split)} has no subgroups to compare",
+                f"{describe_member(split)} has no subgroups to compare",
                 where="GroupGaps",
-                remedy=f"use it on an estimate by Split, for example Split(by=…, estimator={describe(split)})",
+                remedy=f"use it on an estimate by Split, for example Split(by=…, estimator={describe_member(split)})",
             )
         one = spec.run()
         groups = _averages(one.fit)
@@ -120,7 +123,7 @@ class GroupGaps:
         methods = [_Method.of(one, inference) for inference in (spec.inference, *self.under)]
         codes, labels = split.groups(spec.panel)
         rows: list[dict[str, object]] = []
-        found: list[Exchanged | None] = []
+        found: list[_Exchanged | None] = []
         for first, second in combinations(groups, 2):
             weights = groups[second] - groups[first]
             told: dict[str, object] = {"gap": f"{second} - {first}", "first": first, "second": second}
@@ -134,7 +137,7 @@ class GroupGaps:
         table["p_holm"] = _holm(table, len(methods) + 1)
         return _conclude(spec, one.fit, table, methods, found)
 
-    def _fisher(self, pair: Pair) -> tuple[Exchanged | None, dict[str, object]]:
+    def _fisher(self, pair: Pair) -> tuple[_Exchanged | None, dict[str, object]]:
         row: dict[str, object] = {"method": FISHER, "supported": False, "why": ""}
         try:
             ranked = pair.rank(self.draws, self.seed)
@@ -155,7 +158,7 @@ class _Method:
     @staticmethod
     def of(one: Estimate, inference: Inference) -> _Method:
         """Judge an estimate by an inference, if that can be."""
-        name = describe(inference)
+        name = describe_member(inference)
         try:
             judged = one if inference is one.spec.inference else one.under(inference)
         except EvalkitError as error:
@@ -168,12 +171,12 @@ class _Method:
         row: dict[str, object] = {"method": self.name, "supported": False, "why": self.why}
         if self.estimate is None:
             return row
-        law = self.estimate.law
+        distribution = self.estimate.distribution
         try:
-            p, (low, high) = law.p_value(weights), law.interval(weights, _LEVEL)
+            p, (low, high) = distribution.p_value(weights), distribution.interval(weights, _LEVEL)
         except EvalkitError as error:
             return row | {"why": str(error)}
-        row |= {"std_error": law.std_error(weights), "df": law.df(weights), "p_value": p}
+        row |= {"std_error": distribution.std_error(weights), "df": distribution.df(weights), "p_value": p}
         supported = self.estimate.uncertainty.unsupported is None and bool(np.isfinite(p))
         return row | {"conf_low": low, "conf_high": high, "supported": supported}
 
@@ -206,7 +209,7 @@ def _holm(table: pd.DataFrame, n_methods: int) -> Floats:
 
 
 def _conclude(
-    spec: Specification, fit: Fit, table: pd.DataFrame, methods: list[_Method], found: list[Exchanged | None]
+    spec: Specification, fit: Fit, table: pd.DataFrame, methods: list[_Method], found: list[_Exchanged | None]
 ) -> Finding:
     """Say the gap with the smallest p, by the permutation or the first method that gives one."""
     by_gap = table["p_holm"].to_numpy(float).reshape(len(found), len(methods) + 1)
@@ -235,7 +238,7 @@ def _conclude(
     )
 
 
-def _remarks(spec: Specification, fit: Fit, ranked: Exchanged | None) -> Iterator[Message]:
+def _remarks(spec: Specification, fit: Fit, ranked: _Exchanged | None) -> Iterator[Message]:
     """Yield what the reader of a gap must know beside it."""
     level = spec.design.assigned_at
     if ranked is not None and ranked.alone:
@@ -255,7 +258,7 @@ def _remarks(spec: Specification, fit: Fit, ranked: Exchanged | None) -> Iterato
             yield message("gap.left_out", subgroup=dict(note.values)["subgroup"])
 
 
-def _fisher_in_words(ranked: Exchanged | None, spec: Specification) -> Message:
+def _fisher_in_words(ranked: _Exchanged | None, spec: Specification) -> Message:
     level = spec.design.assigned_at
     if ranked is None:
         return message("gap.fisher_refused", level=level)
@@ -272,3 +275,185 @@ def _joined(messages: Sequence[Message], key: str) -> Message:
 
 def _show(p: float) -> str:
     return "–" if np.isnan(p) else f"{p:.3f}"
+
+
+_MAX_ENUMERATED = 10_000
+_TIE = 1e-8  # relative: statistics that differ by less are one
+_AGREE = 1e-8  # by how much t by sums and t by rows may differ, relative where above 1
+_EMPTY = 1e-14  # share of the largest outcome below which a standard error is rounding
+
+
+@dataclass(frozen=True)
+class _Exchanged:
+    """A gap among those under other labels.
+
+    units counts the units of assignment with rows of either group, `alone` those with rows of one only, `exchanges` the other
+    labellings (all of them, if `enumerated`, up to the mirror image), `failed` those without an estimate, which count as extreme.
+    floor is the smallest p that can be attained; `large` the largest that a gap can have, however large it is: labels exchanged
+    in all treated places, or in none, leave it as it is, whatever happens to the others.
+    """
+
+    p_value: float
+    floor: float
+    large: float
+    units: int
+    alone: int
+    exchanges: int
+    enumerated: bool
+    failed: int
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two subgroups of a panel, estimated apart: each row's code (n,) is 0 in the first, 1 in the second, -1 elsewhere."""
+
+    estimator: Estimator
+    spec: Specification
+    codes: Ints
+
+    @cached_property
+    def fits(self) -> tuple[Fit, Fit]:
+        """The actual ones."""
+        return self._fit(self.codes == 0, self.codes == 1)
+
+    @cached_property
+    def units(self) -> Ints:
+        """Codes (G,) of the units of assignment in which either group occurs."""
+        first, second = self.fits
+        return np.union1d(_units(first), _units(second))
+
+    def rank(self, draws: int | None, seed: int | None) -> _Exchanged:
+        """Rank the gap, divided by its clustered standard error, among those with labels kept or exchanged unit by unit.
+
+        InferenceError where there are more than 10,000 labellings, and draws or seed are missing, or the gap has no error.
+        """
+        exchanges, enumerated = list_exchanges(len(self.units), draws, seed)
+        if np.isnan(actual := _statistic(*self.fits)):
+            raise InferenceError(
+                "the units of assignment tell nothing of how the gap varies",
+                where="GroupGaps",
+                remedy="check that the outcome is not fitted without residual",
+            )
+        statistics = self.from_sums(exchanges)
+        if statistics is None:
+            statistics = np.full(len(exchanges), np.nan)
+            statistics[0] = actual
+        for i in np.flatnonzero(np.isnan(statistics)):
+            statistics[i] = self.from_rows(exchanges[i])
+        size = np.abs(statistics)
+        size[np.isnan(size)] = np.inf  # what cannot be estimated counts as extreme
+        ties = int((np.abs(size - size[0]) <= _TIE * size[0]).sum()) if enumerated else 1
+        failed = int(np.isinf(size).sum())
+        return _Exchanged(
+            p_value=float((size >= size[0] * (1 - _TIE)).mean()),
+            floor=(ties + failed) / len(size),
+            large=min(1.0, 2.0 ** (1 - self._n_treated())),
+            units=len(self.units),
+            alone=len(self.units) - len(np.intersect1d(_units(self.fits[0]), _units(self.fits[1]))),
+            exchanges=len(size) if enumerated else len(size) - 1,
+            enumerated=enumerated,
+            failed=failed,
+        )
+
+    def from_rows(self, exchange: Flags) -> float:
+        """Estimate with the labels in the flagged units (G,) exchanged; NaN where that cannot be."""
+        assigned = read_assignment(self.spec.panel, self.spec.design)[0].values
+        flip = np.isin(assigned, self.units[exchange])
+        try:
+            return _statistic(*self._fit((self.codes == 0) ^ flip, (self.codes == 1) ^ flip))
+        except EvalkitError:
+            return float("nan")
+
+    def from_sums(self, exchanges: Flags) -> Floats | None:
+        """Statistics (B,) of exchanges (B, G), the first of which is none, by sums over rows; NaN where only the rows can tell.
+
+        None where estimates under other labels are no regression with the columns of the actual one.
+        """
+        design = self.spec.design
+        # With a dose, or a restricted comparison, an estimator can refuse rows that have a solution.
+        if design.dose is not None or design.eligible is not None or design.comparison != "not_yet_treated":
+            return None
+        try:
+            both = self.estimator.fit(self.spec.panel, design, self.codes >= 0)
+        except EvalkitError:
+            return None
+        part, regression = both.parts[0], both.parts[0].regression
+        if regression is None or part.mapping is not None or len(both.parts) > 1:
+            return None
+        if not np.array_equal(_units(both), self.units):
+            return None
+        sums = group_sums(
+            regressors=regression.regressors,
+            outcome=regression.residuals + regression.regressors @ both.coefficients[part.positions],
+            weights=regression.weights,
+            unit=regression.factors[0],
+            factors=regression.factors[1:],
+            cluster=np.searchsorted(self.units, part.sample.cluster),
+            n_clusters=len(self.units),
+            second=self.codes[part.sample.rows] == 1,
+        )
+        if sums is None:
+            return None
+        gaps, errors = sums.gaps(exchanges, weigh_after_adoption(both)[part.positions])
+        statistics = np.full(len(exchanges), np.nan)
+        known = errors > _EMPTY * np.abs(part.sample.outcome).max()
+        statistics[known] = gaps[known] / errors[known]
+        actual = _statistic(*self.fits)
+        return statistics if abs(statistics[0] - actual) <= _AGREE * max(abs(actual), 1.0) else None
+
+    def _n_treated(self) -> int:
+        """Count the units of assignment that adopt in the periods observed."""
+        samples = [part.sample for fit in self.fits for part in fit.parts]
+        treated = [sample.cluster[sample.adoption <= sample.period.max()] for sample in samples]
+        return len(np.unique(np.concatenate(treated)))
+
+    def _fit(self, first: Flags, second: Flags) -> tuple[Fit, Fit]:
+        panel, design, inside = self.spec.panel, self.spec.design, self.codes >= 0
+        return self.estimator.fit(panel, design, first & inside), self.estimator.fit(panel, design, second & inside)
+
+
+def _units(fit: Fit) -> Ints:
+    """Codes of the units of assignment that a fit rests on."""
+    return np.unique(np.concatenate([part.sample.cluster for part in fit.parts]))
+
+
+def _statistic(first: Fit, second: Fit) -> float:
+    """Gap of the average effects after adoption over its clustered standard error without a factor; NaN if that is rounding.
+
+    The gap itself where the estimator has no influence.
+    """
+    weights = [weigh_after_adoption(fit) for fit in (first, second)]
+    gap = float(weights[1] @ second.coefficients - weights[0] @ first.coefficients)
+    try:
+        (pulled, size), (drawn, other) = (_influence(fit, w) for fit, w in zip((first, second), weights, strict=True))
+    except InferenceError:
+        return gap
+    error = float(np.sqrt(((drawn - pulled) ** 2).sum()))
+    return gap / error if error > _EMPTY * max(size, other) else float("nan")
+
+
+def _influence(fit: Fit, weights: Floats) -> tuple[Floats, float]:
+    """Influence (C,) of the units of assignment on a combination of effects, and the size of the largest outcome."""
+    total = np.zeros(len(fit.parts[0].sample.clusters))
+    for part in fit.parts:
+        summed = part.influence.sum_within(part.sample.cluster, len(total))
+        total += summed @ weights[part.positions]
+    return total, max(float(np.abs(part.sample.outcome).max()) for part in fit.parts)
+
+
+def list_exchanges(units: int, draws: int | None, seed: int | None) -> tuple[Flags, bool]:
+    """List flags (B, G) of the units whose labels are exchanged, first none, and whether these are all.
+
+    All are one of each pair of mirror images, in which every label is the other one and the gap has the other sign.
+    """
+    if 2**units <= _MAX_ENUMERATED:
+        return np.array([(False, *rest) for rest in product((False, True), repeat=units - 1)]), True
+    if draws is None or seed is None:
+        raise InferenceError(
+            f"the labels of {units} units of assignment can be exchanged in 2^{units} ways, too many to enumerate",
+            where="GroupGaps",
+            remedy="give draws= and seed=, for example draws=999, seed=1",
+        )
+    generator = np.random.default_rng(np.random.SeedSequence([seed, crc32(b"exchange")]))
+    drawn = generator.integers(0, 2, size=(draws, units), dtype=np.uint8).astype(bool)
+    return np.concatenate([np.zeros((1, units), dtype=bool), drawn]), False

@@ -8,11 +8,10 @@ import numpy as np
 import pandas as pd
 
 from evalkit.catalogue import message
-from evalkit.checks._placebo import headline
+from evalkit.designs.sample import draw_sample
 from evalkit.errors import EvalkitError
-from evalkit.estimation import Estimate, Specification
-from evalkit.finding import Finding
-from evalkit.sample import draw_sample
+from evalkit.results.estimation import Estimate, Specification
+from evalkit.results.finding import Finding, headline
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,15 @@ import numpy as np
 import pandas as pd
 
 from evalkit.catalogue import Message, message
-from evalkit.checks._linear_trends import Trend, name_step, trends_found
-from evalkit.checks._placebo import can_enumerate, permute_assignment
 from evalkit.errors import DesignError, InferenceError
-from evalkit.estimation import Estimate, Estimator, Inference, Specification
-from evalkit.finding import Finding, Verdict
-from evalkit.fit import Fit
-from evalkit.law import Wald
+from evalkit.numerics.arrays import Floats
+from evalkit.numerics.power import Leads
+from evalkit.reassignment.ranking import can_enumerate, permute_assignment
+from evalkit.results.estimation import Estimate, Estimator, Inference, Specification
+from evalkit.results.finding import Finding, Verdict
+from evalkit.results.fit import Fit
+from evalkit.results.uncertainty import Wald
+from evalkit.tables.periods import Periods
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +80,7 @@ class PreTrends:
         )
         if how == "joint" and test is not None:
             sentence = _name_test(sentence, test, one)
-        trends = trends_found(one, leads)
+        trends = _trends_found(one, leads)
         if trends:
             sentence = _tell_trends(sentence, trends, one)
         bound = float("nan") if self.bound is None else self.bound
@@ -133,7 +135,7 @@ def _all_within(one: Estimate, leads: list[int], bound: float) -> bool:
     if one.uncertainty.unsupported is not None:
         return False
     each = np.eye(len(one.fit.terms))
-    ends = [one.law.interval(each[i], 0.90) for i in leads]
+    ends = [one.distribution.interval(each[i], 0.90) for i in leads]
     return all(-bound <= low and high <= bound for low, high in ends)  # NaN lies within nothing
 
 
@@ -143,7 +145,7 @@ def _table(one: Estimate, leads: list[int]) -> pd.DataFrame:
     return tidy[tidy["term"].isin(names)].reset_index(drop=True)
 
 
-def _with_trends(table: pd.DataFrame, trends: tuple[Trend, ...]) -> pd.DataFrame:
+def _with_trends(table: pd.DataFrame, trends: tuple[_Trend, ...]) -> pd.DataFrame:
     """Add each trend's value at the leads, its slope and its biases, which are the same in all rows."""
     for trend in trends:
         of = f"{100 * trend.probability:.0f}"
@@ -161,12 +163,12 @@ def _name_test(sentence: Message, test: Wald, one: Estimate) -> Message:
     return message("finding.pre_trends_by_f", sentence=sentence, q=q, df=f"{df:.4g}", method=method)
 
 
-def _tell_trends(sentence: Message, trends: tuple[Trend, ...], one: Estimate) -> Message:
+def _tell_trends(sentence: Message, trends: tuple[_Trend, ...], one: Estimate) -> Message:
     even, likely = trends
     sentence = message(
         "finding.pre_trends_power",
         sentence=sentence,
-        step=name_step(one.spec.panel.periods),
+        step=_name_step(one.spec.panel.periods),
         slope=f"{likely.slope:.4g}",
         bias=f"{likely.bias:.4g}",
         unnoticed=f"{likely.bias_unnoticed:.4g}",
@@ -181,3 +183,80 @@ def _tell_trends(sentence: Message, trends: tuple[Trend, ...], one: Estimate) ->
 def _largest_lead(fit: Fit, leads: set[str]) -> float:
     sizes = [abs(float(c)) for t, c in zip(fit.terms, fit.coefficients, strict=True) if t.name in leads]
     return max(sizes, default=float("nan"))
+
+
+_PROBABILITIES = (0.5, 0.8)
+
+
+@dataclass(frozen=True)
+class _Trend:
+    """A trend that the leads find with a probability, and what it adds to the average effect after adoption.
+
+    slope, per period; bias, whether or not it is found; bias_unnoticed, where no lead is significant; leads (K,), its own values.
+    """
+
+    probability: float
+    slope: float
+    bias: float
+    bias_unnoticed: float
+    leads: Floats
+
+
+def _trends_found(one: Estimate, leads: list[int]) -> tuple[_Trend, ...]:
+    """The slopes that the leads (positions) find with 50 % and 80 % probability, some lead being significant at 5 %.
+
+    A lead is significant where zero lies outside its interval by the distribution; estimates are jointly normal with their covariance.
+    Empty where that is not known: no supported standard errors, leads that are no differences from one base, no lags, or as
+    many leads as clusters. A binned end counts as its nearest event time.
+    Source: Roth, American Economic Review: Insights 4 (2022), section I.
+    """
+    distance = _distances(one.fit)
+    terms = one.fit.terms
+    lags = [i for i, t in enumerate(terms) if t.role == "effect" and t.event_time is not None and t.event_time >= 0]
+    if one.uncertainty.unsupported is not None or distance is None or not lags:
+        return ()
+    each = np.eye(len(terms))
+    ends = [one.distribution.interval(each[i], 0.95) for i in leads]
+    limits = np.array([(high - low) / 2 for low, high in ends])
+    covariance = one.uncertainty.covariance
+    if not (np.isfinite(limits).all() and np.isfinite(covariance[np.ix_([*leads, *lags], [*leads, *lags])]).all()):
+        return ()
+    tested = Leads(distance[leads], covariance[np.ix_(leads, leads)], limits)
+    if tested.is_singular:
+        return ()
+    shared, away = covariance[np.ix_(lags, leads)].mean(axis=0), float(distance[lags].mean())
+    found = []
+    for probability in _PROBABILITIES:
+        slope = tested.slope_found(probability)
+        bias = slope * away
+        found.append(
+            _Trend(probability, slope, bias, bias + tested.mean_shift(slope, shared), slope * tested.distances)
+        )
+    return tuple(found)
+
+
+def _distances(fit: Fit) -> Floats | None:
+    """Periods between each term and the base of its path (k,); None where a path does not have one base."""
+    if any(note.key == "note.lead_residuals" for note in fit.notes):
+        return None
+    bases: dict[tuple[str | None, str | None], list[int]] = {}
+    for term in fit.terms:
+        if term.event_time is not None:
+            known = bases.setdefault((term.subgroup, term.cohort), [])
+            known += [term.event_time] if term.role == "base" else []
+    if not bases or any(len(known) != 1 for known in bases.values()):
+        return None
+    return np.array(
+        [
+            np.nan if term.event_time is None else term.event_time - bases[term.subgroup, term.cohort][0]
+            for term in fit.terms
+        ]
+    )
+
+
+def _name_step(periods: Periods) -> Message:
+    """Name the step of a time axis: year, quarter, month, day, or period."""
+    name: str = periods.frequency
+    if name == "integer":
+        name = "year" if 1000 <= periods.first <= 2999 else "period"
+    return message(f"step.{name if periods.step == 1 else 'period'}")

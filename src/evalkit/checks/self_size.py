@@ -12,14 +12,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from evalkit.adoption import read_assignment, with_adoption
 from evalkit.catalogue import Message, message
-from evalkit.checks._placebo import headline
-from evalkit.columns import Flags, Ints
+from evalkit.designs.adoption import read_assignment, with_adoption
+from evalkit.designs.sample import draw_sample
 from evalkit.errors import DesignError, EvalkitError
-from evalkit.estimation import Estimate, Specification
-from evalkit.finding import Finding, Verdict
-from evalkit.sample import draw_sample
+from evalkit.numerics.arrays import Flags, Ints
+from evalkit.results.estimation import Estimate, Specification
+from evalkit.results.finding import Finding, Verdict, headline
 
 NOMINAL = 0.05
 _LEVEL = 0.99

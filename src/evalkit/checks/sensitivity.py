@@ -11,13 +11,18 @@ import pandas as pd
 
 from evalkit.catalogue import Message, message
 from evalkit.errors import DesignError, InferenceError, nearest
-from evalkit.estimation import Estimate, Specification
-from evalkit.finding import Finding, Verdict
-from evalkit.numerics.honest import Interval, Path, breakdown, original_interval
-from evalkit.numerics.relative_magnitudes import relative_magnitudes_interval
-from evalkit.numerics.smoothness import smoothness_interval
+from evalkit.numerics.honest import (
+    Interval,
+    Path,
+    breakdown,
+    original_interval,
+    relative_magnitudes_interval,
+    smoothness_interval,
+)
+from evalkit.results.estimation import Estimate, Specification
+from evalkit.results.finding import Finding, Verdict
 
-Kind = Literal["relative_magnitudes", "smoothness"]
+_Restriction = Literal["relative_magnitudes", "smoothness"]
 _MULTIPLES = (0.0, 0.5, 1.0, 1.5, 2.0)
 _NEEDS = (
     'use an estimator with leads and lags against the base -1, such as EventStudy or CallawaySantAnna(base="universal")'
@@ -43,14 +48,14 @@ class Sensitivity:
     Source: Rambachan and Roth, Review of Economic Studies 90 (2023), sections 2.4, 3 and 4.
     """
 
-    kind: Kind = "relative_magnitudes"
+    kind: _Restriction = "relative_magnitudes"
     effect: Literal["average", "first"] | tuple[float, ...] = "average"
     grid: tuple[float, ...] | None = None
     bound: float | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in get_args(Kind):
-            raise _wrong("kind", self.kind, nearest(str(self.kind), get_args(Kind)))
+        if self.kind not in get_args(_Restriction):
+            raise _wrong("kind", self.kind, nearest(str(self.kind), get_args(_Restriction)))
         if self.bound is not None and not _is_size(self.bound):
             raise _wrong("bound", self.bound, "give a number from 0 on")
         if self.grid is not None:

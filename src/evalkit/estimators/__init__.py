@@ -7,8 +7,7 @@ from evalkit.estimators.imputation import Imputation
 from evalkit.estimators.split import Split
 from evalkit.estimators.stacked import Stacked
 from evalkit.estimators.sun_abraham import SunAbraham
-from evalkit.estimators.synthetic_control import SyntheticControl
-from evalkit.estimators.synthetic_did import SyntheticDID
+from evalkit.estimators.synthetic import SyntheticControl, SyntheticDID
 from evalkit.estimators.triple_difference import TripleDifference
 from evalkit.estimators.two_stage import TwoStage
 from evalkit.estimators.two_way_fe import TwoWayFE

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from evalkit.catalogue import Message, message
-from evalkit.columns import Flags, Floats, Ints, numbers
+from evalkit.designs.design import Design
+from evalkit.designs.sample import Sample
 from evalkit.errors import DesignError
-from evalkit.fit import Fit, Part, Regression, Term
 from evalkit.numerics.absorb import make_absorber
+from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.least_squares import COLLINEAR, least_squares
-from evalkit.sample import Sample
+from evalkit.results.fit import Fit, Influence, Part, Regression, Term
+from evalkit.tables.columns import numbers
 
 # The levels besides the units make one dense system: 5,000 of them take 200 MB a copy.
 MAX_LEVELS = 5_000
@@ -168,3 +171,54 @@ def always_treated_notes(sample: Sample, among: Flags | None = None) -> tuple[Me
     always = sample.period[sample.starts] >= sample.unit_adoption
     n_always = int((always if among is None else always & among).sum())
     return (message("note.always_treated", units=n_always),) if n_always else ()
+
+
+_USED_BY = {"dose": "TwoWayFE or EventStudy", "eligible": "TripleDifference"}
+
+
+def refuse_unused(design: Design, estimator: str, *fields: str) -> None:
+    """Raise DesignError where the design names one of the fields, which this estimator does not use."""
+    for field in fields:
+        value = getattr(design, field)
+        if value:
+            others = _USED_BY.get(field)
+            raise DesignError(
+                f"the design names {field} = {value!r}, and {estimator} does not use it",
+                where=estimator,
+                remedy=f"leave {field} out of this estimate's design" + (f", or use {others}" if others else ""),
+            )
+
+
+# A standard error below this share of the largest outcome is rounding.
+OF_OUTCOME = 2e-15
+# So is one below this share of what it would be were no influence to cancel.
+OF_INFLUENCE = 1e-12
+_OF_RESIDUALS = 1e-10  # the share that Cluster takes of the classical standard error
+
+
+@dataclass(frozen=True)
+class WithoutRounding:
+    """An influence whose sums within groups are 0 in columns (k,) where all of them together are no larger than `floor` (k,)."""
+
+    of: Influence
+    floor: Floats
+
+    def sum_within(self, groups: Ints, n_groups: int) -> Floats:
+        """Sum within groups (n,), giving (n_groups, k)."""
+        summed = self.of.sum_within(groups, n_groups)
+        size = np.sqrt(np.einsum("ij,ij->j", summed, summed))
+        return np.where(size <= self.floor, 0.0, summed)
+
+
+def floor_of_outcome(sample: Sample) -> float:
+    """Return what rounding of outcomes as large as the sample's can make of a standard error."""
+    return OF_OUTCOME * float(np.abs(sample.outcome).max())
+
+
+def without_rounding_of(regression: Regression, sample: Sample, n_effects: int) -> WithoutRounding:
+    """Judge a regression's influence against the classical standard errors, that of its first slopes against outcomes, too."""
+    weights = 1.0 if regression.weights is None else regression.weights
+    noise = float(np.sum(weights * regression.residuals**2))
+    floor = _OF_RESIDUALS * np.sqrt(np.diag(regression.bread) * noise)
+    floor[:n_effects] = np.maximum(floor[:n_effects], floor_of_outcome(sample))  # slopes of covariates have other units
+    return WithoutRounding(regression, floor)

@@ -8,14 +8,20 @@ import numpy as np
 from scipy import sparse
 
 from evalkit.catalogue import Message, message
-from evalkit.columns import Flags, Floats, Ints
+from evalkit.designs.sample import Sample, leave_out
 from evalkit.errors import DesignError, nearest
-from evalkit.estimators._design import refuse_unused
-from evalkit.estimators._regression import MAX_LEVELS, _dense_period, _length
-from evalkit.estimators._rounding import OF_INFLUENCE, WithoutRounding, floor_of_outcome
-from evalkit.fit import Influence, Term
+from evalkit.estimators._regression import (
+    MAX_LEVELS,
+    OF_INFLUENCE,
+    WithoutRounding,
+    _dense_period,
+    _length,
+    floor_of_outcome,
+    refuse_unused,
+)
+from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.extrapolate import Extrapolation, Pull, extrapolate, sum_cells, weigh_errors
-from evalkit.sample import Sample, leave_out
+from evalkit.results.fit import Influence, Term
 
 # Residuals below this share of the outcome's size are rounding.
 _ROUNDING = 1e-13
@@ -215,7 +221,7 @@ def add_averages(untreated: Untreated, one: Averages, terms: tuple[Term, ...], r
     )
 
 
-def influence_of(untreated: Untreated, averages: Averages, deviation: Floats) -> RowInfluence:
+def influence_of_imputed(untreated: Untreated, averages: Averages, deviation: Floats) -> RowInfluence:
     """Give the influence on the averages, then on the slopes of the covariates; deviation (m,) is what rows add, by their share.
 
     A slope's influence has the form of an average without rows of its own, which the fit enters by -bread.

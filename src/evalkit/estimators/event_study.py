@@ -7,15 +7,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from evalkit.catalogue import Message, message
-from evalkit.columns import Flags, Floats, Ints, place
-from evalkit.design import Design
+from evalkit.designs.design import Design
+from evalkit.designs.sample import Sample, draw_sample, leave_out
 from evalkit.errors import DesignError
-from evalkit.estimators._design import refuse_unused
-from evalkit.estimators._regression import always_treated_notes, count_cohorts, dose_notes, regress
+from evalkit.estimators._regression import always_treated_notes, count_cohorts, dose_notes, refuse_unused, regress
 from evalkit.estimators._saturated import regress_codes
-from evalkit.fit import Fit, Term
-from evalkit.panel import Panel
-from evalkit.sample import Sample, draw_sample, leave_out
+from evalkit.numerics.arrays import Flags, Floats, Ints
+from evalkit.panels.panel import Panel
+from evalkit.results.fit import Fit, Term
+from evalkit.tables.columns import name_rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +142,7 @@ def _heights(sample: Sample) -> tuple[Floats, tuple[Message, ...]]:
         rows[sample.rows[varies]] = True
         raise DesignError(
             "the dose changes within a unit after adoption, so that there is no one dose for its event times",
-            where=place(sample.panel.frame, rows, str(sample.design.dose)),
+            where=name_rows(sample.panel.frame, rows, str(sample.design.dose)),
             remedy="derive one dose for each unit, such as its first or its mean, or use TwoWayFE",
         )
     notes = dose_notes(sample)

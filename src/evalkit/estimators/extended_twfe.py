@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
 
-from evalkit.catalogue import Message
-from evalkit.columns import Flags, Floats
-from evalkit.design import Design
-from evalkit.errors import DesignError, nearest
-from evalkit.estimators._design import refuse_unused
-from evalkit.estimators._poisson import regress_means, without_zeros
-from evalkit.estimators._regression import regress
-from evalkit.estimators._saturated import Aggregate, Cells, average, check_aggregate, find_cells, regress_codes
-from evalkit.estimators._saturated_sample import keep_comparable
-from evalkit.fit import Fit
-from evalkit.panel import Panel
-from evalkit.sample import Sample, draw_sample
+from evalkit.catalogue import Message, message
+from evalkit.designs.design import Design
+from evalkit.designs.sample import Sample, draw_sample, leave_out
+from evalkit.errors import DataError, DesignError, nearest
+from evalkit.estimators._regression import OF_INFLUENCE, WithoutRounding, floor_of_outcome, refuse_unused, regress
+from evalkit.estimators._saturated import (
+    Aggregate,
+    Cells,
+    average,
+    check_aggregate,
+    dense_codes,
+    find_cells,
+    keep_comparable,
+    regress_codes,
+)
+from evalkit.numerics.absorb import Patterns, find_patterns
+from evalkit.numerics.arrays import Flags, Floats, Ints
+from evalkit.numerics.glm import Poisson, poisson
+from evalkit.panels.panel import Panel
+from evalkit.results.fit import Fit, Part, Term
+from evalkit.tables.columns import name_rows
 
 Family = Literal["linear", "poisson"]
 
@@ -61,13 +71,13 @@ class ExtendedTWFE:
             self.family == "poisson" and len(sample.rows) != n_before
         ):  # fewer periods can leave a unit with zeros only
             n_before = len(sample.rows)
-            sample, more = keep_comparable(without_zeros(sample), never_only=never_only)
+            sample, more = keep_comparable(_without_zeros(sample), never_only=never_only)
             notes = (*notes, *more)
         cells, moved = find_cells(sample, leads=never_only)
         notes = (*notes, *moved)
         covariates = _interact(sample, cells)
         if self.family == "poisson":
-            fit = regress_means(sample, cells, covariates, notes)
+            fit = _regress_means(sample, cells, covariates, notes)
         elif covariates:
             fit = _regress_with(sample, cells, covariates, notes)
         else:
@@ -107,4 +117,142 @@ def _regress_with(
         interacted,
         [(term, (cells.code == j).astype(np.float64)) for j, term in enumerate(cells.terms())],
         notes,
+    )
+
+
+_ROUNDING = 1e-13  # deviations below this share of the largest outcome are none
+
+
+@dataclass(frozen=True)
+class _CellInfluence:
+    """Influence of each row: its deviation (n,) times a line of `table` (c, k), the one that `cell` (n,) names."""
+
+    table: Floats
+    cell: Ints
+    deviation: Floats
+
+    def sum_within(self, groups: Ints, n_groups: int) -> Floats:
+        """Sum within groups (n,), giving (n_groups, k)."""
+        summed = np.empty((n_groups, self.table.shape[1]))
+        for j, column in enumerate(self.table.T):
+            summed[:, j] = np.bincount(groups, weights=column[self.cell] * self.deviation, minlength=n_groups)
+        return summed
+
+
+def _without_zeros(sample: Sample) -> Sample:
+    """Leave out units whose outcome is always 0, which say nothing of a ratio; raise DataError for negative outcomes."""
+    negative = sample.outcome < 0
+    if negative.any():
+        flagged = np.zeros(len(sample.panel), dtype=bool)
+        flagged[sample.rows[negative]] = True
+        raise DataError(
+            f"the outcome is negative in {int(negative.sum())} rows, and a Poisson regression is of 0 or positive ones",
+            where=name_rows(sample.panel.frame, flagged, sample.design.outcome),
+            remedy="use family='linear'",
+        )
+    zero = np.add.reduceat(sample.outcome, sample.starts) == 0
+    return leave_out(sample, zero[sample.unit], message("ledger.always_zero", column=sample.design.outcome))
+
+
+def _regress_means(
+    sample: Sample, cells: Cells, covariates: Sequence[tuple[str, Floats, int]], notes: tuple[Message, ...]
+) -> Fit:
+    """Fit means exponential in the cells' indicators, covariates and fixed effects; return each cell's effect on the mean.
+
+    A covariate has a name, a column (n,) and the cell whose indicator it is interacted with, or -1. The effect of a cell is the
+    mean over its rows of the fitted mean less what it would be without treatment: the indicator and its interactions off. Its
+    influence is that of all parameters, fixed effects included; rows, cells and covariates are taken as fixed.
+    Source: Wooldridge, Econometrics Journal 26 (2023), section 3.
+    """
+    _refuse_separated(sample, cells)
+    n, k = len(sample.rows), len(cells.mass)
+    weights = np.ones(n) if sample.weights is None else sample.weights
+    patterns = None
+    if not covariates and not sample.absorb:
+        key = sample.period * (k + 1) + cells.code + 1
+        patterns = find_patterns(key=key, starts=sample.starts, weights=sample.weights)
+    if patterns is None:
+        patterns = Patterns(np.arange(n), sample.unit, sample.starts, np.arange(n), weights)
+    code = cells.code[patterns.rows]
+    columns = [(code == j).astype(np.float64) for j in range(k)] + [column for _, column, _ in covariates]
+    fitted = poisson(
+        columns=columns,
+        outcome=np.bincount(patterns.cell, weights=weights * sample.outcome) / patterns.mass,
+        unit=patterns.unit,
+        starts=patterns.starts,
+        factors=tuple(dense_codes(codes[patterns.rows]) for codes in (sample.period, *sample.absorb)),
+        weights=patterns.mass,
+    )
+    terms = cells.terms()
+    lost = np.setdiff1d(np.arange(len(columns)), fitted.kept)
+    if not fitted.converged:
+        _refuse(sample, "the Poisson regression has no solution: fitted means of some rows go to 0 or to infinity")
+    if (lost < k).any():
+        _refuse(sample, f"the effect {terms[lost[0]].name} cannot be told from the fixed effects and the other effects")
+    dropped = tuple(message("note.collinear", column=covariates[j - k][0]) for j in lost)
+    kept = [covariates[j - k] for j in fitted.kept if j >= k]
+    effects, table = _effects(fitted, code, patterns.mass, k, kept)
+    # A pattern's units share the path of their means, up to a factor that gives each its own total.
+    means = fitted.means[patterns.cell]
+    total = np.add.reduceat(weights * sample.outcome, sample.starts) / np.add.reduceat(weights * means, sample.starts)
+    deviation = weights * (sample.outcome - total[sample.unit] * means)
+    shown = (*terms, *(Term(name, "covariate") for name, _, _ in kept))
+    notes = (*sample.notes, *notes, *dropped, message("note.poisson"))
+    if np.abs(deviation).max() <= _ROUNDING * float((weights * sample.outcome).max()):
+        deviation, notes = np.zeros(n), (*notes, message("note.no_residual", outcome=sample.design.outcome))
+    floor = OF_INFLUENCE * np.abs(table).max(axis=0) * np.sqrt(np.einsum("i,i->", deviation, deviation))
+    floor[:k] = np.maximum(floor[:k], floor_of_outcome(sample))  # slopes of covariates have other units
+    influence = WithoutRounding(_CellInfluence(table, patterns.cell, deviation), floor)
+    return Fit(shown, effects, (Part(sample, np.arange(len(shown)), influence),), notes)
+
+
+def _effects(
+    fitted: Poisson, code: Ints, mass: Floats, k: int, covariates: Sequence[tuple[str, Floats, int]]
+) -> tuple[Floats, Floats]:
+    """Effects of the k cells on the mean, then the covariates' coefficients; and the table (c, ...) of their influence.
+
+    For a cell with rows of weight w: sum w·mean·(1 - r), r = exp(-(delta + x·rho)). Means move with the index, whose change is
+    the projection of the deviations; delta and rho move r besides.
+    """
+    slopes = fitted.regressors @ fitted.bread
+    effects, lines = [], []
+    for j in range(k):
+        rows = np.flatnonzero(code == j)
+        own = [(j, np.ones(len(rows)))]
+        own += [(k + i, column[rows]) for i, (_, column, of) in enumerate(covariates) if of == j]
+        without = np.exp(-sum(fitted.coefficients[at] * values for at, values in own))
+        counterfactual = mass[rows] * fitted.means[rows] * without
+        total = mass[rows].sum()
+        effects.append((mass[rows] @ fitted.means[rows] - counterfactual.sum()) / total)
+        change = np.zeros(len(code))
+        change[rows] = 1.0 - without
+        line = fitted.project(change)
+        for at, values in own:
+            line = line + slopes[:, at] * (counterfactual @ values)
+        lines.append(line / total)
+    table = np.column_stack([*lines, slopes[:, k:]])
+    return np.append(effects, fitted.coefficients[k:]), table
+
+
+def _refuse_separated(sample: Sample, cells: Cells) -> None:
+    """Raise DesignError where outcomes are all 0 in a cell, or in the untreated rows of a cohort or a period."""
+    label, periods = sample.panel.periods.label, np.arange(int(sample.period.max()) + 1)
+    in_cell = np.bincount(cells.code + 1, weights=sample.outcome, minlength=len(cells.mass) + 1)[1:]
+    for term, total in zip(cells.terms(), in_cell, strict=True):
+        if total == 0:
+            _refuse(sample, f"the outcome is 0 in every row of {term.name}")
+    free = cells.code < 0
+    for t in periods[np.bincount(sample.period, minlength=len(periods)) > 0]:
+        if not (sample.outcome[free & (sample.period == t)] > 0).any():
+            _refuse(sample, f"the outcome is 0 in every untreated row of {label(t)}")
+    for g in cells.cohorts:
+        if not (sample.outcome[free & (sample.adoption == g)] > 0).any():
+            _refuse(sample, f"the outcome is 0 in every untreated row of cohort {label(g)}")
+
+
+def _refuse(sample: Sample, what: str) -> None:
+    raise DesignError(
+        what,
+        where=f"outcome '{sample.design.outcome}', family = 'poisson'",
+        remedy="use family='linear', or leave these cohorts or periods out",
     )

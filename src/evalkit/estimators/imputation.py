@@ -8,11 +8,10 @@ from typing import Literal
 import numpy as np
 
 from evalkit.catalogue import Message, message
-from evalkit.columns import Flags, Floats, Ints
-from evalkit.design import Design
+from evalkit.designs.design import Design
+from evalkit.designs.sample import draw_sample
 from evalkit.errors import DesignError
-from evalkit.estimators._regression import _length
-from evalkit.estimators._rounding import without_rounding_of
+from evalkit.estimators._regression import _length, without_rounding_of
 from evalkit.estimators._untreated import (
     Averages,
     Joined,
@@ -23,17 +22,17 @@ from evalkit.estimators._untreated import (
     check_leads,
     closing_notes,
     fit_untreated,
-    influence_of,
+    influence_of_imputed,
     list_rows,
     ranks,
     slope_terms,
 )
-from evalkit.fit import Fit, MappedInfluence, Part, Regression, Term
+from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.least_squares import least_squares
-from evalkit.panel import Panel
-from evalkit.sample import draw_sample
+from evalkit.panels.panel import Panel
+from evalkit.results.fit import Fit, MappedInfluence, Part, Regression, Term
 
-Aggregate = Literal["simple", "dynamic", "cohort", "cohort_time"]
+_Aggregate = Literal["simple", "dynamic", "cohort", "cohort_time"]
 AverageBy = Literal["cohort_time", "cohort", "event_time"]
 
 
@@ -57,7 +56,7 @@ class Imputation:
     Source: Borusyak, Jaravel, Spiess, Review of Economic Studies 91 (2024), section 4; means by rows as in R didimputation.
     """
 
-    aggregate: Aggregate = "simple"
+    aggregate: _Aggregate = "simple"
     leads: int = 0
     average_by: AverageBy = "cohort_time"
     leave_out: bool = False
@@ -74,7 +73,7 @@ class Imputation:
         averages = average_effects(untreated, self.aggregate)
         effects = untreated.fit.errors[averages.rows]
         means, notes = self._group_means(untreated, averages, effects)
-        influence = influence_of(untreated, averages, effects - means)
+        influence = influence_of_imputed(untreated, averages, effects - means)
         notes = (*closing_notes(untreated, influence), *notes)
 
         terms = (*averages.terms, *slope_terms(untreated))

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from evalkit.catalogue import Message, message
-from evalkit.columns import Flags, Floats, Ints, numbers, place, require_column
-from evalkit.design import Design
+from evalkit.designs.design import Design
 from evalkit.errors import DataError, DesignError, EvalkitError
-from evalkit.estimation import Estimator
-from evalkit.fit import Fit, stack_fits
-from evalkit.panel import Panel
+from evalkit.numerics.arrays import Flags, Floats, Ints
+from evalkit.panels.panel import Panel
+from evalkit.results.estimation import Estimator
+from evalkit.results.fit import Fit, stack_fits
+from evalkit.tables.columns import name_rows, numbers, require_column
 
 _MOST = 50  # subgroups
 
@@ -103,7 +104,7 @@ class Split:
         if np.isinf(values[known]).any():
             raise DataError(
                 f"'{self.by}' is infinite, and has no quantiles",
-                where=place(panel.frame, np.isinf(values), self.by),
+                where=name_rows(panel.frame, np.isinf(values), self.by),
                 remedy="was a logarithm taken of 0? Split by the number itself: quantiles are the same",
             )
         if not len(known):

@@ -7,15 +7,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from evalkit.catalogue import Message, message
-from evalkit.columns import Flags, Floats, Ints
-from evalkit.design import Design
+from evalkit.designs.design import Design
+from evalkit.designs.sample import Sample, draw_sample, leave_out
 from evalkit.errors import DesignError
-from evalkit.estimators._design import refuse_unused
-from evalkit.estimators._rounding import without_rounding_of
+from evalkit.estimators._regression import refuse_unused, without_rounding_of
 from evalkit.estimators._saturated import dense_codes, insert_bases, regress_codes
-from evalkit.fit import Fit, Influence, Part, Term
-from evalkit.panel import Panel
-from evalkit.sample import Sample, draw_sample, leave_out
+from evalkit.numerics.arrays import Flags, Floats, Ints
+from evalkit.panels.panel import Panel
+from evalkit.results.fit import Fit, Influence, Part, Term
 
 
 @dataclass(frozen=True)

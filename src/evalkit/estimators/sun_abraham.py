@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from evalkit.columns import Flags
-from evalkit.design import Design
-from evalkit.estimators._design import refuse_unused
-from evalkit.estimators._saturated import Aggregate, average, check_aggregate, find_cells, regress_codes
-from evalkit.estimators._saturated_sample import keep_comparable
-from evalkit.fit import Fit
-from evalkit.panel import Panel
-from evalkit.sample import draw_sample
+from evalkit.designs.design import Design
+from evalkit.designs.sample import draw_sample
+from evalkit.estimators._regression import refuse_unused
+from evalkit.estimators._saturated import (
+    Aggregate,
+    average,
+    check_aggregate,
+    find_cells,
+    keep_comparable,
+    regress_codes,
+)
+from evalkit.numerics.arrays import Flags
+from evalkit.panels.panel import Panel
+from evalkit.results.fit import Fit
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from evalkit.catalogue import message
-from evalkit.columns import Flags, Ints
-from evalkit.design import Design
+from evalkit.designs.design import Design
+from evalkit.designs.sample import Sample, draw_sample, leave_out
 from evalkit.errors import DesignError
-from evalkit.estimators._design import refuse_unused
-from evalkit.estimators._regression import MAX_LEVELS, always_treated_notes, count_cohorts, regress, slope_notes
-from evalkit.fit import Fit, Term
-from evalkit.panel import Panel
-from evalkit.sample import Sample, draw_sample, leave_out
+from evalkit.estimators._regression import (
+    MAX_LEVELS,
+    always_treated_notes,
+    count_cohorts,
+    refuse_unused,
+    regress,
+    slope_notes,
+)
+from evalkit.numerics.arrays import Flags, Ints
+from evalkit.panels.panel import Panel
+from evalkit.results.fit import Fit, Term
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,8 +8,8 @@ from typing import Literal
 import numpy as np
 
 from evalkit.catalogue import Message, message
-from evalkit.columns import Flags
-from evalkit.design import Design
+from evalkit.designs.design import Design
+from evalkit.designs.sample import draw_sample
 from evalkit.errors import DesignError
 from evalkit.estimators._untreated import (
     Averages,
@@ -21,14 +21,14 @@ from evalkit.estimators._untreated import (
     check_leads,
     closing_notes,
     fit_untreated,
-    influence_of,
+    influence_of_imputed,
     list_rows,
     ranks,
     slope_terms,
 )
-from evalkit.fit import Fit, Part, Term
-from evalkit.panel import Panel
-from evalkit.sample import draw_sample
+from evalkit.numerics.arrays import Flags
+from evalkit.panels.panel import Panel
+from evalkit.results.fit import Fit, Part, Term
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class TwoStage:
             notes = (*notes, message("note.alone", level=design.assigned_at, listed=listed))
         errors = untreated.fit.errors[averages.rows]
         values = averages.take(errors)
-        influence = influence_of(untreated, averages, errors - values[averages.term])
+        influence = influence_of_imputed(untreated, averages, errors - values[averages.term])
         terms = (*averages.terms[:n_leads], *base, *averages.terms[n_leads:], *slope_terms(untreated))
         estimated = np.flatnonzero([term not in base for term in terms])
         coefficients = np.zeros(len(terms))

@@ -6,13 +6,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from evalkit.columns import Flags
-from evalkit.design import Design
-from evalkit.estimators._design import refuse_unused
-from evalkit.estimators._regression import always_treated_notes, count_cohorts, regress, slope_notes
-from evalkit.fit import Fit, Term
-from evalkit.panel import Panel
-from evalkit.sample import draw_sample
+from evalkit.designs.design import Design
+from evalkit.designs.sample import draw_sample
+from evalkit.estimators._regression import always_treated_notes, count_cohorts, refuse_unused, regress, slope_notes
+from evalkit.numerics.arrays import Flags
+from evalkit.panels.panel import Panel
+from evalkit.results.fit import Fit, Term
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,14 @@
 
 from evalkit.inference.bias_reduced import BiasReduced
 from evalkit.inference.by_design import ByDesign
-from evalkit.inference.classical import Classical
 from evalkit.inference.cluster import Cluster
-from evalkit.inference.conley import Conley
-from evalkit.inference.driscoll_kraay import DriscollKraay
+from evalkit.inference.independent import Classical, Robust
 from evalkit.inference.jackknife import Jackknife
 from evalkit.inference.multiplier import Multiplier
 from evalkit.inference.permutation import Permutation
 from evalkit.inference.placebo import Placebo
 from evalkit.inference.pooled_groups import PooledGroups
-from evalkit.inference.robust import Robust
+from evalkit.inference.spatial import Conley, DriscollKraay
 from evalkit.inference.wild_bootstrap import WildBootstrap
 
 __all__ = [

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from evalkit.catalogue import Message, message
-from evalkit.columns import Flags, Floats, Ints
 from evalkit.errors import InferenceError
-from evalkit.estimation import Specification
-from evalkit.fit import Fit
-from evalkit.inference._clusters import Way, nested, regression_of
+from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.clusters import DETERMINED, ClusterBasis, Leverages, block_diagonal, cluster_basis, leverages
+from evalkit.results.clusters import Way, nested, regression_of
+from evalkit.results.estimation import Specification
+from evalkit.results.fit import Fit
 
 _MOST_NUMBERS = 2e8  # of a cluster's Gram matrices: 1.6 GB
 _DETERMINED = 1e-7  # share of a direction, by its square, that rests on one cluster alone

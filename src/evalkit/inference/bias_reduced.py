@@ -8,15 +8,13 @@ import numpy as np
 from scipy import stats
 
 from evalkit.catalogue import message
-from evalkit.columns import Floats
 from evalkit.errors import InferenceError
-from evalkit.estimation import Specification
-from evalkit.fit import Fit
 from evalkit.inference._basis import Seen, name_determined, see
-from evalkit.inference._clusters import count_clusters, smallest_p, way_of
-from evalkit.inference._covariance import floors, named, only_rounding, without
-from evalkit.law import Joint, quadratic_form, t_interval
-from evalkit.uncertainty import Uncertainty
+from evalkit.numerics.arrays import Floats
+from evalkit.results.clusters import count_clusters, floors, named, only_rounding, smallest_p, way_of, without
+from evalkit.results.estimation import Specification
+from evalkit.results.fit import Fit
+from evalkit.results.uncertainty import Joint, Uncertainty, quadratic_form, t_interval
 
 _DOMINANT = 0.5
 
@@ -42,8 +40,10 @@ class BiasReduced:
         way = way_of(self.by, fit, spec)
         seen = see(fit, way, "BiasReduced")
         notes = name_determined(seen, spec, self.by, "BiasReduced")
-        law = Satterthwaite(fit.coefficients, seen, seen.leverages.adjust(-0.5, seen.basis.scores), floors(fit))
-        summed = law.scores @ seen.directions.T
+        distribution = Satterthwaite(
+            fit.coefficients, seen, seen.leverages.adjust(-0.5, seen.basis.scores), floors(fit)
+        )
+        summed = distribution.scores @ seen.directions.T
         covariance = summed.T @ summed
         each = np.eye(len(fit.terms))
         lost = np.any(seen.determined(), axis=0)
@@ -53,9 +53,9 @@ class BiasReduced:
             notes = (*notes, message("note.no_cluster_variance", terms=named(fit, empty)))
         covariance[lost[:, None] | lost] = np.nan
         base = np.array([term.role == "base" for term in fit.terms])
-        df = np.array([np.nan if base[i] or lost[i] else law.df(each[i]) for i in range(len(each))])
+        df = np.array([np.nan if base[i] or lost[i] else distribution.df(each[i]) for i in range(len(each))])
         clusters, parts = count_clusters(fit, way)
-        dominant = [law.largest_share(each[i]) for i in range(len(each)) if not (base[i] or lost[i])]
+        dominant = [distribution.largest_share(each[i]) for i in range(len(each)) if not (base[i] or lost[i])]
         if max(dominant, default=0.0) > _DOMINANT:
             notes = (*notes, message("note.dominant_cluster", share=round(100 * max(dominant))))
         return Uncertainty(
@@ -66,7 +66,7 @@ class BiasReduced:
             clusters,
             parts,
             notes=notes,
-            law=law,
+            distribution=distribution,
         )
 
 

@@ -10,12 +10,8 @@ import numpy as np
 import pandas as pd
 
 from evalkit.catalogue import Message, message
-from evalkit.columns import Floats
-from evalkit.design import Design
+from evalkit.designs.design import Design
 from evalkit.errors import EvalkitError, InferenceError
-from evalkit.estimation import Estimate, Inference, Specification
-from evalkit.fit import Fit
-from evalkit.inference._clusters import count_clusters, way_of
 from evalkit.inference.bias_reduced import BiasReduced
 from evalkit.inference.cluster import Cluster
 from evalkit.inference.jackknife import Jackknife
@@ -23,11 +19,15 @@ from evalkit.inference.permutation import Permutation
 from evalkit.inference.placebo import Placebo
 from evalkit.inference.pooled_groups import PooledGroups
 from evalkit.inference.wild_bootstrap import WildBootstrap
-from evalkit.numerics.detectable import detectable_effect
-from evalkit.panel import Panel
-from evalkit.uncertainty import Clusters, Uncertainty
+from evalkit.numerics.arrays import Floats
+from evalkit.numerics.power import detectable_effect
+from evalkit.panels.panel import Panel
+from evalkit.results.clusters import count_clusters, way_of
+from evalkit.results.estimation import Estimate, Inference, Specification
+from evalkit.results.fit import Fit
+from evalkit.results.uncertainty import Clusters, Uncertainty
 
-COLUMNS = (
+ALTERNATIVES = (
     "effect method level estimand headline estimate std_error df p_value conf_low conf_high supported smallest_p remark"
 ).split()
 _MOST_REFITS = 300  # estimates anew that a headline may cost
@@ -206,7 +206,7 @@ class _Level:
         """The effect that t would find in four of five cases, given its standard error; None where draws judge."""
         judged = Estimate(self.fit, told, self.spec)
         weights = _effects(self.fit)[0][1]
-        error, df = judged.law.std_error(weights), judged.law.df(weights)
+        error, df = judged.distribution.std_error(weights), judged.distribution.df(weights)
         return error * _standard_errors_detected(df) if error > 0 and np.isfinite(df) else None
 
     def _pooled_detectable(self) -> float | None:
@@ -236,7 +236,7 @@ def _compare(levels: list[_Level], chosen: Inference, told: Uncertainty) -> pd.D
             rows += _rows(level, method, "as_specified", told if headline else None)
         if (alike := _weighed_alike(level)) is not None:
             rows += [row for method in (BiasReduced(), PooledGroups()) for row in _rows(alike, method, "alike", None)]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=ALTERNATIVES)
 
 
 def _rows(level: _Level, method: Inference, estimand: str, told: Uncertainty | None) -> list[dict[str, object]]:
@@ -260,9 +260,13 @@ def _rows(level: _Level, method: Inference, estimand: str, told: Uncertainty | N
             "remark": remark,
         }
         if judged is not None:
-            law, of = judged.law, judged.uncertainty
-            low, high = law.interval(weights, 0.95)
-            row |= {"std_error": law.std_error(weights), "df": law.df(weights), "p_value": law.p_value(weights)}
+            distribution, of = judged.distribution, judged.uncertainty
+            low, high = distribution.interval(weights, 0.95)
+            row |= {
+                "std_error": distribution.std_error(weights),
+                "df": distribution.df(weights),
+                "p_value": distribution.p_value(weights),
+            }
             row |= {"conf_low": low, "conf_high": high, "smallest_p": of.smallest_p, "remark": of.unsupported or ""}
         rows.append(row)
     return rows

@@ -9,20 +9,24 @@ import numpy as np
 
 from evalkit.catalogue import Message, message
 from evalkit.errors import InferenceError, nearest
-from evalkit.estimation import Specification
-from evalkit.fit import Fit
-from evalkit.inference._clusters import (
+from evalkit.numerics.absorb import effects_rank
+from evalkit.results.clusters import (
     Way,
     cluster_by,
     count_clusters,
+    named,
     nested,
+    only_rounding,
+    outer,
+    positive,
     regression_of,
     smallest_p,
     summed_influence,
+    without,
 )
-from evalkit.inference._covariance import named, only_rounding, outer, positive, without
-from evalkit.numerics.absorb import effects_rank
-from evalkit.uncertainty import Uncertainty, few_clusters
+from evalkit.results.estimation import Specification
+from evalkit.results.fit import Fit
+from evalkit.results.uncertainty import Uncertainty, few_clusters
 
 Correction = Literal["cr1", "interacted", "none", "all_effects"]
 

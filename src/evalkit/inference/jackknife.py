@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evalkit.adoption import read_assignment
 from evalkit.catalogue import Message, message
-from evalkit.columns import Flags, Floats
+from evalkit.designs.adoption import read_assignment
 from evalkit.errors import InferenceError
-from evalkit.estimation import Specification
-from evalkit.fit import Fit
 from evalkit.inference._basis import name_determined, see
-from evalkit.inference._clusters import Way, count_clusters, smallest_p, way_of
-from evalkit.inference._refit import refit, rounding, rows_of
-from evalkit.uncertainty import Clusters, Uncertainty, few_clusters
+from evalkit.numerics.arrays import Flags, Floats
+from evalkit.reassignment.refits import refit, rounding, rows_of
+from evalkit.results.clusters import Way, count_clusters, smallest_p, way_of
+from evalkit.results.estimation import Specification
+from evalkit.results.fit import Fit
+from evalkit.results.uncertainty import Clusters, Uncertainty, few_clusters
 
 # With up to so many treated (or control) clusters among at most so many in all, t(G-1) rejects a true null about twice as often
 # as it should or more: differences of means of independent normal clusters, 400,000 draws each (2 of 8: .083, of 10: .100; 3 of

@@ -9,15 +9,22 @@ import numpy as np
 from scipy import stats
 
 from evalkit.catalogue import message
-from evalkit.columns import Flags, Floats
 from evalkit.errors import InferenceError
-from evalkit.estimation import Specification
-from evalkit.fit import Fit
-from evalkit.inference._clusters import count_clusters, smallest_p, summed_influence, way_of
-from evalkit.inference._covariance import named, only_rounding, outer, without
-from evalkit.law import StudentT
+from evalkit.numerics.arrays import Flags, Floats
 from evalkit.numerics.wild import critical_of_largest, draw_weights
-from evalkit.uncertainty import Uncertainty, few_clusters
+from evalkit.results.clusters import (
+    count_clusters,
+    named,
+    only_rounding,
+    outer,
+    smallest_p,
+    summed_influence,
+    way_of,
+    without,
+)
+from evalkit.results.estimation import Specification
+from evalkit.results.fit import Fit
+from evalkit.results.uncertainty import StudentT, Uncertainty, few_clusters
 
 _LEAST_DRAWS = 99
 

@@ -6,21 +6,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from evalkit.adoption import with_adoption
 from evalkit.catalogue import Message, message
-from evalkit.columns import Flags, Floats, Ints
+from evalkit.designs.adoption import with_adoption
+from evalkit.designs.sample import Sample, draw_sample
 from evalkit.errors import InferenceError
-from evalkit.estimation import Specification
-from evalkit.fit import Fit
-from evalkit.inference._assignments import Reassigned, reassign
-from evalkit.inference._clusters import assignment, count_clusters, smallest_p
-from evalkit.inference._covariance import named, only_rounding
-from evalkit.inference._permuted import Refits, effects_of, influence_of, part_of_effects, rows_to_keep
-from evalkit.inference._summed import is_on_treatment, may_be_summed, sum_parts
-from evalkit.law import Joint
-from evalkit.numerics.permutation import Moments, Ranking, joint_rank
-from evalkit.sample import Sample, draw_sample
-from evalkit.uncertainty import Uncertainty
+from evalkit.numerics.arrays import Flags, Floats, Ints
+from evalkit.numerics.permutation import Moments, Ranked, joint_rank
+from evalkit.reassignment.assignments import Reassigned, reassign
+from evalkit.reassignment.refits import Refits, effects_of, influence_of_assigned, part_of_effects, rows_to_keep
+from evalkit.reassignment.regressions import is_on_treatment, may_be_summed, sum_parts
+from evalkit.results.clusters import assignment, count_clusters, named, only_rounding, smallest_p
+from evalkit.results.estimation import Specification
+from evalkit.results.fit import Fit
+from evalkit.results.uncertainty import Joint, Uncertainty
 
 _LEAST_DRAWS = 99
 _MOST_NUMBERS = 5e7  # of covariances by assignment: 400 MB
@@ -66,23 +64,27 @@ class Permutation:
         """Estimate under each assignment; each combination of effects is ranked when it is asked for."""
         # Refuses what no assignment could change.
         with_adoption(spec.panel, spec.design, np.full(len(spec.panel), np.inf))
-        influence, effects = influence_of(fit), effects_of(fit)
+        influence, effects = influence_of_assigned(fit), effects_of(fit)
         k = len(fit.terms)
         covariance = np.full((k, k), np.nan) if influence is None else influence.T @ influence
         to, actual, others = self._permute(fit, spec, studentised=influence is not None)
         covariates = np.array([term.role == "covariate" for term in fit.terms])
-        law = Ranked(covariance, effects, covariates, part_of_effects(fit), actual, others, to.source.enumerated)
+        distribution = _PermutationTest(
+            covariance, effects, covariates, part_of_effects(fit), actual, others, to.source.enumerated
+        )
         clusters, parts = count_clusters(fit, assignment(fit))
-        smallest, notes = self._told(fit, spec, law)
+        smallest, notes = self._told(fit, spec, distribution)
         method = message(
             "method.permutation" if self.strata is None else "method.permutation_strata",
             level=spec.design.assigned_at,
             strata=self.strata,
-            how=message("permutation.all" if law.enumerated else "permutation.drawn", assignments=len(to.source)),
+            how=message(
+                "permutation.all" if distribution.enumerated else "permutation.drawn", assignments=len(to.source)
+            ),
             statistic=message("permutation.effect" if influence is None else "permutation.t"),
         )
         nan = np.full(k, np.nan)
-        return Uncertainty(covariance, nan, method, smallest, clusters, parts, notes=notes, law=law)
+        return Uncertainty(covariance, nan, method, smallest, clusters, parts, notes=notes, distribution=distribution)
 
     def _permute(self, fit: Fit, spec: Specification, *, studentised: bool) -> tuple[Reassigned, Moments, Moments]:
         """The assignments, and the moments of the actual one and of all."""
@@ -106,24 +108,28 @@ class Permutation:
             )
         return to
 
-    def _told(self, fit: Fit, spec: Specification, law: Ranked) -> tuple[float, tuple[Message, ...]]:
+    def _told(self, fit: Fit, spec: Specification, distribution: _PermutationTest) -> tuple[float, tuple[Message, ...]]:
         """Smallest attainable p, and what must be said besides."""
-        each = np.eye(len(fit.terms))[law.effects]
-        smallest = max((law.floor(weights) for weights in each if law.can_rank(weights)), default=smallest_p(fit))
-        failed = int(np.isnan(law.others.coefficients[0]).any(axis=1).sum())
-        empty = only_rounding(np.diag(law.covariance), fit)
+        each = np.eye(len(fit.terms))[distribution.effects]
+        smallest = max(
+            (distribution.floor(weights) for weights in each if distribution.can_rank(weights)), default=smallest_p(fit)
+        )
+        failed = int(np.isnan(distribution.others.coefficients[0]).any(axis=1).sum())
+        empty = only_rounding(np.diag(distribution.covariance), fit)
         notes: tuple[Message, ...] = ()
         if empty.any():
             notes = (message("note.no_cluster_variance", terms=named(fit, empty)),)
         if smallest > 0.05:
             notes = (*notes, message("note.permutation_floor", level=spec.design.assigned_at, floor=f"{smallest:.3f}"))
         if failed:
-            total = law.others.coefficients.shape[1]
+            total = distribution.others.coefficients.shape[1]
             notes = (*notes, message("note.permutation_failed", failed=failed, assignments=total))
-        if not law.is_linear:
+        if not distribution.is_linear:
             notes = (*notes, message("note.permutation_not_linear"))
         leads = [
-            fit.terms[law.effects[i]].name for i in range(len(each)) if law.is_linear and law.pattern(each[i]) is None
+            fit.terms[distribution.effects[i]].name
+            for i in range(len(each))
+            if distribution.is_linear and distribution.pattern(each[i]) is None
         ]
         if leads:
             notes = (*notes, message("note.permutation_leads", terms=", ".join(leads)))
@@ -133,7 +139,7 @@ class Permutation:
 
 
 @dataclass(frozen=True)
-class Ranked:
+class _PermutationTest:
     """The permutation test of combinations of k coefficients.
 
     E of them, at positions `effects` (E,) and from parts `part` (E,) of the fit, are effects; `covariates` (k,) flags those of
@@ -212,7 +218,7 @@ class Ranked:
         of_effects = weights[self.effects].any() and not weights[self.covariates].any()
         return bool(of_effects) and (self.others.squares is None or not np.isnan(self.std_error(weights)))
 
-    def _ranking(self, weights: Floats, pattern: Floats | None) -> Ranking:
+    def _ranking(self, weights: Floats, pattern: Floats | None) -> Ranked:
         w = weights[self.effects]
         along = np.zeros(len(w)) if pattern is None else pattern
-        return Ranking(self.actual.along(w, along), self.others.along(w, along), self.enumerated)
+        return Ranked(self.actual.along(w, along), self.others.along(w, along), self.enumerated)

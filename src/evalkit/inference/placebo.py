@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from evalkit.adoption import read_assignment, with_adoption
 from evalkit.catalogue import message
-from evalkit.columns import Floats, Ints
+from evalkit.designs.adoption import read_assignment, with_adoption
 from evalkit.errors import InferenceError
-from evalkit.estimation import Specification
-from evalkit.fit import Fit
-from evalkit.inference._clusters import assignment, count_clusters, smallest_p
-from evalkit.inference._refit import refit, rows_of
-from evalkit.numerics.assignments import count_assignments, draw_assignments, enumerate_assignments
-from evalkit.uncertainty import Uncertainty
+from evalkit.numerics.arrays import Floats, Ints
+from evalkit.numerics.permutation import count_assignments, draw_assignments, enumerate_assignments
+from evalkit.reassignment.refits import refit, rows_of
+from evalkit.results.clusters import assignment, count_clusters, smallest_p
+from evalkit.results.estimation import Specification
+from evalkit.results.fit import Fit
+from evalkit.results.uncertainty import Uncertainty
 
 _LEAST_DRAWS, _LEAST_LEFT = 50, 2
 

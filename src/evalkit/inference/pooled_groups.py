@@ -8,14 +8,15 @@ import numpy as np
 from scipy import stats
 
 from evalkit.catalogue import Message, message
-from evalkit.columns import Flags, Floats, numbers, place
+from evalkit.designs.sample import Sample
 from evalkit.errors import DataError, InferenceError
-from evalkit.estimation import Specification
-from evalkit.fit import Fit, Part
-from evalkit.inference._clusters import assignment, count_clusters, smallest_p
+from evalkit.numerics.arrays import Flags, Floats
 from evalkit.numerics.group_means import Differences, compare, fit_by_size, significant_ratios
-from evalkit.sample import Sample
-from evalkit.uncertainty import Uncertainty
+from evalkit.results.clusters import assignment, count_clusters, smallest_p
+from evalkit.results.estimation import Specification
+from evalkit.results.fit import Fit, Part
+from evalkit.results.uncertainty import Uncertainty
+from evalkit.tables.columns import name_rows, numbers
 
 _SAME = 1e-9  # relative; totals of weights differ by rounding only
 _ROWS = "rows"
@@ -181,7 +182,7 @@ def _sizes(sample: Sample, spec: Specification, sizes: str) -> Floats:
             absent[sample.rows[wrong]] = True
             raise DataError(
                 f"the size of a unit of assignment {how} in {int(wrong.sum())} rows",
-                where=place(spec.panel.frame, absent, sizes),
+                where=name_rows(spec.panel.frame, absent, sizes),
                 remedy="give each unit of assignment one number of units above 0, the same in all of its rows",
             )
     return found

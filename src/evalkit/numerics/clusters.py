@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import sparse
 
-from evalkit.columns import Floats, Ints
 from evalkit.numerics.absorb import independent_levels, level_cross_product, number_jointly
+from evalkit.numerics.arrays import Floats, Ints
 
 # A cluster determines a direction where less than this share of it is left without the cluster.
 DETERMINED = 1e-9

@@ -9,8 +9,8 @@ import numpy as np
 from scipy import sparse
 from scipy.linalg import solve_triangular
 
-from evalkit.columns import Flags, Floats, Ints, first_rows
 from evalkit.numerics.absorb import Absorber, make_absorber
+from evalkit.numerics.arrays import Flags, Floats, Ints, first_rows
 from evalkit.numerics.least_squares import Solution, least_squares
 
 # A column that the base rows determine is met by other rows up to this, where they follow the same rule (values of size 1).

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import nnls
 
-from evalkit.columns import Flags, Floats
+from evalkit.numerics.arrays import Flags, Floats
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import qr, solve_triangular
 
-from evalkit.columns import Floats, Ints
+from evalkit.numerics.arrays import Floats, Ints
 
 # A column counts as collinear when what the columns before it leave of it is below this share of its own length.
 COLLINEAR = 1e-10

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from evalkit.columns import Floats
+from evalkit.numerics.arrays import Floats
 
 ROUGH_STEPS, MAX_STEPS = 100, 10_000
 _HELD = 2_000  # columns whose products (k, k) are held at once: 32 MB

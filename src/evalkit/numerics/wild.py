@@ -12,10 +12,10 @@ from zlib import crc32
 
 import numpy as np
 
-from evalkit.columns import Floats
+from evalkit.numerics.arrays import Floats
 
 Weights = Literal["rademacher", "webb"]
-MAX_ENUMERATED = 10_000
+MAX_SIGNS = 10_000
 _POINTS: dict[Weights, tuple[float, ...]] = {
     "rademacher": (-1.0, 1.0),
     "webb": (-(1.5**0.5), -1.0, -(0.5**0.5), 0.5**0.5, 1.0, 1.5**0.5),
@@ -29,9 +29,9 @@ _CANCELLED = 1e-14  # the same of a polynomial whose coefficients were rounded b
 _STEP, _STEPS = 1.5, (-4, 69)  # of the search for the end of an interval: a fifth of a standard error to 10^12 of them
 
 
-def can_enumerate(n_clusters: int, weights: Weights) -> bool:
+def can_enumerate_signs(n_clusters: int, weights: Weights) -> bool:
     """Say whether all vectors of weights are few enough to be enumerated."""
-    return n_clusters * math.log(len(_POINTS[weights])) <= math.log(MAX_ENUMERATED)
+    return n_clusters * math.log(len(_POINTS[weights])) <= math.log(MAX_SIGNS)
 
 
 def draw_weights(*, n_clusters: int, weights: Weights, draws: int | None, seed: int | None) -> Iterator[Floats]:

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -18,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from evalkit.catalogue import Labels, Language, entries, say
-from evalkit.reporting._fonts import CHINESE, font_folder
+from evalkit.errors import ConfigError
 
 # Latin letters, figures and subscripts (CO₂) from the first family, Chinese from the second.
 FAMILY = ["DejaVu Sans", "Noto Sans SC"]
@@ -191,3 +193,18 @@ def set_number_axis(ax: Axes, axis: str, bins: int = 6) -> None:
         return write_minus(round(value, 12) + 0.0, min(decimals, 6))
 
     chosen.set_major_formatter(FuncFormatter(write))
+
+
+CHINESE = "NotoSansSC-Regular.ttf"
+
+
+def font_folder() -> Path:
+    """Find the folder with NotoSansSC-Regular.ttf without importing the package that carries it."""
+    spec = find_spec("zhplot")
+    for location in (spec.submodule_search_locations or ()) if spec is not None else ():
+        folder = Path(location) / "fonts"
+        if (folder / CHINESE).is_file():
+            return folder
+    raise ConfigError(
+        "no font with Chinese characters is installed", where="fonts", remedy="install the package zhplot"
+    )

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from evalkit.catalogue import Message
-from evalkit.estimation import Estimate
-from evalkit.finding import Finding
+from evalkit.results.estimation import Estimate
+from evalkit.results.finding import Finding
 
 
 def is_synthetic(estimate: Estimate) -> bool:
@@ -30,7 +30,7 @@ def path_terms(estimate: Estimate) -> list[int]:
     return sorted(at, key=lambda i: terms[i].event_time or 0) if len(set(times)) == len(times) else []
 
 
-def headline(estimate: Estimate) -> float:
+def full_sample_effect(estimate: Estimate) -> float:
     """The effect that checks are about: the average of the effects at or after adoption (of one ATT, itself)."""
     chosen = [t.role == "effect" and (t.event_time is None or t.event_time >= 0) for t in estimate.fit.terms]
     return float(estimate.fit.coefficients[np.array(chosen)].mean())
@@ -55,7 +55,7 @@ def tabulate_finding(finding: Finding, estimate: Estimate) -> pd.DataFrame:
             list(table.columns).index("actual"), "rank", [1 + int((size > one * (1 + 1e-9)).sum()) for one in size]
         )
     if finding.check == "LeaveOneOut":
-        table = table[["left_out", "treated", "estimate", "why"]].assign(full_sample=headline(estimate))
+        table = table[["left_out", "treated", "estimate", "why"]].assign(full_sample=full_sample_effect(estimate))
     return table
 
 

@@ -12,12 +12,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from evalkit.catalogue import LANGUAGES
-from evalkit.estimation import Estimate
-from evalkit.evidence import Evidence
-from evalkit.finding import Finding
 from evalkit.reporting._canvas import Reader, drawing_style, new_axes
 from evalkit.reporting._drawn import has_event_times, tabulate_estimate, tabulate_finding
 from evalkit.reporting.figures import DRAWN_CHECKS, draw_estimate, draw_finding, estimate_size, finding_size
+from evalkit.results.estimation import Estimate
+from evalkit.results.evidence import Evidence
+from evalkit.results.finding import Finding
 
 KINDS = {"PlaceboAssignment": "placebo_assignment", "LeaveOneOut": "leave_one_out"}
 

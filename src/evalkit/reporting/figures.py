@@ -6,12 +6,12 @@ from matplotlib.axes import Axes
 
 from evalkit.catalogue import Labels, checked_language
 from evalkit.errors import DataError
-from evalkit.estimation import Estimate
-from evalkit.finding import Finding
 from evalkit.reporting._canvas import SMALL, Reader, drawing_style, new_axes, text_ems
 from evalkit.reporting._drawn import has_event_times, is_synthetic, path_terms, tabulate_estimate
-from evalkit.reporting._estimate_figures import draw_coefficients, draw_event_study
-from evalkit.reporting._finding_figures import MAX_DOTS, draw_leave_one_out, draw_placebo_effects, draw_placebo_paths
+from evalkit.reporting.estimate_figures import draw_coefficients, draw_event_study
+from evalkit.reporting.finding_figures import MAX_DOTS, draw_leave_one_out, draw_placebo_effects, draw_placebo_paths
+from evalkit.results.estimation import Estimate
+from evalkit.results.finding import Finding
 
 DRAWN_CHECKS = ("PlaceboAssignment", "LeaveOneOut")
 

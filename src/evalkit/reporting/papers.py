@@ -13,7 +13,7 @@ import typst
 
 from evalkit.catalogue import entries
 from evalkit.errors import ConfigError, nearest
-from evalkit.reporting._fonts import font_folder
+from evalkit.reporting._canvas import font_folder
 
 LIBRARY = "evalkit.typ"
 TABLES = (

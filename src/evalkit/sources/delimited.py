@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from evalkit.errors import SourceError
-from evalkit.sources._content import read_content
-from evalkit.sources._sidecar import read_sidecar
-from evalkit.table import Table
+from evalkit.sources.files.sheet import read_content
+from evalkit.sources.sidecar import read_sidecar
+from evalkit.tables.table import Table
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,179 @@
+"""Audit: what the numbers of yearbook tables say against one another, as a table."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from evalkit.auditing.changes import check_changes
+from evalkit.auditing.published import CORPS, REGION, TOTAL, Published, read_published, row_codes
+from evalkit.auditing.remark import Remark
+from evalkit.auditing.sums import Sums, add_up, check_breakdowns, judge_sum, nearest_of
+from evalkit.auditing.volumes import check_volumes
+from evalkit.catalogue import LANGUAGES, message
+from evalkit.errors import DataError
+from evalkit.numerics.arrays import Flags, Ints
+from evalkit.regions.registry import Region, gazetteer
+from evalkit.tables.table import Table
+
+_ORDER = {"error": 0, "warning": 1, "note": 2}
+
+
+def audit(*tables: Table, region: str = "region", time: str = "year") -> Table:
+    """Check the long tables of yearbooks, as Yearbook(path).load() gives them, against themselves and one another.
+
+    The result has one row for each remark, errors first: severity ("error" contradicts the same pages, "warning" is unusual,
+    "note" has to be known), kind, region_code, region, year, indicator, value, unit (as printed), expected, difference,
+    tolerance, file, sheet, cell, against (what it was compared with), sentence_en, sentence_zh. Where a remark is about all
+    regions, region and value are missing and the cell is that of the first. Kinds:
+
+    - sum: regions against the total row of their sheet, or the prefecture or province in which they lie;
+    - sectors: sectors of GDP, branches of farming, kinds of fertiliser against their total;
+    - part: a sub-item ("A / B", 其中) that is more than its head;
+    - jump, power_of_ten: a change far from that of the other regions and of other years, or a slip by a power of ten;
+    - copied: a value equal to the year before to the last digit, where chance does not explain it;
+    - revision, duplicate: another value in a newer file, or in the same one (alike: once for two sheets);
+    - unit, scope: an indicator in several units, and notes that say what is counted.
+
+    Tolerances are what the rounding of the published digits can add up to; those of jumps are six robust standard deviations
+    of the changes, and at least a factor of 1.5. Only amounts are added up, not ratios, indices or means. Without names in the
+    lists of regions, what lies in what is not known. Raises DataError for a table that is not of the long form, not for
+    anything that stands in it.
+    """
+    if not tables:
+        raise DataError("no tables are given", where="audit", remedy="load a yearbook without columns=, and pass it")
+    own = list({repr(table.provenance) if table.provenance else id(table): table for table in tables}.values())
+    rows = [len(table.frame) for table in own]
+    provenance = tuple(dict.fromkeys(one for table in own for one in table.provenance))
+    if not sum(rows):
+        return Table("audit", _as_frame(None, [], region, time), provenance)
+    with np.errstate(over="ignore", invalid="ignore"):  # sums of numbers of no measure are infinite, and of no interest
+        data = read_published(own, region, time)
+        remarks = [*check_regions(data), *check_breakdowns(data)]
+        doubted = {one.row for one in remarks if one.kind == "sectors"}
+        remarks += [*check_changes(data, doubted), *check_volumes(data)]
+    remarks.sort(key=lambda one: (_ORDER[one.severity], one.row))
+    return Table("audit", _as_frame(data, remarks, region, time), provenance)
+
+
+def note_audit(table: Table, long: Table | None = None, *, region: str = "region", time: str = "year") -> Table:
+    """Return a table whose provenance says what an audit of it found; `long` is its long form, if it is not that itself."""
+    found = audit(table if long is None else long, region=region, time=time).frame
+    counts = Counter(found["severity"])
+    said = ", ".join(f"{counts[kind]} {kind}{'' if counts[kind] == 1 else 's'}" for kind in _ORDER)
+    note = f"audited: {said}" + ("; list them with evalkit.audit(…)" if len(found) else "")
+    if not table.provenance:
+        return table
+    first, *others = table.provenance
+    notes = f"{first.notes}; {note}" if first.notes else note
+    return replace(table, provenance=(replace(first, notes=notes), *others))
+
+
+def _as_frame(data: Published | None, remarks: Sequence[Remark], region: str, time: str) -> pd.DataFrame:
+    """Write remarks as a frame, each with the value that it is on."""
+    rows = np.array([one.row for one in remarks], dtype=np.int64)
+    of_all = np.array([one.is_table for one in remarks], dtype=bool)
+    frame = pd.DataFrame(columns=["region_code", "unit", "file", "sheet", "cell"]) if data is None else data.frame
+    columns: dict[str, object] = {
+        "severity": pd.array([one.severity for one in remarks], dtype="str"),
+        "kind": pd.array([one.kind for one in remarks], dtype="str"),
+        "region_code": frame["region_code"].take(rows).astype("str").where(~of_all).array,
+        region: pd.array(
+            [None if data is None or one.is_table else data.region(one.row) for one in remarks], dtype="str"
+        ),
+        time: np.zeros(0, dtype=np.int64) if data is None else data.year[rows],
+        "indicator": pd.array(["" if data is None else data.indicator(one.row) for one in remarks], dtype="str"),
+        "value": np.zeros(0) if data is None else np.where(of_all, np.nan, data.value[rows]),
+        "unit": frame["unit"].take(rows).astype("str").array,
+    }
+    for name in ("expected", "difference", "tolerance"):
+        columns[name] = np.array([getattr(one, name) for one in remarks], dtype=np.float64)
+    for name in ("file", "sheet", "cell"):
+        columns[name] = frame[name].take(rows).astype("str").array
+    columns["against"] = pd.array([one.against for one in remarks], dtype="str")
+    for language in LANGUAGES:
+        columns[f"sentence_{language}"] = pd.array([one.said.text(language) for one in remarks], dtype="str")
+    return pd.DataFrame(columns)
+
+
+_PROVINCES = 31  # that tables of the mainland list
+_PREFECTURE, _PROVINCE = 100, 10_000  # what a code is divided by
+
+
+def check_regions(data: Published) -> Iterator[Remark]:
+    """Check each total row against the regions of its sheet, and each area against those of its file that lie in it."""
+    listed_as_part = data.frame["note"].fillna("").str.contains("part of ", regex=False).to_numpy(dtype=bool)
+    usable = data.flags("adds") & ~listed_as_part
+    for sums in (_of_total_rows(data, usable), *(_of_areas(data, usable, width) for width in (_PREFECTURE, _PROVINCE))):
+        yield from judge_sum(data, sums, "sum", partial(message, "audit.sum"), partial(message, "audit.sum_none"))
+
+
+def _of_total_rows(data: Published, usable: Flags) -> Sums:
+    """Add up what a sheet lists with its one total row: without regions inside others, without the XPCC, all, coded ones only."""
+    slot = row_codes(data.sheet, data.series, data.year)
+    size = int(slot.max(initial=0)) + 1
+    heads = np.flatnonzero(usable & (data.role == TOTAL) & np.isfinite(data.value))
+    heads = heads[np.bincount(slot[heads], minlength=size)[slot[heads]] == 1]
+    group = row_codes(data.sheet, data.series)[heads]
+    listed = usable & ((data.role == REGION) | (data.role == CORPS))
+    free = listed & ~_is_nested(data, slot, listed)
+    provinces = free & (data.code > 0) & (data.code % _PROVINCE == 0)
+    national = np.array([str(name).startswith("全国") for name in data.names[heads]], dtype=bool)
+    complete = national & (np.bincount(slot[provinces], minlength=size)[slot[heads]] >= _PROVINCES)
+    ways = (free, free & (data.role == REGION), listed, free & (data.code > 0))
+    return nearest_of(data, [add_up(data, slot, heads, way, group, complete) for way in ways])
+
+
+def _is_nested(data: Published, slot: Ints, listed: Flags) -> Flags:
+    """Tell regions that lie in another region of the same list."""
+    present = np.unique(slot[listed] * 1_000_000 + data.code[listed])
+    nested = np.zeros(len(data), dtype=bool)
+    for width in (_PREFECTURE, _PROVINCE):
+        above = data.code // width * width
+        nested |= (above != data.code) & np.isin(slot * 1_000_000 + above, present)
+    return nested & (data.code > 0)
+
+
+def _of_areas(data: Published, usable: Flags, width: int) -> Sums:
+    """Add up the counties of each prefecture of a file, or the prefectures (and what lies in none) of each province.
+
+    Where the lists of regions do not say that all are there, the sum can only be too large.
+    """
+    usable = usable & (data.code > 0) & ~data.flags("is_generic")
+    first = np.zeros(len(data), dtype=bool)
+    _, at = np.unique(
+        row_codes(data.volume, data.series, data.year, data.code, (~usable).astype(np.int64)), return_index=True
+    )
+    first[at] = True
+    usable = usable & first
+    area = data.code // width * width
+    is_area = (data.code == area) & (width == _PROVINCE or data.code % _PROVINCE != 0)
+    inside = (data.code != area) & (data.code % _PROVINCE != 0)
+    if width == _PROVINCE:
+        inside &= (data.code % _PREFECTURE == 0) | (data.code // _PREFECTURE % 100 == 90)
+    slot = row_codes(data.volume, data.series, data.year, area)
+    heads = np.flatnonzero(usable & is_area & np.isfinite(data.value))
+    heads = heads[np.bincount(slot[usable & inside], minlength=int(slot.max(initial=0)) + 1)[slot[heads]] > 0]
+    group = row_codes(data.volume, data.series, area)[heads]
+    found = add_up(data, slot, heads, usable & inside, group, np.ones(len(heads), dtype=bool))
+    lacking = np.maximum(_units_in(data, heads, width) - found.number - found.missing, 0)
+    complete = (found.missing + lacking) == 0
+    return Sums(found.total, found.sum, found.tolerance, found.number, found.missing + lacking, group, complete)
+
+
+def _units_in(data: Published, heads: Ints, width: int) -> Ints:
+    """Count what the lists have in each area in its year; more than any table has where they do not hold its units."""
+    inside: dict[str | None, list[Region]] = {}
+    for region in gazetteer().regions:
+        if width == _PREFECTURE and region.level == "county":
+            inside.setdefault(region.prefecture, []).append(region)
+        elif width == _PROVINCE and region.level in ("prefecture", "xpcc"):
+            inside.setdefault(region.province, []).append(region)
+    pairs = list(zip(data.code[heads].tolist(), data.year[heads].tolist(), strict=True))
+    counts = {(code, year): sum(one.is_valid(year) for one in inside.get(str(code), [])) for code, year in {*pairs}}
+    return np.array([counts[pair] or 1_000_000 for pair in pairs], dtype=np.int64)

@@ -1,0 +1,135 @@
+"""Placebo in time: does a fake earlier start show an effect?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+
+from evalkit.catalogue import message
+from evalkit.designs.adoption import read_assignment, with_adoption
+from evalkit.designs.sample import draw_sample
+from evalkit.errors import DesignError
+from evalkit.reassignment.ranking import can_enumerate, permute_assignment
+from evalkit.results.estimation import Estimate, Specification
+from evalkit.results.finding import Finding, Verdict, headline, judge_zero, weigh_after_adoption
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceboAdoption:
+    """Pretend that every unit adopted `shift` periods earlier, on rows before the true adoption (and anticipation) only.
+
+    Rows of later periods leave altogether: those at or after the last true adoption. `bound`, stated beforehand in the units
+    of the outcome, is how large a placebo effect would still be harmless: the check passes when the 90 % interval lies within it.
+    Where the design cannot support the inference's p-value, the treated are ranked among all assignments instead,
+    if these can be enumerated, or among random ones, if `draws` and `seed` are given; else there is no p-value.
+    """
+
+    shift: int = 1
+    bound: float | None = None
+    draws: int | None = None
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.shift, int) or self.shift < 1:
+            raise DesignError(
+                f"shift is {self.shift!r}", where="PlaceboAdoption", remedy="give a whole number of periods from 1 on"
+            )
+
+    def run(self, spec: Specification) -> Finding:
+        """Estimate the effect of the fake start."""
+        panel = spec.panel
+        sample = draw_sample(panel, spec.design)
+        start = read_assignment(panel, spec.design)[1] - spec.design.anticipation  # of what units may respond to
+        last = start[sample.rows][np.isfinite(sample.adoption)].max()
+        before = np.zeros(len(panel), dtype=bool)
+        before[sample.rows] = (sample.period < start[sample.rows]) & (sample.period < last)
+        fake, design = with_adoption(panel, replace(spec.design, anticipation=0), start - self.shift)
+        placebo = replace(spec, panel=fake, design=design)
+        fit = spec.estimator.fit(fake, design, before)
+        one = Estimate(fit, spec.inference.assess(fit, placebo), placebo)
+        told = headline(one)
+        value, error = told["estimate"], told["std_error"]
+        supported = one.uncertainty.unsupported is None
+        p, floor, how = told["p_value"], float("nan"), "clustered"
+        if not supported:
+            p, how = float("nan"), "none"
+        elif not error > 0:  # the placebo rows leave nothing to estimate an error from
+            supported, how = False, "no_error"
+        if not supported and (self.draws is not None or can_enumerate(placebo, before)):
+            ranked = permute_assignment(
+                placebo,
+                lambda f: float(weigh_after_adoption(f) @ f.coefficients),
+                keep=before,
+                draws=self.draws,
+                seed=self.seed,
+            )
+            p, floor, how = ranked.p_value, ranked.floor, "ranked" if ranked.exact else "drawn"
+        verdict = judge_zero(value, error if supported else float("nan"), told["df"], p, self.bound)
+        sentence = message(
+            f"finding.placebo_adoption_{how}",
+            start=panel.periods.label(float(start[sample.rows].min()) - self.shift),
+            shift=self.shift,
+            estimate=f"{value:.4f}",
+            std_error=f"{error:.4f}",
+            p=f"{p:.3f}",
+            floor=f"{floor:.3f}",
+            draws=self.draws,
+            verdict=message(f"verdict.{verdict}"),
+        )
+        bound = floor if not supported else (float("nan") if self.bound is None else self.bound)
+        return Finding(
+            "PlaceboAdoption",
+            message("null.placebo_adoption"),
+            value,
+            p,
+            bound,
+            verdict,
+            sentence,
+            pd.DataFrame([told]),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceboAssignment:
+    """Permute adoption over the units of assignment and rank the actual effect among the placebo effects.
+
+    Enumerated while there are at most 10,000 assignments; beyond that give `draws` and `seed`. The bound of the finding is the
+    smallest p that the design can attain. Exact if assignment was random; otherwise a description of how unusual the treated are.
+    Source: Fisher's randomization test; Conley and Taber, Review of Economics and Statistics 93 (2011), on few treated.
+    """
+
+    draws: int | None = None
+    seed: int | None = None
+
+    def run(self, spec: Specification) -> Finding:
+        """Rank the average effect after adoption."""
+        found = permute_assignment(
+            spec, lambda fit: float(weigh_after_adoption(fit) @ fit.coefficients), draws=self.draws, seed=self.seed
+        )
+        verdict: Verdict = "pass" if found.p_value < 0.05 else "inconclusive"
+        key = "finding.placebo_assignment" if found.floor <= 0.05 else "finding.placebo_assignment_floor"
+        if not found.exact:
+            key = "finding.placebo_assignment_drawn"
+        sentence = message(
+            key,
+            rank=found.rank,
+            assignments=found.n_assignments,
+            p=f"{found.p_value:.3f}",
+            floor=f"{found.floor:.3f}",
+            level=spec.design.assigned_at,
+            failed=message("finding.failed_assignments", failed=found.n_failed)
+            if found.n_failed
+            else message("finding.no_failed_assignments"),
+        )
+        return Finding(
+            "PlaceboAssignment",
+            message("null.placebo_assignment"),
+            found.actual,
+            found.p_value,
+            found.floor,
+            verdict,
+            sentence,
+            found.table,
+        )

@@ -1,0 +1,121 @@
+"""Collapse: unit-periods to the few cells that carry the same regression."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from evalkit.catalogue import message
+from evalkit.designs.design import Design
+from evalkit.designs.sample import Sample, draw_sample
+from evalkit.errors import DataError
+from evalkit.numerics.arrays import Floats, Ints
+from evalkit.panels.panel import Dropped, Panel
+
+COUNT, WITHIN = "collapsed_count", "collapsed_within"
+
+
+def collapse(frame: Any, design: Design, *, unit: str, time: str, by: tuple[str, ...] = ()) -> Panel:
+    """Replace units by cells of the same assignment, adoption, dose, group, weight, absorbed levels and periods observed.
+
+    Each cell and period becomes one row with the mean outcome, how many rows it stands for, and the squares of the rows'
+    variation inside it. Regressions on the cells then equal those on the rows exactly: coefficients, clustered covariances at or
+    above the cell, and, through the squares, Classical and Robust. Units of a cell have the same dose in every period, so that
+    doses of many values leave many cells. `by` names columns that Split will use; a unit counts where its first row places it.
+    Raises DataError where a weight or absorbed column changes within a unit, or a covariate varies inside a cell: then the
+    rows themselves are needed.
+    """
+    panel = Panel.from_frame(frame, unit=unit, time=time)
+    sample = draw_sample(panel, design)
+    starts = sample.starts
+    cell = _cells(panel, sample, starts, by)[sample.unit]
+    n_periods = int(sample.period.max()) + 1
+    key = cell * n_periods + sample.period
+    order = np.argsort(key, kind="stable")
+    firsts = order[np.concatenate([[True], np.diff(key[order]) > 0])]
+    group = (np.cumsum(np.concatenate([[True], np.diff(key[order]) > 0])) - 1)[np.argsort(order, kind="stable")]
+    size = np.bincount(group).astype(np.float64)
+    for name, column in zip(design.covariates, sample.covariates, strict=True):
+        if (column != column[firsts][group]).any():
+            raise DataError(
+                f"covariate '{name}' varies inside a cell",
+                where="collapse",
+                remedy="covariates that differ between units need the rows: use Panel.from_frame instead of collapse",
+            )
+    unit_means = np.add.reduceat(sample.outcome, starts) / np.diff(np.append(starts, len(sample.unit)))
+    demeaned = sample.outcome - unit_means[sample.unit]
+    deviation = demeaned - (np.bincount(group, weights=demeaned) / size)[group]
+
+    cells = panel.frame.iloc[sample.rows[firsts]].copy()
+    cells[unit] = cell[firsts]
+    cells[design.outcome] = _mean(sample.outcome, group, size)
+    labels = np.array(sample.clusters, dtype=object)[sample.cluster[firsts]]
+    cells[design.assigned_at] = labels if labels.dtype == object and isinstance(labels[0], str) else labels.tolist()
+    cells[COUNT] = size
+    cells[WITHIN] = np.bincount(group, weights=deviation**2)
+    kept = [unit, time, *design.columns(), *by, COUNT, WITHIN]
+    collapsed = Panel.from_frame(cells[list(dict.fromkeys(kept))], unit=unit, time=time, counts=COUNT)
+    ledger = tuple(Dropped("collapse", line.reason, line.rows, line.units) for line in sample.ledger)
+    note = message("note.collapsed", rows=len(sample.rows), cells=len(cells))
+    return replace(collapsed, within=WITHIN, ledger=(*panel.ledger, *ledger), notes=(*sample.notes, note))
+
+
+def _mean(values: Floats, group: Ints, size: Floats) -> Floats:
+    """Group means (groups,), centred first so that a large constant costs no digits."""
+    centre = values[len(values) // 2]
+    means: Floats = centre + np.bincount(group, weights=values - centre) / size
+    return means
+
+
+def _cells(panel: Panel, sample: Sample, starts: Ints, by: tuple[str, ...]) -> Ints:
+    """Cell code (U,) of each unit."""
+    design = sample.design
+    keys = [sample.cluster[starts], _ranks(sample.adoption[starts]), _patterns(sample, starts)]
+    if sample.eligible is not None:
+        keys.append(sample.eligible[starts].astype(np.int64))
+    if sample.dose is not None:
+        keys.append(_paths(sample, sample.dose))
+    if sample.weights is not None:
+        _require_constant(sample.weights, sample.unit, starts, str(design.weights))
+        keys.append(_ranks(sample.weights[starts]))
+    parts = {part.strip() for effect in design.absorb for part in effect.split("*")} - {panel.time}
+    for part in sorted(parts):
+        codes = panel.codes(part).values[sample.rows]
+        _require_constant(codes, sample.unit, starts, part)
+        keys.append(codes[starts])
+    for column in by:
+        keys.append(panel.codes(column).values[sample.rows[starts]])
+    _, cells = np.unique(np.column_stack(keys), axis=0, return_inverse=True)
+    return cells.reshape(-1).astype(np.int64)
+
+
+def _ranks(values: Floats) -> Ints:
+    return np.unique(values, return_inverse=True)[1].astype(np.int64)
+
+
+def _patterns(sample: Sample, starts: Ints) -> Ints:
+    """Code (U,) of the set of periods in which each unit is observed."""
+    seen = np.zeros((len(starts), int(sample.period.max()) + 1), dtype=bool)
+    seen[sample.unit, sample.period] = True
+    packed = np.packbits(seen, axis=1)
+    _, codes = np.unique(packed, axis=0, return_inverse=True)
+    return codes.reshape(-1).astype(np.int64)
+
+
+def _paths(sample: Sample, values: Floats) -> Ints:
+    """Code (U,) of the values (n,) that each unit has over the periods."""
+    path = np.zeros((len(sample.starts), int(sample.period.max()) + 1))
+    path[sample.unit, sample.period] = values
+    _, codes = np.unique(path, axis=0, return_inverse=True)
+    return codes.reshape(-1).astype(np.int64)
+
+
+def _require_constant(values: Floats | Ints, unit: Ints, starts: Ints, column: str) -> None:
+    if (values != values[starts][unit]).any():
+        raise DataError(
+            f"'{column}' changes within a unit",
+            where="collapse",
+            remedy="cells need it to be constant: use Panel.from_frame instead of collapse",
+        )

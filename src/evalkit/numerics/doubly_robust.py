@@ -1,0 +1,248 @@
+"""Two groups, two periods: the effect on the treated by regression, weighting, or both, with the influence of each observation.
+
+Sant'Anna and Zhao, Journal of Econometrics 219 (2020): eq. 3.1 for changes, eq. 3.4 for levels; standardised weights (Hajek), the
+propensity by logit, the outcome by least squares among the comparison. Influence is exact: the derivative of the effect with
+respect to an observation's weight, times the weight. It sums to zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from evalkit.numerics.arrays import Floats
+from evalkit.numerics.glm import combine_columns, cross, logit, products
+from evalkit.numerics.least_squares import COLLINEAR
+
+Method = Literal["dr", "reg", "ipw"]
+Reason = Literal["no_treated", "no_comparison", "overlap", "too_few"]
+
+# As in R did: a comparison with a propensity from _OVERLAP on is given up; observations of comparison from _TRIM on leave it.
+_OVERLAP = 0.999
+_TRIM = 0.995
+_SINGULAR = 1e-12
+
+
+@dataclass(frozen=True)
+class Effect:
+    """The effect, the influence (n,) of the observations, and how many of the comparison were left out for lack of overlap."""
+
+    value: float
+    influence: Floats
+    trimmed: int = 0
+
+
+@dataclass(frozen=True)
+class Adjustment:
+    """What adjusts n observations, the treated first: a basis (k, n) of the covariates, weights (n,), and the models of both.
+
+    `comparison` (k, k) inverts the cross-products of the comparison. Without covariates there are only weights, None where all
+    are equal. `collinear` lists covariates that add nothing to those before them.
+    """
+
+    n_treated: int
+    weights: Floats | None
+    basis: Floats | None = None
+    propensity: _Propensity | None = None
+    comparison: Floats | None = None
+    collinear: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Propensity:
+    """Odds (n_c,) of the comparison times weights, 0 where left out; score (n,) and inverse information (k, k) of the logit."""
+
+    odds: Floats
+    score: Floats
+    inverse: Floats
+    trimmed: int
+
+
+def adjust_untreated(
+    covariates: list[Floats], weights: Floats | None, n_treated: int, method: Method
+) -> Adjustment | Reason:
+    """Prepare the adjustment of n observations, the treated first, for covariates each (n,)."""
+    if not covariates:
+        return Adjustment(n_treated, weights)
+    basis, collinear = _orthonormal(covariates)
+    weights = np.ones(basis.shape[1]) if weights is None else weights
+    propensity = None if method == "reg" else _fit_propensity(basis, weights, n_treated)
+    if isinstance(propensity, str):
+        return propensity
+    inverse = None if method == "ipw" else _invert(basis[:, n_treated:], weights[n_treated:])
+    if method != "ipw" and inverse is None:
+        return "too_few"
+    return Adjustment(n_treated, weights, basis, propensity, inverse, collinear)
+
+
+def compare_changes(change: Floats, to: Adjustment) -> Effect:
+    """Compare changes (n,) of units between two periods, those of the treated first."""
+    m, basis, weights = to.n_treated, to.basis, to.weights
+    mine = None if weights is None else weights[:m]
+    if basis is None or weights is None:
+        treated, one = _mean(change[:m], mine)
+        comparison, other = _mean(change[m:], None if weights is None else weights[m:])
+        return Effect(treated - comparison, np.concatenate([one, -other]))
+    left = change
+    if to.comparison is not None:
+        slopes = to.comparison @ products(basis[:, m:], weights[m:] * change[m:])
+        left = change - combine_columns(slopes, basis)
+    treated, one = _mean(left[:m], mine)
+    comparison, other, balance, trimmed = 0.0, np.zeros(len(change) - m), np.zeros(len(basis)), 0
+    if to.propensity is not None:
+        comparison, other = _mean(left[m:], to.propensity.odds)
+        balance = products(basis[:, m:], to.propensity.odds) / to.propensity.odds.sum()
+        trimmed = to.propensity.trimmed
+    influence = np.concatenate([one, -other])
+    if to.comparison is not None:
+        pull = to.comparison @ (balance - products(basis[:, :m], weights[:m]) / weights[:m].sum())
+        influence[m:] += weights[m:] * left[m:] * combine_columns(pull, basis[:, m:])
+    if to.propensity is not None:
+        influence -= _pull_of_propensity(to.propensity, basis, products(basis[:, m:], other))
+    return Effect(treated - comparison, influence, trimmed)
+
+
+def compare_levels(
+    outcome: Floats, covariates: list[Floats], weights: Floats | None, sizes: tuple[int, int, int, int], method: Method
+) -> tuple[Effect, tuple[int, ...]] | Reason:
+    """Compare levels (n,) of different people: treated after and before, then comparison after and before, `sizes` of each.
+
+    Returns the effect and the collinear covariates, or why there is none.
+    """
+    ends = np.cumsum(sizes).tolist()
+    blocks = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
+    m = sizes[0] + sizes[1]
+    adjusted = adjust_untreated(covariates, weights, m, method)
+    if isinstance(adjusted, str):
+        return adjusted
+    basis, weights, propensity = adjusted.basis, adjusted.weights, adjusted.propensity
+    influence, value = np.zeros(len(outcome)), 0.0
+    if basis is None or weights is None:
+        for block, sign in zip(blocks, (1.0, -1.0, -1.0, 1.0), strict=True):
+            mean, part = _mean(outcome[block], None if weights is None else weights[block])
+            value += sign * mean
+            influence[block] = sign * part
+        return Effect(value, influence), ()
+    centre = products(basis[:, :m], weights[:m]) / weights[:m].sum()
+    gap = np.zeros(len(basis))  # of the lines: treated less comparison, after less before
+    shift = np.zeros(len(basis))
+    for s, sign in enumerate((1.0, -1.0)):
+        here, there = blocks[s], blocks[s + 2]
+        line = None if method == "ipw" else _line(outcome, basis, weights, there)
+        own = _line(outcome, basis, weights, here) if method == "dr" else None
+        if (line is None and method != "ipw") or (own is None and method == "dr"):
+            return "too_few"
+        left, balance = outcome[there], np.zeros(len(basis))
+        if line is not None:
+            gap -= sign * line.slopes
+            left = line.left
+        if own is not None:  # as a line's residuals have mean 0, its mean stands for that of the outcome
+            gap += sign * own.slopes
+            influence[here] += sign * own.pull(centre)
+        else:
+            mean, part = _mean(outcome[here], weights[here])
+            value += sign * mean
+            influence[here] += sign * part
+        if propensity is not None:
+            odds = propensity.odds[there.start - m : there.stop - m]
+            if not odds.any():
+                return "overlap"
+            mean, part = _mean(left, odds)
+            value -= sign * mean
+            influence[there] -= sign * part
+            balance = products(basis[:, there], odds) / odds.sum()
+            shift += sign * products(basis[:, there], part)
+        if line is not None:
+            influence[there] += sign * line.pull(balance - centre)
+    mean, part = _mean(combine_columns(gap, basis[:, :m]), weights[:m])
+    influence[:m] += part
+    if propensity is not None:
+        influence -= _pull_of_propensity(propensity, basis, shift)
+    trimmed = 0 if propensity is None else propensity.trimmed
+    return Effect(value + mean, influence, trimmed), adjusted.collinear
+
+
+@dataclass(frozen=True)
+class _Line:
+    """Least squares in one group and period: slopes (k,), what it leaves (n,), the basis (k, n), weights, inverse (k, k)."""
+
+    slopes: Floats
+    left: Floats
+    basis: Floats
+    weights: Floats
+    inverse: Floats
+
+    def pull(self, on: Floats) -> Floats:
+        """Influence (n,) of the observations on a combination (k,) of the slopes."""
+        influence: Floats = self.weights * self.left * combine_columns(self.inverse @ on, self.basis)
+        return influence
+
+
+def _line(outcome: Floats, basis: Floats, weights: Floats, block: slice) -> _Line | None:
+    here, w = basis[:, block], weights[block]
+    inverse = _invert(here, w)
+    if inverse is None:
+        return None
+    slopes = inverse @ products(here, w * outcome[block])
+    return _Line(slopes, outcome[block] - combine_columns(slopes, here), here, w, inverse)
+
+
+def _mean(values: Floats, weights: Floats | None) -> tuple[float, Floats]:
+    """Return the mean and the influence (n,) of each value on it."""
+    if weights is None:
+        mean = float(values.mean())
+        return mean, (values - mean) / len(values)
+    total = float(weights.sum())
+    mean = float(np.einsum("i,i->", weights, values)) / total
+    return mean, (values - mean) * (weights / total)
+
+
+def _fit_propensity(basis: Floats, weights: Floats, n_treated: int) -> _Propensity | Reason:
+    treated = np.zeros(basis.shape[1])
+    treated[:n_treated] = 1.0
+    fit = logit(columns=basis, outcome=treated, weights=weights)
+    if not fit.converged or fit.probabilities.max() >= _OVERLAP:
+        return "overlap"
+    p = fit.probabilities[n_treated:]
+    odds = np.where(p < _TRIM, weights[n_treated:] * p / (1.0 - p), 0.0)
+    if not odds.any():
+        return "overlap"
+    return _Propensity(odds, weights * (treated - fit.probabilities), fit.inverse, int((p >= _TRIM).sum()))
+
+
+def _pull_of_propensity(propensity: _Propensity, basis: Floats, on: Floats) -> Floats:
+    influence: Floats = propensity.score * combine_columns(propensity.inverse @ on, basis)
+    return influence
+
+
+def _orthonormal(covariates: list[Floats]) -> tuple[Floats, tuple[int, ...]]:
+    """Return a constant and what each covariate adds to those before it, (k, n) of mean square 1, and which add nothing.
+
+    Fitted values do not depend on the basis; this one loses no digit to the units or the size of a covariate.
+    """
+    n = len(covariates[0])
+    kept, collinear = [np.ones(n)], []
+    for j, column in enumerate(covariates):
+        length = np.sqrt(np.einsum("i,i->", column, column))
+        left = column / length if length > 0 else column
+        for _ in range(2):  # twice is enough: Bjoerck, Numerical Methods for Least Squares Problems, 1996, 2.4.5
+            for one in kept:
+                left = left - np.einsum("i,i->", one, left) / n * one
+        rest = np.sqrt(np.einsum("i,i->", left, left))
+        if rest > COLLINEAR:
+            kept.append(left * (np.sqrt(n) / rest))
+        else:
+            collinear.append(j)
+    return np.array(kept), tuple(collinear)
+
+
+def _invert(basis: Floats, weights: Floats) -> Floats | None:
+    """Invert the cross-products (k, k) of a group; None where its covariates do not span those of all."""
+    total = float(weights.sum())
+    values, vectors = np.linalg.eigh(cross(basis, weights) / total)
+    if values[0] <= _SINGULAR * values[-1]:
+        return None
+    inverse: Floats = (vectors / values) @ vectors.T / total
+    return inverse

@@ -1,0 +1,1 @@
+"""Panels: tables joined into one row per unit and period, with columns derived from others."""

@@ -1,0 +1,162 @@
+"""Joining: a table added to others on the columns they share."""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+import numpy as np
+import pandas as pd
+
+from evalkit.catalogue import Message, message
+from evalkit.errors import DataError
+from evalkit.regions.causes import date_names, explain_unmatched, identify, last_year, pair_names
+from evalkit.regions.registry import LAST
+from evalkit.tables.periods import read_periods
+from evalkit.tables.table import Table
+
+_LISTED = 5  # keys that a note names
+_MOST = 500  # names that are compared with one another
+_DIGIT = re.compile(r"\d")
+
+
+def join_table(frame: pd.DataFrame, name: str, table: Table, time: str) -> tuple[pd.DataFrame, list[Message]]:
+    """Add the columns of a table to the rows with the same keys; return the frame, and notes on keys without a match.
+
+    Raises DataError for tables without a shared column, repeated keys, keys of different types, keys of which none matches, and
+    names that are another spelling, or another name, of one that is left over.
+    """
+    right = table.frame
+    keys = [column for column in right.columns if column in frame.columns]
+    if not keys:
+        raise DataError(
+            f"{table.name} shares no column with {name}",
+            where=table.name,
+            remedy=f"rename its key to one of: {', '.join(map(str, frame.columns[:12]))}",
+        )
+    for key in keys:
+        _check_key(frame, right, key, name, table.name)
+    _refuse_repeated(frame, name, table, keys)
+    if not table.absent:  # where many keys are rightly absent, one that resembles another tells nothing
+        for key in keys:
+            _refuse_misspelt(frame, right, key, name, table.name, time)
+    left_keys, right_keys = pd.MultiIndex.from_frame(frame[keys]), pd.MultiIndex.from_frame(right[keys])
+    matched, wanted = left_keys.isin(right_keys), right_keys.isin(left_keys)
+    if not matched.any() and len(right):
+        causes = explain_unmatched(frame[keys], right[keys], (frame, right), name, table.name, time)
+        raise DataError(
+            f"no row of {table.name} matches one of {name} by {' and '.join(map(str, keys))}",
+            where=f"{table.name}, row {right.index[0]}",
+            remedy="; ".join(map(str, causes)) or "write the keys alike in both, or leave this table out",
+        )
+    merged = frame.merge(right, on=keys, how="left", validate="many_to_one")
+    merged.index = frame.index  # a left join keeps rows and order, so that errors can still name rows of the first file
+    notes = list[Message]()
+    if table.absent:
+        covered = ~matched
+        if time in keys:
+            covered &= frame[time].between(right[time].min(), right[time].max()).to_numpy()
+        for column, value in table.absent.items():
+            merged[column] = merged[column].where(~covered, value)
+        if covered.any():
+            columns = ", ".join(table.absent)
+            notes.append(message("note.absent", rows=int(covered.sum()), here=name, there=table.name, columns=columns))
+        matched = matched | covered
+    left_over, right_over = frame[keys][~matched], right[keys][~wanted]
+    notes += [*_list_unmatched(left_over, name, table.name), *_list_unmatched(right_over, table.name, name)]
+    return merged, notes + explain_unmatched(left_over, right_over, (frame, right), name, table.name, time)
+
+
+def _list_unmatched(keys: pd.DataFrame, here: str, there: str) -> list[Message]:
+    found = keys.drop_duplicates()
+    if not len(found):
+        return []
+    listed = ", ".join(" ".join(map(str, key)) for key in found.iloc[:_LISTED].itertuples(index=False))
+    listed += ", …" if len(found) > _LISTED else ""
+    on = " × ".join(map(str, keys.columns))
+    return [message("note.unmatched", here=here, there=there, keys=listed, number=len(found), on=on)]
+
+
+def _check_key(left: pd.DataFrame, right: pd.DataFrame, key: str, left_name: str, right_name: str) -> None:
+    for frame, name in ((left, left_name), (right, right_name)):
+        if frame[key].isna().any():
+            raise DataError(
+                f"'{key}' is missing in {int(frame[key].isna().sum())} rows of {name}, which is joined on it",
+                where=f"{name}, row {frame[key].isna().idxmax()}",
+                remedy="fill it in, or leave these rows out",
+            )
+    numeric = [pd.api.types.is_numeric_dtype(frame[key]) for frame in (left, right)]
+    if numeric[0] == numeric[1]:
+        return
+    kinds = ["numbers" if is_number else "text" for is_number in numeric]
+    frame, name = (right, right_name) if numeric[0] else (left, left_name)
+    text = pd.to_numeric(frame[key], errors="coerce").isna()
+    example = f", such as '{frame[key][text].iloc[0]}'" if text.any() else ""
+    remedy = f'correct that value, or read the column as text in both: Delimited(…, text=("{key}",))'
+    if text.all() and (period := _first_period(frame[key])) is not None:
+        remedy = f"write it alike in both: {period}"
+    raise DataError(
+        f"'{key}' holds {kinds[0]} in {left_name} and {kinds[1]} in {right_name}{example}",
+        where=f"{name}, row {frame.index[int(np.argmax(text))]}, column '{key}'",
+        remedy=remedy,
+    )
+
+
+def _first_period(values: pd.Series) -> int | None:
+    """Return the first value as a number, where text such as 2011年 stands for years."""
+    try:
+        ordinals, _, frequency = read_periods(values)
+    except DataError:
+        return None
+    return int(ordinals[0]) if frequency == "integer" else None
+
+
+def _refuse_repeated(frame: pd.DataFrame, name: str, table: Table, keys: list[str]) -> None:
+    repeated = table.frame.duplicated(keys)
+    if repeated.any():
+        values = table.frame[keys].iloc[int(np.argmax(repeated))]
+        is_finer = not frame.duplicated(keys).any()
+        raise DataError(
+            f"{table.name} has several rows for " + ", ".join(f"{k} = {values[k]}" for k in keys),
+            where=f"{table.name}, row {repeated.idxmax()}",
+            remedy=f"keep one row per {' and '.join(keys)}"
+            + (f", or give {table.name} before {name}, whose rows are coarser" if is_finer else ""),
+        )
+
+
+def _refuse_misspelt(
+    left: pd.DataFrame, right: pd.DataFrame, key: str, left_name: str, right_name: str, time: str
+) -> None:
+    """Refuse a text of the right table that the left one lacks, and that is, or resembles, one that the right one lacks.
+
+    Codes and numbers always resemble one another, and so do the names of different units, which are left alone.
+    """
+    if pd.api.types.is_numeric_dtype(right[key]):
+        return
+    here, there = ({one for one in map(str, side[key].unique()) if not _DIGIT.search(one)} for side in (left, right))
+    ours = left[left[key].astype("str").isin(here - there)]
+    theirs = right[right[key].astype("str").isin(there - here)]
+    last = last_year(left[time]) if time in left.columns else None
+    pairs = pair_names(date_names(ours, key, time, last), date_names(theirs, key, time, last))
+    for pair in (one for one in pairs if one.is_one):
+        raise DataError(
+            f"{key} '{pair.other}' matches no row of {left_name}, where '{pair.one}' is without a match: "
+            f"{pair.cause(left_name, right_name)}",
+            where=f"{right_name}, row {_row(right, key, pair.other)}",
+            remedy=f"write '{pair.one}', or name the column in regions= ([panel.regions] of a study.toml)",
+        )
+    lacking = sorted(map(str, ours[key].unique()))[:_MOST]
+    for name in sorted(map(str, theirs[key].unique()))[:_MOST]:
+        is_unit = identify(name, last or LAST)[0] is not None
+        others = [one for one in lacking if not (is_unit and identify(one, last or LAST)[0] is not None)]
+        close = difflib.get_close_matches(name, others, n=1, cutoff=0.6)
+        if close:
+            raise DataError(
+                f"{key} '{name}' matches no row of {left_name}, where '{close[0]}' is without a match",
+                where=f"{right_name}, row {_row(right, key, name)}",
+                remedy=f"write '{close[0]}' if that is meant",
+            )
+
+
+def _row(frame: pd.DataFrame, key: str, name: str) -> object:
+    return frame.index[(frame[key].astype("str") == name).to_numpy()][0]

@@ -1,0 +1,241 @@
+"""Panel: units over periods, one row per unit-period, its key verified once, with the ledger of rows left out on the way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, TypeVar
+
+import narwhals as nw
+import numpy as np
+import pandas as pd
+
+from evalkit.catalogue import Message
+from evalkit.errors import DataError
+from evalkit.numerics.arrays import Flags, Ints, first_rows
+from evalkit.tables.columns import (
+    Codes,
+    count_lost_units,
+    factorise,
+    name_rows,
+    numbers,
+    require_column,
+    require_ids,
+)
+from evalkit.tables.periods import Periods, read_periods
+from evalkit.tables.table import Provenance
+
+_T = TypeVar("_T")
+
+_LONGEST = 10_000_000  # steps on a time axis: memory is taken for each
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """One line of the ledger: how many rows and units a step left out, and why."""
+
+    step: str
+    reason: Message
+    rows: int
+    units: int
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Rows sorted by unit and period, with the key verified; make one with `Panel.from_frame`.
+
+    `position` (n,) places each row on `periods`; `unit_codes` is None for repeated cross-sections. `counts` names the column
+    of frequencies of collapsed rows, `within` the column with the squares inside each collapsed row (see `collapse`). `origins`
+    says of which file a column is, where the panel was assembled from several.
+    """
+
+    frame: pd.DataFrame
+    unit: str | None
+    time: str
+    position: Ints
+    periods: Periods
+    unit_codes: Codes | None
+    counts: str | None = None
+    within: str | None = None
+    units: Mapping[str, str] = field(default_factory=dict)
+    provenance: tuple[Provenance, ...] = ()
+    ledger: tuple[Dropped, ...] = ()
+    notes: tuple[Message, ...] = ()
+    origins: Mapping[str, str] = field(default_factory=dict)
+    _cache: dict[tuple[str, ...], Any] = field(default_factory=dict, repr=False, compare=False)
+
+    @staticmethod
+    def from_frame(
+        frame: Any,
+        *,
+        unit: str | None,
+        time: str,
+        counts: str | None = None,
+        units: Mapping[str, str] | None = None,
+        provenance: tuple[Provenance, ...] = (),
+    ) -> Panel:
+        """Verify the key of a frame and sort it; the input is not modified.
+
+        `frame` is anything that narwhals reads (pandas, polars, Arrow, DuckDB, …). `unit=None` declares repeated
+        cross-sections. `counts` names a column with how many original rows each row stands for.
+        Raises DataError for missing or duplicate keys, an unreadable period, an empty table, a missing column.
+        """
+        table = _to_pandas(frame)
+        if table.columns.duplicated().any():
+            twice = table.columns[table.columns.duplicated()][0]
+            raise DataError(f"column '{twice}' stands twice in the table", remedy="rename or drop one of them")
+        for column in (unit, time, counts):
+            if column is not None:
+                require_column(table, column)
+        if not len(table):
+            raise DataError("the table has no rows", remedy="check the source and the filters before this step")
+        ordinals, missing, frequency = read_periods(table[time])
+        if missing.any():
+            raise DataError(
+                f"the period is missing in {int(missing.sum())} rows",
+                where=name_rows(table, missing, time),
+                remedy="fill in the period or leave these rows out",
+            )
+        codes = factorise(table[unit]) if unit is not None else None
+        if codes is not None:
+            require_ids(table, str(unit), codes, "unit")
+        first, last = int(ordinals.min()), int(ordinals.max())
+        distinct = _distinct(ordinals, first, last)
+        step = int(np.gcd.reduce(np.diff(distinct))) if len(distinct) > 1 else 1
+        position = (ordinals - first) // step
+        periods = Periods(frequency, first, step, (distinct - first) // step)
+        if periods.observed[-1] > _LONGEST:
+            raise DataError(
+                f"{len(distinct)} periods lie up to {int(periods.observed[-1])} steps apart",
+                where=f"column '{time}'",
+                remedy="write periods as years, quarters, months or days, not as moments",
+            )
+        if codes is not None:
+            key = codes.values * (int(periods.observed[-1]) + 1) + position
+            steps = np.diff(key)
+            if (steps < 0).any():
+                order = np.argsort(key, kind="stable")
+                table, position, codes = table.iloc[order], position[order], replace(codes, values=codes.values[order])
+                steps = np.diff(key[order])
+            if (steps == 0).any():
+                _refuse_duplicates(table, str(unit), time, steps == 0)
+        if counts is not None:
+            times = numbers(table, counts)
+            if not (np.isfinite(times) & (times > 0)).all():
+                raise DataError(
+                    f"counts in '{counts}' must be positive numbers",
+                    where=name_rows(table, ~(np.isfinite(times) & (times > 0)), counts),
+                    remedy="leave out rows that stand for no observation",
+                )
+            if codes is not None and ((np.diff(codes.values) == 0) & (np.diff(times) != 0)).any():
+                raise DataError(
+                    f"counts in '{counts}' change within a unit",
+                    where=f"column '{counts}'",
+                    remedy="a row of a panel stands for the same number of units in each period",
+                )
+        return Panel(table, unit, time, position, periods, codes, counts, None, dict(units or {}), provenance)
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @cached_property
+    def starts(self) -> Ints:
+        """First row of each unit (U,); every row, for repeated cross-sections."""
+        return np.arange(len(self.frame)) if self.unit_codes is None else first_rows(self.unit_codes.values)
+
+    def codes(self, column: str) -> Codes:
+        """Return a column as sorted integer codes (computed once)."""
+
+        def read() -> Codes:
+            require_column(self.frame, column)
+            return factorise(self.frame[column])
+
+        return self.once("codes", (column,), read)
+
+    def once(self, what: str, columns: tuple[str, ...], read: Callable[[], _T]) -> _T:
+        """Return what is read of these columns, reading it once; nobody may change it."""
+        key = (what, *columns)
+        if key not in self._cache:
+            self._cache[key] = read()
+        kept: _T = self._cache[key]
+        return kept
+
+    def where(self, column: str, equals: Any) -> Panel:
+        """Keep the rows in which `column` equals a value; the rest enter the ledger."""
+        require_column(self.frame, column)
+        keep = (self.frame[column] == equals).fillna(False).to_numpy(dtype=bool)
+        if not keep.any():
+            found = ", ".join(map(str, factorise(self.frame[column]).labels[:8]))
+            raise DataError(f"no row has {column} = {equals!r}", where=column, remedy=f"choose one of: {found}")
+        reason = Message("ledger.where", (("column", column), ("equals", equals)))
+        return self.keep(keep, "panel", reason)
+
+    def keep(self, rows: Flags, step: str, reason: Message) -> Panel:
+        """Keep the flagged rows; count the others in the ledger under a step and a reason."""
+        if rows.all():
+            return self
+        if not rows.any():
+            raise DataError("no rows are left", where=str(reason), remedy="check the filter")
+        if self.within is not None and self.unit_codes is not None:
+            kept = np.bincount(self.unit_codes.values, weights=rows)[self.unit_codes.values]
+            if (rows & (kept < np.bincount(self.unit_codes.values)[self.unit_codes.values])).any():
+                raise DataError(
+                    "the filter cuts collapsed cells in time, whose spread is known for all their periods together",
+                    where=str(reason),
+                    remedy="filter the rows before they are collapsed",
+                )
+        lost = count_lost_units(self.unit_codes.values, rows) if self.unit_codes is not None else 0
+        return replace(
+            self,
+            frame=self.frame[rows],
+            position=self.position[rows],
+            # The axis stays: dropping every second year must not turn two years into one step.
+            periods=replace(self.periods, observed=np.unique(self.position[rows])),
+            unit_codes=None if self.unit_codes is None else _subset(self.unit_codes, rows),
+            ledger=(*self.ledger, Dropped(step, reason, int((~rows).sum()), lost)),
+            _cache={},
+        )
+
+    def with_column(self, column: str, values: Any) -> Panel:
+        """Return the panel with one column added or replaced (values in the panel's row order)."""
+        cache = {key: kept for key, kept in self._cache.items() if column not in key[1:]}
+        return replace(self, frame=self.frame.assign(**{column: values}), _cache=cache)
+
+
+def _subset(codes: Codes, rows: Flags) -> Codes:
+    present, values = np.unique(codes.values[rows], return_inverse=True)
+    return Codes(values.astype(np.int64), tuple(codes.labels[code] for code in present))
+
+
+def _refuse_duplicates(table: pd.DataFrame, unit: str, time: str, repeats: Flags) -> None:
+    at = int(np.argmax(repeats))
+    pair = table.iloc[at : at + 2]
+    same = "identical" if pair.iloc[0].equals(pair.iloc[1]) else "different"
+    raise DataError(
+        f"{int(repeats.sum())} rows repeat a unit-period; the first is {unit} {pair[unit].iloc[0]} in {pair[time].iloc[0]}, "
+        f"with {same} values",
+        where=f"rows {pair.index[0]} and {pair.index[1]}",
+        remedy=f"keep one row per {unit} and {time}, or pass unit=None if these are repeated cross-sections",
+    )
+
+
+def _to_pandas(frame: Any) -> pd.DataFrame:
+    if isinstance(frame, pd.DataFrame):
+        return frame
+    try:
+        native = nw.from_native(frame)
+    except TypeError:
+        raise DataError(
+            f"a {type(frame).__name__} is not a table",
+            where="Panel.from_frame",
+            remedy="pass a pandas, polars, Arrow or DuckDB table",
+        ) from None
+    return native.collect().to_pandas() if isinstance(native, nw.LazyFrame) else native.to_pandas()
+
+
+def _distinct(ordinals: Ints, first: int, last: int) -> Ints:
+    if last - first < max(1_000_000, len(ordinals)) and math.isfinite(last - first):
+        return np.flatnonzero(np.bincount(ordinals - first)) + first  # no sort of a long column
+    return np.unique(ordinals)

@@ -1,0 +1,127 @@
+"""Prices: levels from an index that is chained, with the previous year as 100, or has a fixed base."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+import numpy as np
+import pandas as pd
+
+from evalkit.errors import DataError
+from evalkit.numerics.arrays import Flags, Floats, Ints
+from evalkit.tables.columns import name_rows, numbers
+from evalkit.tables.periods import read_periods
+
+_CHAINED = ("上年=100", "previous year=100", "preceding year=100")
+_FIXED = re.compile(r"([12]\d{3})年?=100")
+_FIRST_YEAR, _LAST_YEAR = 1900, 2100
+# An index is out of 100: 1.03 is a ratio and 3.2 a growth rate. No year halves or doubles the prices of farm output.
+_CHAINED_RANGE, _FIXED_RANGE = (50.0, 200.0), (10.0, 10_000.0)
+_BASE_TOLERANCE = 0.05  # indices are published with one decimal
+
+
+def read_years(values: pd.Series) -> Ints:
+    """Read years between 1900 and 2100; 0 where there is none."""
+    try:
+        years, missing, frequency = read_periods(values)
+    except DataError:
+        return np.zeros(len(values), dtype=np.int64)
+    known = ~missing & (years >= _FIRST_YEAR) & (years <= _LAST_YEAR) & (frequency == "integer")
+    return np.where(known, years, 0)
+
+
+def price_levels(index: pd.Series, unit: str, years: Ints, group: Ints, *, name: str) -> tuple[Floats, int]:
+    """Return the level of prices in each row (n,), and the year in which it is 1.
+
+    `index` (n,) is a price index out of 100 with its name and the labels of its rows; `unit` says to what: "上年=100" or
+    "previous year=100" (chained within each `group` from the first year of all) or "2019=100" (fixed base). `name` is the
+    table's, for errors. Raises DataError for another unit, values that are no index, and a chain that lacks a year.
+    """
+    plain = "".join(unicodedata.normalize("NFKC", unit).split())
+    frame = index.to_frame()
+    values = numbers(frame, str(index.name))
+    if fixed := _FIXED.fullmatch(plain):
+        base = int(fixed[1])
+        _require_between(index, name, values, _FIXED_RANGE)
+        at_base = (years == base) & (np.abs(values - 100) > _BASE_TOLERANCE)
+        if at_base.any():
+            raise DataError(
+                f"the index is declared '{unit}' and is not 100 in {base}",
+                where=_located(index, name, at_base),
+                remedy="correct the value, or the unit: an index to the previous year is '上年=100'",
+            )
+        return values / 100, base
+    if plain.casefold() not in ("".join(words.split()) for words in _CHAINED):
+        raise DataError(
+            f"'{unit}' is not a kind of price index",
+            where=f"{name}, column '{index.name}'",
+            remedy=f"declare one of: {', '.join(_CHAINED)}, or a fixed base such as 2019=100",
+        )
+    return _chain(index, name, values, years, group), int(years.min())
+
+
+def row_price_levels(
+    index: pd.Series, unit: str, years: Ints, group: Ints, *, within: str | None
+) -> tuple[Floats, int]:
+    """Return the same for rows that repeat the index of their region and year, such as those of farms; NaN where it is missing.
+
+    `group` (n,) numbers the regions, by the column `within`. Raises DataError also where one of them has two values in a year.
+    """
+    cells = index.reset_index(drop=True).groupby([group, years], sort=False)
+    known = cells.transform("first").to_numpy(dtype=np.float64)  # the first that is not missing
+    values = index.to_numpy(dtype=np.float64)
+    differs = (values != known) & ~np.isnan(values)
+    if differs.any():
+        where = "a year" if within is None else f"one {within} and year"
+        raise DataError(
+            f"'{index.name}' is not one number in {where}, in {int(differs.sum())} rows",
+            where=name_rows(index.to_frame(), differs, str(index.name)),
+            remedy="name the column whose regions share an index: within = …" + (" (a finer one)" if within else ""),
+        )
+    cell = cells.ngroup().to_numpy()
+    _, first = np.unique(cell, return_index=True)
+    table = pd.Series(known[first], index=index.index[first], name=index.name)
+    level, base = price_levels(table, unit, years[first], group[first], name=f"deflate by '{index.name}'")
+    return level[cell], base
+
+
+def _chain(index: pd.Series, name: str, values: Floats, years: Ints, group: Ints) -> Floats:
+    """Multiply indices to the previous year, from the first year of all; that year's own index is not used."""
+    first, level = int(years.min()), np.ones(len(years))
+    _require_between(index, name, np.where(years == first, np.nan, values), _CHAINED_RANGE)
+    for one in np.unique(group):
+        rows = np.flatnonzero(group == one)
+        rows = rows[np.argsort(years[rows], kind="stable")]
+        broken = years[rows] != first + np.arange(len(rows))
+        if broken.any():
+            at = int(np.argmax(broken))
+            raise DataError(
+                f"an index to the previous year needs all years from {first}; {first + at} is not there before {years[rows[at]]}",
+                where=f"{name}, row {index.index[rows[at]]}",
+                remedy="add that year, or use an index with a fixed base",
+            )
+        missing = np.zeros(len(years), dtype=bool)
+        missing[rows[1:]] = np.isnan(values[rows[1:]])
+        if missing.any():
+            raise DataError(
+                "a chain of indices cannot pass a missing year",
+                where=_located(index, name, missing),
+                remedy="fill it in",
+            )
+        level[rows[1:]] = np.cumprod(values[rows[1:]] / 100)
+    return level
+
+
+def _require_between(index: pd.Series, name: str, values: Floats, bounds: tuple[float, float]) -> None:
+    wrong = (values < bounds[0]) | (values > bounds[1])
+    if wrong.any():
+        raise DataError(
+            f"{values[wrong][0]:g} is not a price index out of 100",
+            where=_located(index, name, wrong),
+            remedy="write 103.2 for a rise of 3.2 %; correct the value or the unit",
+        )
+
+
+def _located(index: pd.Series, name: str, rows: Flags) -> str:
+    return f"{name}, {name_rows(index.to_frame(), rows, str(index.name))}"

@@ -1,0 +1,192 @@
+"""Regressions on one treatment, or on event time, under other assignments of adoption: from sums by cluster and date."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from evalkit.numerics.arrays import Flags, Floats, Ints
+from evalkit.numerics.permutation import Moments
+from evalkit.numerics.reassigned import DateSums, date_sums
+from evalkit.reassignment.assignments import Reassigned
+from evalkit.reassignment.refits import Refits, alike, effects_of, influence_of_assigned, moments_of, stack_moments
+from evalkit.results.estimation import Specification
+from evalkit.results.fit import Fit, Part
+
+_BLOCK = 1 << 21  # numbers in one block of influence
+_MOST_NUMBERS = 5e7  # of sums by cluster: 400 MB
+_AGREE = 1e-8
+
+
+def may_be_summed(fit: Fit, spec: Specification, rows: Ints) -> bool:
+    """Say whether each part could be a regression on the treatment, or on event time, with no row left out for its date.
+
+    rows (n,) are those that the design draws from the panel.
+    """
+    if spec.design.comparison == "never_treated" and len(fit.parts) > 1:
+        return False  # which subgroups can be estimated then depends on the assignment
+    for part in fit.parts:
+        plain = part.mapping is None and part.sample.dose is None and part.sample.eligible is None
+        if not plain or part.regression is None or _event_times(fit, part) is None:
+            return False
+        sizes = part.regression.n_slopes + sum(int(codes.max()) + 1 for codes in part.regression.factors[1:])
+        dates = len(np.unique(part.sample.unit_adoption)) * len(_effects(fit, part))
+        if len(part.sample.clusters) * float(sizes) * (sizes + dates) > _MOST_NUMBERS:
+            return False
+    codes = spec.panel.unit_codes
+    if codes is None:
+        return sum(len(part.sample.rows) for part in fit.parts) == len(rows)
+    here = codes.values[rows]
+    return all(np.isin(here, codes.values[part.sample.rows]).sum() == len(part.sample.rows) for part in fit.parts)
+
+
+def is_on_treatment(fit: Fit) -> bool:
+    """Say whether no effect has an event time, so that adoption after the last period is none."""
+    return all(fit.terms[i].event_time is None for i in effects_of(fit))
+
+
+def _effects(fit: Fit, part: Part) -> list[int]:
+    """Which slopes of a part are effects."""
+    return [i for i, p in enumerate(part.positions) if fit.terms[p].role == "effect"]
+
+
+def _event_times(fit: Fit, part: Part) -> list[int] | None:
+    """Event times of a part's effects, and behind them those of its base; none for one treatment; None where it is neither."""
+    terms = [fit.terms[part.positions[i]] for i in _effects(fit, part)]
+    if any(term.cohort is not None or term.period is not None for term in terms):
+        return None
+    times = [term.event_time for term in terms if term.event_time is not None]
+    if not times:
+        return [] if len(terms) == 1 else None
+    group = terms[0].subgroup
+    bases = [t.event_time for t in fit.terms if t.role == "base" and t.subgroup == group and t.event_time is not None]
+    return [*times, *bases] if len(times) == len(terms) and bases and max(bases) < 0 else None
+
+
+@dataclass(frozen=True)
+class SummedPart:
+    """A part as sums by cluster and date; `at` (k,) says which of the fit's effects are its own.
+
+    times (G, J, R) flags the event times that a cluster with a date has rows at: the terms follow from those of all clusters.
+    None for one treatment.
+    """
+
+    sums: DateSums
+    at: Ints
+    times: Flags | None
+
+    def has_other_terms(self, assignments: Ints, actual: Ints) -> Flags:
+        """Flag assignments (B, G) under which other event times are observed than under the actual one (G,)."""
+        if self.times is None:
+            return np.zeros(len(assignments), dtype=bool)
+        each = np.arange(len(actual))
+        own = self.times[each, actual].any(axis=0)
+        return np.array([(self.times[each, one].any(axis=0) != own).any() for one in assignments])
+
+
+@dataclass(frozen=True)
+class Summed:
+    """A fit's parts as sums by cluster and date, and how to estimate anew where they do not do."""
+
+    parts: tuple[SummedPart, ...]
+    refits: Refits
+
+    def under(self, assignments: Ints) -> tuple[Floats, Floats]:
+        """Coefficients (B, E, 2) and influence (B, G, E, 2) under assignments (B, G)."""
+        n_effects = sum(len(part.at) for part in self.parts)
+        b, influence = np.empty((len(assignments), n_effects, 2)), np.empty((*assignments.shape, n_effects, 2))
+        anew = np.zeros(len(assignments), dtype=bool)
+        for part in self.parts:
+            b[:, part.at], influence[:, :, part.at] = part.sums.effects(assignments)
+            anew |= part.has_other_terms(assignments, self.refits.to.actual)
+        for i in np.flatnonzero(anew):
+            found = self.refits.under(assignments[i])
+            m = found[0].shape[-1]
+            b[i, :, :m], influence[i, :, :, :m] = found
+            b[i, :, m:] = influence[i, :, :, m:] = np.nan
+        return b, influence
+
+    def moments(self) -> tuple[Moments, Moments]:
+        """Moments of the actual and of all assignments."""
+        to = self.refits.to
+        size = max(1, _BLOCK // (len(to.present) * 2 * sum(len(part.at) for part in self.parts)))
+        every = [moments_of(*self.under(block)) for block in to.blocks(size)]
+        return moments_of(*self.under(to.actual[None])), stack_moments(every)
+
+    def is_right(self, fit: Fit) -> bool:
+        """Say whether the sums give what the estimator gives: under the actual assignment, and another one.
+
+        The effects of the treatment on itself, and the length of its column, tell that it is the regression's.
+        """
+        to, influence = self.refits.to, influence_of_assigned(fit)
+        assert influence is not None
+        known = fit.coefficients[effects_of(fit)], influence[np.ix_(to.present, effects_of(fit))]
+        for part in self.parts:
+            b, _ = part.sums.effects(to.actual[None])
+            left = part.sums.remaining(to.actual[None])[0]
+            explained = float(b[0, :, 1] @ left @ b[0, :, 1])
+            if not abs(explained - part.sums.squares[1]) < _AGREE * part.sums.squares[1]:
+                return False
+        if not alike(self._of_outcome(to.actual), known):
+            return False
+        for one in to.others():
+            if any(part.has_other_terms(one[None], to.actual)[0] for part in self.parts):
+                continue
+            found = self._of_outcome(one)
+            if np.isfinite(found[0]).all():
+                return alike(found, self.refits.found(self.refits.spec, one))
+        return False
+
+    def _of_outcome(self, assigned: Ints) -> tuple[Floats, Floats]:
+        b, influence = self.under(assigned[None])
+        return b[0, :, 0], influence[0, :, :, 0]
+
+
+def sum_parts(fit: Fit, refits: Refits) -> Summed:
+    """Sum the parts by cluster and date."""
+    return Summed(tuple(_sum_part(fit, part, refits.to) for part in fit.parts), refits)
+
+
+def _sum_part(fit: Fit, part: Part, to: Reassigned) -> SummedPart:
+    regression, sample, mine = part.regression, part.sample, np.array(_effects(fit, part))
+    times = _event_times(fit, part)
+    assert regression is not None
+    assert times is not None
+    X, bread = regression.regressors, regression.bread
+    rest = np.setdiff1d(np.arange(regression.n_slopes), mine)
+    inner = np.linalg.inv(bread[np.ix_(mine, mine)])
+    columns = X @ bread[:, mine] @ inner  # less the covariates
+    periods = np.unique(sample.period)
+    cluster = np.searchsorted(to.present, sample.cluster)
+    since = periods - to.dates[:, None]  # (J, P)
+    if times:
+        lowest, highest = min(times), max(times)
+        event = np.where(np.isfinite(since), np.clip(since, lowest, highest), np.nan)
+        by_date = (event[:, :, None] == np.array(times[: len(mine)])).astype(np.float64)
+        treated = columns[:, [e >= 0 for e in times[: len(mine)]]].sum(axis=1)
+    else:
+        by_date, treated = (since >= 0).astype(np.float64)[:, :, None], columns[:, 0]
+    sums = date_sums(
+        outcomes=np.column_stack([regression.residuals + columns @ fit.coefficients[part.positions[mine]], treated]),
+        covariates=X[:, rest],
+        bread=bread[np.ix_(rest, rest)] - bread[np.ix_(rest, mine)] @ inner @ bread[np.ix_(mine, rest)],
+        weights=regression.weights,
+        unit=regression.factors[0],
+        factors=regression.factors[1:],
+        cluster=cluster,
+        n_clusters=len(to.present),
+        columns=by_date,
+    )
+    at = np.searchsorted(effects_of(fit), part.positions[mine])
+    return SummedPart(sums, at, _observed_times(cluster, sample.period, to) if times else None)
+
+
+def _observed_times(cluster: Ints, period: Ints, to: Reassigned) -> Flags:
+    """Flag (G, J, R) at which of R event times a cluster with a date has rows."""
+    finite = to.dates[np.isfinite(to.dates)].astype(np.int64)
+    first, last = int(period.min() - finite.max()), int(period.max() - finite.min())
+    flags = np.zeros((len(to.present), len(to.dates), last - first + 1), dtype=bool)
+    for j, date in enumerate(finite):
+        flags[cluster, j, period - date - first] = True
+    return flags

@@ -1,0 +1,290 @@
+"""Gazetteer: the regions of China by year, and what became of each, from the lists in `lists/`."""
+
+from __future__ import annotations
+
+import csv
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Literal
+
+from evalkit.errors import DataError
+
+FIRST, LAST = 1980, 2024
+"""The lists of 31 December that the files in `lists/` hold."""
+
+Level = Literal["province", "prefecture", "county", "xpcc"]
+Change = Literal["rename", "recode", "merger", "split", "transfer"]
+
+# What a bare name lacks. The longest that fits is taken off; what is left has at least two characters (和县 has no bare name).
+_SUFFIXES = "特别行政区 行政区 自治区 自治州 自治县 自治旗 地区 省 市 县 区 州 盟 旗".split()
+
+
+@dataclass(frozen=True)
+class Region:
+    """One name under one code, with the first and the last year whose list of 31 December has it.
+
+    `valid_to` is None where the last list still has it. `prefecture` is the code of the prefecture-level unit that it is or lies
+    in: None for provinces, and for the cities of the XPCC (level "xpcc"), which lie in none.
+    """
+
+    code: str
+    name: str
+    level: Level
+    province: str
+    prefecture: str | None
+    valid_from: int
+    valid_to: int | None
+
+    def is_valid(self, year: int) -> bool:
+        """Say whether the list of that year has it."""
+        return self.valid_from <= year <= (LAST if self.valid_to is None else self.valid_to)
+
+    @property
+    def span(self) -> str:
+        """Say in which years the lists have it."""
+        if self.valid_to is None:
+            return f"listed from {self.valid_from}"
+        if self.valid_from == FIRST:
+            return f"listed until {self.valid_to}"
+        return f"listed from {self.valid_from} to {self.valid_to}"
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.code})"
+
+
+@dataclass(frozen=True)
+class Succession:
+    """What became of one region: from `year` on its territory lies in `after`, in unknown shares, with that of `others`."""
+
+    year: int
+    before: Region
+    after: tuple[Region, ...]
+    others: tuple[Region, ...]
+    authority: str
+
+    @property
+    def kind(self) -> Change:
+        """Name the change. "split" makes a new unit or ends this one, "transfer" moves land between units that go on."""
+        if self.before in self.after or len(self.after) > 1:
+            made = any(region.valid_from == self.year for region in self.after)
+            return "split" if made or self.before not in self.after else "transfer"
+        if any(giver in self.after or not giver.is_valid(self.year) for giver in self.others):
+            return "merger"
+        if self.others:
+            return "transfer"
+        return "recode" if self.before.name == self.after[0].name else "rename"
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What became of `start`: the units `end` that hold its territory later (earlier, where the years run backwards).
+
+    `steps` are the changes in between, including land that the units on the way received. The shares are unknown. `end` is empty
+    where the lists do not say from which units a new one was made.
+    """
+
+    start: Region
+    end: tuple[Region, ...]
+    steps: tuple[Succession, ...]
+
+    @property
+    def same_territory(self) -> bool:
+        """Say whether only the name or the code changed, if anything, as far as the lists record it."""
+        return len(self.end) == 1 and all(step.kind in ("rename", "recode") for step in self.steps)
+
+    @property
+    def causes(self) -> str:
+        """Say what happened: the kind and year of each change, the units that gave up land or merged, and the decree."""
+        givers: dict[tuple[int, Change, str], dict[str, None]] = {}
+        for step in self.steps:
+            named = [] if step.kind in ("rename", "recode") else [step.before]
+            named += step.others if step.kind == "merger" else ()
+            found = givers.setdefault((step.year, step.kind, step.authority), {})
+            found |= dict.fromkeys(region.name for region in named)
+        return "; ".join(
+            f"{kind} of {year}" + (f": {' + '.join(names)}" if names else "") + (f", {authority}" if authority else "")
+            for (year, kind, authority), names in givers.items()
+        )
+
+    def __str__(self) -> str:
+        if not self.end:
+            return f"{self.start}, of which the lists do not say from what it was made"
+        return f"{self.start} → {list_regions(self.end)}" + (f" ({self.causes})" if self.steps else "")
+
+
+@dataclass(frozen=True)
+class Gazetteer:
+    """The lists, indexed. Names are folded; a bare name (昌吉) points to every unit that it can be short for.
+
+    `elsewhere` holds county-level units that share a name with one of the lists but are not in them. `divisions` gives the
+    city's code, "" where there is none, for each division of the XPCC. `successions` and `origins` are by year and code: of the
+    unit before, and of each unit after.
+    """
+
+    regions: tuple[Region, ...]
+    by_code: Mapping[str, tuple[Region, ...]]
+    by_name: Mapping[str, tuple[Region, ...]]
+    elsewhere: Mapping[str, tuple[Region, ...]]
+    divisions: Mapping[str, str]
+    successions: Mapping[tuple[int, str], Succession]
+    origins: Mapping[tuple[int, str], tuple[Succession, ...]]
+
+    def at(self, code: str, year: int) -> Region | None:
+        """Return the unit that the list of a year has under a code."""
+        return _at(self.by_code, code, year)
+
+
+@cache
+def gazetteer() -> Gazetteer:
+    """Read the lists: once, when a region is first asked for."""
+    by_code, by_name = _index("units.csv")
+    _, elsewhere = _index("elsewhere.csv")
+    successions = _successions(by_code)
+    origins: dict[tuple[int, str], tuple[Succession, ...]] = {}
+    for (year, _), succession in successions.items():
+        for region in succession.after:
+            origins[year, region.code] = (*origins.get((year, region.code), ()), succession)
+    origins = {
+        key: tuple(step for step in steps if _is_peer(step.before, key[1], [other.before for other in steps]))
+        for key, steps in origins.items()
+    }
+    divisions = {line["division"]: line["city"] for line in _lines("divisions.csv")}
+    regions = tuple(region for found in by_code.values() for region in found)
+    return Gazetteer(regions, by_code, by_name, elsewhere, divisions, successions, origins)
+
+
+def lineage(code: str, year_from: int, year_to: int) -> Lineage:
+    """Follow a unit of one year to the units that hold its territory in another, later or earlier.
+
+    Raises DataError where a year has no list, and where the list of `year_from` has no such code.
+    """
+    lists = gazetteer()
+    for year in (year_from, year_to):
+        if not FIRST <= year <= LAST:
+            raise DataError(f"there is no list of regions for {year}", where="lineage", remedy=f"use {FIRST} to {LAST}")
+    start = lists.at(code, year_from)
+    if start is None:
+        known = "; ".join(f"{region}, {region.span}" for region in lists.by_code.get(code, ()))
+        raise DataError(
+            f"the list of {year_from} has no unit with code '{code}'",
+            where="lineage",
+            remedy=f"the code is that of {known}" if known else "use a code of that year: six digits, as text",
+        )
+    current, steps = dict.fromkeys([start]), dict[Succession, None]()
+    if year_to >= year_from:
+        for year in range(year_from + 1, year_to + 1):
+            moved = dict[Region, None]()
+            for region in current:
+                left = lists.successions.get((year, region.code))
+                steps |= dict.fromkeys([left] if left else lists.origins.get((year, region.code), ()))
+                moved |= dict.fromkeys(left.after if left else (region,))
+            current = moved
+    for year in range(year_from, year_to, -1):
+        moved = dict[Region, None]()
+        for region in current:
+            arrived = lists.origins.get((year, region.code), ())
+            steps |= dict.fromkeys(arrived)
+            moved |= dict.fromkeys(step.before for step in arrived)
+            moved |= dict.fromkeys([region] if region.is_valid(year - 1) else [])
+        current = moved
+    end = tuple(sorted(current, key=lambda region: region.code))
+    return Lineage(start, end, tuple(sorted(steps, key=lambda step: (step.year, step.before.code))))
+
+
+def fold(name: str) -> str:
+    """Write a name in the one way in which names are compared: without spaces, full-width characters as narrow ones."""
+    return "".join(unicodedata.normalize("NFKC", name).split())
+
+
+def bare(name: str) -> str:
+    """Take the kind of unit off a name (昌吉市 → 昌吉); a name that would be left with one character stays."""
+    for suffix in _SUFFIXES:
+        if name.endswith(suffix) and len(name) - len(suffix) >= 2:
+            return name[: -len(suffix)]
+    return name
+
+
+def list_regions(regions: Iterable[Region]) -> str:
+    """Name regions with their codes, in a sentence."""
+    return ", ".join(map(str, regions))
+
+
+def _index(file: str) -> tuple[dict[str, tuple[Region, ...]], dict[str, tuple[Region, ...]]]:
+    """Read one list of units into an index by code and one by name, short name and bare name."""
+    by_code: dict[str, tuple[Region, ...]] = {}
+    by_name: dict[str, tuple[Region, ...]] = {}
+    for line in _lines(file):
+        region = _region(line)
+        by_code[region.code] = (*by_code.get(region.code, ()), region)
+        names = [region.name, *filter(None, line["also"].split("|"))]
+        for key in dict.fromkeys(key for name in names for key in (fold(name), bare(fold(name)))):
+            by_name[key] = (*by_name.get(key, ()), region)
+    return by_code, by_name
+
+
+def _region(line: Mapping[str, str]) -> Region:
+    code, valid_to = line["code"], line["to"]
+    level: Level = "xpcc" if code.startswith("6590") else "county"
+    if code.endswith("00"):
+        level = "province" if code.endswith("0000") else "prefecture"
+    prefecture = f"{code[:4]}00" if level in ("prefecture", "county") else None
+    return Region(
+        code,
+        line["name"],
+        level,
+        f"{code[:2]}0000",
+        prefecture,
+        int(line["from"]),
+        int(valid_to) if valid_to else None,
+    )
+
+
+def _successions(by_code: Mapping[str, tuple[Region, ...]]) -> dict[tuple[int, str], Succession]:
+    """Read what became of the units; what else went into the units after is found from the other lines of the year."""
+    lines = [
+        (int(line["year"]), line["code"], line["becomes"].split(), line["authority"])
+        for line in _lines("successions.csv")
+    ]
+    donors: dict[tuple[int, str], list[Region]] = {}
+    for year, code, becomes, _ in lines:
+        for target in becomes:
+            donors.setdefault((year, target), []).append(_known(by_code, code, year - 1))
+    found: dict[tuple[int, str], Succession] = {}
+    for year, code, becomes, authority in lines:
+        before = _known(by_code, code, year - 1)
+        after = tuple(_known(by_code, target, year) for target in becomes)
+        givers = [
+            giver
+            for target in becomes
+            for giver in donors[year, target]
+            if _is_peer(giver, target, donors[year, target])
+        ]
+        givers += [region for region in after if region.is_valid(year - 1)]
+        others = tuple(giver for giver in dict.fromkeys(givers) if giver != before)
+        found[year, code] = Succession(year, before, after, others, authority)
+    return found
+
+
+def _is_peer(giver: Region, target: str, givers: list[Region]) -> bool:
+    """Say whether a giver is of the target's tier, or no giver is: a city made of counties is not also of their prefecture."""
+    tiers = [code.endswith("00") for code in (giver.code, target)]
+    return tiers[0] == tiers[1] or all(one.code.endswith("00") != tiers[1] for one in givers)
+
+
+def _known(by_code: Mapping[str, tuple[Region, ...]], code: str, year: int) -> Region:
+    region = _at(by_code, code, year)
+    assert region is not None, f"lists: no unit {code} in {year}"
+    return region
+
+
+def _at(by_code: Mapping[str, tuple[Region, ...]], code: str, year: int) -> Region | None:
+    return next((region for region in by_code.get(code, ()) if region.is_valid(year)), None)
+
+
+def _lines(file: str) -> Iterator[dict[str, str]]:
+    """Yield the lines of one list; those that begin with # say where it is from."""
+    text = files("evalkit.regions").joinpath("lists", file).read_text(encoding="utf-8")
+    yield from csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))

@@ -1,0 +1,340 @@
+"""Estimation: a specification (panel, design, estimator, inference) and the estimate it makes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+
+from evalkit.catalogue import Labels, Message, message
+from evalkit.designs.design import Design
+from evalkit.designs.sample import smallest_attainable_p
+from evalkit.errors import DataError, InferenceError, nearest
+from evalkit.numerics.arrays import Flags, Floats
+from evalkit.panels.panel import Dropped, Panel
+from evalkit.results.fit import Fit
+from evalkit.results.summary import simultaneous_bands, write_summary
+from evalkit.results.uncertainty import Clusters, ReferenceDistribution, StudentT, Uncertainty, Wald, require_level
+
+TIDY = (
+    "term estimate std_error statistic p_value conf_low conf_high event_time cohort period subgroup outcome estimator"
+).split()
+
+
+class Estimator(Protocol):
+    """A rule from panel and design to effects; its fields are its tuning choices."""
+
+    def fit(self, panel: Panel, design: Design, keep: Flags | None = None) -> Fit:
+        """Estimate on the panel's rows (those flagged in `keep`, if given)."""
+        ...
+
+
+class Inference(Protocol):
+    """A rule from fit to uncertainty."""
+
+    def assess(self, fit: Fit, spec: Specification) -> Uncertainty:
+        """State the uncertainty of a fit."""
+        ...
+
+
+@dataclass(frozen=True)
+class Specification:
+    """Everything that determines an estimate: copy it with one field changed (`dataclasses.replace`) and run it again."""
+
+    panel: Panel
+    design: Design
+    estimator: Estimator
+    inference: Inference
+
+    def run(self) -> Estimate:
+        """Estimate it."""
+        fit = self.estimator.fit(self.panel, self.design)
+        return Estimate(fit, self.inference.assess(fit, self), self)
+
+    def digest(self) -> str:
+        """Hash the settings and the values of every column the design reads (SHA-256, hexadecimal)."""
+        used = [
+            c for c in (self.panel.unit, self.panel.time, self.panel.counts, *self.design.columns()) if c is not None
+        ]
+        values = pd.util.hash_pandas_object(self.panel.frame[list(dict.fromkeys(used))], index=False).to_numpy()
+        settings = repr((self.design, self.estimator, self.inference)).encode()
+        return hashlib.sha256(settings + values.tobytes()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A fit, its uncertainty, and the specification that made both; what a paper cites."""
+
+    fit: Fit
+    uncertainty: Uncertainty
+    spec: Specification
+
+    @cached_property
+    def distribution(self) -> ReferenceDistribution:
+        """How combinations of the coefficients are judged."""
+        of = self.uncertainty
+        return of.distribution or StudentT(self.fit.coefficients, of.covariance, of.df)
+
+    @property
+    def params(self) -> pd.Series:
+        """Coefficients by term, covariates included."""
+        return self._by_term(self.fit.coefficients, "estimate")
+
+    @property
+    def bse(self) -> pd.Series:
+        """Standard errors by term; NaN for a reference term."""
+        return self._by_term(
+            [self._judged(i, self.distribution.std_error) for i in range(len(self.fit.terms))], "std_error"
+        )
+
+    @property
+    def pvalues(self) -> pd.Series:
+        """Two-sided p-values by term, by the distribution of the inference."""
+        return self._by_term(
+            [self._judged(i, self.distribution.p_value) for i in range(len(self.fit.terms))], "p_value"
+        )
+
+    @property
+    def notes(self) -> tuple[Message, ...]:
+        """Say what was dropped, binned or doubtful, and why; `str()` of each is English, `.text("zh")` Chinese."""
+        first = tuple(note for note in (self.uncertainty.unsupported,) if note is not None)
+        return (*first, *self.fit.notes, *self.uncertainty.notes)
+
+    @property
+    def ledger(self) -> tuple[Dropped, ...]:
+        """Rows left out on the way: by the panel's steps, then by the design."""
+        lines = dict.fromkeys(line for part in self.fit.parts for line in part.sample.ledger)
+        return (*self.spec.panel.ledger, *lines)
+
+    @property
+    def _names(self) -> list[str]:
+        return [term.name for term in self.fit.terms]
+
+    def conf_int(self, level: float = 0.95) -> pd.DataFrame:
+        """Intervals by term at a level between 0 and 1: columns conf_low, conf_high."""
+        return self._table(level).set_index("term")[["conf_low", "conf_high"]]
+
+    def bands(self, terms: Sequence[str] | None = None, level: float = 0.95) -> pd.DataFrame:
+        """Intervals that hold for all of these terms (by default the effects) at once, by draws that the inference shares.
+
+        Columns term, estimate, conf_low, conf_high, critical (in standard errors), event_time; a base has estimate 0 and no
+        interval. Draws are around the estimates, also where tests impose the null. Infinite where they are too few for the level;
+        InferenceError where the inference has none (WildBootstrap and Multiplier have).
+        """
+        effects = [term.name for term in self.fit.terms if term.role != "covariate"]
+        return simultaneous_bands(
+            self.fit, self.distribution, [self._position(term) for term in (effects if terms is None else terms)], level
+        )
+
+    def under(self, inference: Inference) -> Estimate:
+        """Judge the same fit by another inference."""
+        require_member(inference, "assess", "inference", "Cluster()")
+        spec = replace(self.spec, inference=inference)
+        return Estimate(self.fit, inference.assess(self.fit, spec), spec)
+
+    def vcov(self) -> pd.DataFrame:
+        """Covariance of all coefficients, by term."""
+        return pd.DataFrame(self.uncertainty.covariance, index=self._names, columns=self._names)
+
+    def tidy(self, *, covariates: bool = False, level: float = 0.95) -> pd.DataFrame:
+        """One row per effect (then per covariate, if asked for), with the columns of `TIDY`."""
+        table = self._table(level)
+        roles = np.array([term.role for term in self.fit.terms])
+        order = [*np.flatnonzero(roles != "covariate"), *(np.flatnonzero(roles == "covariate") if covariates else ())]
+        return table.iloc[order].reset_index(drop=True)
+
+    def glance(self) -> pd.DataFrame:
+        """One row: sizes, clusters, degrees of freedom of the first effect, method, smallest attainable p."""
+        clusters = self.uncertainty.clusters
+        row = {
+            "n_obs": round(sum(part.sample.n_obs for part in self.fit.parts)),
+            "n_units": self._n_units(),
+            **_cluster_columns(clusters),
+            "df": float(self.uncertainty.df[self._first_effect()]),
+            "method": str(self.uncertainty.method),
+            "smallest_p": self.uncertainty.smallest_p,
+            "n_dropped": sum(line.rows for line in self.ledger),
+        }
+        return pd.DataFrame([row])
+
+    def sizes(self) -> pd.DataFrame:
+        """One row per effect, as in `tidy()`: observations, units, clusters and smallest p of the part that estimated it."""
+        rows = []
+        for i, term in enumerate(self.fit.terms):
+            if term.role == "covariate":
+                continue
+            of = [other.subgroup == term.subgroup and other.role != "base" for other in self.fit.terms]
+            position = i if term.role == "effect" else of.index(True)
+            at = next(k for k, part in enumerate(self.fit.parts) if position in part.positions)
+            sample, clusters = self.fit.parts[at].sample, self.uncertainty.part_clusters[at]
+            rows.append(
+                {
+                    "n_obs": round(sample.n_obs),
+                    "n_units": sample.n_units if self.spec.panel.unit is not None else round(sample.n_obs),
+                    **_cluster_columns(clusters),
+                    "df": float(self.uncertainty.df[position]),
+                    "smallest_p": smallest_attainable_p(sample),
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def contrast(self, a: str, b: str, level: float = 0.95) -> pd.DataFrame:
+        """The difference a - b with its covariance counted: one row with the columns of `tidy()`."""
+        weights = {a: 1.0}
+        weights[b] = weights.get(b, 0.0) - 1.0
+        return self.combination(weights, f"{a} - {b}", level)
+
+    def combination(self, weights: Mapping[str, float], name: str, level: float = 0.95) -> pd.DataFrame:
+        """The sum of terms times weights, its covariance counted: one row called `name` with the columns of `tidy()`.
+
+        Weights of 1 make a cumulative effect. The distribution of the inference judges the sum itself.
+        """
+        at, given = [self._position(term) for term in weights], np.array(list(weights.values()), dtype=np.float64)
+        if not len(at) or not np.isfinite(given).all():
+            raise InferenceError(
+                f"the weights are {dict(weights)}", where="combination", remedy="give each term a finite number"
+            )
+        w = np.zeros(len(self.fit.terms))
+        w[at] = given
+        row = {"term": name, **self._tell(w, level)}
+        blank = {column: None for column in TIDY if column not in row}
+        return pd.DataFrame([{**row, **blank, **self._labels()}])[TIDY]
+
+    def average(self, of: Sequence[str] | Sequence[int], level: float = 0.95) -> pd.DataFrame:
+        """The plain mean of terms, or of the effects at event times such as [1, 2, 3]: one row, as of `combination`."""
+        terms = [one if isinstance(one, str) else self._at_event_time(one) for one in of]
+        if len(set(terms)) < len(terms):
+            raise InferenceError("a term is named twice", where="average", remedy="name each term once")
+        return self.combination({term: 1 / len(terms) for term in terms}, f"average of {', '.join(terms)}", level)
+
+    def wald(self, terms: list[str] | tuple[str, ...]) -> Wald:
+        """Test jointly that these terms are zero, by the distribution of the inference: F(q, degrees of freedom) unless it says otherwise.
+
+        The p-value is NaN, with the reason, where that distribution is known to reject true nulls too often (few clusters). Raises
+        InferenceError when there are as many terms as clusters allow, or a term has no standard error.
+        """
+        at = [self._position(term) for term in terms]
+        if not at:
+            raise InferenceError("no terms are given", where="wald", remedy="name at least one term of .params")
+        reason = self.uncertainty.joint_unsupported if len(at) > 1 else self.uncertainty.unsupported
+        try:
+            joint = self.distribution.judge_jointly(np.eye(len(self.fit.terms))[at])
+        except InferenceError as error:
+            raise InferenceError(error.what, where=f"wald: {', '.join(terms)}", remedy=error.remedy) from None
+        return Wald(tuple(terms), joint.statistic, joint.df, joint.p_value if reason is None else float("nan"), reason)
+
+    def summary(self, language: str = "en", labels: Labels | None = None) -> str:
+        """Say the estimate in words and figures, in English ("en") or Chinese ("zh"), with the study's labels if given."""
+        design, estimator = self.spec.design, type(self.spec.estimator).__name__
+        return write_summary(
+            message("summary.head", outcome=design.outcome, estimator=estimator, method=self.uncertainty.method),
+            self.tidy(),
+            bases={term.name for term in self.fit.terms if term.role == "base"},
+            sizes={str(name): value for name, value in self.glance().iloc[0].items()},
+            ledger=self.ledger,
+            notes=self.notes,
+            unsupported=self.uncertainty.unsupported,
+            language=language,
+            labels=labels,
+        )
+
+    def _repr_html_(self) -> str:
+        notes = "".join(f"<li>{_escape(str(note))}</li>" for note in self.notes)
+        return f"{self.tidy().to_html(index=False, na_rep='')}<ul>{notes}</ul>"
+
+    def _by_term(self, values: Any, name: str) -> pd.Series:
+        return pd.Series(values, index=pd.Index(self._names, name="term"), name=name)
+
+    def _judged(self, position: int, judge: Callable[[Floats], float]) -> float:
+        """Judge one coefficient; NaN for a reference term."""
+        if self.fit.terms[position].role == "base":
+            return float("nan")
+        return judge(np.eye(len(self.fit.terms))[position])
+
+    def _tell(self, weights: Floats, level: float) -> dict[str, float]:
+        """Say of a combination (k,) its value, standard error, statistic, p and interval."""
+        require_level(level, "conf_int")
+        value, error = float(weights @ self.fit.coefficients), float("nan")
+        p, (low, high) = error, (error, error)
+        if any(self.fit.terms[i].role != "base" for i in np.flatnonzero(weights)):
+            error, p = self.distribution.std_error(weights), self.distribution.p_value(weights)
+            low, high = self.distribution.interval(weights, level)
+        told = {"estimate": value, "std_error": error, "statistic": value / error}
+        return {**told, "p_value": p, "conf_low": low, "conf_high": high}
+
+    def _position(self, term: str) -> int:
+        if term not in self._names:
+            raise DataError(f"there is no term '{term}'", where="estimate", remedy=nearest(term, self._names))
+        return self._names.index(term)
+
+    def _at_event_time(self, event_time: int) -> str:
+        found = [term.name for term in self.fit.terms if term.event_time == event_time]
+        if len(found) != 1:
+            there = sorted({term.event_time for term in self.fit.terms if term.event_time is not None})
+            raise DataError(
+                f"{len(found) or 'no'} terms have event time {event_time}",
+                where="average",
+                remedy=f"name terms of .params; event times are: {', '.join(map(str, there)) or 'none'}",
+            )
+        return found[0]
+
+    def _first_effect(self) -> int:
+        return next(i for i, term in enumerate(self.fit.terms) if term.role == "effect")
+
+    def _n_units(self) -> int:
+        """Count distinct units over all parts; rows, for repeated cross-sections."""
+        if self.spec.panel.unit_codes is None:
+            return int(sum(part.sample.n_obs for part in self.fit.parts))
+        if self.spec.panel.counts is not None:
+            return sum(part.sample.n_units for part in self.fit.parts)
+        codes = self.spec.panel.unit_codes.values
+        return len(np.unique(np.concatenate([codes[part.sample.rows] for part in self.fit.parts])))
+
+    def _labels(self) -> dict[str, str]:
+        return {"outcome": self.spec.design.outcome, "estimator": type(self.spec.estimator).__name__}
+
+    def _table(self, level: float) -> pd.DataFrame:
+        each = np.eye(len(self.fit.terms))
+        rows = []
+        for term, weights in zip(self.fit.terms, each, strict=True):
+            where = {name: getattr(term, name) for name in ("event_time", "cohort", "period", "subgroup")}
+            rows.append({"term": term.name, **self._tell(weights, level), **where, **self._labels()})
+        table = pd.DataFrame(rows, columns=TIDY)
+        return table.astype({"event_time": "Int64"})
+
+
+def describe_member(value: Any) -> str:
+    """Write a specification's member with the fields that say something: "Split(by='older', estimator=TwoWayFE())"."""
+    shown = []
+    for item in fields(value):
+        content = getattr(value, item.name)
+        if content is not None and content != item.default:
+            shown.append(
+                f"{item.name}={describe_member(content) if hasattr(content, '__dataclass_fields__') else repr(content)}"
+            )
+    return f"{type(value).__name__}({', '.join(shown)})"
+
+
+def _cluster_columns(clusters: Clusters) -> dict[str, float]:
+    return {
+        "n_clusters": clusters.total,
+        "n_treated_clusters": clusters.treated,
+        "n_control_clusters": clusters.control,
+        "min_cohort_clusters": clusters.smallest_cohort,
+        "effective_clusters": clusters.effective,
+    }
+
+
+def require_member(value: object, method: str, role: str, example: str) -> None:
+    """Raise InferenceError where a class, or anything without the method, is given in the place of a member of a family."""
+    if isinstance(value, type) or not hasattr(value, method):
+        raise InferenceError(f"{role} is {value!r}", where="estimate", remedy=f"pass a value such as {example}")
+
+
+def _escape(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,210 @@
+"""Evidence: the estimates, findings and manifest of one run of a study; what its papers and tables are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from evalkit.catalogue import LANGUAGES, Labels, Message
+from evalkit.claims.claim import Judged
+from evalkit.designs.sample import draw_sample
+from evalkit.numerics.arrays import Floats
+from evalkit.panels.panel import Dropped
+from evalkit.results.estimation import Estimate, describe_member
+from evalkit.results.finding import Finding
+from evalkit.tables.table import Table
+
+ESTIMATE_COLUMNS = (
+    "specification estimator inference term estimate std_error statistic p_value conf_low conf_high event_time cohort period "
+    "subgroup outcome n_obs n_units n_clusters n_treated_clusters n_control_clusters effective_clusters df smallest_p "
+    "correlation supported unit synthetic"
+).split()
+FINDING_COLUMNS = "check specification null statistic p_value bound verdict sentence_en sentence_zh".split()
+DESCRIPTIVE_COLUMNS = "variable group n_obs mean sd min max".split()
+ALTERNATIVE_COLUMNS = (
+    "specification effect method level estimand headline estimate std_error df p_value conf_low conf_high supported smallest_p "
+    "remark_en remark_zh sentence_en sentence_zh"
+).split()
+LEDGER_COLUMNS = "step reason rows units".split()
+CLAIM_COLUMNS = (
+    "id claim claim_zh where printed printed_zh computed verdict sentence_en sentence_zh basis_en basis_zh".split()
+)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One run of a study. `estimates` by the specification's name; `findings` with the name of what they challenge.
+
+    `manifest` records inputs with their SHA-256, versions, seeds and the hash of the configuration. `labels` gives columns,
+    subgroups and specifications their readers' words: name → language → words. `claims` are the judged claims of others;
+    `references` the tables that no estimate rests on (published figures, truths of a simulation), by name.
+    """
+
+    study: str
+    estimates: Mapping[str, Estimate]
+    findings: tuple[tuple[str, Finding], ...]
+    manifest: Mapping[str, Any]
+    labels: Labels = field(default_factory=dict)
+    claims: tuple[Judged, ...] = ()
+    references: Mapping[str, Table] = field(default_factory=dict)
+
+    @property
+    def synthetic(self) -> bool:
+        """Say whether any input is synthetic."""
+        return any(source.synthetic for one in self.estimates.values() for source in one.spec.panel.provenance)
+
+    def estimates_table(self) -> pd.DataFrame:
+        """One row per specification and effect, and per gap between the two subgroups of a split.
+
+        Observations, units, clusters, df and smallest p are those of the subgroup; of the whole split, for the gap, which also
+        has the correlation of the two estimates.
+        """
+        frames = []
+        for name, one in self.estimates.items():
+            table = pd.concat([one.tidy(), one.sizes()], axis="columns")
+            subgroups = [term.name for term in one.fit.terms if term.subgroup is not None and term.role == "effect"]
+            if len(subgroups) == 2:
+                gap = one.contrast(subgroups[1], subgroups[0]).assign(**one.glance().iloc[0])
+                gap["df"] = table["df"].min()
+                pair = one.vcov().loc[subgroups, subgroups].to_numpy(dtype=np.float64)
+                gap["correlation"] = pair[0, 1] / np.sqrt(pair[0, 0] * pair[1, 1])
+                table = pd.concat([table, gap], ignore_index=True)
+            frames.append(
+                table.assign(
+                    specification=name,
+                    estimator=describe_member(one.spec.estimator),
+                    inference=describe_member(one.spec.inference),
+                    supported=one.uncertainty.unsupported is None,
+                    unit=one.spec.panel.units.get(one.spec.design.outcome, ""),
+                    synthetic=any(source.synthetic for source in one.spec.panel.provenance),
+                )
+            )
+        return pd.concat(frames, ignore_index=True).reindex(columns=ESTIMATE_COLUMNS)
+
+    def findings_table(self) -> pd.DataFrame:
+        """One row per finding, its sentence in both languages."""
+        rows = [
+            {
+                "check": one.check,
+                "specification": name,
+                "null": "" if one.null is None else one.null.text("en", self.labels),
+                "statistic": one.statistic,
+                "p_value": one.p_value,
+                "bound": one.bound,
+                "verdict": one.verdict,
+                "sentence_en": one.sentence.text("en", self.labels),
+                "sentence_zh": one.sentence.text("zh", self.labels),
+            }
+            for name, one in self.findings
+        ]
+        return pd.DataFrame(rows, columns=FINDING_COLUMNS)
+
+    def alternatives_table(self) -> pd.DataFrame:
+        """One row per specification that the design judged (ByDesign), effect and method; what the design can show, in words."""
+        frames = []
+        for name, one in self.estimates.items():
+            table, sentence = one.uncertainty.alternatives, one.uncertainty.sentence
+            if table is None or sentence is None:
+                continue
+            said = {f"sentence_{language}": sentence.text(language, self.labels) for language in LANGUAGES}
+            remarks = {
+                f"remark_{language}": [_in_words(remark, language, self.labels) for remark in table["remark"]]
+                for language in LANGUAGES
+            }
+            frames.append(table.assign(specification=name, **remarks, **said))
+        joined = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+        return joined.reindex(columns=ALTERNATIVE_COLUMNS)
+
+    def finding_tables(self) -> dict[str, pd.DataFrame]:
+        """The numbers behind each finding, by "finding_" + specification + "_" + check; a second of a kind gets a 2 behind it."""
+        tables: dict[str, pd.DataFrame] = {}
+        for on, one in self.findings:
+            name = f"finding_{on}_{one.check}"
+            count = sum(known.rstrip("0123456789") == name for known in tables)
+            tables[f"{name}{count + 1}" if count else name] = one.table
+        return tables
+
+    def descriptives_table(self) -> pd.DataFrame:
+        """Mean and spread of outcomes, covariates and splitting variables: all rows, treated units, comparison units.
+
+        Of the rows of the first estimate; a row counts as often as it stands for rows. Variables that are text are left out.
+        """
+        spec = next(iter(self.estimates.values())).spec
+        sample = draw_sample(spec.panel, spec.design)
+        frame = spec.panel.frame.iloc[sample.rows]
+        specs = [one.spec for one in self.estimates.values()]
+        outcomes = (one.design.outcome for one in specs)
+        covariates = (column for one in specs for column in one.design.covariates)
+        splits = (getattr(one.estimator, "by", None) for one in specs)
+        columns = dict.fromkeys(c for c in (*outcomes, *covariates, *splits) if c is not None)
+        counts = np.ones(len(frame)) if sample.counts is None else sample.counts
+        treated = sample.adoption <= sample.period.max()
+        rows = []
+        for column in (c for c in columns if pd.api.types.is_numeric_dtype(frame[c])):
+            values = frame[column].to_numpy(dtype=np.float64, na_value=np.nan)
+            for group, inside in (("all", np.ones(len(frame), bool)), ("treated", treated), ("comparison", ~treated)):
+                chosen = inside & ~np.isnan(values)
+                rows.append({"variable": column, "group": group, **_describe(values[chosen], counts[chosen])})
+        return pd.DataFrame(rows, columns=DESCRIPTIVE_COLUMNS)
+
+    def claims_table(self) -> pd.DataFrame:
+        """One row per claim, in both languages: as printed, as computed, verdict, arithmetic, basis of outside figures."""
+        rows = [
+            {
+                "id": one.claim.id,
+                "claim": one.claim.text["en"],
+                "claim_zh": one.claim.text["zh"],
+                "where": one.claim.where,
+                "printed": one.claim.printed["en"],
+                "printed_zh": one.claim.printed["zh"],
+                "computed": one.judgement.computed,
+                "verdict": one.judgement.verdict,
+                "sentence_en": _start(one.judgement.sentence.text("en", self.labels)),
+                "sentence_zh": one.judgement.sentence.text("zh", self.labels),
+                "basis_en": one.claim.basis.get("en", ""),
+                "basis_zh": one.claim.basis.get("zh", ""),
+            }
+            for one in self.claims
+        ]
+        return pd.DataFrame(rows, columns=CLAIM_COLUMNS)
+
+    def ledger_table(self) -> pd.DataFrame:
+        """Rows and units left out, by step and reason, over all estimates."""
+        lines: dict[Dropped, None] = {}
+        for one in self.estimates.values():
+            lines.update(dict.fromkeys(one.ledger))
+        rows = [
+            {"step": x.step, "reason": x.reason.text("en", self.labels), "rows": x.rows, "units": x.units}
+            for x in lines
+        ]
+        return pd.DataFrame(rows, columns=LEDGER_COLUMNS)
+
+
+def _describe(values: Floats, counts: Floats) -> dict[str, float]:
+    """Number, mean, standard deviation (n - 1) and range of values, each counted `counts` times."""
+    number = float(counts.sum())
+    if not number:
+        return {"n_obs": 0}
+    mean = float(counts @ values) / number
+    spread = float(counts @ (values - mean) ** 2) / (number - 1) if number > 1 else float("nan")
+    return {
+        "n_obs": round(number),
+        "mean": mean,
+        "sd": spread**0.5,
+        "min": float(values.min()),
+        "max": float(values.max()),
+    }
+
+
+def _in_words(remark: object, language: str, labels: Labels) -> str:
+    """Say a remark, which is a Message or, of a method that refused, its English reason."""
+    return remark.text(language, labels) if isinstance(remark, Message) else str(remark)
+
+
+def _start(sentence: str) -> str:
+    """Begin a sentence with a capital, where a label begins it."""
+    return sentence[:1].upper() + sentence[1:]

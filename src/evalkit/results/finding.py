@@ -1,0 +1,104 @@
+"""Finding: what a check of an estimate concluded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypedDict
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from evalkit.catalogue import Labels, Message
+from evalkit.errors import DesignError
+from evalkit.numerics.arrays import Floats
+from evalkit.results.estimation import Estimate, Specification
+from evalkit.results.fit import Fit
+
+Verdict = Literal["pass", "fail", "inconclusive", "described"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The outcome of one check.
+
+    check      its name; `null` says what would be true if the claim were sound, None where the check only describes.
+    statistic  the test statistic or quantity the sentence is about (NaN where there is none).
+    p_value    NaN where none can be supported.
+    bound      the bound stated beforehand, or the smallest p attainable for a permutation (the sentence says which; NaN: none).
+    verdict    "pass" and "fail" need a null or a bound; "inconclusive" says the data cannot tell; "described" claims nothing.
+    sentence   the conclusion in words, in both languages.
+    table      the numbers behind it, one row per term, cluster or assignment.
+    """
+
+    check: str
+    null: Message | None
+    statistic: float
+    p_value: float
+    bound: float
+    verdict: Verdict
+    sentence: Message
+    table: pd.DataFrame
+
+    def summary(self, language: str = "en", labels: Labels | None = None) -> str:
+        """Say the finding, in English ("en") or Chinese ("zh"), with the study's labels if given."""
+        return f"{self.check}: {self.sentence.text(language, labels)}"
+
+
+class Check(Protocol):
+    """A challenge to a specification."""
+
+    def run(self, spec: Specification) -> Finding:
+        """Carry it out."""
+        ...
+
+
+def judge_zero(estimate: float, std_error: float, df: float, p_value: float, bound: float | None) -> Verdict:
+    """Judge an effect that should be zero.
+
+    "pass" when its 90 % interval lies within ±bound, stated beforehand (two one-sided tests at 5 %, Schuirmann 1987), however
+    surely it differs from zero: the bound says what is harmless. Else "fail" when its p-value is below .05, and "inconclusive"
+    otherwise. A NaN standard error supports no pass.
+    """
+    margin = float(stats.t.ppf(0.95, df)) * std_error if std_error > 0 else float("nan")
+    if bound is not None and abs(estimate) + margin <= bound:
+        return "pass"
+    return "fail" if p_value < 0.05 else "inconclusive"
+
+
+def weigh_after_adoption(fit: Fit) -> Floats:
+    """Weights (k,) of a fit's headline: the average of its effects at or after adoption (of one ATT, itself)."""
+    chosen = np.array([t.role == "effect" and (t.event_time is None or t.event_time >= 0) for t in fit.terms])
+    if not chosen.any():
+        raise DesignError("the fit has no effect after adoption", where="check", remedy="ask for lags")
+    weights: Floats = chosen / chosen.sum()
+    return weights
+
+
+class Headline(TypedDict):
+    """One effect with its inference."""
+
+    term: str
+    estimate: float
+    std_error: float
+    df: float
+    p_value: float
+    conf_low: float
+    conf_high: float
+
+
+def headline(one: Estimate, level: float = 0.95) -> Headline:
+    """Term, estimate, std_error, df, p_value and interval of the average effect after adoption."""
+    weights = weigh_after_adoption(one.fit)
+    names = [term.name for term, weight in zip(one.fit.terms, weights, strict=True) if weight]
+    distribution = one.distribution
+    low, high = distribution.interval(weights, level)
+    return {
+        "term": names[0] if len(names) == 1 else f"mean of {names[0]} … {names[-1]}",
+        "estimate": float(weights @ one.fit.coefficients),
+        "std_error": distribution.std_error(weights),
+        "df": distribution.df(weights),
+        "p_value": distribution.p_value(weights),
+        "conf_low": low,
+        "conf_high": high,
+    }

@@ -1,0 +1,175 @@
+"""Fit: effects and their influence, before any statement of uncertainty."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from evalkit.catalogue import Message
+from evalkit.designs.sample import Sample
+from evalkit.errors import InferenceError
+from evalkit.numerics.arrays import Floats, Ints
+
+
+@dataclass(frozen=True)
+class Term:
+    """One coefficient with its coordinates. `role` is "effect", "covariate", or "base" (the reference, 0 by definition)."""
+
+    name: str
+    role: Literal["effect", "covariate", "base"] = "effect"
+    event_time: int | None = None
+    cohort: str | None = None
+    period: str | None = None
+    subgroup: str | None = None
+
+
+class Influence(Protocol):
+    """The influence of each row on k coefficients: their sum over all rows is zero, its outer product the sandwich."""
+
+    def sum_within(self, groups: Ints, n_groups: int) -> Floats:
+        """Sum the rows' influence within groups (n,), giving (n_groups, k)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Regression:
+    """A least-squares fit after fixed effects were absorbed.
+
+    regressors (n, k) and residuals (n,) are residuals on the effects; bread (k, k) is (X'WX)^-1; weights (n,) or None;
+    n_effects counts the independent absorbed effects; factors are the codes (n,) of each absorbed effect, the unit first;
+    within (n,) holds, for collapsed rows, the sum of squared residual variation of the original rows inside each.
+    """
+
+    regressors: Floats
+    residuals: Floats
+    bread: Floats
+    weights: Floats | None
+    counts: Floats | None
+    n_effects: int
+    factors: tuple[Ints, ...]
+    within: Floats | None = None
+
+    @property
+    def n_slopes(self) -> int:
+        return int(self.regressors.shape[1])
+
+    def sum_within(self, groups: Ints, n_groups: int) -> Floats:
+        """Sum the influence bread·x·w·u within groups."""
+        pull = self.residuals if self.weights is None else self.residuals * self.weights
+        score = np.empty(len(pull))
+        scores = np.empty((n_groups, self.n_slopes))
+        for j, column in enumerate(self.regressors.T):
+            scores[:, j] = np.bincount(groups, weights=np.multiply(column, pull, out=score), minlength=n_groups)
+        influence: Floats = scores @ self.bread
+        return influence
+
+
+@dataclass(frozen=True)
+class UnitInfluence:
+    """Influence by unit: values (U, k), a row for each unit of the sample in the order of `sample.starts`."""
+
+    values: Floats
+    sample: Sample
+
+    def sum_within(self, groups: Ints, n_groups: int) -> Floats:
+        """Sum the units' influence within groups (n,) of rows, which must not divide a unit, giving (n_groups, k)."""
+        owner = groups[self.sample.starts]
+        if (np.repeat(owner, np.diff(np.append(self.sample.starts, len(groups)))) != groups).any():
+            raise InferenceError(
+                "this estimator knows the influence of whole units, and the clusters divide units",
+                where="inference",
+                remedy="cluster by units or by what they belong to, such as counties",
+            )
+        summed = np.empty((n_groups, self.values.shape[1]))
+        for j, column in enumerate(self.values.T):
+            summed[:, j] = np.bincount(owner, weights=column, minlength=n_groups)
+        return summed
+
+
+@dataclass(frozen=True)
+class MappedInfluence:
+    """Influence of linear combinations: that of k coefficients, times a mapping (m, k)."""
+
+    of: Influence
+    mapping: Floats
+
+    def sum_within(self, groups: Ints, n_groups: int) -> Floats:
+        """Sum within groups (n,), giving (n_groups, m)."""
+        summed: Floats = self.of.sum_within(groups, n_groups) @ self.mapping.T
+        return summed
+
+
+@dataclass(frozen=True)
+class Part:
+    """Coefficients estimated on one sample: `positions` (m,) says which of the fit's coefficients they are.
+
+    They are the slopes of `regression`, or, with `mapping` (m, k), linear combinations of its k slopes. `by_cohort` says that
+    effects of cohorts were estimated apart and averaged, so that the smallest cohort limits what can be said.
+    """
+
+    sample: Sample
+    positions: Ints
+    influence: Influence
+    regression: Regression | None = None
+    mapping: Floats | None = None
+    by_cohort: bool = False
+
+    def of_slopes(self, covariance: Floats) -> Floats:
+        """Turn a covariance of the regression's slopes (k, k) into that of this part's coefficients (m, m)."""
+        if self.mapping is None:
+            return covariance
+        mapped = self.mapping @ covariance @ self.mapping.T
+        symmetric: Floats = (mapped + mapped.T) / 2
+        return symmetric
+
+    def loading(self, i: int) -> Floats:
+        """Weights (k,) of the regression's slopes in this part's i-th coefficient."""
+        if self.mapping is not None:
+            row: Floats = self.mapping[i]
+            return row
+        unit: Floats = np.zeros(len(self.positions))
+        unit[i] = 1.0
+        return unit
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Terms and coefficients (k,), and the parts that estimated them.
+
+    One sample gives one part; a split by subgroup has one part each, so that a cluster straddling subgroups enters the
+    covariance between them. Notes say what was left out, binned or dropped, and why. `views` keeps what inferences have worked
+    out of this fit, so that the next need not.
+    """
+
+    terms: tuple[Term, ...]
+    coefficients: Floats
+    parts: tuple[Part, ...]
+    notes: tuple[Message, ...] = ()
+    views: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
+
+    def part_of(self, position: int) -> Part | None:
+        """Return the part that estimated a coefficient; None for a reference term."""
+        return next((part for part in self.parts if position in part.positions), None)
+
+
+def stack_fits(fits: list[tuple[str, Fit]]) -> Fit:
+    """Join fits of subgroups into one, each term labelled with its subgroup: "ATT [large_farm=1]".
+
+    A note that all of them share is about the panel, and is said once.
+    """
+    terms: list[Term] = []
+    parts: list[Part] = []
+    shared = [note for note in fits[0][1].notes if len(fits) > 1 and all(note in fit.notes for _, fit in fits)]
+    notes = list(shared)
+    for label, fit in fits:
+        offset = len(terms)
+        for term in fit.terms:
+            terms.append(
+                Term(f"{term.name} [{label}]", term.role, term.event_time, term.cohort, term.period, subgroup=label)
+            )
+        parts += [replace(part, positions=part.positions + offset) for part in fit.parts]
+        own = [note for note in fit.notes if note not in shared]
+        notes += [Message("note.in_subgroup", (("note", note), ("subgroup", label))) for note in own]
+    return Fit(tuple(terms), np.concatenate([fit.coefficients for _, fit in fits]), tuple(parts), tuple(notes))

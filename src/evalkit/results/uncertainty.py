@@ -1,0 +1,263 @@
+"""Uncertainty: what an inference says of a fit, and whether the design has the clusters that it presumes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from evalkit.catalogue import Message, message
+from evalkit.errors import InferenceError
+from evalkit.numerics.arrays import Floats
+
+
+@dataclass(frozen=True)
+class Clusters:
+    """The clusters of a covariance: how many, how many have treated rows, and how many the estimate effectively rests on.
+
+    `effective` is the number of equal clusters with the same reliability (Carter, Schnepel, Steigerwald, Review of Economics
+    and Statistics 99 (2017), eq. 8, with independent rows), for the first effect; NaN where there is no regression.
+    """
+
+    total: int
+    treated: int
+    control: int
+    smallest_cohort: int
+    effective: float
+
+
+@dataclass(frozen=True)
+class Uncertainty:
+    """What an inference says of a fit: covariance (k, k), t degrees of freedom (k,), and the method in words.
+
+    `clusters` counts those of all parts of the fit together, `part_clusters` those of each (a subgroup can lack treated clusters
+    that the whole has). `smallest_p` is the smallest p that any permutation of adoption could give. `unsupported` says why the
+    p-values, although computed as named, come from a reference distribution that the design cannot support (None where it
+    can); `joint_unsupported` the same for joint tests. Both leave the p-value of `wald` empty. `distribution` judges combinations of
+    coefficients (None: Student's t with this covariance and these degrees of freedom). `sentence` says what the design can and
+    cannot show, and `compare` tries other methods, where the inference does so.
+    """
+
+    covariance: Floats
+    df: Floats
+    method: Message
+    smallest_p: float
+    clusters: Clusters
+    part_clusters: tuple[Clusters, ...]
+    unsupported: Message | None = None
+    joint_unsupported: Message | None = None
+    notes: tuple[Message, ...] = ()
+    distribution: ReferenceDistribution | None = None
+    sentence: Message | None = None
+    compare: Callable[[], pd.DataFrame] | None = field(default=None, repr=False, compare=False)
+
+    @cached_property
+    def alternatives(self) -> pd.DataFrame | None:
+        """One row for each method that was tried and each effect, made when it is first asked for; None of a single method."""
+        return None if self.compare is None else self.compare()
+
+
+# With up to so many treated (or control) clusters among at most so many in all, t(G-1) on CR1 errors rejects a true null about
+# twice as often as it should or more; joint F tests need more of both. Measured by `make montecarlo`: docs/decisions/0004.
+_TOO_FEW = ((12, 2), (20, 3), (40, 5), (60, 6), (100, 7), (math.inf, 8))
+
+
+_ENOUGH_FOR_JOINT_TESTS = 30
+
+
+def few_clusters(*parts: Clusters, by_cohort: bool = False) -> tuple[Message | None, Message | None]:
+    """Say why t(G-1) on clustered errors cannot be believed: for single coefficients, and for joint tests (None: it can).
+
+    The smaller of the treated and the control clusters decides, and the number of all, in the part for which they are fewest;
+    `by_cohort` the smallest cohort in place of the treated, where effects of cohorts are estimated apart.
+    """
+    single = joint = None
+
+    def treated(one: Clusters) -> int:
+        return one.smallest_cohort if by_cohort else one.treated
+
+    for clusters in sorted(parts, key=lambda one: min(treated(one), one.control), reverse=True):
+        smaller = min(treated(clusters), clusters.control)
+        values = {"treated": treated(clusters), "control": clusters.control}
+        if smaller <= next(few for total, few in _TOO_FEW if clusters.total <= total):
+            single = message("note.few_clusters", **values)
+        if smaller < _ENOUGH_FOR_JOINT_TESTS:
+            joint = message("note.joint_few_clusters", **values)
+    return single, joint
+
+
+@dataclass(frozen=True)
+class Joint:
+    """A joint test: statistic (F), its degrees of freedom (NaN where draws judge it) and p."""
+
+    statistic: float
+    df: tuple[int, float]
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Wald:
+    """A joint test that coefficients are zero: F with its degrees of freedom; p is NaN where the design cannot support it."""
+
+    terms: tuple[str, ...]
+    statistic: float
+    df: tuple[int, float]
+    p_value: float
+    reason: Message | None
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """|t| of hypotheses, `actual` (q,), and those `drawn` (q, B) among which they rank; `whole`: their own are included."""
+
+    actual: Floats
+    drawn: Floats
+    whole: bool
+
+
+class ReferenceDistribution(Protocol):
+    """What an inference says of combinations w·b of the coefficients b, given their weights w (k,).
+
+    Everything is NaN for a combination without a standard error.
+    """
+
+    def std_error(self, weights: Floats) -> float:
+        """Standard error."""
+        ...
+
+    def df(self, weights: Floats) -> float:
+        """Degrees of freedom of t; NaN where p comes from draws or permutations."""
+        ...
+
+    def p_value(self, weights: Floats, null: float = 0.0) -> float:
+        """Two-sided p of the hypothesis that the combination is `null`."""
+        ...
+
+    def interval(self, weights: Floats, level: float) -> tuple[float, float]:
+        """Lower and upper end of the interval at a level between 0 and 1; infinite where the data set no end."""
+        ...
+
+    def judge_jointly(self, weights: Floats) -> Joint:
+        """Test that all rows of weights (q, k) give 0; InferenceError where that cannot be tested."""
+        ...
+
+
+@runtime_checkable
+class Simultaneous(ReferenceDistribution, Protocol):
+    """A reference distribution with draws that all combinations share, so that it knows how they vary together."""
+
+    def critical(self, weights: Floats, level: float) -> float:
+        """The number of standard errors within which all rows of weights (q, k) lie at once in `level` of draws; may be inf."""
+        ...
+
+
+@runtime_checkable
+class SharedRanking(ReferenceDistribution, Protocol):
+    """A distribution that ranks statistics among draws; where sources are equal, so are the draws, one by one, whatever the outcome."""
+
+    @property
+    def source(self) -> object:
+        """What the draws were made of."""
+        ...
+
+    def ranked(self, weights: Floats) -> Ranks:
+        """Rank the hypotheses that rows of weights (q, k) give 0."""
+        ...
+
+
+@dataclass(frozen=True)
+class StudentT:
+    """Student's t on standard errors from a covariance (k, k), with degrees of freedom (k,) of each coefficient.
+
+    A combination has the smallest degrees of freedom of its coefficients; a joint test is F(q, these).
+    """
+
+    coefficients: Floats
+    covariance: Floats
+    dfs: Floats
+
+    def std_error(self, weights: Floats) -> float:
+        """Root of the quadratic form; a standard error of 0 is none: nothing was left to estimate it from."""
+        error = float(np.sqrt(max(float(covariance_of(weights[None], self.covariance)[0, 0]), 0.0)))
+        return error if error > 0 else float("nan")
+
+    def df(self, weights: Floats) -> float:
+        """Smallest of the coefficients' own."""
+        known = self.dfs[weights != 0]
+        return float(min(known[~np.isnan(known)], default=np.inf))  # a base alone has none
+
+    def p_value(self, weights: Floats, null: float = 0.0) -> float:
+        """Two-sided p from t."""
+        away = abs(float(weights @ self.coefficients) - null)
+        return float(2 * stats.t.sf(away / self.std_error(weights), self.df(weights)))
+
+    def interval(self, weights: Floats, level: float) -> tuple[float, float]:
+        """Estimate ± quantile of t times the standard error."""
+        return t_interval(self, self.coefficients, weights, level)
+
+    def judge_jointly(self, weights: Floats) -> Joint:
+        """F from the covariance of the combinations."""
+        q, smallest = len(weights), min(self.df(row) for row in weights)
+        statistic = quadratic_form(weights @ self.coefficients, covariance_of(weights, self.covariance), smallest) / q
+        return Joint(statistic, (q, smallest), float(stats.f.sf(statistic, q, smallest)))
+
+
+def require_level(level: float, where: str) -> None:
+    """Raise InferenceError unless a level of confidence lies between 0 and 1."""
+    if not 0 < level < 1:
+        raise InferenceError(f"level is {level}", where=where, remedy="give a number between 0 and 1, such as .95")
+
+
+def t_interval(
+    distribution: ReferenceDistribution, coefficients: Floats, weights: Floats, level: float
+) -> tuple[float, float]:
+    """Estimate ± quantile of t times the standard error, both by the distribution."""
+    value, margin = (
+        float(weights @ coefficients),
+        _quantile(distribution, weights, level) * distribution.std_error(weights),
+    )
+    return value - margin, value + margin
+
+
+def _quantile(distribution: ReferenceDistribution, weights: Floats, level: float) -> float:
+    return float(stats.t.ppf((1 + level) / 2, distribution.df(weights)))
+
+
+def covariance_of(weights: Floats, covariance: Floats) -> Floats:
+    """Covariance (q, q) of combinations (q, k) of coefficients; unknown (NaN) only where one of theirs is."""
+    used = np.flatnonzero((weights != 0).any(axis=0))
+    combined: Floats = weights[:, used] @ covariance[np.ix_(used, used)] @ weights[:, used].T
+    return combined
+
+
+def quadratic_form(b: Floats, V: Floats, df: float) -> float:
+    """Return b' V^-1 b of combinations b (q,) with covariance V (q, q), of which there must be fewer than df.
+
+    Correlations are solved, so that units of measurement do not matter.
+    """
+    scale = np.sqrt(np.diag(V))
+    if not (scale > 0).all():
+        raise InferenceError(
+            "a term has no standard error",
+            where="wald",
+            remedy="leave out reference terms, and those that a note names",
+        )
+    if len(b) >= df:
+        raise InferenceError(
+            f"{len(b)} terms cannot be tested jointly with {df:g} degrees of freedom",
+            where="wald",
+            remedy="test fewer terms, or bin event times",
+        )
+    correlation = V / np.outer(scale, scale)
+    if np.linalg.matrix_rank(correlation, tol=1e-10) < len(b):
+        raise InferenceError(
+            f"the covariance of these {len(b)} terms is singular", where="wald", remedy="test fewer terms"
+        )
+    z = b / scale
+    return float(z @ np.linalg.solve(correlation, z))

@@ -1,0 +1,221 @@
+"""The bytes of a file and what kind of file they are, whatever it is called."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+from xml.parsers.expat import ExpatError
+
+import msoffcrypto
+from msoffcrypto import exceptions
+
+from evalkit.errors import SourceError, nearest
+
+FileKind = Literal["text", "gzip", "parquet", "zip", "ole2"]
+
+TEXT_LIMIT = 1_000_000_000
+"""Most bytes of text, decompressed, that are taken into memory."""
+
+_CHUNK = 1 << 20
+_MAGIC: tuple[tuple[bytes, FileKind], ...] = (
+    (b"PK\x03\x04", "zip"),
+    (b"PK\x05\x06", "zip"),
+    (bytes.fromhex("D0CF11E0A1B11AE1"), "ole2"),
+    (b"PAR1", "parquet"),
+    (b"\x1f\x8b", "gzip"),
+)
+_STRANGERS = (
+    (b"%PDF", "a PDF document"),
+    (b"{\\rtf", "a Word document in rich text (RTF)"),
+    (b"MIME-Version:", "a web archive (MHTML)"),
+    (b"\x09\x08", "an Excel workbook older than Excel 97"),
+    (b"\x09\x04", "an Excel workbook older than Excel 97"),
+    (b"Rar!", "a RAR archive"),
+    (b"7z\xbc\xaf", "a 7-Zip archive"),
+)
+
+
+def read_bytes(path: Path, where: str) -> bytes:
+    """Read a whole file; raise SourceError when there is none, it is not a file, is empty or cannot be opened."""
+    try:
+        if path.is_dir():
+            raise SourceError("this is a folder, not a file", where=where, remedy="give the path of one file in it")
+        if not path.exists():
+            raise SourceError("there is no such file", where=where, remedy=_nearest_path(path))
+        if not path.is_file():
+            raise SourceError("this is a device or a pipe", where=where, remedy="copy the data into an ordinary file")
+        data = path.read_bytes()
+    except PermissionError as error:
+        remedy = "close the file if it is open in Excel, and check that you may read it"
+        raise SourceError("the file may not be opened", where=where, remedy=remedy) from error
+    except (OSError, ValueError) as error:  # too long a name, a NUL in it, a share that went away
+        raise SourceError(f"the file cannot be read ({error})", where=where, remedy="check the path") from error
+    if not data:
+        raise SourceError("the file is empty (0 bytes)", where=where, remedy="export or download it again")
+    return data
+
+
+def kind_of_file(data: bytes, where: str) -> FileKind:
+    """Tell the kind of file from its first bytes; raise SourceError on kinds that hold no table, whatever their name says."""
+    for magic, kind in _MAGIC:
+        if data.startswith(magic):
+            return kind
+    for magic, said in _STRANGERS:
+        if data.startswith(magic):
+            raise SourceError(
+                f"this is {said}, whatever its name says",
+                where=where,
+                remedy="copy the table into Excel and save it as .xlsx, or unpack it and give the path of the file inside",
+            )
+    return "text"
+
+
+def sniff(data: bytes, where: str) -> FileKind:
+    """Tell the kind of file as kind_of() does; raise SourceError also on an old or encrypted workbook."""
+    kind = kind_of_file(data, where)
+    if kind == "ole2":
+        raise SourceError(
+            "this is an old Excel workbook (.xls), or an .xlsx protected by a password",
+            where=where,
+            remedy="open it in Excel, take the password off, and save it as .xlsx or as CSV UTF-8",
+        )
+    return kind
+
+
+def inflate(data: bytes, where: str, limit: int | None = None) -> bytes:
+    """Decompress gzip, stopping with SourceError as soon as the text would pass `limit` bytes (TEXT_LIMIT if None)."""
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
+            while chunk := stream.read(_CHUNK):
+                size += len(chunk)
+                check_size(size, where, limit)
+                chunks.append(chunk)
+    except EOFError as error:
+        remedy = "download or copy the file again, whole"
+        raise SourceError("the gzip file is cut off before its end", where=where, remedy=remedy) from error
+    except (OSError, zlib.error) as error:
+        remedy = "download or copy the file again"
+        raise SourceError(f"the gzip file is damaged ({error})", where=where, remedy=remedy) from error
+    if not size:
+        raise SourceError("the gzip file holds nothing", where=where, remedy="export or download it again")
+    return b"".join(chunks)
+
+
+def check_size(size: int, where: str, limit: int | None = None) -> None:
+    """Refuse text that would not fit into memory once it is split into fields."""
+    limit = limit or TEXT_LIMIT
+    if size > limit:
+        raise SourceError(
+            f"the file holds more than {limit / 1e9:g} GB of text",
+            where=where,
+            remedy="save it as Parquet, or keep only the columns and years that are needed",
+        )
+
+
+def _nearest_path(path: Path) -> str:
+    """Name what stands nearest to the first part of the path that does not exist."""
+    missing = path
+    while missing.parent != missing and not missing.parent.is_dir():
+        missing = missing.parent
+    wants_file = missing == path
+    names = sorted(entry.name for entry in missing.parent.iterdir() if entry.is_file() or not wants_file)
+    kind = "file" if wants_file else "folder"
+    return f"there is no {kind} '{missing.name}' in '{missing.parent.as_posix()}': {nearest(missing.name, names)}"
+
+
+_DEFAULT = "VelvetSweatshop"  # under which Excel encrypts, and opens unasked, a workbook whose structure is protected
+_MOST_ROUNDS = 1_000_000  # of hashing a password; Excel does 100,000, and each million takes two seconds
+_DOCUMENTS = {"doc97": "a Word document (.doc)", "ppt97": "a PowerPoint presentation (.ppt)"}
+_RESAVE = "open the file in Excel, and save it as .xlsx"
+_DAMAGE = (
+    exceptions.DecryptionError,
+    exceptions.ParseError,
+    struct.error,
+    ExpatError,
+    AssertionError,  # of msoffcrypto, on a stream that does not begin as a workbook
+    AttributeError,  # of olefile, on a directory that is not there
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    RecursionError,
+    OSError,
+    TypeError,
+)
+
+
+def open_compound(data: bytes, where: str) -> tuple[Literal["xls", "xlsx"], bytes, list[str]]:
+    """Return the Workbook stream of an .xls, or the zip file of a protected .xlsx, and what is to be noted.
+
+    Raises SourceError for another password than Excel's default, for other kinds of OLE2 file, and for damage.
+    """
+    office = _open(data, where)
+    if office.format in _DOCUMENTS:
+        raise SourceError(
+            f"this is {_DOCUMENTS[office.format]}, whatever its name says",
+            where=where,
+            remedy="copy its table into Excel and save it as .xlsx",
+        )
+    notes = ["the file is encrypted under the default password of Excel"]
+    with _damage_named(where):
+        if office.format == "ooxml":
+            return "xlsx", _decrypt(office, where), notes
+        if office.is_encrypted():
+            office = _open(_decrypt(office, where), where)
+        else:
+            notes.clear()
+        office.data.workbook.seek(0)
+        return "xls", office.data.workbook.read(), notes
+
+
+def _open(data: bytes, where: str) -> Any:
+    with _damage_named(where):
+        shift, sectors = struct.unpack_from("<H12xI", data, 30)
+        if shift not in (9, 12) or sectors > len(data) >> shift:
+            raise ValueError("its table of sectors is larger than the file")
+        try:
+            return msoffcrypto.OfficeFile(io.BytesIO(data))
+        except exceptions.FileFormatError as error:
+            raise SourceError(
+                "this is an OLE2 file without a workbook of Excel 97 or later in it",
+                where=where,
+                remedy=f"{_RESAVE}, if it is an older workbook; open it with the program that wrote it, if it is not",
+            ) from error
+
+
+def _decrypt(office: Any, where: str) -> bytes:
+    plain = io.BytesIO()
+    try:
+        if office.format == "ooxml":
+            if office.info.get("spinValue", 0) > _MOST_ROUNDS:
+                raise ValueError("its password is hashed more often than Excel does")
+            office.load_key(password=_DEFAULT, verify_password=True)
+        else:
+            office.load_key(password=_DEFAULT)
+        office.decrypt(plain)
+    except exceptions.InvalidKeyError as error:
+        raise SourceError(
+            "the workbook is protected by a password that is not the default one of Excel",
+            where=where,
+            remedy=f"{_RESAVE} without a password (File, Info, Protect Workbook)",
+        ) from error
+    return plain.getvalue()
+
+
+@contextmanager
+def _damage_named(where: str) -> Iterator[None]:
+    try:
+        yield
+    except _DAMAGE as error:
+        raise SourceError(
+            f"the workbook (.xls) is cut off or damaged ({str(error) or type(error).__name__})",
+            where=where,
+            remedy="download or copy it again; if it opens in Excel, save it as .xlsx",
+        ) from error

@@ -1,0 +1,1 @@
+"""Ledger: a bank's list of loans."""

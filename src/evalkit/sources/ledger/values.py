@@ -1,0 +1,284 @@
+"""The columns of a loan ledger as values: units, amounts in yuan, rates in % a year, flags."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+import unicodedata
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import TypeVar
+
+import pandas as pd
+import pyarrow as pa
+
+from evalkit.errors import SourceError, nearest
+from evalkit.sources.files.columns import parse_column, write_runs
+from evalkit.sources.files.sheet import Content, read_content
+from evalkit.sources.ledger.fields import (
+    Columns,
+    Unit,
+    field_of,
+    kind_of_field,
+    known_names,
+    known_words,
+    plain,
+    read_unit,
+)
+from evalkit.sources.ledger.pseudonyms import are_cut, clean, is_damaged, pseudonym, read_document, reveals_persons
+
+UnitName = str | float
+"""A pseudonym, or a code as a table would hold it."""
+
+_HIGHEST = Decimal(36)  # % a year
+_LOWEST = Decimal("0.36")  # every rate up to 36 % lies below this when it is written as a fraction
+_AS_TEXT = "store the column as text in the source system and export it again; in Excel, import it as text"
+
+
+def find_unit(columns: Columns, unit: str) -> tuple[str, str]:
+    """Return the header of the unit, and its kind: "identifier", or "" for a column that is used as it is.
+
+    Raises SourceError for a column that the ledger does not have, and for names, telephones and addresses.
+    """
+    field = field_of(unit)
+    header = unit if unit in columns.headers else columns.one(field) if field else None
+    if kind_of_field(unit) == "personal" or (header is not None and kind_of_field(header) == "personal"):
+        raise SourceError(
+            f"the unit '{unit}' is a name, a telephone number or an address, which are never read",
+            where=columns.where,
+            remedy='use "id_number" or "customer_id", which are replaced by pseudonyms, or a code of the survey',
+        )
+    if header is None:
+        remedy = f"{nearest(unit, columns.headers)}; {known_names(field)}" if field else nearest(unit, columns.headers)
+        raise SourceError(f"there is no column for the unit '{unit}'", where=columns.where, remedy=remedy)
+    return header, kind_of_field(header)
+
+
+def read_identifiers(rows: Rows, header: str) -> list[str | None]:
+    """Read a column of ids in one spelling, None where empty; raise SourceError where ids lost digits on their way."""
+    cells = each(rows.cells(header), lambda cell: clean(cell or "") or None)
+    damaged = [cell is not None and is_damaged(cell) for cell in cells]
+    rows.refuse(damaged, header, "the id was turned into a number, and its digits may be lost", _AS_TEXT)
+    if are_cut(cell for cell in cells if cell is not None):
+        long = [cell is not None and cell.isdecimal() and len(cell) > 15 for cell in cells]
+        rows.refuse(long, header, "all long ids end in zeros: Excel has kept only their first 15 digits", _AS_TEXT)
+    return cells
+
+
+def read_units(rows: Rows, header: str, kind: str, key: bytes) -> list[UnitName | None]:
+    """Read the unit of each row, None where empty: ids checked and replaced by pseudonyms, others as a table would hold them.
+
+    Raises SourceError naming the rows of ids that fail their check, and for a column that holds ids under another name.
+    """
+    if kind != "identifier":
+        cells = rows.cells(header)
+        values = [cell for cell in cells if cell is not None]
+        if values and reveals_persons(set(values)):
+            raise SourceError(
+                "the column holds citizen ids or telephone numbers, which may not be used as they are",
+                where=f"{rows.where}, column '{header}'",
+                remedy="name the column 证件号码 if these are ids: they are then replaced by pseudonyms",
+            )
+        # As Delimited would read them, so that a farm's code is the same number or text here and in the panel.
+        read = iter(parse_column(pa.chunked_array([pa.array(values, pa.string())]), as_text=False).tolist())
+        return [next(read) if cell is not None else None for cell in cells]
+    numbers = read_identifiers(rows, header)
+    if field_of(header) == "id_number":
+        documents = each(numbers, lambda number: read_document(number) if number is not None else ("", ""))
+        for fault in dict.fromkeys(fault for _, fault in documents if fault):
+            wrong = [found == fault for _, found in documents]
+            rows.refuse(wrong, header, f"the id {fault}", "correct the id from the contract, or leave the row out")
+        numbers = [number or None for number, _ in documents]
+    return each(numbers, lambda number: pseudonym(key, number) if number is not None else None)
+
+
+def check_currency(rows: Rows, columns: Columns) -> None:
+    """Raise SourceError for a row in another currency than yuan."""
+    header = columns.one("currency")
+    if header is not None:
+        yuan = known_words("yuan")
+        wrong = each(rows.cells(header), lambda cell: plain(cell or "") not in yuan)
+        what = "the currency is not the yuan (CNY, RMB, 人民币, 156, 001)"
+        rows.refuse(wrong, header, what, "leave the row out, or write its amount in yuan; nothing is converted")
+
+
+def read_principal(rows: Rows, columns: Columns, declared: Sequence[Mapping[str, str]]) -> list[Decimal]:
+    """Read the amounts in yuan; raise SourceError where one is empty, no number, zero or negative."""
+    header = columns.require("principal")
+    factor = read_unit(columns, "principal", header, declared).factor
+    remedy = "write a plain number such as 50000 or 50,000.00; delete notes below the table"
+    amounts = rows.read(header, read_number, "the cell is not a plain number", remedy)
+    remedy = "correct the amount; leave out rows that are repayments or cancelled loans"
+    rows.refuse([amount <= 0 for amount in amounts], header, "the amount of the loan is not positive", remedy)
+    return [amount * factor for amount in amounts]
+
+
+def read_rates(rows: Rows, header: str, unit: Unit) -> list[Decimal | None]:
+    """Read the rates in % a year, None where empty; raise SourceError where the unit is probably another one."""
+    cells = rows.cells(header)
+    numbers = each(cells, lambda cell: read_number(cell, unit.mark) if cell is not None else None)
+    wrong = [number is None and cell is not None for number, cell in zip(numbers, cells, strict=True)]
+    rows.refuse(
+        wrong, header, "the cell is not a plain number", "write 4.35 for 4.35 %; leave the cell empty if unknown"
+    )
+    rates = [number * unit.factor if number is not None else None for number in numbers]
+    for row, (number, rate) in enumerate(zip(numbers, rates, strict=True)):
+        if number is None or rate is None or rate == 0 or _LOWEST < rate <= _HIGHEST:
+            continue
+        what = f"the rate is not between 0 and {_HIGHEST} % a year" if rate > 0 else "the rate is negative"
+        if 0 < rate <= _LOWEST:
+            what = f"the rate is not above {_LOWEST} % a year"
+        likely = (
+            (100, "a fraction a year"),
+            (12, "% a month"),
+            (Decimal("0.1"), "‰ a year"),
+            (Decimal("0.01"), "basis points"),
+        )
+        found = next((name for times, name in likely if 1 <= number * times <= 15), None)
+        what += f"; its unit is probably {found}" if found else ""
+        remedy = "write the rate in the unit that the header or units= says, and correct the header if that is wrong"
+        rows.refuse([i == row for i in range(len(cells))], header, what, remedy)
+    return rates
+
+
+def read_green(rows: Rows, columns: Columns) -> list[bool]:
+    """Tell which loans are green: by the flag, or where there is none, by having a category of green use."""
+    flag, category = columns.one("green_flag"), columns.one("green_category")
+    if flag is not None:
+        return read_flags(rows, flag)
+    if category is not None:
+        off = known_words("off")
+        return each(rows.cells(category), lambda cell: cell is not None and plain(cell) not in off)
+    return [False] * len(rows.frame)
+
+
+def read_flags(rows: Rows, header: str) -> list[bool]:
+    """Read a column of yes and no; an empty cell is no, as banks mark only the exceptions."""
+    flags = each(rows.cells(header), lambda cell: read_flag(cell) if cell is not None else False)
+    rows.refuse(
+        [flag is None for flag in flags], header, "the cell is neither yes nor no", "write 是 or 否, 1 or 0, Y or N"
+    )
+    return [bool(flag) for flag in flags]
+
+
+_T = TypeVar("_T")
+
+_DAY = re.compile(
+    r"([0-9]{4})(?:([0-9]{2})([0-9]{2})|-([0-9]{1,2})-([0-9]{1,2})|/([0-9]{1,2})/([0-9]{1,2})|年([0-9]{1,2})月([0-9]{1,2})日)"
+    r"(?:[ T][0-2]?[0-9]:[0-5][0-9](?::[0-5][0-9](?:\.[0-9]+)?)?)?"
+)
+_SERIAL = re.compile(r"([0-9]{5})(?:\.[0-9]+)?")
+_SERIALS = range(20_000, 60_001)  # 1954 to 2064, counted from 1900 as Excel does by default
+_NUMBER = re.compile(r"[+-]?(?:[0-9]{1,15}|[0-9]{1,3}(?:,[0-9]{3}){1,4})(?:\.[0-9]{0,20})?")
+
+
+class _Everything(Collection[str]):
+    """Every name there is: the ledger is read as text before it is known how its columns are called."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
+
+
+def read_cells(path: Path, where: str, sheet: str | None) -> Content:
+    """Read a ledger with every column as text; what is wrong with the file is said without what stands in its cells."""
+    try:
+        return read_content(path, where, sheet=sheet, text=_Everything())
+    except SourceError as error:
+        refusal = error
+    shown = re.sub(
+        r"(['\"])(.*)\1",
+        lambda found: found[0] if found[2] == sheet or field_of(found[2]) else "'…'",
+        refusal.what,
+        flags=re.DOTALL,
+    )
+    shown = re.sub("[0-9]{6,}", "…", shown)
+    # Outside the handler, so that no traceback shows the first message.
+    raise SourceError(shown, where=refusal.where, remedy=refusal.remedy)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some rows of a ledger as text, indexed by the rows of the file."""
+
+    frame: pd.DataFrame
+    where: str
+
+    def cells(self, header: str) -> list[str | None]:
+        """Return a column, None where a cell is empty."""
+        return [cell if isinstance(cell, str) else None for cell in self.frame[header].tolist()]
+
+    def read(self, header: str, parse: Callable[[str], _T | None], what: str, remedy: str) -> list[_T]:
+        """Parse a column in which every cell must say something that is understood; raise SourceError otherwise."""
+        cells = self.cells(header)
+        self.refuse([cell is None for cell in cells], header, "the cell is empty", remedy)
+        read = each(cells, lambda cell: parse(cell or ""))
+        self.refuse([value is None for value in read], header, what, remedy)
+        return [value for value in read if value is not None]
+
+    def refuse(self, wrong: Sequence[bool], header: str, what: str, remedy: str) -> None:
+        """Raise SourceError naming the rows that are wrong, if there are any."""
+        rows = [int(row) for row, bad in zip(self.frame.index, wrong, strict=True) if bad]
+        if rows:
+            named = f"row{'s' if len(rows) > 1 else ''} {write_runs(rows)}"
+            raise SourceError(what, where=f"{self.where}, {named}, column '{header}'", remedy=remedy)
+
+
+def each(cells: Sequence[str | None], read: Callable[[str | None], _T]) -> list[_T]:
+    """Read every cell, and those that say the same once."""
+    known = {cell: read(cell) for cell in set(cells)}
+    return [known[cell] for cell in cells]
+
+
+def refuse_totals(rows: Rows) -> None:
+    """Raise SourceError on a row of totals, which would be counted as a loan."""
+    totals = known_words("total")
+    for header in rows.frame.columns:
+        wrong = each(rows.cells(header), lambda cell: plain(cell or "").rstrip(":") in totals)
+        rows.refuse(wrong, header, "the row holds a total, not a loan", "delete rows of totals")
+
+
+def read_day(text: str) -> dt.date | None:
+    """Read 20200115, 2020-01-15, 2020/1/15, 2020年1月15日, each also with a time of day, or an Excel serial number."""
+    text = unicodedata.normalize("NFKC", text)
+    if (serial := _SERIAL.fullmatch(text)) and int(serial[1]) in _SERIALS:
+        return dt.date(1899, 12, 30) + dt.timedelta(days=int(serial[1]))
+    found = _DAY.fullmatch(text)
+    if found is None:
+        return None
+    year, month, day = (int(part) for part in found.groups() if part is not None)
+    try:
+        return dt.date(year, month, day) if 1954 <= year <= 2064 else None
+    except ValueError:
+        return None
+
+
+def read_number(text: str, mark: str = "") -> Decimal | None:
+    """Read 1234.5 or 1,234.5 exactly, with the unit's mark behind it or not. 1.2E+06 is not read: digits may be lost."""
+    text = unicodedata.normalize("NFKC", text).replace(" ", "")
+    if mark:
+        text = text.removesuffix(mark)
+    return Decimal(text.replace(",", "")) if _NUMBER.fullmatch(text) else None
+
+
+def read_flag(text: str) -> bool | None:
+    """Read a yes or a no, as the words in fields.toml have it."""
+    word = plain(text)
+    return True if word in known_words("on") else False if word in known_words("off") else None
+
+
+def kind_said(text: str | None) -> str:
+    """Return "refinancing" or "extension" where a text speaks of it and does not deny it (非借新还旧), "" otherwise."""
+    said = plain(text or "")
+    for kind in ("refinancing", "extension"):
+        for word in known_words(kind):
+            for denial in known_words("denial"):
+                said = said.replace(denial + word, "")
+    return next((kind for kind in ("refinancing", "extension") if any(word in said for word in known_words(kind))), "")

@@ -1,0 +1,1 @@
+"""Yearbook: the tables of a statistical yearbook."""

@@ -1,0 +1,265 @@
+"""The words above a table: what is counted, in which unit, in which year."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+
+from evalkit.errors import SourceError
+from evalkit.sources.yearbook.pages import Page
+from evalkit.sources.yearbook.words import REMEMBERED, is_chinese, join_words, narrow, split_translation
+
+_MANY = "(?:十|百|千|万|亿|十万|百万|千万|百亿|千亿|万亿)?"
+_THING = (
+    "吨|公吨|千克|公斤|市?斤|克|毫克|担|吨?标准?煤|吨公里|人公里|公顷|市?亩|平方米|平方公里|平方千米|立方米|米|公里|千米|厘米|毫米|"
+    "升|毫升|瓦|千瓦|千瓦小?时|度|元|美元|欧元|港元|日元|人|人次|人年|名|户|对|个|家|所|处|座|栋|台|辆|部|架|艘|条|项|件|套|"
+    "头|只|匹|羽|口|箱|株|棵|枚|张|床|册|份|篇|种|次|眼|宗|年|月|天|日|小时|倍|位|百分点|标准箱|"
+    "%|‰|t|kg|g|mg|ha|hm2|m|m2|m3|km|km2|mm|cm|L|kW|kWh|MWh|GJ|TJ|℃|°C|tce"
+)
+_UNIT = re.compile(f"{_MANY}(?:{_THING})(?:[/·]{_MANY}(?:{_THING}))*|[^()=]{{0,20}}=100")
+_ENGLISH_UNIT = re.compile(
+    "(?:10000|1000|100million|million)?(?:tons?|tonnes?|t|hectares?|ha|yuan|persons?|mu|kWh|kW|kg)"
+)
+_POWERS = str.maketrans("²³", "23")
+_CAPTION = re.compile(r"(?:^|(?<=[\s(]))(?:计量)?单\s*位\s*:(.*)$")
+_ENGLISH = re.compile(r"[(]?\s*units?\s*:.*$", re.IGNORECASE)
+_BRACKET = re.compile(r"\(([^()]*)\)$")
+_FOREIGN = re.compile(r"\((?=[^()]*[A-Za-z]{3})[^()]*\)")
+_DIGITS = re.compile(r"(?:续?附?表\s*)?([0-9]{1,2}(?:[-–—.·][0-9]{1,3})+)")
+_NUMBER = re.compile(  # of a table: "5-3", "表 2.1"; but not the first words of "0-14岁人口"
+    r"(?:续?附?表\s*)?[0-9]{1,2}(?:\s*[-–—.·]\s*[0-9]{1,3})+(?![0-9岁月日年周级个人户元亩])|续?附?表\s*[0-9]+"
+)
+_YEARS = "(?:19|20)[0-9]{2}年?(?:[-–—~至](?:19|20)[0-9]{2})?年?"
+_SCOPE = re.compile(r"(?:各|分)(?:县\(市、区\)|县、市\(区\)|县\(市\)|县市区|市县区|县市|市县|地区|地州市|州市)的?")
+_LEADING = (
+    _NUMBER,
+    re.compile("[一二三四五六七八九十]+、"),
+    re.compile(_YEARS),
+    _SCOPE,
+    re.compile("续表[0-9一二三四五六七八九]*"),
+)
+_GOES_ON = re.compile(r"续|continued", re.IGNORECASE)
+_CONTINUED = re.compile(r"\(续表?\s*[0-9]*\)$|续表\s*[0-9]*$")
+_REGION = re.compile(r"地区\s*:\s*(.+)")
+_REMARK = re.compile(r"(?:数据库|时间|地区|频度|更新时间|表号|制表机关|填报单位|编制单位|资料来源|数据来源)\s*:")
+_INDICATOR = re.compile(r"指标\s*:\s*(.+)")
+_YEAR_AMONG = re.compile("(?<![0-9])(?:19|20)[0-9]{2} ?年|^(?:19|20)[0-9]{2}(?:$|[^0-9\u3400-\u9fff])")
+_CONTENTS = ("目录", "目次", "contents", "index")
+_ANY_YEAR = re.compile(  # not the year of a month, a quarter or a half-year
+    "(?<![0-9])((?:19|20)[0-9]{2})"
+    r"(?=年(?!第?[一二三四1-4]季|[0-9]{1,2}月|上半年|下半年|[0-9]-)|\)|$|[-–—~至](?:19|20)[0-9]{2})"
+)
+
+
+class Caption:
+    """Collect what stands above a table; titles and units are kept with the cell in which they stand.
+
+    `several` lists captions with more than one unit ("公顷、吨"), which say of no column which one is its own. `before` is the
+    caption of the table that this one goes on, which may be the one before it on the page or, where both have a number, one of
+    those `known` from other pages; what a continuation does not say, that one does.
+    """
+
+    def __init__(
+        self,
+        page: Page,
+        cells: Iterable[tuple[str, str]],
+        before: Caption | None = None,
+        known: Mapping[str, Caption] | None = None,
+    ) -> None:
+        self.page, self.is_there = page, False
+        self.region: str | None = None
+        self.titles: list[tuple[str, str]] = []
+        self.several: list[str] = []
+        self.remarks: list[str] = []
+        self._scopes: list[str] = []
+        self._declared: list[tuple[str, str]] = []
+        self._units: list[tuple[str, str]] = []
+        self._years: set[int] = set()
+        for text, place in cells:
+            self.is_there = True
+            for line in filter(None, map(str.strip, narrow(text).splitlines())):
+                self._add(line, place)
+        own = next((found[1] for title, _ in self.titles if (found := _DIGITS.match(title))), "")
+        goes_on = not self.titles or any(_GOES_ON.search(title) for title, _ in self.titles)
+        nearest = before if before and own in ("", before.number) else (known or {}).get(own)
+        self.before = nearest if goes_on and (own or nearest is before) else None
+        self.is_there = self.is_there or self.before is not None
+        self.number: str = own or (self.before.number if self.before else "")
+        self.region = self.region or (self.before.region if self.before else None)
+
+    def is_contents(self) -> bool:
+        """Tell a list of contents from a table."""
+        words = [self.page.sheet or "", *(title for title, _ in self.titles)]
+        return any(join_words(word).lower() in _CONTENTS for word in words)
+
+    def unit(self) -> str | None:
+        """Return the unit of the whole table, None where none is given; raise SourceError where two contradict."""
+        found = dict(self._units)
+        if len(found) > 1:
+            (one, here), (other, there) = list(found.items())[:2]
+            raise SourceError(
+                f"the unit is '{one}' in {here} and '{other}' in {there}",
+                where=self.page.where,
+                remedy="correct the wrong one, or write each unit in brackets after the indicator it is for",
+            )
+        if not found and self.before:
+            return self.before.unit()
+        return next(iter(found), None)
+
+    def year(self) -> int | None:
+        """Return the year of the whole table, None where none is given; raise SourceError where several are."""
+        if len(self._years) > 1:
+            raise SourceError(
+                f"the title names several years ({', '.join(map(str, sorted(self._years)))}) and the header none",
+                where=self.page.where,
+                remedy="write the year above each column, such as 2019年",
+            )
+        if not self._years and self.before:
+            return self.before.year()
+        return next(iter(self._years), None)
+
+    def indicator(self) -> str:
+        """Return what the whole table counts; raise SourceError where no title says so, or several could."""
+        titles = self._declared or self.titles
+        if self.before and not any(name_indicator(title) for title, _ in titles):
+            return self.before.indicator()
+        numbered = [title for title in titles if _NUMBER.match(title[0])]
+        chosen = titles if len(titles) == 1 else numbered
+        if len(chosen) != 1:
+            places = " and ".join(place for _, place in titles)
+            raise SourceError(
+                f"the header holds only years, and {f'the titles in {places} differ' if titles else 'no title'}"
+                + (", so the indicator is not certain" if titles else " above it says what the numbers are"),
+                where=self.page.where,
+                remedy="write one title, such as '5-3 农药使用量', or the name of the indicator above the years"
+                "; read a table with one header row and no title with Delimited",
+            )
+        name = name_indicator(chosen[0][0])
+        if not name:
+            raise SourceError(
+                f"the title '{chosen[0][0]}' does not say what the numbers are (is this the continuation of a table?)",
+                where=chosen[0][1],
+                remedy="write the full title above the table",
+            )
+        return name
+
+    def scope(self) -> list[str]:
+        """Return the remarks on all numbers of the table, such as 按折纯法计算, with those of the table that it goes on."""
+        return [*(self.before.scope() if self.before else ()), *self._scopes]
+
+    def _add(self, line: str, place: str) -> None:
+        if found := _CAPTION.search(line):
+            units = _read_caption(found[1])
+            if len(units) > 1:
+                self.several.append(f"'{join_words(found[1])}' in {place}")
+            self._units += [(unit, place) for unit in units if len(units) == 1]
+            line = line[: found.start()].rstrip(" (")
+        title = join_words(split_translation(_ENGLISH.sub("", line))[0])
+        if not title:
+            return
+        if "年鉴" in title:  # a yearbook is called by the year in which it appears, which is not that of its numbers
+            self.remarks.append(f"{place}: {title}")
+            return
+        self._years |= {int(year) for year in _ANY_YEAR.findall(_without_bases(title))}
+        if found := _INDICATOR.match(title):
+            title = found[1]
+            self._declared.append((title, place))
+        elif _REMARK.match(title):
+            region = _REGION.match(title)
+            self.region = join_words(region[1]) if region else self.region
+            self.remarks.append(f"{place}: {title}")
+            return
+        _, unit_in_title = split_unit(_CONTINUED.sub("", title))
+        if unit_in_title:
+            self._units.append((unit_in_title, place))
+        if re.fullmatch(r"\(.*\)", title):
+            self.remarks += [] if unit_in_title else [f"{place}: {title}"]
+            self._scopes += [] if unit_in_title else [title[1:-1]]
+        elif not re.fullmatch(_YEARS, title) and title not in (known for known, _ in self.titles):
+            self.titles.append((title, place))
+            chinese = [known for known in self.titles if is_chinese(known[0])]
+            self.titles = chinese or self.titles  # beside a Chinese title, another one is its translation
+
+
+def name_indicator(title: str) -> str:
+    """Return what a title counts: without table number, year, the words 各县市, 分地区 and the like in front, and without
+    unit, year and 续表 in brackets behind; full-width brackets become half-width. "5-3 各县市粮食产量（吨）" is 粮食产量.
+    """
+    text, before = join_words(narrow(title)), ""
+    while text != before:
+        before = text
+        for leading in _LEADING:
+            if found := leading.match(text):
+                text = text[found.end() :].strip()
+        text = split_unit(_CONTINUED.sub("", text).strip())[0]
+        if (found := _BRACKET.search(text)) and re.fullmatch(_YEARS, found[1]):
+            text = text[: found.start()].strip()
+    return text
+
+
+def split_unit(words: str) -> tuple[str, str | None]:
+    """Split "化肥施用量(万吨)" into the name and its unit; None where no unit that is known stands behind it.
+
+    The unit stands in brackets or in a line of its own; that of an English translation counts where the Chinese has none.
+    """
+    text, translation = split_translation(narrow(words))
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) > 1 and (unit := known_unit(lines[-1])):
+        return join_words(" ".join(lines[:-1])), unit
+    text = join_words(text)
+    found = _BRACKET.search(text)
+    if found and (unit := known_unit(found[1])):
+        return text[: found.start()].strip(), unit
+    behind = _BRACKET.search(translation)
+    return text, known_unit(behind[1]) if behind else None
+
+
+def known_unit(words: str) -> str | None:
+    """Return a unit that yearbooks use as it is written; None for other words."""
+    unit = "".join(words.split()).removeprefix("单位:")
+    if _ENGLISH_UNIT.fullmatch(unit):
+        return " ".join(words.split())
+    return unit.translate(_POWERS) if _UNIT.fullmatch(unit.translate(_POWERS)) else None
+
+
+@lru_cache(REMEMBERED)
+def is_caption(text: str) -> bool:
+    """Tell whether a cell gives the unit of the whole table and says nothing else."""
+    found = _CAPTION.search(narrow(text).strip())
+    return found is not None and not narrow(text)[: found.start()].strip(" (")
+
+
+@lru_cache(REMEMBERED)
+def is_title(text: str) -> bool:
+    """Tell whether words begin with the number of a table."""
+    return _NUMBER.match(join_words(narrow(text))) is not None
+
+
+def has_year(words: str) -> bool:
+    """Tell whether a year stands among other words, outside brackets ("2022年比上年增长")."""
+    return _YEAR_AMONG.search(re.sub(r"\([^()]*\)", "", narrow(words))) is not None
+
+
+def _read_caption(words: str) -> list[str]:
+    """Return the units after 单位: one, or several where they are listed; a translation and a date are left out."""
+    words = _ENGLISH.sub("", words)
+    if unit := known_unit(words):
+        return [unit]
+    words = _FOREIGN.sub("", words) if is_chinese(words) else words
+    first, *others = re.split(r"(?<!/)\s+(?!/)", words.strip())
+    units = [_unwrap(unit) for unit in re.split("[、,;]", first)]
+    units += [unit for unit in map(_unwrap, others) if _UNIT.fullmatch(unit) and not unit.isascii()]
+    return list(dict.fromkeys(filter(None, units)))
+
+
+def _unwrap(unit: str) -> str:
+    """Strip the brackets around a caption: "(上年=100)" and what is left of "(单位:元)"."""
+    unit = "".join(unit.split())
+    while unit.endswith(")") and (unit.count(")") > unit.count("(") or unit.startswith("(")):
+        unit = unit[:-1].removeprefix("(") if unit.count(")") == unit.count("(") else unit[:-1]
+    return unit
+
+
+def _without_bases(title: str) -> str:
+    return re.sub(r"\([^()]*=\s*100\)", "", title)

@@ -1,0 +1,186 @@
+"""Yearbook: the tables of a statistical yearbook, in a workbook (.xls, .xlsx), a web page or a text export."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from evalkit.auditing import note_audit
+from evalkit.errors import SourceError, nearest
+from evalkit.sources.files.columns import check_known
+from evalkit.sources.sidecar import read_sidecar
+from evalkit.sources.yearbook.captions import Caption
+from evalkit.sources.yearbook.declared import Declarations, read_layout
+from evalkit.sources.yearbook.frames import LONG, convert_reading, describe_readings, make_long, make_wide, pick_unit
+from evalkit.sources.yearbook.pages import Pages, read_pages
+from evalkit.sources.yearbook.readings import Reading, Readings, read_page
+from evalkit.sources.yearbook.words import join_words, narrow
+from evalkit.tables.table import Table
+
+
+@dataclass(frozen=True)
+class Yearbook:
+    """Name a file with tables of a statistical yearbook, and what is wanted of it.
+
+    `columns` maps names of your own to indicators: `{"rural_income": "农村居民人均可支配收入"}`; without it the table is
+    long. `sheets` names the sheets to read; none means every visible one with data. `units` gives indicators the unit that
+    the file does not say. `convert` gives the unit in which an indicator is wanted, whatever it was published in:
+    `{"农药使用量": "吨"}`. `region` and `time` name the key columns, so that they match those of other tables.
+
+    `layout` names a TOML file that says where things stand in a file that is not understood, or not rightly. It counts rows
+    from 1 and names columns by letters, as Excel does (for text and web pages: lines, fields). The sheets that it names are
+    read by it alone, all others as ever::
+
+        [[table]]                  # one for each table; several may be on one sheet
+        sheet = "3-11"             # left out for text and web pages
+        header = [3, 4]            # first and last row of the header; may be left out if [table.columns] says it all
+        first = 5                  # first and last row of data; rows of words between them are notes
+        last = 37
+        region = "A"               # the column of the names of regions, or the one region of all rows: "昌吉州"
+        code = "B"                 # the column of region codes, if there is one
+        year = 2019                # the one year of all values, or the column of years: "B"
+        indicator = "农药使用量"    # the one indicator of all values, or the column that names indicators: "A"
+        unit = "吨"                # the one unit of all values, or the column of units: "B"
+
+        [table.columns]            # which columns to read; if left out, all that have a header
+        C = { indicator = "农用化肥施用量", unit = "万吨", year = 2018 }
+        D = { year = 2019 }        # what is not said here is as said above, or else as in the header
+
+    At least one of region, indicator and year is a column, that of the names of the rows; a year beside a region is another.
+    """
+
+    path: str | Path
+    columns: Mapping[str, str] = field(default_factory=dict, hash=False)
+    sheets: tuple[str, ...] = ()
+    units: Mapping[str, str] = field(default_factory=dict, hash=False)
+    region: str = "region"
+    time: str = "year"
+    convert: Mapping[str, str] = field(default_factory=dict, hash=False)
+    layout: str | Path | None = None
+
+    def __post_init__(self) -> None:
+        where = str(self.path)
+        names = [self.region, self.time, *(self.columns or LONG)]
+        if isinstance(self.sheets, str):
+            remedy = f'write sheets=("{self.sheets}",)'
+            raise SourceError("sheets= is one word, not a tuple of names of sheets", where=where, remedy=remedy)
+        for name in names:
+            if names.count(name) > 1:
+                remedy = "give each column of the table its own name"
+                raise SourceError(f"two columns would be called '{name}'", where=where, remedy=remedy)
+        object.__setattr__(self, "sheets", tuple(self.sheets))
+
+    def load(self) -> Table:
+        """Read the file into a Table, indexed by cells.
+
+        The kind of file is told from its bytes: .xls of Excel 97 and later and .xlsx, also encrypted under Excel's default
+        password, as most yearbooks on sale are; HTML, whatever it is called; text with separators, plain or gzipped.
+
+        With `columns`: one row per region and year, a column per name, its unit in `units`. Without: one row per published
+        value with columns region_code (missing where the sheet has none), region, year, indicator, value, unit, mark,
+        published_value, published_unit (before any conversion), note, file, sheet (missing for text) and cell; the file by its
+        name, whose path is in the provenance. Where there is no number the value is NaN and the mark says why: "below_unit"
+        for "…", "none" for "-" and "空", "missing" for an empty cell; the mark of a number is "". The note is what footnotes
+        (注) and remarks say of the table, of the row, of the column and of the cell; "part of X" marks 其中 and "#".
+
+        An indicator is called as in the header, without the unit in brackets, ordinal numbers and translations, levels and
+        parts (其中) joined by " / "; where the header holds only years, as in the title, without the table number, the year and
+        words such as 各县市 in front, and the unit behind. Regions, years or indicators may stand beside the rows. Names of
+        regions lose the spaces inside them; totals (合计, 全州) are regions. Tables side by side and below one another, and
+        continuations (续表), are read one by one. The notes of the provenance say from which cells each column came, what stood
+        above and below the tables, and which sheets hold none, and what an audit of the values found (`evalkit.audit` lists
+        it). Raises SourceError on whatever is not read for certain, by cell: no unit or two, no year, a value twice, other
+        text in place of a number, errors, formulas without a value.
+        """
+        path = Path(self.path)
+        where = path.as_posix()
+        declared = Declarations() if self.layout is None else read_layout(Path(self.layout), path)
+        pages = read_pages(path, where, self.sheets)
+        tables, notes = _read_tables(pages, where, declared, named=bool(self.sheets))
+        indicators = list(dict.fromkeys(value.indicator for table in tables for value in table.values))
+        wanted = _find_wanted(self.columns, indicators, where)
+        sidecar = read_sidecar(path)
+        sidecar = replace(sidecar, units=_fold(sidecar.units))
+        units = sidecar.merge_units(_fold(self.units), indicators, where, noun="indicator")
+        converted = _fold(self.convert)
+        check_known(converted, indicators, where, "convert=", noun="indicator")
+        values, asked = list[Reading](), set(wanted.values())
+        for table in tables:
+            if used := _with_units(table, asked, units):
+                values += [convert_reading(one, to) if (to := converted.get(one.indicator)) else one for one in used]
+                notes += table.notes
+        found = {name: [one for one in values if one.indicator == indicator] for name, indicator in wanted.items()}
+        notes = [note for name, readings in found.items() for note in describe_readings(name, readings)] + notes
+        provenance = (sidecar.describe(where, pages.sha256, notes),)
+        long = Table(path.name, make_long(values, self.region, self.time), provenance)
+        if not self.columns:
+            return note_audit(long, region=self.region, time=self.time)
+        frame = make_wide(found, self.region, self.time)
+        wide = Table(path.name, frame, provenance, {name: pick_unit(readings) for name, readings in found.items()})
+        return note_audit(wide, long, region=self.region, time=self.time)
+
+
+def _read_tables(pages: Pages, where: str, declared: Declarations, *, named: bool) -> tuple[list[Readings], list[str]]:
+    """Read the tables of the pages; a page without one is noted, and refused where it was `named`."""
+    tables, notes, reasons = list[Readings](), [*pages.notes, *declared.notes], list[str]()
+    declared.check([page.sheet for page in pages.pages])
+    known: dict[str, Caption] = {}
+    for page in pages.pages:
+        found = read_page(page, known, declared.of(page.sheet))
+        if not isinstance(found, str):
+            tables += found
+            continue
+        if named:
+            remedy = "leave it out of sheets="
+            raise SourceError(f"the sheet holds no table: {found}", where=page.where, remedy=remedy)
+        reasons.append(f"{'' if page.sheet is None else f'{page.sheet}: '}{found}")
+        notes.append(f"sheet '{page.sheet}' was not read: {found}")
+    if not tables:
+        said = "; ".join(reasons[:5]) or "no visible sheet holds any data"
+        raise SourceError(
+            f"no table of a yearbook is found ({said})",
+            where=where,
+            remedy="give the file of the yearbook's table; read an ordinary table, with one header row, with Delimited",
+        )
+    return tables, notes
+
+
+def _find_wanted(columns: Mapping[str, str], indicators: list[str], where: str) -> dict[str, str]:
+    """Return the indicator of each column; without `columns`, every indicator under its own name."""
+    wanted = {name: join_words(narrow(indicator)) for name, indicator in columns.items()}
+    for indicator in wanted.values():
+        if indicator not in indicators:
+            raise SourceError(
+                f"no table has the indicator '{indicator}'", where=where, remedy=nearest(indicator, indicators)
+            )
+    return wanted or {indicator: indicator for indicator in indicators}
+
+
+def _with_units(table: Readings, asked: Collection[str], declared: Mapping[str, str]) -> list[Reading]:
+    """Return the values of these indicators with their units; raise SourceError where there is none, or two contradict."""
+    found = []
+    for value in table.values:
+        if value.indicator not in asked:
+            continue
+        unit = declared.get(value.indicator)
+        if not (value.unit or unit):
+            several = f"; the caption {table.several[0]} names several" if table.several else ""
+            raise SourceError(
+                f"no unit of '{value.indicator}' is found, neither as 单位：… above the table nor in brackets behind its name"
+                + several,
+                where=table.page.where,
+                remedy=f'write it there, or give it: units={{"{value.indicator}": "吨"}}',
+            )
+        if unit and value.unit and value.unit != unit:
+            raise SourceError(
+                f"the unit of '{value.indicator}' is '{value.unit}' in the file and '{unit}' in units=",
+                where=value.page.place(value.row, value.column),
+                remedy="leave it out of units= and of the sidecar, or correct the file",
+            )
+        found.append(value if value.unit else replace(value, unit=unit, published=(value.value, unit)))
+    return found
+
+
+def _fold(units: Mapping[str, str]) -> dict[str, str]:
+    return {join_words(narrow(indicator)): "".join(narrow(unit).split()) for indicator, unit in units.items()}

@@ -1,0 +1,1 @@
+"""Study: an evaluation as data; reading, explaining and running it."""

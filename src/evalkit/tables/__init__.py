@@ -1,0 +1,1 @@
+"""Tables: what a file becomes, its columns, units and periods."""

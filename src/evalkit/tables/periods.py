@@ -1,0 +1,120 @@
+"""Periods: the time axis, and the many ways in which people write a year."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from evalkit.errors import DataError
+from evalkit.numerics.arrays import Flags, Ints
+from evalkit.tables.columns import name_rows
+
+Frequency = Literal["integer", "quarter", "month", "day"]
+
+_QUARTER = re.compile(r"(\d{4})\s*(?:年第?|[-/. ]?[Qq])\s*([1-4])\s*(?:季度?)?")
+_MONTH = re.compile(r"(\d{4})\s*(?:年|[-/.M])\s*(\d{1,2})\s*月?")
+_YEAR = re.compile(r"(-?\d{1,9})(?:\.0*)?\s*年?")
+
+
+@dataclass(frozen=True)
+class Periods:
+    """The time axis: positions 0, 1, 2, … count steps from the first period; a step is the greatest common gap.
+
+    `observed` holds the positions that have rows. Years, quarters, months and days are ordinals of their frequency.
+    """
+
+    frequency: Frequency
+    first: int
+    step: int
+    observed: Ints
+
+    def label(self, position: float) -> str:
+        """Name the period at a position as a reader writes it: 2011, 2011Q3, 2011-07, 2011-07-15."""
+        ordinal = self.first + int(position) * self.step
+        if self.frequency == "quarter":
+            return f"{ordinal // 4}Q{ordinal % 4 + 1}"
+        if self.frequency == "month":
+            return f"{ordinal // 12}-{ordinal % 12 + 1:02d}"
+        if self.frequency == "day":
+            return str(np.datetime64(ordinal, "D"))
+        return str(ordinal)
+
+
+def read_periods(values: pd.Series, frequency: Frequency | None = None) -> tuple[Ints, Flags, Frequency]:
+    """Read periods as integers of one frequency: ordinals (n,), which are missing (n,), and the frequency.
+
+    Understands integers and whole floats (years or any integer period), Timestamps and Periods, and text such as 2011, 2011年,
+    2011Q3, 2011年第3季度, 2011-07, 2011-07-15. A frequency given beforehand is used for dates (an adoption date in a panel of
+    years).
+    """
+    name = str(values.name)
+    frame = values.to_frame()
+    missing = values.isna().to_numpy(dtype=bool)
+    if isinstance(values.dtype, np.dtype) and values.dtype.kind in "iu":
+        return values.to_numpy(dtype=np.int64), missing, "integer"
+    if isinstance(values.dtype, np.dtype) and values.dtype.kind == "b":
+        raise DataError(
+            f"column '{name}' is true or false, not a period", where=f"column '{name}'", remedy="name the period"
+        )
+    if isinstance(values.dtype, pd.PeriodDtype):
+        values = values.dt.to_timestamp()
+    if isinstance(values.dtype, pd.DatetimeTZDtype) or values.dtype.kind == "M":
+        return _from_dates(pd.Series(pd.DatetimeIndex(values).tz_localize(None)), missing, frequency)
+    if isinstance(values.dtype, np.dtype) and values.dtype.kind == "f":
+        raw = values.to_numpy(dtype=np.float64)
+        whole = missing | (np.isfinite(raw) & (raw == np.floor(raw)) & (np.abs(raw) < 2**53))
+        _refuse_periods(frame, ~whole, name)
+        return np.where(missing, 0, np.where(missing, 0.0, raw)).astype(np.int64), missing, "integer"
+    texts = [("" if gone else _as_text(value)) for value, gone in zip(values.tolist(), missing.tolist(), strict=True)]
+    for pattern, kind, base in ((_YEAR, "integer", 1), (_QUARTER, "quarter", 4), (_MONTH, "month", 12)):
+        found = [pattern.fullmatch(text) for text in texts]
+        if all(match or gone for match, gone in zip(found, missing.tolist(), strict=True)):
+            ordinals = [0 if m is None else int(m[1]) * base + (int(m[2]) - 1 if base > 1 else 0) for m in found]
+            if kind == "month":
+                _refuse_periods(frame, np.array([m is not None and not 1 <= int(m[2]) <= 12 for m in found]), name)
+            return np.array(ordinals, dtype=np.int64), missing, kind  # type: ignore[return-value]  # mypy widens the tuple
+    dates = pd.to_datetime(pd.Series(texts).where(~missing), format="ISO8601", errors="coerce")
+    _refuse_periods(frame, dates.isna().to_numpy(dtype=bool) & ~missing, name)
+    return _from_dates(dates, missing, frequency)
+
+
+def _as_text(value: Any) -> str:
+    if isinstance(value, float | np.floating) and float(value).is_integer():
+        value = int(value)
+    return unicodedata.normalize("NFKC", str(value)).strip()
+
+
+def _from_dates(dates: pd.Series, missing: Flags, frequency: Frequency | None) -> tuple[Ints, Flags, Frequency]:
+    known = pd.DatetimeIndex(dates[~missing])
+    first_of_month = bool((known.day == 1).all() or known.is_month_end.all())
+    if frequency is None:
+        if first_of_month and len(set(known.month)) == 1 and known.month.isin([1, 12]).all():
+            frequency = "integer"
+        elif first_of_month and (known.is_quarter_start.all() or known.is_quarter_end.all()):
+            frequency = "quarter"
+        else:
+            frequency = "month" if first_of_month else "day"
+    found = {
+        "integer": known.year,
+        "quarter": known.year * 4 + known.quarter - 1,
+        "month": known.year * 12 + known.month - 1,
+        "day": known.to_numpy().astype("datetime64[D]").astype(np.int64),
+    }[frequency]
+    ordinals = np.zeros(len(dates), dtype=np.int64)
+    ordinals[~missing] = np.asarray(found, dtype=np.int64)
+    return ordinals, missing, frequency
+
+
+def _refuse_periods(frame: pd.DataFrame, bad: Flags, name: str) -> None:
+    if bad.any():
+        example = frame[name].iloc[int(np.argmax(bad))]
+        raise DataError(
+            f"'{example}' cannot be read as a period",
+            where=name_rows(frame, bad, name),
+            remedy="write years as 2011, quarters as 2011Q3, months as 2011-07, days as 2011-07-15, all in one form",
+        )

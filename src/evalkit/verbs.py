@@ -1,0 +1,28 @@
+"""The verbs of a notebook that stand above the families: estimate a design, challenge an estimate."""
+
+from __future__ import annotations
+
+from evalkit.designs.design import Design
+from evalkit.errors import DataError, DesignError
+from evalkit.panels.panel import Panel
+from evalkit.results.estimation import Estimate, Estimator, Inference, Specification, require_member
+from evalkit.results.finding import Check, Finding
+
+
+def estimate(panel: Panel, design: Design, estimator: Estimator, *, inference: Inference) -> Estimate:
+    """Estimate a design on a panel. The inference must be written: there is no default statement of uncertainty."""
+    require_member(estimator, "fit", "estimator", "TwoWayFE()")
+    require_member(inference, "assess", "inference", "Cluster()")
+    if not isinstance(panel, Panel):
+        raise DataError(
+            f"panel is a {type(panel).__name__}", where="estimate", remedy="make one with Panel.from_frame(frame, …)"
+        )
+    return Specification(panel, design, estimator, inference).run()
+
+
+def check(estimate: Estimate, *checks: Check) -> tuple[Finding, ...]:
+    """Challenge an estimate: run each check on its specification, in order."""
+    for one in checks:
+        if isinstance(one, type) or not hasattr(one, "run"):
+            raise DesignError(f"{one!r} is not a check", where="check", remedy="pass values such as LeaveOneOut()")
+    return tuple(one.run(estimate.spec) for one in checks)
