@@ -143,7 +143,8 @@ def test_kinds_do_not_mix() -> None:
 
 def test_the_library_of_units_loads_only_when_something_is_converted() -> None:
     code = (
-        "import sys; from evalkit.tables.units import convert, kind_of_unit; kind_of_unit('mu', where=''); assert 'pint' not in sys.modules; "
+        "import sys; from evalkit.tables.units import convert, kind_of_unit; "
+        "kind_of_unit('mu', where=''); assert 'pint' not in sys.modules; "
         "convert(1.0, 'mu', 'ha', where=''); assert 'pint' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

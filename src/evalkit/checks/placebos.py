@@ -1,4 +1,4 @@
-"""Placebo in time: does a fake earlier start show an effect?"""
+"""Placebos in time and in space: does a start that never was, or a county that was not treated, show an effect?"""
 
 from __future__ import annotations
 

@@ -205,7 +205,7 @@ class _Trend:
 def _trends_found(one: Estimate, leads: list[int]) -> tuple[_Trend, ...]:
     """The slopes that the leads (positions) find with 50 % and 80 % probability, some lead being significant at 5 %.
 
-    A lead is significant where zero lies outside its interval by the distribution; estimates are jointly normal with their covariance.
+    A lead is significant where zero lies outside its interval; estimates are jointly normal with their covariance.
     Empty where that is not known: no supported standard errors, leads that are no differences from one base, no lags, or as
     many leads as clusters. A binned end counts as its nearest event time.
     Source: Roth, American Economic Review: Insights 4 (2022), section I.

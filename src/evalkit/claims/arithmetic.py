@@ -1,4 +1,4 @@
-"""Product: does a printed figure follow from others by multiplication and division?"""
+"""Claims by arithmetic: do printed figures follow from one another, and from what was printed elsewhere?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Claim: a printed statement as data, and what a computed check says of it."""
+"""Claim: a printed statement as data, what a computed check says of it, and what the checks refuse before they compute."""
 
 from __future__ import annotations
 

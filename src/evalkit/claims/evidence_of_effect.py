@@ -1,4 +1,4 @@
-"""Stars: do the printed stars follow from the printed coefficients and standard errors?"""
+"""Claims of an effect: do stars, gaps between groups and growth say what the source takes them to say?"""
 
 from __future__ import annotations
 

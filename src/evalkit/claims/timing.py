@@ -1,4 +1,4 @@
-"""CleanPeriod: was a period before a policy free of other policies?"""
+"""Claims of timing: was a period before a policy free of other policies?"""
 
 from __future__ import annotations
 

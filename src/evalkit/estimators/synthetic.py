@@ -1,4 +1,4 @@
-"""Synthetic control."""
+"""Synthetic control and synthetic difference-in-differences: controls weighed so that they follow the treated before adoption."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Classical and Robust share: rows taken as independent, part by part."""
+"""Classical and robust standard errors: rows taken as independent, part by part."""
 
 from __future__ import annotations
 

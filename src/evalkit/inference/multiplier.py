@@ -85,12 +85,12 @@ class Multiplier:
             single,
             joint,
             notes,
-            MultiplierLaw(fit.coefficients, covariance, df, influence, effects, self.draws, self.seed),
+            _MultiplierDistribution(fit.coefficients, covariance, df, influence, effects, self.draws, self.seed),
         )
 
 
 @dataclass(frozen=True)
-class MultiplierLaw(StudentT):
+class _MultiplierDistribution(StudentT):
     """Student's t for single hypotheses; intervals from signs on influence (G, k), at once for the flagged effects (k,)."""
 
     influence: Floats

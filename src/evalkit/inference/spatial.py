@@ -1,4 +1,4 @@
-"""Standard errors for errors that are correlated with those nearby (spatial HAC)."""
+"""Standard errors for errors that are correlated with those nearby (Conley), or from period to period (Driscoll-Kraay)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Logit by Newton's method, for propensities."""
+"""Logit, for propensities, and Poisson with unit effects, both by Newton's method."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What intervals under violations of parallel trends share: the path of effects they start from, and where they reach zero."""
+"""Intervals under violations of parallel trends: by how much the trend may bend, or by how much it did before adoption."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ranking a statistic among its values under other assignments, and the nulls that the ranking does not reject."""
+"""Ranking a statistic among its values under other assignments, the nulls not rejected, and the assignments themselves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Power of a two-sided t test, and the smallest effect that it finds with a given probability."""
+"""Power: of a two-sided t test, and of a joint test of leads against a linear trend."""
 
 from __future__ import annotations
 

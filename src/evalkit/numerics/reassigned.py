@@ -1,4 +1,4 @@
-"""A regression on effects of treatment with its dates re-assigned: from sums by cluster and date, without its rows."""
+"""A regression's effects with dates re-assigned, or labels exchanged, from sums by cluster, without its rows."""
 
 from __future__ import annotations
 

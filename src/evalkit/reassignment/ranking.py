@@ -1,4 +1,4 @@
-"""What the placebo checks share: adoption re-assigned over the units of assignment, and the verdict on a placebo effect."""
+"""A statistic ranked among its values under other assignments of adoption, each estimated anew."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Placing: codes for the names of regions in several tables, so that they can be joined by code and year."""
+"""Codes for the names of regions in several tables, so that they can be joined by code and year."""
 
 from __future__ import annotations
 

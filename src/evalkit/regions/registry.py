@@ -1,4 +1,4 @@
-"""Gazetteer: the regions of China by year, and what became of each, from the lists in `lists/`."""
+"""The regions of China by year, and what became of each, from the lists in `lists/`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the inferences share: covariance of a fit whose parts have factors of their own, and the counts of clusters."""
+"""The clusters of a fit: influence summed within them, their counts, and the covariance of parts with factors of their own."""
 
 from __future__ import annotations
 

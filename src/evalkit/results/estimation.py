@@ -213,9 +213,9 @@ class Estimate:
         return self.combination({term: 1 / len(terms) for term in terms}, f"average of {', '.join(terms)}", level)
 
     def wald(self, terms: list[str] | tuple[str, ...]) -> Wald:
-        """Test jointly that these terms are zero, by the distribution of the inference: F(q, degrees of freedom) unless it says otherwise.
+        """Test jointly that these terms are zero, by the inference's reference distribution: F(q, degrees of freedom) by default.
 
-        The p-value is NaN, with the reason, where that distribution is known to reject true nulls too often (few clusters). Raises
+        The p-value is NaN, with the reason, where that is known to reject true nulls too often (few clusters). Raises
         InferenceError when there are as many terms as clusters allow, or a term has no standard error.
         """
         at = [self._position(term) for term in terms]

@@ -1,4 +1,4 @@
-"""Finding: what a check of an estimate concluded."""
+"""Finding: what a check of an estimate concluded, and the effect that checks are about."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The summary of an estimate: its table, sizes, ledger and notes as text."""
+"""The summary of an estimate as text, and bands that hold for several terms at once."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def simultaneous_bands(
 ) -> pd.DataFrame:
     """Give the terms at these positions intervals that hold for all of them at once in `level` of samples.
 
-    They are the estimate ± `critical` standard errors; infinite where the distribution's draws are too few for the level. A term without
-    a standard error, such as the base, has none of the three. InferenceError where the distribution has no draws that terms share.
+    They are the estimate ± `critical` standard errors; infinite where its draws are too few for the level. A term without
+    a standard error, such as the base, has none of the three. InferenceError where there are no draws that terms share.
     """
     require_level(level, "bands")
     if not isinstance(distribution, Simultaneous):

@@ -1,4 +1,4 @@
-"""Uncertainty: what an inference says of a fit, and whether the design has the clusters that it presumes."""
+"""Uncertainty: what an inference says of a fit, and the reference distribution by which combinations are judged."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ class Uncertainty:
     `clusters` counts those of all parts of the fit together, `part_clusters` those of each (a subgroup can lack treated clusters
     that the whole has). `smallest_p` is the smallest p that any permutation of adoption could give. `unsupported` says why the
     p-values, although computed as named, come from a reference distribution that the design cannot support (None where it
-    can); `joint_unsupported` the same for joint tests. Both leave the p-value of `wald` empty. `distribution` judges combinations of
-    coefficients (None: Student's t with this covariance and these degrees of freedom). `sentence` says what the design can and
+    can); `joint_unsupported` the same for joint tests. Both leave the p-value of `wald` empty. `distribution` judges combinations
+    of coefficients (None: Student's t with this covariance and these degrees of freedom). `sentence` says what the design can and
     cannot show, and `compare` tries other methods, where the inference does so.
     """
 
@@ -159,7 +159,7 @@ class Simultaneous(ReferenceDistribution, Protocol):
 
 @runtime_checkable
 class SharedRanking(ReferenceDistribution, Protocol):
-    """A distribution that ranks statistics among draws; where sources are equal, so are the draws, one by one, whatever the outcome."""
+    """It ranks statistics among draws; where sources are equal, so are the draws, one by one, whatever the outcome."""
 
     @property
     def source(self) -> object:

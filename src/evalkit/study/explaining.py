@@ -1,4 +1,4 @@
-"""Explaining: what a study compares and what its design can show, in words."""
+"""Explaining: what a study compares, what its design can show and how large an effect it can find, before outcomes are regressed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Study: run an evaluation that is data, and write its results whole or not at all."""
+"""Running: an evaluation that is data, carried out, and its results written whole or not at all."""
 
 from __future__ import annotations
 
