@@ -1,4 +1,4 @@
-"""Explaining: what a study compares, what its design can show and how large an effect it can find, before outcomes are regressed."""
+"""Explaining: what a study compares, what its design can show, and how large an effect it can find, outcomes unread."""
 
 from __future__ import annotations
 
