@@ -1,7 +1,8 @@
-"""Reporting: evidence → figures with their CSVs, and papers. The only code that draws."""
+"""Reporting: evidence to tables, figures and papers. The only code that draws; exported classes are the registry of writers."""
 
-from evalkit.reporting.exhibits import write_exhibits
+from evalkit.reporting.exhibits import Figures
 from evalkit.reporting.figures import plot, plot_finding
-from evalkit.reporting.papers import compile_papers
+from evalkit.reporting.papers import Papers
+from evalkit.reporting.tables import Tables
 
-__all__ = ["compile_papers", "plot", "plot_finding", "write_exhibits"]
+__all__ = ["Figures", "Papers", "Tables", "plot", "plot_finding"]
