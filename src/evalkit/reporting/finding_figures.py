@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from evalkit.catalogue import LANGUAGES
+from evalkit.catalogue import LANGUAGES, entries
 from evalkit.reporting._canvas import (
     ACCENT,
     INK,
@@ -113,12 +114,30 @@ def chart_size(finding: Finding, estimate: Estimate) -> tuple[float, float]:
 
 
 def _row_names(finding: Finding, reader: Reader) -> list[str]:
-    """Name each row by its label columns, in the study's words; numbers without needless digits, what is missing left out."""
+    """Name each row by its label columns, in the reader's words; numbers without needless digits, what is missing left out."""
+    labels = finding.chart.label
     names = []
-    for row in finding.table[list(finding.chart.label)].itertuples(index=False):
-        said = [one if isinstance(one, str) else write_minus(float(one)) for one in row if not pd.isna(one)]
-        names.append(", ".join(reader.word(one) for one in said))
+    for row in finding.table[list(labels)].to_dict("records"):
+        said = []
+        for label, one in row.items():
+            if isinstance(one, str):
+                said.append(_in_words(one, reader))
+            elif pd.notna(one):
+                said.append(("" if len(labels) == 1 else f"{label} = ") + write_minus(float(one)))
+        names.append(", ".join(said))
     return names
+
+
+def _in_words(name: str, reader: Reader) -> str:
+    """Give a method its name, with the settings that tell two alike apart; any other name is the study's."""
+    method, settings = name, ""
+    if match := re.fullmatch(r"(\w+)\((.*)\)", name):
+        method, settings = match[1], match[2]
+    key = f"method-name.{method}"
+    if key not in entries():
+        return reader.word(name)
+    told = ", ".join(one for one in settings.split(", ") if one and not one.startswith(("draws=", "seed=")))
+    return reader.say(key) + (f" ({told})" if told else "")
 
 
 def _value_axis(ax: Axes, axis: str, finding: Finding, estimate: Estimate, reader: Reader) -> None:

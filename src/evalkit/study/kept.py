@@ -46,7 +46,7 @@ class KeptSteps:
     def forget_others(self) -> None:
         """Remove what none of the steps run since needed."""
         for one in self.folder.iterdir() if self.folder.is_dir() else ():
-            if one.name not in self._used:
+            if one.is_dir() and one.name not in self._used:
                 shutil.rmtree(one, ignore_errors=True)
 
 
@@ -115,6 +115,7 @@ def _keep(table: Table, folder: Path) -> None:
     if content is None:
         return
     folder.mkdir(parents=True, exist_ok=True)
+    (folder.parent / ".gitignore").write_text("*\n", encoding="utf-8")  # it holds rows of data
     pa.parquet.write_table(content, folder / "frame.parquet")
     about = {"sha256": file_sha256(folder / "frame.parquet"), "table": json.loads(_about(table))}
     (folder / "table.json").write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")

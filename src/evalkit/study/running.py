@@ -131,7 +131,7 @@ def run_study(path: str | Path, say: Say = lambda _: None) -> Evidence:
     """
     config = read_study(Path(path))
     processed = config.root / "data" / "processed" / config.name
-    kept = KeptSteps(processed.parent / ".steps" / config.name)
+    kept = KeptSteps(config.root / ".evalkit" / "steps" / config.name)
     evidence = evaluate_study(config, say, kept)
     kept.forget_others()
     processed.parent.mkdir(parents=True, exist_ok=True)
