@@ -16,7 +16,9 @@ LEFT_OUT = pytest.StashKey[int]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--exhaustive", action="store_true", help="every combination of the grids, all inputs of fuzz tests")
+    parser.addoption(
+        "--exhaustive", action="store_true", help="every combination of the grids, all inputs of fuzz tests"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -45,5 +47,7 @@ def pytest_testnodedown(node: Any) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if not sampling.exhaustive:
         left = config.stash.get(LEFT_OUT, 0)
-        terminalreporter.line(f"left out: {left} tests beyond the covering samples of grids, and most inputs of fuzz tests")
+        terminalreporter.line(
+            f"left out: {left} tests beyond the covering samples of grids, and most inputs of fuzz tests"
+        )
         terminalreporter.line("make test-all runs them all")
