@@ -114,6 +114,35 @@ def test_a_difference_is_an_error_where_other_years_add_up() -> None:
     assert (line.severity, line.year, line.difference) == ("error", 2020, pytest.approx(9.0))
 
 
+def test_where_half_of_the_years_add_up_a_difference_is_no_more_than_a_warning() -> None:
+    parts = [1.0, 2.5, 3.0, 4.0, 5.5, 6.0, 7.0]
+    table = volume([row for year in (2017, 2018, 2019, 2020)
+                    for row in column([29.0 + 9 * (year > 2018), *parts], year, total="合计")])  # fmt: skip
+    lines = found(table, kind="sum")
+    assert lines["year"].tolist() == [2019, 2020]
+    assert set(lines["severity"]) == {"warning"}
+
+
+def test_of_two_sums_as_far_from_a_total_the_first_is_told() -> None:
+    """Branches of farming with and without services: 7 against 6 and 8."""
+    names = ("农林牧渔业总产值", "农业产值", "林业产值", "牧业产值", "渔业产值", "农林牧渔服务业产值")
+    values = (70.0, 30.0, 10.0, 10.0, 10.0, 20.0)
+    sectors = found(volume([("昌吉市", 2020, *one, "亿元") for one in zip(names, values, strict=True)]), kind="sectors")
+    (line,) = sectors.itertuples()
+    assert (line.expected, line.difference) == (80.0, -10.0)  # all that is printed was added up first
+
+
+def test_a_part_that_rounding_explains_is_not_more_than_its_head() -> None:
+    """Whole numbers: 11 may be 10.5, and 10 as well."""
+
+    def lines(part: float) -> pd.DataFrame:
+        rows = [("昌吉市", 2020, "播种面积", 10.0, "亩"), ("昌吉市", 2020, "播种面积 / 小麦", part, "亩")]
+        return found(volume([*rows, ("阜康市", 2020, "播种面积", 17.0, "亩")]), kind="part")
+
+    assert not len(lines(11.0))
+    assert len(lines(12.0)) == 1
+
+
 def test_provinces_are_known_to_be_complete() -> None:
     values = [10.25 + i for i in range(31)]
     whole = round(sum(values), 2)

@@ -323,6 +323,12 @@ def test_leave_one_out_says_what_rests_on_the_only_treated_unit() -> None:
     assert found.table["estimate"].iloc[1:].notna().all()
 
 
+def test_leave_one_out_counts_who_adopts_in_the_last_period_as_treated() -> None:
+    found = run(counties(8, 3, start=2016), LeaveOneOut())
+    assert found.table["treated"].tolist() == [c < 3 for c in range(8)]
+    assert found.table["estimate"].notna().all()
+
+
 def test_leave_one_out_of_two_units_leaves_nothing() -> None:
     found = run(counties(2, 1), LeaveOneOut(), inference=Classical())
     assert found.table["estimate"].isna().all()

@@ -60,6 +60,7 @@ from evalkit.inference import (
     Robust,
     WildBootstrap,
 )
+from sampling import cover
 
 # One or more sensible instances for each export.
 ESTIMATORS: dict[str, Any] = {
@@ -236,7 +237,7 @@ def assert_near(one: Estimate, other: Estimate, tolerance: float, a: float = 1.0
     np.testing.assert_allclose(p, p0, atol=10 * tolerance)
 
 
-@pytest.mark.parametrize(("estimator", "inference"), ALL_RUNS)
+@pytest.mark.parametrize(("estimator", "inference"), cover(ALL_RUNS, "order of rows and columns"))
 def test_order_of_rows_and_columns(estimator: str, inference: str) -> None:
     f = farms(estimator, inference).sample(frac=1, random_state=3)
     assert_same_bits(run(f[f.columns[::-1]], estimator, inference), base(estimator, inference))
@@ -257,7 +258,7 @@ def test_order_of_rows_of_repeated_cross_sections(inference: str, absorb: tuple[
     assert_same_bits(one, other)
 
 
-@pytest.mark.parametrize(("estimator", "inference"), EXACT_RUNS)
+@pytest.mark.parametrize(("estimator", "inference"), cover(EXACT_RUNS, "relabelled units"))
 def test_relabelled_units(estimator: str, inference: str) -> None:
     f = farms(estimator, inference)
     rng = np.random.default_rng(8)
@@ -309,21 +310,21 @@ def test_time_shifted_or_written_differently(estimator: str, inference: str, wri
 
 
 @pytest.mark.parametrize(("a", "b"), [(-2.5, 7.0), (1e12, 0.0), (1e-9, 0.0), (1e12, -1e15)])
-@pytest.mark.parametrize(("estimator", "inference"), EXACT_RUNS)
+@pytest.mark.parametrize(("estimator", "inference"), cover(EXACT_RUNS, "scale and shift of the outcome"))
 def test_scale_and_shift_of_the_outcome(estimator: str, inference: str, a: float, b: float) -> None:
     one = run(farms(estimator, inference).assign(y=lambda f: a * f["y"] + b), estimator, inference, covariates=())
     # a·y + b is itself rounded to 1e-16 of the larger part, which is at most 1,000 times the effect's scale.
     assert_near(one, run(farms(estimator, inference), estimator, inference, covariates=()), 1e-11, a)
 
 
-@pytest.mark.parametrize(("estimator", "inference"), EXACT_RUNS)
+@pytest.mark.parametrize(("estimator", "inference"), cover(EXACT_RUNS, "outcome far from zero"))
 def test_outcome_far_from_zero(estimator: str, inference: str) -> None:
     far = farms(estimator, inference).assign(y=lambda f: f["y"] + 1e9)
     near = far.assign(y=lambda f: f["y"] - 1e9)  # exact: both hold the same digits, about seven after the point
     assert_near(run(far, estimator, inference), run(near, estimator, inference), 1e-10)
 
 
-@pytest.mark.parametrize(("estimator", "inference"), EXACT_RUNS)
+@pytest.mark.parametrize(("estimator", "inference"), cover(EXACT_RUNS, "constants of units and periods"))
 def test_constants_of_units_and_periods(estimator: str, inference: str) -> None:
     f = farms(estimator, inference)
     # By subgroup, too: each has period effects of its own. Of values of size 100, 1e-14 is rounding.
@@ -331,7 +332,7 @@ def test_constants_of_units_and_periods(estimator: str, inference: str) -> None:
     assert_near(run(f, estimator, inference), base(estimator, inference), 1e-11)
 
 
-@pytest.mark.parametrize(("estimator", "inference"), EXACT_RUNS)
+@pytest.mark.parametrize(("estimator", "inference"), cover(EXACT_RUNS, "an added effect is found"))
 def test_an_added_effect_is_found(estimator: str, inference: str) -> None:
     def whom(f: pd.DataFrame) -> Any:
         return f["large"] if estimator == "TripleDifference" else 1
@@ -345,14 +346,14 @@ def test_an_added_effect_is_found(estimator: str, inference: str) -> None:
     np.testing.assert_allclose(one.uncertainty.covariance, before.uncertainty.covariance, atol=1e-13)
 
 
-@pytest.mark.parametrize(("estimator", "inference"), ALL_RUNS)
+@pytest.mark.parametrize(("estimator", "inference"), cover(ALL_RUNS, "equal weights are none"))
 def test_equal_weights_are_none(estimator: str, inference: str) -> None:
     assert_same_bits(
         run(farms(estimator, inference).assign(w=0.37), estimator, inference, weights="w"), base(estimator, inference)
     )
 
 
-@pytest.mark.parametrize(("estimator", "inference"), RUNS)
+@pytest.mark.parametrize(("estimator", "inference"), cover(RUNS, "scale of weights"))
 def test_scale_of_weights(estimator: str, inference: str) -> None:
     f = farms().assign(
         w=lambda f: f["area"] * (1 + 0.1 * f["year"]), v=lambda f: 1e6 * f["area"] * (1 + 0.1 * f["year"])
@@ -361,7 +362,7 @@ def test_scale_of_weights(estimator: str, inference: str) -> None:
     assert_near(one, other, 1e-11)  # rounding of the products with the weights
 
 
-@pytest.mark.parametrize(("estimator", "inference"), RUNS)
+@pytest.mark.parametrize(("estimator", "inference"), cover(RUNS, "counts are repeated rows"))
 def test_counts_are_repeated_rows(estimator: str, inference: str) -> None:
     f = farms()
     repeated = f.loc[f.index.repeat(f["size"])]
@@ -373,7 +374,7 @@ def test_counts_are_repeated_rows(estimator: str, inference: str) -> None:
     np.testing.assert_allclose(one.glance()[sizes].to_numpy(float), other.glance()[sizes].to_numpy(float), rtol=1e-9)
 
 
-@pytest.mark.parametrize(("estimator", "inference"), RUNS)
+@pytest.mark.parametrize(("estimator", "inference"), cover(RUNS, "redundant effects change nothing"))
 def test_redundant_effects_change_nothing(estimator: str, inference: str) -> None:
     one = run(farms(), estimator, inference, absorb=("county", "farm", "year", "large*county"))
     assert_near(one, base(estimator, inference), 1e-11)  # the larger system rounds differently
@@ -437,7 +438,7 @@ def test_outer_products_of_influence_are_the_covariance(estimator: str, inferenc
     np.testing.assert_allclose(one.uncertainty.covariance, total.T @ total, atol=1e-15)  # variances of size 0.01
 
 
-@pytest.mark.parametrize(("estimator", "inference"), RUNS)
+@pytest.mark.parametrize(("estimator", "inference"), cover(RUNS, "scale of a covariate changes nothing else"))
 def test_scale_of_a_covariate_changes_nothing_else(estimator: str, inference: str) -> None:
     one = run(farms().assign(income=lambda f: f["income"] * 1e8), estimator, inference)
     effects = [name for name in one.params.index if not name.startswith("income")]
@@ -446,7 +447,7 @@ def test_scale_of_a_covariate_changes_nothing_else(estimator: str, inference: st
     np.testing.assert_allclose(one.bse[effects], other.bse[effects], rtol=1e-11)
 
 
-@pytest.mark.parametrize(("estimator", "inference"), RUNS)
+@pytest.mark.parametrize(("estimator", "inference"), cover(RUNS, "input is not modified"))
 def test_input_is_not_modified(estimator: str, inference: str) -> None:
     f = farms().sample(frac=1, random_state=2)
     f.loc[f.index[3], "y"] = np.nan
@@ -457,7 +458,7 @@ def test_input_is_not_modified(estimator: str, inference: str) -> None:
     assert f.index.tolist() == before.index.tolist()
 
 
-@pytest.mark.parametrize(("estimator", "inference"), RUNS)
+@pytest.mark.parametrize(("estimator", "inference"), cover(RUNS, "estimates speak the contract"))
 def test_estimates_speak_the_contract(estimator: str, inference: str) -> None:
     one = base(estimator, inference)
     table = one.tidy()

@@ -55,6 +55,21 @@ def test_a_zero_below_the_line_is_refused_by_row() -> None:
     assert caught.value.where == "column 'a', rows 3, 4"
 
 
+# --- equal weight
+
+
+def test_values_of_a_column_weigh_alike_in_each_period_however_many_rows_they_have() -> None:
+    given = panel(
+        farm=[1, 1, 2, 2, 3, 3, 4], year=[2020, 2021] * 3 + [2020], county=["a", "a", "b", "a", "b", "b", "b"],
+        area=[5.0, 3.0, 1.0, 1.0, 1.0, 7.0, 2.0],
+    )  # fmt: skip
+    # Each county has the weight 1 in each year, shared by its farms; of seven rows with a sum of 4 the mean is 4/7.
+    alike = np.array([1, 1 / 2, 1 / 3, 1 / 2, 1 / 3, 1, 1 / 3]) * 7 / 4
+    assert values(ek.equal_weight("county"), given) == pytest.approx(alike.tolist())
+    by_area = np.array([1, 3 / 4, 1 / 4, 1 / 4, 1 / 4, 1, 2 / 4]) * 7 / 4
+    assert values(ek.equal_weight("county", times="area"), given) == pytest.approx(by_area.tolist())
+
+
 # --- deflate
 
 

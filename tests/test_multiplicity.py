@@ -91,6 +91,17 @@ def test_holm_is_that_of_statsmodels(inference: object) -> None:
     assert (table["p_holm"] > table["p_value"]).sum() >= 3
 
 
+def test_a_probability_is_at_most_1() -> None:
+    f = frame()
+    for column in ("y2", "y3", "y4"):
+        f[column] = np.random.default_rng(3).permutation(f[column])  # nothing is left to be found
+    table = adjust(family(f, Cluster()))
+    p = np.sort(table["p_value"])
+    assert p[1] * 3 > 1  # it would be more than 1
+    assert table["p_holm"].max() == 1.0
+    np.testing.assert_allclose(table["p_holm"], multipletests(table["p_value"], method="holm")[1], rtol=1e-12)
+
+
 @pytest.mark.parametrize("restricted", [True, False])
 @pytest.mark.parametrize("counties", [8, 15])
 def test_romano_wolf_is_that_of_regressions_on_drawn_outcomes(restricted: bool, counties: int) -> None:
@@ -104,6 +115,29 @@ def test_romano_wolf_is_that_of_regressions_on_drawn_outcomes(restricted: bool, 
     included = restricted and counties == 8  # of all vectors, the null imposed, one is the sample itself
     np.testing.assert_allclose(table["p_romano_wolf"], step_down_by_hand(actual, drawn, included), rtol=1e-12)
     assert table.attrs["reason"] is None
+
+
+def test_statistics_of_draws_with_a_null_imposed_are_those_of_a_new_estimate() -> None:
+    """Counties of unequal size and shocks, so that nothing cancels between the terms in the distance of the null."""
+    f = frame(counties=7, treated=3, farms=3)
+    f = f[f["farm"] % 7 != 2].reset_index(drop=True)
+    f["y1"] *= 1 + f["county"]
+    one = run(f, "y1", WildBootstrap(weights="rademacher"))
+    (signs,) = draw_weights(n_clusters=7, weights="rademacher", draws=None, seed=None)
+    county = f["county"].to_numpy()
+    dummies = [pd.get_dummies(f[c], dtype=float).iloc[:, 1:] for c in ("farm", "year")]
+    effects = np.column_stack([np.ones(len(f)), *dummies])
+    X = np.column_stack([(f["year"] >= f["first"]).astype(float), effects])
+    null = f["y1"] - effects @ np.linalg.pinv(effects) @ f["y1"]
+    expected = []
+    for s in signs:
+        again = np.linalg.pinv(X) @ (s[county] * null)
+        left = s[county] * null - X @ again
+        error = np.sqrt((np.bincount(county, np.linalg.pinv(X)[0] * left) ** 2).sum())
+        expected.append(abs(again[0]) / error)
+    distance = float(one.params["ATT"])
+    found = one.distribution.replicates(np.eye(1)[0]).statistics(distance)
+    np.testing.assert_allclose(found, expected, rtol=1e-8)  # of explicit residuals
 
 
 def test_the_step_down_is_that_of_pyfixest_on_the_same_draws() -> None:

@@ -128,6 +128,17 @@ def test_cutoff_0_is_robust_where_every_row_has_its_place(estimator: Any, weight
     np.testing.assert_allclose(cov(tiny), cov(other), rtol=1e-11, atol=1e-15)
 
 
+def test_degrees_of_freedom_are_at_most_those_of_the_residuals() -> None:
+    """Eight rows that weigh alike in the effect: of independent rows Satterthwaite would have 7, of six coefficients."""
+    f = farms(places=4, units=4, years=2)
+    f["first"] = np.where(f["farm"] < 2, 2001.0, np.nan)
+    f["county"] = f["farm"]
+    one = run(f, conley(0))
+    assert one.uncertainty.df.tolist() == [8 - (1 + 4 + 2 - 1)]
+    left = stats.t.sf(abs(one.params["ATT"] / one.bse["ATT"]), 2)
+    assert one.pvalues["ATT"] == pytest.approx(2 * left, rel=1e-12)
+
+
 @pytest.mark.parametrize("estimator", [TwoWayFE(), EventStudy(leads=3, lags=2)])
 @pytest.mark.parametrize(("cutoff", "kernel"), [(INF, "uniform"), (INF, "bartlett"), (20_100.0, "uniform")])
 def test_infinite_cutoff_is_one_cluster_a_period(estimator: Any, cutoff: float, kernel: str) -> None:
