@@ -12,11 +12,68 @@ from typing import Any
 import pandas as pd
 from openpyxl import Workbook
 
-from evalkit import reporting, sources, steps
+from evalkit import checks, estimators, inference, reporting, sources, steps
 from evalkit.study.config import read_study
 from evalkit.tables.table import Provenance, Source, Step, Table
 
 PROJECT = Path(__file__).parents[1]
+
+ESTIMATORS: dict[str, Any] = {
+    "TwoWayFE": estimators.TwoWayFE(),
+    "EventStudy": estimators.EventStudy(leads=3, lags=2),
+    "Split": estimators.Split(by="large", estimator=estimators.TwoWayFE()),
+    "Split of EventStudy": estimators.Split(
+        by="area", threshold=20.0, estimator=estimators.EventStudy(leads=2, lags=1)
+    ),
+    "Split by quantile": estimators.Split(by="area", quantiles=3, estimator=estimators.TwoWayFE()),
+    "TripleDifference": estimators.TripleDifference(),
+    "SunAbraham": estimators.SunAbraham(),
+    "ExtendedTWFE": estimators.ExtendedTWFE(aggregate="dynamic"),
+    "Stacked": estimators.Stacked(leads=2, lags=1),
+    "CallawaySantAnna": estimators.CallawaySantAnna(),
+    "CallawaySantAnna by event time": estimators.CallawaySantAnna(aggregate="dynamic", method="reg"),
+    "Imputation": estimators.Imputation(),
+    "Imputation by event time": estimators.Imputation(aggregate="dynamic", leads=2),
+    "TwoStage": estimators.TwoStage(),
+    "Split of CallawaySantAnna": estimators.Split(by="large", estimator=estimators.CallawaySantAnna(method="reg")),
+    "SyntheticDID": estimators.SyntheticDID(),
+    "SyntheticControl": estimators.SyntheticControl(),
+}
+INFERENCES: dict[str, Any] = {
+    "Classical": inference.Classical(),
+    "Robust": inference.Robust(),
+    "Cluster": inference.Cluster(),
+    "Cluster without correction": inference.Cluster(correction="none"),
+    "Cluster two-way": inference.Cluster(("county", "year"), correction="all_effects"),
+    "BiasReduced": inference.BiasReduced(),
+    "WildBootstrap": inference.WildBootstrap(draws=199, seed=1),
+    "Multiplier": inference.Multiplier(draws=199, seed=1),
+    "Conley": inference.Conley(latitude="lat", longitude="lon", cutoff=150.0),
+    "DriscollKraay": inference.DriscollKraay(),
+    "ByDesign": inference.ByDesign(),
+    "Permutation": inference.Permutation(),
+    "PooledGroups": inference.PooledGroups(),
+    "Jackknife": inference.Jackknife(),
+    "Placebo": inference.Placebo(draws=50, seed=1),
+}
+CHECKS: dict[str, Any] = {
+    "PreTrends": checks.PreTrends(estimator=estimators.EventStudy(leads=3, lags=2), bound=0.5),
+    "PreTrends by HTZ": checks.PreTrends(
+        estimator=estimators.EventStudy(leads=3, lags=2), joint=inference.BiasReduced()
+    ),
+    "Sensitivity": checks.Sensitivity(bound=0.5),
+    "GroupGaps": checks.GroupGaps(under=(inference.WildBootstrap(),)),
+    "Power": checks.Power(noise_sd=1.0, place_sd=0.3, draws=50, seed=1),
+    "SelfSize": checks.SelfSize(draws=60, seed=1),
+    "PlaceboAdoption": checks.PlaceboAdoption(shift=1, bound=0.5),
+    "PlaceboAssignment": checks.PlaceboAssignment(),
+    "LeaveOneOut": checks.LeaveOneOut(),
+}
+# What some checks challenge in the place of TwoWayFE.
+CHALLENGED: dict[str, Any] = {
+    "Sensitivity": estimators.EventStudy(leads=3, lags=2),
+    "GroupGaps": estimators.Split(by="large", estimator=estimators.TwoWayFE()),
+}
 
 
 def _write(folder: Path, name: str, text: str) -> Path:
