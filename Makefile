@@ -76,4 +76,4 @@ lock: $(READY)
 		--no-emit-index-url --no-annotate --no-header --python-version 3.11 --upgrade -o requirements.lock
 
 clean:
-	rm -rf .venv data/processed/*/ .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .evalkit data/processed/*/ .pytest_cache .mypy_cache .ruff_cache .hypothesis

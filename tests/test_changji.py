@@ -20,9 +20,10 @@ import oracles
 from evalkit import Estimate
 from evalkit.errors import EvalkitError
 from evalkit.inference import Cluster
-from evalkit.results.evidence import Evidence
+from evalkit.reporting import Tables
+from evalkit.results.evidence import Desk, Evidence
 from evalkit.study.config import read_study
-from evalkit.study.running import build_panel, evaluate_study, load_tables, run_study, write_tables
+from evalkit.study.running import build_panel, evaluate_study, load_tables, run_study
 from evalkit.verbs import estimate
 
 ROOT = Path(__file__).parents[1]
@@ -147,7 +148,7 @@ def test_the_mechanism_is_counted_from_the_ledger(evidence: Evidence, farms: pd.
 
 
 def test_no_personal_identifier_is_left(evidence: Evidence, tmp_path: Path) -> None:
-    write_tables(evidence, tmp_path)
+    Tables().write(evidence, Desk(tmp_path, tmp_path, tmp_path, tmp_path))
     ledger = pd.read_csv(RAW / "loans.csv", dtype=str)
     text = "".join(path.read_text(encoding="utf-8") for path in tmp_path.iterdir())
     text += main(evidence).spec.panel.frame.to_csv()

@@ -557,7 +557,8 @@ def test_a_study_names_the_methods_in_a_list(tmp_path: Path) -> None:
     (tmp_path / "farms.csv.provenance.toml").write_text("synthetic = true\n[units]\ny = 't/ha'\n", encoding="utf-8")
     (tmp_path / "study.toml").write_text(STUDY, encoding="utf-8")
     config = read_study(tmp_path)
-    ((on, asked),) = config.checks
+    (one,) = config.checks
+    on, asked = one.on, one.check
     assert (on, asked) == ("groups", GroupGaps(under=(Cluster(correction="interacted"), WildBootstrap())))
     evidence = evaluate_study(config)
     row = evidence.findings_table().iloc[0]

@@ -18,17 +18,18 @@ from matplotlib.collections import LineCollection
 from pypdf import PdfReader
 
 import evalkit as ek
-from evalkit.catalogue import LANGUAGES, entries
+from evalkit.catalogue import LANGUAGES, entries, message
 from evalkit.checks import LeaveOneOut, PlaceboAssignment, PreTrends
-from evalkit.errors import ConfigError, DataError
+from evalkit.errors import ConfigError
 from evalkit.estimators import EventStudy, Split, TwoWayFE
 from evalkit.inference import Cluster
-from evalkit.reporting import compile_papers, plot, plot_finding, write_exhibits
+from evalkit.reporting import Figures, Papers, Tables, plot, plot_finding
 from evalkit.reporting._canvas import drawing_style, wrap_text
-from evalkit.reporting.exhibits import list_exhibits
+from evalkit.reporting.exhibits import list_pictures
+from evalkit.reporting.finding_figures import EXHIBITS
 from evalkit.results.estimation import Estimate
-from evalkit.results.evidence import Evidence
-from evalkit.study.running import write_tables
+from evalkit.results.evidence import Desk, Evidence
+from evalkit.results.finding import Chart, Finding
 
 pytestmark = pytest.mark.filterwarnings("error")  # a glyph that no font has is a warning
 PROJECT = Path(__file__).resolve().parents[1]
@@ -83,6 +84,14 @@ def evidence() -> Evidence:
     return make_evidence(treated=1)
 
 
+def desk_at(folder: Path) -> Desk:
+    """A desk whose four folders lie here."""
+    desk = Desk(*(folder / name for name in ("home", "processed", "figures", "documents")))
+    for path in (desk.home, desk.processed, desk.figures, desk.documents):
+        path.mkdir(parents=True, exist_ok=True)
+    return desk
+
+
 @pytest.fixture(scope="module")
 def supported() -> Estimate:
     return ek.estimate(make_panel(4), DESIGN, EventStudy(leads=2, lags=3), inference=Cluster())
@@ -90,10 +99,10 @@ def supported() -> Estimate:
 
 @pytest.fixture(scope="module")
 def exhibits(evidence: Evidence, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("figures")
-    written = write_exhibits(evidence, folder)
-    assert sorted(written) == sorted(folder.iterdir())
-    return folder
+    desk = desk_at(tmp_path_factory.mktemp("desk"))
+    written = Figures().write(evidence, desk)
+    assert sorted(written) == sorted(desk.figures.iterdir())
+    return desk.figures
 
 
 @pytest.fixture
@@ -129,7 +138,13 @@ def intervals(ax: Axes) -> list[np.ndarray]:
 
 
 def test_every_exhibit_is_written_in_both_languages_beside_its_csv(exhibits: Path) -> None:
-    names = ("path_event_study", "main_leave_one_out", "main_placebo_assignment", "path_placebo_assignment")
+    names = (
+        "path_event_study",
+        "main_leave_one_out",
+        "main_placebo_assignment",
+        "path_placebo_assignment",
+        "main_pre_trends",
+    )
     expected = {f"{name}.csv" for name in names}
     expected |= {f"{name}_{language}.{ending}" for name in names for language in LANGUAGES for ending in ("png", "svg")}
     assert {path.name for path in exhibits.iterdir()} == expected
@@ -153,19 +168,19 @@ def test_csvs_hold_the_numbers_of_the_evidence_to_the_last_digit(evidence: Evide
 def test_exhibits_have_the_same_bytes_in_another_process(evidence: Evidence, exhibits: Path, tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); "
-        "from test_reporting import make_evidence; from evalkit.reporting import write_exhibits; "
-        "write_exhibits(make_evidence(treated=1, only='path'), Path(sys.argv[2]))"
+        "from test_reporting import desk_at, make_evidence; from evalkit.reporting import Figures; "
+        "Figures().write(make_evidence(treated=1, only='path'), desk_at(Path(sys.argv[2])))"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "11", "PYTHONPATH": str(PROJECT / "src"), "MPLBACKEND": "agg"}
     subprocess.run([sys.executable, "-c", script, str(PROJECT / "tests"), str(tmp_path)], check=True, env=environment)
-    assert len(list(tmp_path.iterdir())) == 10
-    for file in tmp_path.iterdir():
+    assert len(list((tmp_path / "figures").iterdir())) == 10
+    for file in (tmp_path / "figures").iterdir():
         assert file.read_bytes() == (exhibits / file.name).read_bytes(), file.name
 
 
 def test_a_second_finding_of_the_same_kind_gets_its_own_name(evidence: Evidence) -> None:
     twice = Evidence("farms", {"main": evidence.estimates["main"]}, (evidence.findings[0],) * 2, {}, LABELS)
-    assert [one.name for one in list_exhibits(twice)] == ["main_leave_one_out", "main_leave_one_out_2"]
+    assert [one.name for one in list_pictures(twice)] == ["main_leave_one_out", "main_leave_one_out_2"]
 
 
 # -------------------------------------------------------------------------------------------------------------- figures
@@ -204,8 +219,7 @@ def test_synthetic_data_are_named_in_every_title(evidence: Evidence, supported: 
     for language, said in (("en", "Synthetic data"), ("zh", "合成数据")):
         axes = [plot(supported, language=language)]
         for on, finding in evidence.findings:
-            if finding.check != "PreTrends":
-                axes.append(plot_finding(finding, evidence.estimates[on], language=language, labels=LABELS))
+            axes.append(plot_finding(finding, evidence.estimates[on], language=language, labels=LABELS))
         assert all(said in ax.get_title(loc="left").replace("\n", " ") for ax in axes)
     published = make_evidence(treated=1, synthetic=False)
     assert "Synthetic" not in words(plot(published.estimates["path"]))
@@ -213,12 +227,13 @@ def test_synthetic_data_are_named_in_every_title(evidence: Evidence, supported: 
 
 def test_titles_in_papers_are_left_to_the_caption_unless_data_are_synthetic(exhibits: Path, tmp_path: Path) -> None:
     published = make_evidence(treated=1, synthetic=False)
-    write_exhibits(Evidence("farms", {"path": published.estimates["path"]}, (), {}, LABELS), tmp_path)
+    desk = desk_at(tmp_path)
+    Figures().write(Evidence("farms", {"path": published.estimates["path"]}, (), {}, LABELS), desk)
     svg = "path_event_study_zh.svg"
     # Text is drawn as paths, each under a comment that holds the text.
     assert "合成数据" in (exhibits / svg).read_text(encoding="utf-8")
-    assert "合成数据" not in (tmp_path / svg).read_text(encoding="utf-8")
-    assert "实施前后各期的效应" not in (tmp_path / svg).read_text(encoding="utf-8")
+    assert "合成数据" not in (desk.figures / svg).read_text(encoding="utf-8")
+    assert "实施前后各期的效应" not in (desk.figures / svg).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
@@ -272,16 +287,58 @@ def test_subgroups_and_their_paths_carry_the_readers_words(ax: Axes) -> None:
 
 def test_drawing_leaves_the_readers_settings_alone_and_does_not_heed_them(evidence: Evidence, tmp_path: Path) -> None:
     alone = Evidence("farms", {"path": evidence.estimates["path"]}, (), {}, LABELS)
-    before = {path.name: path.read_bytes() for path in write_exhibits(alone, tmp_path / "a")}
+    before = {path.name: path.read_bytes() for path in Figures().write(alone, desk_at(tmp_path / "a"))}
     with plt.rc_context({"font.size": 20, "lines.linewidth": 9, "axes.facecolor": "red"}):
-        after = {path.name: path.read_bytes() for path in write_exhibits(alone, tmp_path / "b")}
+        after = {path.name: path.read_bytes() for path in Figures().write(alone, desk_at(tmp_path / "b"))}
         assert plt.rcParams["font.size"] == 20
     assert before == after
 
 
-def test_a_check_without_a_figure_is_refused_by_name(evidence: Evidence) -> None:
-    with pytest.raises(DataError, match="no figure for PreTrends"):
-        plot_finding(evidence.findings[2][1], evidence.estimates["main"])
+def test_every_check_is_drawn_and_the_numbers_drawn_stand_beside_it(evidence: Evidence, exhibits: Path) -> None:
+    names = {path.stem.rsplit("_", 1)[0] for path in exhibits.glob("*.png")}
+    assert {"main_leave_one_out", "main_placebo_assignment", "main_pre_trends", "path_event_study"} <= names
+    leads, finding = pd.read_csv(exhibits / "main_pre_trends.csv"), evidence.findings[2][1]
+    assert leads["estimate"].tolist() == finding.table["estimate"].tolist()
+    # One treated county: the design supports no interval, so none is drawn, and the sentence below the figure says so.
+    assert not {"conf_low", "conf_high"} & set(leads.columns)
+    ax = plot_finding(finding, evidence.estimates["main"], language="zh", labels=LABELS)
+    assert [tick.get_text() for tick in ax.get_yticklabels()] == leads["term"].tolist()
+    assert "".join(finding.sentence.text("zh", LABELS).split())[:20] in "".join(words(ax).split())
+
+
+GENERAL = {
+    "intervals": Chart("intervals", message("chart.pre_trends"), "value", ("name", "M"), "low", "high", marks=(0.5,)),
+    "curve": Chart("curve", message("chart.power", alpha="5"), "value", ("M",), axis=message("chart.power_axis")),
+    "counts": Chart("counts", message("chart.self_size"), "value", axis=message("chart.p_value"), marks=(0.05,)),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(GENERAL))
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_general_charts_draw_any_table(supported: Estimate, kind: str, language: str) -> None:
+    rows = {
+        "name": ["Cluster()", "大户"],
+        "M": [0.5, -1.0],
+        "value": [0.1, 0.4],
+        "low": [0.0, -1.0],
+        "high": [0.2, 2.0],
+    }
+    table = pd.DataFrame({**rows, "supported": [True, False]})
+    finding = Finding("X", None, 0.1, 0.2, float("nan"), "described", message("verdict.pass"), table, GENERAL[kind])
+    ax = plot_finding(finding, supported, language=language, labels=LABELS)
+    assert GENERAL[kind].title.text(language) in ax.get_title(loc="left").replace("\n", "")
+    if kind == "intervals":
+        first, second = (tick.get_text() for tick in ax.get_yticklabels())
+        assert first == f"{entries()['method-name.Cluster'][language]}, M = 0.5"
+        assert second == "大户, M = \N{MINUS SIGN}1"
+        (bars,) = (one for one in ax.collections if len(one.get_paths()))
+        assert len(bars.get_paths()) == 1  # the interval that is not supported is left out
+
+
+def test_every_kind_of_chart_that_a_check_names_is_an_exhibit() -> None:
+    assert set(GENERAL) <= set(EXHIBITS)
+    source = "".join(path.read_text(encoding="utf-8") for path in (PROJECT / "src/evalkit/checks").glob("*.py"))
+    assert set(re.findall(r'Chart\(\s*"(\w+)"', source)) == set(EXHIBITS)
 
 
 def test_notes_break_between_characters_but_not_before_punctuation() -> None:
@@ -304,14 +361,14 @@ def test_words_of_figures_have_the_same_blanks_in_both_languages() -> None:
 @pytest.fixture
 def study(evidence: Evidence, exhibits: Path, tmp_path: Path):  # type: ignore[no-untyped-def]
     """A study's folder with one paper: give its body, get the paths of the PDFs."""
-    home, processed = tmp_path / "study", tmp_path / "processed"
-    home.mkdir()
-    processed.mkdir()
-    write_tables(evidence, processed)
+    made = desk_at(tmp_path)
+    desk = Desk(tmp_path / "study", made.processed, exhibits, made.documents)
+    desk.home.mkdir()
+    Tables().write(evidence, desk)
 
-    def compile_body(body: str, name: str = "paper.typ") -> list[Path]:
-        (home / name).write_text('#import "evalkit.typ": *\n' + body, encoding="utf-8")
-        return compile_papers(home, processed=processed, figures=exhibits, target=tmp_path / "papers")
+    def compile_body(body: str, name: str = "paper.typ") -> tuple[Path, ...]:
+        (desk.home / name).write_text('#import "evalkit.typ": *\n' + body, encoding="utf-8")
+        return Papers().write(evidence, desk)
 
     return compile_body
 
@@ -393,10 +450,11 @@ def test_a_paper_that_cannot_be_set_says_what_and_where(study, code: str, said: 
     assert "/tmp" not in str(caught.value)
 
 
-def test_papers_need_the_tables_of_a_run(tmp_path: Path) -> None:
-    (tmp_path / "paper.typ").write_text("x", encoding="utf-8")
+def test_papers_need_the_tables_of_a_run(evidence: Evidence, tmp_path: Path) -> None:
+    desk = desk_at(tmp_path)
+    (desk.home / "paper.typ").write_text("x", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"no estimates\.csv.*run the study first"):
-        compile_papers(tmp_path, processed=tmp_path, figures=tmp_path / "none", target=tmp_path / "papers")
+        Papers().write(evidence, desk)
 
 
 # ---------------------------------------------------------------------------------------------- the papers of the study

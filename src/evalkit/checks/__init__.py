@@ -1,20 +1,12 @@
 """Checks: challenges to a specification, each ending in a finding. These exports are the registry."""
 
-from evalkit.checks.group_gaps import GroupGaps
-from evalkit.checks.leave_one_out import LeaveOneOut
-from evalkit.checks.placebos import PlaceboAdoption, PlaceboAssignment
-from evalkit.checks.power import Power
-from evalkit.checks.pre_trends import PreTrends
-from evalkit.checks.self_size import SelfSize
-from evalkit.checks.sensitivity import Sensitivity
+from evalkit.checks.group_gaps import GroupGaps as GroupGaps
+from evalkit.checks.leave_one_out import LeaveOneOut as LeaveOneOut
+from evalkit.checks.placebos import PlaceboAdoption as PlaceboAdoption
+from evalkit.checks.placebos import PlaceboAssignment as PlaceboAssignment
+from evalkit.checks.power import Power as Power
+from evalkit.checks.pre_trends import PreTrends as PreTrends
+from evalkit.checks.self_size import SelfSize as SelfSize
+from evalkit.checks.sensitivity import Sensitivity as Sensitivity
 
-__all__ = [
-    "GroupGaps",
-    "LeaveOneOut",
-    "PlaceboAdoption",
-    "PlaceboAssignment",
-    "Power",
-    "PreTrends",
-    "SelfSize",
-    "Sensitivity",
-]
+__all__ = sorted(name for name in dir() if name[0].isupper())

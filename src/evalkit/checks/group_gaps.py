@@ -19,7 +19,7 @@ from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.reassigned import group_sums
 from evalkit.panels.panel import Panel
 from evalkit.results.estimation import Estimate, Estimator, Inference, Specification, describe_member
-from evalkit.results.finding import Finding, weigh_after_adoption
+from evalkit.results.finding import Chart, Finding, weigh_after_adoption
 from evalkit.results.fit import Fit
 
 FISHER = "Fisher"
@@ -233,9 +233,13 @@ def _conclude(
         sentence = message("gap.remark", sentence=sentence, remark=remark)
     p = float("nan") if judging is None else float(by_gap[at, judging])
     floor = float("nan") if ranked is None else ranked.floor
-    return Finding(
-        "GroupGaps", message("null.group_gaps"), float(gap["estimate"]), p, floor, "described", sentence, table
-    )
+    label = ("method",) if len(found) == 1 else ("gap", "method")
+    title = message("chart.group_gaps", first=gap["first"], second=gap["second"])
+    if len(found) > 1:
+        title = message("chart.group_gaps_several")
+    chart = Chart("intervals", title, value="estimate", label=label, low="conf_low", high="conf_high")
+    null = message("null.group_gaps")
+    return Finding("GroupGaps", null, float(gap["estimate"]), p, floor, "described", sentence, table, chart)
 
 
 def _remarks(spec: Specification, fit: Fit, ranked: _Exchanged | None) -> Iterator[Message]:

@@ -11,7 +11,7 @@ from evalkit.catalogue import message
 from evalkit.designs.sample import draw_sample
 from evalkit.errors import EvalkitError
 from evalkit.results.estimation import Estimate, Specification
-from evalkit.results.finding import Finding, headline
+from evalkit.results.finding import Chart, Finding, headline
 
 
 @dataclass(frozen=True)
@@ -57,4 +57,5 @@ class LeaveOneOut:
             failed=", ".join(failed["left_out"]),
         )
         spread = float(done["estimate"].max() - done["estimate"].min()) if len(done) else float("nan")
-        return Finding("LeaveOneOut", None, spread, float("nan"), float("nan"), "described", sentence, table)
+        chart = Chart("leave_one_out", message("chart.leave_one_out", level=spec.design.assigned_at))
+        return Finding("LeaveOneOut", None, spread, float("nan"), float("nan"), "described", sentence, table, chart)

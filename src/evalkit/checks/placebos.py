@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from evalkit.catalogue import message
+from evalkit.catalogue import Message, message
 from evalkit.designs.adoption import read_assignment, with_adoption
 from evalkit.designs.sample import draw_sample
 from evalkit.errors import DesignError
 from evalkit.reassignment.ranking import can_enumerate, permute_assignment
 from evalkit.results.estimation import Estimate, Specification
-from evalkit.results.finding import Finding, Verdict, headline, judge_zero, weigh_after_adoption
+from evalkit.results.finding import Chart, Finding, Verdict, headline, judge_zero, weigh_after_adoption
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +88,15 @@ class PlaceboAdoption:
             verdict,
             sentence,
             pd.DataFrame([told]),
+            self._chart(drawn=one.uncertainty.unsupported is None),
         )
+
+    def _chart(self, *, drawn: bool) -> Chart:
+        """The effect with its interval, if that is `drawn`, between the bounds stated beforehand."""
+        low, high = ("conf_low", "conf_high") if drawn else ("", "")
+        marks = () if self.bound is None else (-self.bound, self.bound)
+        title = message("chart.placebo_adoption", shift=self.shift)
+        return Chart("intervals", title, value="estimate", label=("term",), low=low, high=high, marks=marks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,4 +140,11 @@ class PlaceboAssignment:
             verdict,
             sentence,
             found.table,
+            Chart("placebo_assignment", _title(spec)),
         )
+
+
+def _title(spec: Specification) -> Message:
+    sample = draw_sample(spec.panel, spec.design)
+    treated = int((sample.cluster_adoption() <= sample.period.max()).sum())
+    return message("chart.placebo_one" if treated == 1 else "chart.placebo_many", level=spec.design.assigned_at)

@@ -17,7 +17,7 @@ from evalkit.errors import DesignError, EvalkitError
 from evalkit.numerics.arrays import Flags, Floats
 from evalkit.numerics.power import detectable_effect, power_of_t
 from evalkit.results.estimation import Estimate, Specification
-from evalkit.results.finding import Finding, Verdict, weigh_after_adoption
+from evalkit.results.finding import Chart, Finding, Verdict, weigh_after_adoption
 from evalkit.tables.columns import numbers
 
 _LEAST_DRAWS = 50
@@ -155,9 +155,12 @@ class Power:
         )
 
     def _finding(self, smallest: float, verdict: Verdict, sentence: Message, table: pd.DataFrame) -> Finding:
+        power, effect = message("chart.power_axis"), message("chart.power_effect")
+        title, marks = message("chart.power", alpha=f"{100 * self.alpha:g}"), (self.alpha, self.target)
+        chart = Chart("curve", title, "power", ("effect",), axis=power, label_axis=effect, marks=marks)
         if self.effect is None:
-            return Finding("Power", None, smallest, math.nan, math.nan, "described", sentence, table)
-        return Finding("Power", message("null.power"), smallest, math.nan, self.effect, verdict, sentence, table)
+            return Finding("Power", None, smallest, math.nan, math.nan, "described", sentence, table, chart)
+        return Finding("Power", message("null.power"), smallest, math.nan, self.effect, verdict, sentence, table, chart)
 
 
 def _wrong(name: str, value: object, remedy: str) -> DesignError:

@@ -13,7 +13,7 @@ from evalkit.numerics.arrays import Floats
 from evalkit.numerics.power import Leads
 from evalkit.reassignment.ranking import can_enumerate, permute_assignment
 from evalkit.results.estimation import Estimate, Estimator, Inference, Specification
-from evalkit.results.finding import Finding, Verdict
+from evalkit.results.finding import Chart, Finding, Verdict
 from evalkit.results.fit import Fit
 from evalkit.results.uncertainty import Wald
 from evalkit.tables.periods import Periods
@@ -93,6 +93,7 @@ class PreTrends:
             verdict,
             sentence,
             _with_trends(table, trends),
+            _chart(one, self.bound),
         )
 
     def _tested(self, path: Estimate, leads: list[str]) -> tuple[Estimate, Wald | None, str]:
@@ -137,6 +138,14 @@ def _all_within(one: Estimate, leads: list[int], bound: float) -> bool:
     each = np.eye(len(one.fit.terms))
     ends = [one.distribution.interval(each[i], 0.90) for i in leads]
     return all(-bound <= low and high <= bound for low, high in ends)  # NaN lies within nothing
+
+
+def _chart(one: Estimate, bound: float | None) -> Chart:
+    """Leads with the intervals that the design supports, between the bounds stated beforehand."""
+    low, high = ("conf_low", "conf_high") if one.uncertainty.unsupported is None else ("", "")
+    marks = () if bound is None else (-bound, bound)
+    title = message("chart.pre_trends")
+    return Chart("intervals", title, value="estimate", label=("term",), low=low, high=high, marks=marks)
 
 
 def _table(one: Estimate, leads: list[int]) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from evalkit.designs.sample import draw_sample
 from evalkit.errors import DesignError, EvalkitError
 from evalkit.numerics.arrays import Flags, Ints
 from evalkit.results.estimation import Estimate, Specification
-from evalkit.results.finding import Finding, Verdict, headline
+from evalkit.results.finding import Chart, Finding, Verdict, headline
 
 NOMINAL = 0.05
 _LEVEL = 0.99
@@ -100,7 +100,9 @@ class SelfSize:
             verdict=message(f"verdict.{verdict}"),
         )
         null = message("null.self_size")
-        return Finding("SelfSize", null, found / laws, float("nan"), NOMINAL, verdict, sentence, table)
+        axis = message("chart.p_value")
+        chart = Chart("counts", message("chart.self_size"), value="p_value", axis=axis, marks=(NOMINAL,))
+        return Finding("SelfSize", null, found / laws, float("nan"), NOMINAL, verdict, sentence, table, chart)
 
 
 @dataclass(frozen=True)

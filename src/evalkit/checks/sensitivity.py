@@ -20,7 +20,7 @@ from evalkit.numerics.honest import (
     smoothness_interval,
 )
 from evalkit.results.estimation import Estimate, Specification
-from evalkit.results.finding import Finding, Verdict
+from evalkit.results.finding import Chart, Finding, Verdict
 
 _Restriction = Literal["relative_magnitudes", "smoothness"]
 _MULTIPLES = (0.0, 0.5, 1.0, 1.5, 2.0)
@@ -96,7 +96,9 @@ class Sensitivity:
             sentence = message("finding.sensitivity_binned", sentence=sentence)
         if reason is not None:
             sentence = message("finding.sensitivity_unsupported", sentence=sentence, reason=reason)
-        return Finding("Sensitivity", null, path.effect, float("nan"), value, verdict, sentence, table)
+        title = message(f"chart.sensitivity_{self.kind}")
+        chart = Chart("intervals", title, label=("method", "M"), low="low", high="high", marks=(path.effect,))
+        return Finding("Sensitivity", null, path.effect, float("nan"), value, verdict, sentence, table, chart)
 
     def _sentence(self, path: Path, original: Interval, value: float, verdict: Verdict) -> Message:
         last = len(path.lags) - 1

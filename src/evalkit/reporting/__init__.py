@@ -1,7 +1,9 @@
-"""Reporting: evidence → figures with their CSVs, and papers. The only code that draws."""
+"""Reporting: evidence to tables, figures and papers. The only code that draws; exported classes are the registry of writers."""
 
-from evalkit.reporting.exhibits import write_exhibits
-from evalkit.reporting.figures import plot, plot_finding
-from evalkit.reporting.papers import compile_papers
+from evalkit.reporting.exhibits import Figures as Figures
+from evalkit.reporting.figures import plot as plot
+from evalkit.reporting.figures import plot_finding as plot_finding
+from evalkit.reporting.papers import Papers as Papers
+from evalkit.reporting.tables import Tables as Tables
 
-__all__ = ["compile_papers", "plot", "plot_finding", "write_exhibits"]
+__all__ = sorted(["plot", "plot_finding", *(name for name in dir() if name[0].isupper())])

@@ -172,6 +172,11 @@ def wrap_text(text: str, ems: float) -> list[str]:
     return [*lines, line.rstrip()] if line else lines
 
 
+def note_lines(text: str, width: float) -> int:
+    """Estimate how many lines a note takes below axes in a figure of this width in inches."""
+    return len(wrap_text(text, (width - 1.4) * 72 / NOTE))
+
+
 def text_ems(text: str) -> float:
     """Estimate the width of text in em."""
     return sum(1.0 if unicodedata.east_asian_width(char) in "WF" else 0.55 for char in text)

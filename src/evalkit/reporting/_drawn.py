@@ -9,7 +9,6 @@ import pandas as pd
 
 from evalkit.catalogue import Message
 from evalkit.results.estimation import Estimate
-from evalkit.results.finding import Finding
 
 
 def is_synthetic(estimate: Estimate) -> bool:
@@ -30,12 +29,6 @@ def path_terms(estimate: Estimate) -> list[int]:
     return sorted(at, key=lambda i: terms[i].event_time or 0) if len(set(times)) == len(times) else []
 
 
-def full_sample_effect(estimate: Estimate) -> float:
-    """The effect that checks are about: the average of the effects at or after adoption (of one ATT, itself)."""
-    chosen = [t.role == "effect" and (t.event_time is None or t.event_time >= 0) for t in estimate.fit.terms]
-    return float(estimate.fit.coefficients[np.array(chosen)].mean())
-
-
 def tabulate_estimate(estimate: Estimate) -> pd.DataFrame:
     """The numbers drawn for an estimate, one row per effect; intervals are missing where the design supports none."""
     table = estimate.tidy()
@@ -43,20 +36,6 @@ def tabulate_estimate(estimate: Estimate) -> pd.DataFrame:
     if estimate.uncertainty.unsupported is not None:
         table[["conf_low", "conf_high"]] = np.nan
     return table[["term", "event_time", "cohort", "period", "subgroup", "base", "estimate", "conf_low", "conf_high"]]
-
-
-def tabulate_finding(finding: Finding, estimate: Estimate) -> pd.DataFrame:
-    """The numbers drawn for a finding: its table, with the rank of each assignment or the full-sample effect."""
-    table = finding.table.copy()
-    if finding.check == "PlaceboAssignment":
-        # An assignment that cannot be estimated counts as extreme, as in the check.
-        size = table["statistic"].abs().fillna(np.inf).to_numpy()
-        table.insert(
-            list(table.columns).index("actual"), "rank", [1 + int((size > one * (1 + 1e-9)).sum()) for one in size]
-        )
-    if finding.check == "LeaveOneOut":
-        table = table[["left_out", "treated", "estimate", "why"]].assign(full_sample=full_sample_effect(estimate))
-    return table
 
 
 def binned_ends(estimate: Estimate) -> set[int]:

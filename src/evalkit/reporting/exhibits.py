@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,17 +14,16 @@ from matplotlib.axes import Axes
 
 from evalkit.catalogue import LANGUAGES
 from evalkit.reporting._canvas import Reader, drawing_style, new_axes
-from evalkit.reporting._drawn import has_event_times, tabulate_estimate, tabulate_finding
-from evalkit.reporting.figures import DRAWN_CHECKS, draw_estimate, draw_finding, estimate_size, finding_size
+from evalkit.reporting._drawn import has_event_times, tabulate_estimate
+from evalkit.reporting.figures import draw_estimate, estimate_size
+from evalkit.reporting.finding_figures import EXHIBITS, Exhibit
 from evalkit.results.estimation import Estimate
-from evalkit.results.evidence import Evidence
+from evalkit.results.evidence import Desk, Evidence
 from evalkit.results.finding import Finding
-
-KINDS = {"PlaceboAssignment": "placebo_assignment", "LeaveOneOut": "leave_one_out"}
 
 
 @dataclass(frozen=True)
-class Exhibit:
+class Picture:
     """One figure: file name without language and ending, numbers drawn, size in inches, and how to draw it."""
 
     name: str
@@ -32,63 +32,69 @@ class Exhibit:
     draw: Callable[[Axes, Reader], None]
 
 
-def list_exhibits(evidence: Evidence) -> Iterator[Exhibit]:
-    """Name the figures of a study: every estimate with event times, placebo assignment and leave-one-out."""
+def list_pictures(evidence: Evidence) -> Iterator[Picture]:
+    """Name the figures of a study: every estimate with event times, and every finding."""
     seen: Counter[str] = Counter()
     for name, one in evidence.estimates.items():
         if has_event_times(one):
             table, size = tabulate_estimate(one), estimate_size(one)
-            yield Exhibit(f"{name}_event_study", table, size, partial(_draw_estimate, one))
+            yield Picture(f"{name}_event_study", table, size, partial(_draw_estimate, one))
     for on, finding in evidence.findings:
-        if finding.check not in DRAWN_CHECKS:
-            continue
-        one = evidence.estimates[on]
-        name = f"{on}_{KINDS[finding.check]}"
+        one, exhibit = evidence.estimates[on], EXHIBITS[finding.chart.kind]
+        name = f"{on}_{_snake(finding.check)}"
         seen[name] += 1
-        yield Exhibit(
+        yield Picture(
             name if seen[name] == 1 else f"{name}_{seen[name]}",
-            tabulate_finding(finding, one),
-            finding_size(finding, one),
-            partial(_draw_finding, finding, one),
+            exhibit.tabulate(finding, one),
+            exhibit.size(finding, one),
+            partial(_draw_finding, exhibit, finding, one),
         )
 
 
-def write_exhibits(evidence: Evidence, folder: Path) -> list[Path]:
-    """Write every exhibit into a folder and return the paths.
+@dataclass(frozen=True)
+class Figures:
+    """Draw every figure in both languages, beside the CSV of its numbers.
 
     `<specification>_<kind>_<language>.png` (300 dpi, with title) and `.svg` (for papers, whose caption is the title),
     and one `<specification>_<kind>.csv` with the numbers drawn (UTF-8, full precision, empty = missing). Synthetic data
     are named in every title, also in the .svg, and in a column of the CSV. The same evidence gives the same bytes.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for exhibit in list_exhibits(evidence):
-        path = folder / f"{exhibit.name}.csv"
-        table = exhibit.table.assign(synthetic=evidence.synthetic)
-        table.to_csv(path, index=False, encoding="utf-8", lineterminator="\n")
-        written.append(path)
-        for language in LANGUAGES:
-            for ending in ("png", "svg"):
-                reader = Reader(language, evidence.labels, evidence.synthetic, titled=ending == "png")
-                path = folder / f"{exhibit.name}_{language}.{ending}"
-                _save(exhibit, reader, path)
-                written.append(path)
-    return written
+
+    def write(self, evidence: Evidence, desk: Desk) -> tuple[Path, ...]:
+        """Write into `figures`."""
+        written = []
+        for picture in list_pictures(evidence):
+            path = desk.figures / f"{picture.name}.csv"
+            table = picture.table.assign(synthetic=evidence.synthetic)
+            table.to_csv(path, index=False, encoding="utf-8", lineterminator="\n")
+            written.append(path)
+            for language in LANGUAGES:
+                for ending in ("png", "svg"):
+                    reader = Reader(language, evidence.labels, evidence.synthetic, titled=ending == "png")
+                    path = desk.figures / f"{picture.name}_{language}.{ending}"
+                    _save(picture, reader, path)
+                    written.append(path)
+        return tuple(written)
+
+
+def _snake(name: str) -> str:
+    """Write the name of a check as files are named: "LeaveOneOut" as "leave_one_out"."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
 def _draw_estimate(estimate: Estimate, ax: Axes, reader: Reader) -> None:
     draw_estimate(ax, estimate, reader)
 
 
-def _draw_finding(finding: Finding, estimate: Estimate, ax: Axes, reader: Reader) -> None:
-    draw_finding(ax, finding, estimate, reader)
+def _draw_finding(exhibit: Exhibit, finding: Finding, estimate: Estimate, ax: Axes, reader: Reader) -> None:
+    exhibit.draw(ax, finding, estimate, reader)
 
 
-def _save(exhibit: Exhibit, reader: Reader, path: Path) -> None:
+def _save(picture: Picture, reader: Reader, path: Path) -> None:
     metadata = {"Software": None} if path.suffix == ".png" else {"Date": None, "Creator": None}
     with drawing_style():
-        ax = new_axes(*exhibit.size, shown=False)
-        exhibit.draw(ax, reader)
+        ax = new_axes(*picture.size, shown=False)
+        picture.draw(ax, reader)
         figure = ax.get_figure(root=True)
         assert figure is not None  # new_axes made it
         figure.savefig(path, metadata=metadata)

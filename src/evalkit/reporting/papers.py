@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import tempfile
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import typst
 from evalkit.catalogue import entries
 from evalkit.errors import ConfigError, nearest
 from evalkit.reporting._canvas import font_folder
+from evalkit.results.evidence import Desk, Evidence
 
 LIBRARY = "evalkit.typ"
 TABLES = (
@@ -30,25 +32,33 @@ _PLACE = re.compile(r"┌─ (?P<file>.+?):(?P<line>\d+):\d+")
 _MISSING_KEY = re.compile(r'dictionary does not contain key "(?P<key>[^"]*)"')
 
 
-def compile_papers(study_folder: Path, *, processed: Path, figures: Path, target: Path) -> list[Path]:
-    """Set every `paper*.typ` of a study's folder as a PDF in `target` and return their paths.
+@dataclass(frozen=True)
+class Papers:
+    """Set every `paper*.typ` of a study's folder as a PDF.
 
-    A paper finds beside it the other .typ and .bib files of its folder, the library `evalkit.typ`, the tables of
-    `processed` (estimates.csv, findings.csv and so on, manifest.json, the study's reference tables) and `figures/`. Only fonts
-    that ship with the package and with Typst are used, and no date is written: the same inputs give the same bytes. Raises
-    ConfigError with file and line for anything that stops Typst, among it a name that the evidence does not have.
+    A paper finds beside it the other .typ and .bib files of its folder, the library `evalkit.typ`, the tables of the run
+    (estimates.csv, findings.csv and so on, manifest.json, the study's reference tables) and `figures/`. Only fonts that ship
+    with the package and with Typst are used, and no date is written: the same inputs give the same bytes.
     """
-    target.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="evalkit-") as folder:
-        desk = Path(folder).resolve()
-        _lay_out(desk, study_folder, processed, figures)
+
+    def write(self, evidence: Evidence, desk: Desk) -> tuple[Path, ...]:
+        """Write into `documents`, from what other writers put into `processed` and `figures`.
+
+        Raises ConfigError with file and line for anything that stops Typst, among it a name that the evidence does not have.
+        """
+        papers = sorted(desk.home.glob("paper*.typ"))
+        if not papers:
+            return ()
         made = []
-        for paper in sorted(study_folder.glob("paper*.typ")):
-            content = _compile(desk, paper.name, study_folder)
-            path = target / f"{paper.stem}.pdf"
-            path.write_bytes(content)
-            made.append(path)
-    return made
+        with tempfile.TemporaryDirectory(prefix="evalkit-") as folder:
+            table = Path(folder).resolve()
+            _lay_out(table, desk.home, desk.processed, desk.figures)
+            for paper in papers:
+                content = _compile(table, paper.name, desk.home)
+                path = desk.documents / f"{paper.stem}.pdf"
+                path.write_bytes(content)
+                made.append(path)
+        return tuple(made)
 
 
 def _lay_out(desk: Path, study_folder: Path, processed: Path, figures: Path) -> None:

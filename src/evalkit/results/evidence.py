@@ -1,10 +1,11 @@
-"""Evidence: the estimates, findings and manifest of one run of a study; what its papers and tables are made from."""
+"""Evidence: the estimates, findings and manifest of one run of a study; and Writer, a rule from it to files."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -54,8 +55,10 @@ class Evidence:
 
     @property
     def synthetic(self) -> bool:
-        """Say whether any input is synthetic."""
-        return any(source.synthetic for one in self.estimates.values() for source in one.spec.panel.provenance)
+        """Say whether anything that an estimate rests on is synthetic; of an account, anything that its tables rest on."""
+        panels = [one.spec.panel.provenance for one in self.estimates.values()]
+        tables = [one.provenance for one in self.references.values()]
+        return any(source.synthetic for provenance in panels or tables for source in provenance)
 
     def estimates_table(self) -> pd.DataFrame:
         """One row per specification and effect, and per gap between the two subgroups of a split.
@@ -83,7 +86,8 @@ class Evidence:
                     synthetic=any(source.synthetic for source in one.spec.panel.provenance),
                 )
             )
-        return pd.concat(frames, ignore_index=True).reindex(columns=ESTIMATE_COLUMNS)
+        joined = pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+        return joined.reindex(columns=ESTIMATE_COLUMNS)
 
     def findings_table(self) -> pd.DataFrame:
         """One row per finding, its sentence in both languages."""
@@ -133,6 +137,8 @@ class Evidence:
 
         Of the rows of the first estimate; a row counts as often as it stands for rows. Variables that are text are left out.
         """
+        if not self.estimates:
+            return pd.DataFrame(columns=DESCRIPTIVE_COLUMNS)
         spec = next(iter(self.estimates.values())).spec
         sample = draw_sample(spec.panel, spec.design)
         frame = spec.panel.frame.iloc[sample.rows]
@@ -182,6 +188,28 @@ class Evidence:
             for x in lines
         ]
         return pd.DataFrame(rows, columns=LEDGER_COLUMNS)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """The folders of one run: the study's own, `home`, from which is read, and three to write into.
+
+    What is in `processed` becomes data/processed/<study>/, what is in `figures` figures/<study>/, and each file in `documents`
+    a file beside the study.toml; all at once, when every writer is done.
+    """
+
+    home: Path
+    processed: Path
+    figures: Path
+    documents: Path
+
+
+class Writer(Protocol):
+    """A rule from evidence to files: a frozen value whose fields are its choices."""
+
+    def write(self, evidence: Evidence, desk: Desk) -> tuple[Path, ...]:
+        """Write files into the desk's folders and return their paths. The same evidence gives the same bytes."""
+        ...
 
 
 def _describe(values: Floats, counts: Floats) -> dict[str, float]:

@@ -19,6 +19,30 @@ Verdict = Literal["pass", "fail", "inconclusive", "described"]
 
 
 @dataclass(frozen=True)
+class Chart:
+    """How the table of a finding is drawn: which of its columns, and in which words. Drawing itself is left to `reporting`.
+
+    kind    "intervals": a row of the figure for each of the table's, named by its `label` columns, a dot at `value` and a bar
+            from `low` to `high`, left out where a column `supported` says so; "curve": `value` over the one `label`; "counts":
+            how often the table has which `value`; or an exhibit that `reporting.finding_figures` draws for this check alone.
+    title   what the figure shows.
+    axis    what `value` is; None: the effect, in the unit of the outcome. `label_axis` says what `label` is, where a number.
+    marks   values at which a line stands: a bound stated beforehand, a nominal size; 0 always has one among "intervals".
+    A name of a column that is "" is not drawn.
+    """
+
+    kind: str
+    title: Message
+    value: str = ""
+    label: tuple[str, ...] = ()
+    low: str = ""
+    high: str = ""
+    axis: Message | None = None
+    label_axis: Message | None = None
+    marks: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class Finding:
     """The outcome of one check.
 
@@ -29,6 +53,7 @@ class Finding:
     verdict    "pass" and "fail" need a null or a bound; "inconclusive" says the data cannot tell; "described" claims nothing.
     sentence   the conclusion in words, in both languages.
     table      the numbers behind it, one row per term, cluster or assignment.
+    chart      how the table is drawn.
     """
 
     check: str
@@ -39,6 +64,7 @@ class Finding:
     verdict: Verdict
     sentence: Message
     table: pd.DataFrame
+    chart: Chart
 
     def summary(self, language: str = "en", labels: Labels | None = None) -> str:
         """Say the finding, in English ("en") or Chinese ("zh"), with the study's labels if given."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from evalkit.errors import SourceError
 from evalkit.sources.files.sheet import read_content
-from evalkit.sources.sidecar import read_sidecar
+from evalkit.sources.sidecar import read_sidecar, with_sidecar
 from evalkit.tables.table import Table
 
 
@@ -31,6 +31,10 @@ class Delimited:
             remedy = f'write text=("{self.text}",)'
             raise SourceError("text= is one word, not a tuple of column names", where=str(self.path), remedy=remedy)
         object.__setattr__(self, "text", tuple(self.text))
+
+    def files(self) -> tuple[Path, ...]:
+        """The file, and its sidecar if there is one."""
+        return with_sidecar(Path(self.path))
 
     def load(self) -> Table:
         """Read the file into a Table, indexed by the rows of the file.

@@ -56,9 +56,19 @@ class Sidecar:
         return {**self.units, **declared}
 
 
+def with_sidecar(path: Path) -> tuple[Path, ...]:
+    """Name a file, and the sidecar next to it if there is one."""
+    beside = _beside(path)
+    return (path, beside) if beside.is_file() else (path,)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(path.name + ".provenance.toml")
+
+
 def read_sidecar(path: Path) -> Sidecar:
     """Read the sidecar next to a file, if there is one."""
-    beside = path.with_name(path.name + ".provenance.toml")
+    beside = _beside(path)
     where = beside.as_posix()
     if not beside.is_file():
         return Sidecar(where)

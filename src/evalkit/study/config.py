@@ -8,16 +8,14 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
-import evalkit.checks
-import evalkit.claims
-import evalkit.estimators
-import evalkit.inference
-import evalkit.sources
 from evalkit.catalogue import LANGUAGES, Labels
 from evalkit.claims.claim import Claim
 from evalkit.designs.design import Design
@@ -25,19 +23,33 @@ from evalkit.errors import ConfigError, EvalkitError, nearest
 from evalkit.panels.derivation import VERBS, Derivation
 from evalkit.regions.codes import Area
 from evalkit.results.estimation import Estimator, Inference
+from evalkit.results.evidence import Writer
 from evalkit.results.finding import Check
+from evalkit.tables.table import Source, Step, Table
 
+# Family → the package whose exported classes are its members. Loaded when first asked for: figures and papers are slow to load.
 FAMILIES = {
-    "source": evalkit.sources,
-    "estimator": evalkit.estimators,
-    "inference": evalkit.inference,
-    "check": evalkit.checks,
-    "claim": evalkit.claims,
+    "source": "sources",
+    "step": "steps",
+    "estimator": "estimators",
+    "inference": "inference",
+    "check": "checks",
+    "claim": "claims",
+    "writer": "reporting",
 }
-# A run writes a file of this name; no source may be written over it.
+# A run writes a file of this name; no table may be written over it.
 _WRITTEN = ("estimates", "alternatives", "findings", "ledger", "descriptives", "claims", "manifest")
+_OF_ESTIMATES = ("panel", "design", "estimate", "check")
 # Members take other members as arguments: a field of this type is a table with a kind of its own.
 _MEMBER_OF = {Estimator: "estimator", Inference: "inference"}
+
+
+@cache
+def members(family: str) -> Mapping[str, Any]:
+    """Return the members of a family by kind: what its package exports."""
+    package = import_module(f"evalkit.{FAMILIES[family]}")
+    exported = {name: getattr(package, name) for name in package.__all__}
+    return {name: one for name, one in exported.items() if isinstance(one, type)}
 
 
 def _members_in(hint: Any) -> tuple[str | None, bool]:
@@ -46,6 +58,11 @@ def _members_in(hint: Any) -> tuple[str | None, bool]:
         return _MEMBER_OF[hint], False
     inside = [_MEMBER_OF[one] for one in get_args(hint) if one in _MEMBER_OF]
     return (inside[0] if inside else None), get_origin(hint) is tuple
+
+
+def _takes(hint: Any, wanted: type) -> bool:
+    """Say whether a field can hold a value of this type, by itself or in a tuple."""
+    return hint is wanted or any(_takes(one, wanted) for one in get_args(hint))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,22 +81,6 @@ class PanelConfig:
     regions: dict[str, Area] = dataclasses.field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
-class IntensityConfig:
-    """Emissions of a source's activity data by a factor set, per unit of its column `per`; see `evalkit.accounting`.
-
-    `activity` and `deflator` name sources; `factors` is a set that ships with evalkit, or a file of the project.
-    """
-
-    activity: str
-    factors: str
-    keys: tuple[str, ...]
-    per: str
-    deflator: str | None = None
-    sources: dict[str, str] | None = None
-    leave_out: tuple[str, ...] = ()
-
-
 @dataclass(frozen=True)
 class Planned:
     """What one [[estimate]] asks for: the study's design, with the fields changed that it names, and how to estimate it.
@@ -93,29 +94,57 @@ class Planned:
 
 
 @dataclass(frozen=True)
+class Challenge:
+    """What one [[check]] asks for: the name of the estimate, and the check, whose tables are still empty ones (see `supply`)."""
+
+    on: str
+    check: Check
+
+
+@dataclass(frozen=True)
 class StudyConfig:
-    """A study as data: what its `study.toml` says, and the claims in the `claims.toml` beside it, checked."""
+    """A study as data: what its `study.toml` says, and the claims in the `claims.toml` beside it, checked.
+
+    An account is a study without estimates: it has no panel, no design and no checks.
+    """
 
     name: str
     file: Path
     root: Path
-    sources: Mapping[str, Any]
-    intensities: Mapping[str, IntensityConfig]
-    panel: PanelConfig
+    sources: Mapping[str, Source]
+    steps: Mapping[str, Step]
+    panel: PanelConfig | None
     derive: Mapping[str, Derivation]
-    design: Design
+    design: Design | None
     estimates: Mapping[str, Planned]
-    checks: tuple[tuple[str, Check], ...]
+    checks: tuple[Challenge, ...]
     claims: tuple[Claim, ...]
+    writers: tuple[Writer, ...]
     labels: Labels
 
     @property
     def references(self) -> tuple[str, ...]:
-        """Names of the sources that no estimate rests on: published figures, and truths of a simulation."""
-        used = {*self.panel.sources}
-        for one in self.intensities.values():
-            used |= {one.activity, one.deflator or ""}
-        return tuple(name for name in self.sources if name not in used)
+        """Names of the tables that a run writes as they are, because no estimate rests on them.
+
+        Sources that neither panel nor step reads (published figures, truths of a simulation), and steps that do not lead to the
+        panel: the results of an account.
+        """
+        rests = set(() if self.panel is None else self.panel.sources)
+        for name in reversed(list(self.steps)):
+            if name in rests:
+                rests |= set(self.steps[name].reads())
+        read = {name for one in self.steps.values() for name in one.reads()}
+        return (
+            *(name for name in self.sources if name not in rests | read),
+            *(name for name in self.steps if name not in rests),
+        )
+
+
+def supply(member: Any, tables: Mapping[str, Table]) -> Any:
+    """Return a member of a family with the study's tables in the place of those that its fields only name."""
+    named = {field.name: getattr(member, field.name) for field in dataclasses.fields(member)}
+    given = {name: tables[value.name] for name, value in named.items() if isinstance(value, Table)}
+    return dataclasses.replace(member, **given) if given else member
 
 
 def read_study(path: Path) -> StudyConfig:
@@ -148,53 +177,103 @@ def project_root(file: Path) -> Path:
 
 @dataclass(frozen=True)
 class _Reader:
-    """Reads the sections of one file."""
+    """Reads the sections of one file; `tables` are the names that a field of type Table may give."""
 
     file: Path
     root: Path
+    tables: tuple[str, ...] = ()
 
     def study(self, content: dict[str, Any], claims: tuple[Claim, ...]) -> StudyConfig:
-        sections = ("source", "intensity", "panel", "design", "estimate", "check", "labels")
-        self._known(content, sections, "")
-        for section in ("source", "panel", "design", "estimate"):
-            if section not in content:
+        self._known(content, ("source", "step", *_OF_ESTIMATES, "writer", "labels"), "")
+        self._check_sections(content, claims)
+        sources = dict(self._named(content.get("source", []), "source", self._source))
+        steps = self._steps(content.get("step", []), tuple(sources))
+        for section, named in (("source", sources), ("step", steps)):
+            for name in named:
+                self._require_table_name(name, section)
+        within = dataclasses.replace(self, tables=(*sources, *steps))
+        panel, derive, design, estimates = within._evaluation(content)
+        return StudyConfig(
+            name=self.file.resolve().parent.name,
+            file=self.file,
+            root=self.root,
+            sources=sources,
+            steps=steps,
+            panel=panel,
+            derive=derive,
+            design=design,
+            estimates=estimates,
+            checks=tuple(
+                within._challenge(one, f"check {i + 1}", estimates)
+                for i, one in enumerate(self._tables(content, "check"))
+            ),
+            claims=claims,
+            writers=tuple(
+                within._member("writer", one, f"writer {i + 1}")
+                for i, one in enumerate(self._tables(content, "writer"))
+            ),
+            labels=self._labels(content.get("labels", {})),
+        )
+
+    def _require_table_name(self, name: str, section: str) -> None:
+        """Refuse a name that its table could not be written under."""
+        if name in _WRITTEN or name.startswith("finding_") or not re.fullmatch(r"\w+", name):
+            plain = re.fullmatch(r"\w+", name) is not None
+            taken = f"the run writes a file of its own called {name}" if plain else "it becomes a file's name"
+            raise self._error(f"a {section} cannot be called '{name}': {taken}", f"{section} '{name}'", "rename it")
+
+    def _check_sections(self, content: dict[str, Any], claims: tuple[Claim, ...]) -> None:
+        """Refuse a study that neither estimates nor accounts, or that has only part of what estimates need."""
+        asked = [section for section in _OF_ESTIMATES if section in content]
+        needed = ["source", *(("panel", "design", "estimate") if asked else ())]
+        for section in needed:
+            if section not in content and (section != "source" or not claims):
                 mark = f"[[{section}]]" if section in ("source", "estimate") else f"[{section}]"
                 raise ConfigError(f"the section {mark} is missing", where=str(self.file), remedy=f"add {mark}")
-        sources = dict(self._named(content["source"], "source", self._source))
-        for name in sources:
-            if name in _WRITTEN or name.startswith("finding_") or not re.fullmatch(r"\w+", name):
-                taken = (
-                    f"the run writes a file of its own called {name}"
-                    if re.fullmatch(r"\w+", name)
-                    else "it becomes a file's name"
-                )
-                raise self._error(f"a source cannot be called '{name}': {taken}", f"source '{name}'", "rename it")
-        intensities = dict(self._named(content.get("intensity", []), "intensity", self._intensity(sources)))
-        for name in intensities:
-            if name in sources:
-                raise self._error(f"'{name}' is also a source", f"intensity '{name}'", "give each its own name")
-        panel, derive = self._panel(content["panel"], (*sources, *intensities))
-        design = self._build(Design, content["design"], "design")
-        estimates = dict(self._named(content["estimate"], "estimate", self._estimate(content["design"])))
-        checks = tuple(
-            self._check(one, f"check {i + 1}", estimates) for i, one in enumerate(self._tables(content, "check"))
-        )
-        labels = self._labels(content.get("labels", {}))
-        name = self.file.resolve().parent.name
-        return StudyConfig(
-            name,
-            self.file,
-            self.root,
-            sources,
-            intensities,
+        if not (asked or "step" in content or claims):
+            raise ConfigError(
+                "the study has sources, and nothing that is made of them",
+                where=str(self.file),
+                remedy="add [panel], [design] and [[estimate]] for an evaluation, or [[step]] for an account",
+            )
+
+    def _evaluation(
+        self, content: dict[str, Any]
+    ) -> tuple[PanelConfig | None, dict[str, Derivation], Design | None, dict[str, Planned]]:
+        """Read the sections that estimates need; of an account, there are none."""
+        if "panel" not in content:
+            return None, {}, None, {}
+        panel, derive = self._panel(content["panel"], self.tables)
+        design: Design = self._build(Design, content["design"], "design")
+        return (
             panel,
             derive,
             design,
-            estimates,
-            checks,
-            claims,
-            labels,
+            dict(self._named(content["estimate"], "estimate", self._estimate(content["design"]))),
         )
+
+    def _steps(self, given: Any, sources: tuple[str, ...]) -> dict[str, Step]:
+        """Read the steps in order; each may read the sources and the steps before it."""
+        steps: dict[str, Step] = {}
+        names = [one.get("name") for one in self._tables({"step": given}, "step")]
+
+        def read(one: dict[str, Any], where: str) -> Step:
+            step: Step = self._member("step", one, where)
+            before = (*sources, *steps)
+            for name in step.reads():
+                if name not in before:
+                    what = f"the step '{name}' comes later" if name in names else f"there is no table '{name}'"
+                    remedy = "put that step first" if name in names else nearest(name, before)
+                    raise self._error(what, where, remedy)
+            self._check_files(step.files(), where)
+            name = str(names[len(steps)])
+            if name in sources:
+                raise self._error(f"'{name}' is also a source", where, "give each its own name")
+            steps[name] = step
+            return step
+
+        self._named(given, "step", read)
+        return steps
 
     def claims(self, content: dict[str, Any]) -> tuple[Claim, ...]:
         """Read the claims of a `claims.toml`, in its order."""
@@ -224,7 +303,7 @@ class _Reader:
         panel = self._build(PanelConfig, rest, "panel", regions=placed)
         for name in panel.sources:
             if name not in tables:
-                raise self._error(f"there is no source '{name}'", "panel.sources", nearest(name, tables))
+                raise self._error(f"there is no source or step '{name}'", "panel.sources", nearest(name, tables))
         if (panel.unit is None) != panel.repeated_cross_sections:
             raise self._error(
                 "give either unit or repeated_cross_sections = true", "panel", "name the column that identifies units"
@@ -240,19 +319,6 @@ class _Reader:
                 raise self._error(f"the verb is {verb!r}", where, f"write {name} = {{ verb = …, of = … }}; {known}")
             derive[name] = self._build(VERBS[verb], {k: v for k, v in one.items() if k != "verb"}, where)
         return panel, derive
-
-    def _intensity(self, sources: Mapping[str, Any]) -> Callable[[dict[str, Any], str], IntensityConfig]:
-        def read(given: dict[str, Any], where: str) -> IntensityConfig:
-            one: IntensityConfig = self._build(IntensityConfig, given, where)
-            for key, name in (("activity", one.activity), ("deflator", one.deflator)):
-                if name is not None and name not in sources:
-                    raise self._error(f"there is no source '{name}'", f"{where}.{key}", nearest(name, sources))
-            if one.factors.endswith(".toml"):
-                path = self._inside(Path(one.factors), f"{where}.factors")
-                return dataclasses.replace(one, factors=str(path))
-            return one
-
-        return read
 
     def _named(self, tables: Any, section: str, read: Callable[[dict[str, Any], str], Any]) -> list[tuple[str, Any]]:
         found: list[tuple[str, Any]] = []
@@ -272,11 +338,26 @@ class _Reader:
             raise self._error(f"{section} is not a list of sections", section, f"write [[{section}]]")
         return tables
 
-    def _source(self, given: dict[str, Any], where: str) -> Any:
-        source = self._member("source", given, where)
-        paths = {key: getattr(source, key, None) for key in ("path", "key_file", "layout")}
-        found = {key: self._inside(Path(path), f"{where}.{key}") for key, path in paths.items() if path is not None}
-        return dataclasses.replace(source, **found)
+    def _source(self, given: dict[str, Any], where: str) -> Source:
+        source: Source = self._member("source", given, where)
+        self._check_files(source.files(), where)
+        return source
+
+    def _check_files(self, files: tuple[Path, ...], where: str) -> None:
+        """Refuse a member that would read a file outside the project."""
+        for path in files:
+            if not path.resolve().is_relative_to(self.root):
+                raise self._error(f"the path {path} leaves the project", where, "copy the file into the project")
+
+    def _find(self, given: Any, where: str) -> Any:
+        """Find each path that a field gives; a bare name without an ending that names nothing here stays a name."""
+        if isinstance(given, list):
+            return [self._find(one, where) for one in given]
+        if not isinstance(given, str):
+            return given
+        found = self._inside(Path(given), where)
+        is_path = found.exists() or Path(given).suffix or len(Path(given).parts) != 1
+        return str(found) if is_path else given
 
     def _inside(self, path: Path, where: str) -> Path:
         """Find a path in the study's own folder, then in the project; it may not leave the project."""
@@ -302,12 +383,12 @@ class _Reader:
 
         return read
 
-    def _check(self, given: dict[str, Any], where: str, estimates: Mapping[str, Any]) -> tuple[str, Check]:
+    def _challenge(self, given: dict[str, Any], where: str, estimates: Mapping[str, Any]) -> Challenge:
         rest = dict(given)
         on = rest.pop("on", None)
         if on not in estimates:
             raise self._error(f"'on' is {on!r}, which names no estimate", f"{where}.on", nearest(str(on), estimates))
-        return on, self._member("check", rest, where)
+        return Challenge(on, self._member("check", rest, where))
 
     def _labels(self, given: Any) -> Labels:
         if not isinstance(given, dict):
@@ -320,23 +401,21 @@ class _Reader:
 
     def _member(self, family: str, given: Any, where: str) -> Any:
         """Build a member of a family from a table with its kind and its fields."""
+        kinds = members(family)
         if not isinstance(given, dict) or not isinstance(given.get("kind"), str):
-            raise self._error(
-                f"no kind of {family} is named", where, f'write {{ kind = "{FAMILIES[family].__all__[0]}" }}'
-            )
-        kinds = FAMILIES[family].__all__
+            raise self._error(f"no kind of {family} is named", where, f'write {{ kind = "{next(iter(kinds))}" }}')
         kind = given["kind"]
         if kind not in kinds:
             raise self._error(f"there is no {family} '{kind}'", f"{where}.kind", nearest(kind, kinds))
         fields = {key: value for key, value in given.items() if key != "kind"}
-        return self._build(getattr(FAMILIES[family], kind), fields, where)
+        return self._build(kinds[kind], fields, where)
 
     def _members(self, family: str, given: Any, where: str, several: bool) -> Any:
         """Build one member of a family, or a tuple of them from a list of tables."""
         if not several:
             return self._member(family, given, where)
         if not isinstance(given, list):
-            kind = FAMILIES[family].__all__[0]
+            kind = next(iter(members(family)))
             raise self._error(f"a list of kinds of {family} is expected", where, f'write [{{ kind = "{kind}" }}]')
         return tuple(self._member(family, one, f"{where}[{i + 1}]") for i, one in enumerate(given))
 
@@ -353,6 +432,11 @@ class _Reader:
             if family is not None:
                 values[name] = self._members(family, value, f"{where}.{name}", several)
                 continue
+            if _takes(hints[name], Table):
+                values[name] = self._table(value, f"{where}.{name}")
+                continue
+            if _takes(hints[name], Path):
+                value = self._find(value, f"{where}.{name}")
             try:
                 values[name] = TypeAdapter(hints[name]).validate_json(json.dumps(value, default=str), strict=True)
             except ValidationError as error:
@@ -368,6 +452,12 @@ class _Reader:
             return cls(**values)
         except EvalkitError as error:
             raise self._error(error.what, where, error.remedy) from None
+
+    def _table(self, name: Any, where: str) -> Table:
+        """Name a table of the study; its rows come when it has been read."""
+        if name not in self.tables:
+            raise self._error(f"there is no table {name!r}", where, nearest(str(name), self.tables))
+        return Table(str(name), pd.DataFrame(), ())
 
     def _known(self, given: Mapping[str, Any], valid: tuple[str, ...], where: str) -> None:
         for key in given:

@@ -13,24 +13,40 @@ from evalkit.checks import Power
 from evalkit.designs.design import Design
 from evalkit.designs.sample import draw_sample, smallest_attainable_p
 from evalkit.errors import ConfigError, nearest
+from evalkit.panels.panel import Panel
 from evalkit.results.estimation import Specification, describe_member
-from evalkit.study.config import FAMILIES, Planned, StudyConfig
+from evalkit.study.config import FAMILIES, Planned, StudyConfig, members
 from evalkit.study.running import build_panel, load_tables
 
 
 def explain_study(config: StudyConfig, language: str = "en") -> str:
-    """Read the sources and describe panel, design, specifications and checks; no effect is estimated."""
+    """Read the sources, carry out the steps, and describe panel, design, specifications and checks; no effect is estimated."""
     checked_language(language)
-    panel = build_panel(config, load_tables(config))
-    sample = draw_sample(panel, config.design)
-    labels, design, periods = config.labels, config.design, panel.periods
+    tables = load_tables(config)
     lines = [say("explain.study", language, name=config.name), ""]
-    for one in panel.provenance:
+    panel = None if config.panel is None else build_panel(config, tables)
+    read = [table.provenance for table in tables.values()] if panel is None else [panel.provenance]
+    for one in dict.fromkeys(source for provenance in read for source in provenance):
         kind = say("explain.synthetic" if one.synthetic else "explain.real", language)
         lines.append(
             say("explain.source", language, path=one.path, title=one.title or "–", kind=kind, sha=one.sha256[:12])
         )
-    lines.append(
+    if panel is None:
+        lines += ["", say("explain.account", language)]
+        for name in config.references:
+            rows, columns = f"{len(tables[name].frame):,}", ", ".join(map(str, tables[name].frame.columns))
+            lines.append("  " + say("explain.table", language, name=name, rows=rows, columns=columns))
+    else:
+        lines += _explain_design(config, panel, language)
+    return "\n".join(lines)
+
+
+def _explain_design(config: StudyConfig, panel: Panel, language: str) -> list[str]:
+    """Say who is compared with whom, on which rows, and how."""
+    design = config.design
+    assert design is not None  # a study with a panel has one
+    sample, labels, periods = draw_sample(panel, design), config.labels, panel.periods
+    lines = [
         say(
             "explain.panel",
             language,
@@ -39,7 +55,7 @@ def explain_study(config: StudyConfig, language: str = "en") -> str:
             first=periods.label(sample.period.min()),
             last=periods.label(sample.period.max()),
         )
-    )
+    ]
     for line in (*panel.ledger, *sample.ledger):
         reason = line.reason.text(language, labels)
         lines.append(say("summary.dropped", language, rows=line.rows, units=line.units, reason=reason))
@@ -61,8 +77,8 @@ def explain_study(config: StudyConfig, language: str = "en") -> str:
     lines.append(say("explain.floor" if floor <= 0.05 else "explain.floor_high", language, floor=f"{floor:.3g}"))
     lines += ["", say("explain.estimates", language)]
     lines += [f"  {name}: {_describe(planned, design)}" for name, planned in config.estimates.items()]
-    lines += [say("explain.checks", language)] + [f"  {on}: {describe_member(one)}" for on, one in config.checks]
-    return "\n".join(lines)
+    lines += [say("explain.checks", language)] + [f"  {one.on}: {describe_member(one.check)}" for one in config.checks]
+    return lines
 
 
 def _describe(planned: Planned, design: Design) -> str:
@@ -75,10 +91,9 @@ def _describe(planned: Planned, design: Design) -> str:
 def list_families() -> str:
     """List every member of every family with its settings and what it does."""
     lines = []
-    for family, module in FAMILIES.items():
+    for family in FAMILIES:
         lines.append(f"{family}:")
-        for kind in module.__all__:
-            member = getattr(module, kind)
+        for kind, member in members(family).items():
             settings = ", ".join(
                 field.name + ("" if field.default is dataclasses.MISSING else f" = {field.default!r}")
                 for field in dataclasses.fields(member)

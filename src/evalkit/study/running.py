@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import re
 import tempfile
@@ -13,13 +12,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from evalkit.accounting import factor_set, intensity, inventory
 from evalkit.claims.claim import judge_claims
-from evalkit.errors import DataError, EvalkitError, SourceError
+from evalkit.errors import ConfigError, DataError, EvalkitError, SourceError
 from evalkit.panels.assembly import assemble
 from evalkit.panels.panel import Dropped, Panel
-from evalkit.results.evidence import Evidence
-from evalkit.study.config import StudyConfig, read_study
+from evalkit.results.estimation import Estimate
+from evalkit.results.evidence import Desk, Evidence, Writer
+from evalkit.results.finding import Finding
+from evalkit.study.config import StudyConfig, read_study, supply
+from evalkit.study.kept import KeptSteps
 from evalkit.tables.table import Provenance, Table, file_sha256
 from evalkit.verbs import check, estimate
 
@@ -27,20 +28,12 @@ RECORDED = ("evalkit", "numpy", "pandas", "pyarrow", "scipy", "pint", "matplotli
 Say = Callable[[str], None]
 
 
-def evaluate_study(config: StudyConfig, say: Say = lambda _: None) -> Evidence:
-    """Load, assemble, estimate, check and judge claims, in memory."""
-    tables = load_tables(config, say)
-    panel = build_panel(config, tables)
-    estimates = {}
-    for name, planned in config.estimates.items():
-        say(f"estimating {name}")
-        with _naming(name, panel):
-            estimates[name] = estimate(panel, planned.design, planned.estimator, inference=planned.inference)
-    findings = []
-    for on, challenge in config.checks:
-        say(f"checking {on}: {type(challenge).__name__}")
-        with _naming(f"{type(challenge).__name__} on {on}", panel):
-            findings += [(on, finding) for finding in check(estimates[on], challenge)]
+def evaluate_study(config: StudyConfig, say: Say = lambda _: None, kept: KeptSteps | None = None) -> Evidence:
+    """Load, carry out steps, assemble, estimate, check and judge claims, in memory; `kept` spares steps done before."""
+    tables = load_tables(config, say, kept)
+    panel = None if config.panel is None else build_panel(config, tables)
+    estimates = {} if panel is None else _estimate_all(config, panel, say)
+    findings = [] if panel is None else _check_all(config, panel, tables, estimates, say)
     if config.claims:
         say("judging claims")
     judged = judge_claims(config.claims, tables)
@@ -51,38 +44,62 @@ def evaluate_study(config: StudyConfig, say: Say = lambda _: None) -> Evidence:
     return Evidence(config.name, estimates, tuple(findings), manifest, config.labels, judged, references)
 
 
-def load_tables(config: StudyConfig, say: Say = lambda _: None) -> dict[str, Table]:
-    """Load every source of a study, and compute its intensities; by name."""
+def _estimate_all(config: StudyConfig, panel: Panel, say: Say) -> dict[str, Estimate]:
+    estimates = {}
+    for name, planned in config.estimates.items():
+        say(f"estimating {name}")
+        with _naming(name, panel):
+            estimates[name] = estimate(panel, planned.design, planned.estimator, inference=planned.inference)
+    return estimates
+
+
+def _check_all(
+    config: StudyConfig, panel: Panel, tables: Mapping[str, Table], estimates: Mapping[str, Estimate], say: Say
+) -> list[tuple[str, Finding]]:
+    findings: list[tuple[str, Finding]] = []
+    for one in config.checks:
+        kind = type(one.check).__name__
+        say(f"checking {one.on}: {kind}")
+        with _naming(f"{kind} on {one.on}", panel):
+            findings += [(one.on, finding) for finding in check(estimates[one.on], supply(one.check, tables))]
+    return findings
+
+
+def load_tables(config: StudyConfig, say: Say = lambda _: None, kept: KeptSteps | None = None) -> dict[str, Table]:
+    """Load every source of a study and carry out its steps; by name."""
     tables: dict[str, Table] = {}
     for name, source in config.sources.items():
-        say(f"reading {source.path.relative_to(config.root).as_posix()}")
+        say(f"reading {_from_root_path(source.files()[0], config.root)}")
         with _inside(config):
             table = source.load()
         tables[name] = _from_root(table, config.root)
-    for name, asked in config.intensities.items():
+    for name, step in config.steps.items():
         say(f"computing {name}")
         with _inside(config):
-            activity = tables[asked.activity]
-            emissions = inventory(
-                activity, factor_set(asked.factors), keys=asked.keys, sources=asked.sources, leave_out=asked.leave_out
-            )
-            deflator = None if asked.deflator is None else tables[asked.deflator]
-            found = intensity(emissions, output=activity, per=asked.per, deflator=deflator, name=name)
-            tables[name] = _from_root(found, config.root)
+            made = step.run(tables) if kept is None else kept.run(step, tables)
+        tables[name] = replace(_from_root(made, config.root), name=name)
     return tables
+
+
+def _from_root_path(path: Path, root: Path) -> str:
+    """Write a path from the project's root, where it lies inside."""
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 
 def _from_root(table: Table, root: Path) -> Table:
     """Name a table's files from the project's root, whoever runs the study and wherever the project lies."""
-    paths = [Path(one.path) for one in table.provenance]
-    names = [path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix() for path in paths]
+    names = [_from_root_path(Path(one.path), root) for one in table.provenance]
     renamed = (replace(one, path=name) for one, name in zip(table.provenance, names, strict=True))
     return replace(table, provenance=tuple(renamed))
 
 
 def build_panel(config: StudyConfig, tables: Mapping[str, Table]) -> Panel:
-    """Assemble the tables that the panel names."""
+    """Assemble the tables that the panel names; ConfigError for an account, which has none."""
     settings = config.panel
+    if settings is None:
+        raise ConfigError(
+            "this study is an account: it has no panel", where=config.name, remedy="add [panel], [design], [[estimate]]"
+        )
     return assemble(
         *(tables[name] for name in settings.sources),
         unit=settings.unit,
@@ -112,51 +129,31 @@ def run_study(path: str | Path, say: Say = lambda _: None) -> Evidence:
     and, for each `paper*.typ` beside the study.toml, its PDF. Everything is made in a temporary folder and moved into place at
     the end, so that an error leaves the results of the last run as they were.
     """
-    from evalkit.reporting import (  # matplotlib and typst load only where something is drawn
-        compile_papers,
-        write_exhibits,
-    )
-
     config = read_study(Path(path))
-    evidence = evaluate_study(config, say)
     processed = config.root / "data" / "processed" / config.name
-    figures = config.root / "figures" / config.name
+    kept = KeptSteps(config.root / ".evalkit" / "steps" / config.name)
+    evidence = evaluate_study(config, say, kept)
+    kept.forget_others()
     processed.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".evalkit-", dir=processed.parent) as folder:
-        made = Path(folder)
-        for name in ("processed", "figures", "papers"):
-            (made / name).mkdir()
-        say("writing tables")
-        write_tables(evidence, made / "processed")
-        say("drawing figures")
-        write_exhibits(evidence, made / "figures")
-        home = config.file.resolve().parent
-        papers = []
-        if any(home.glob("paper*.typ")):
-            say("setting the papers")
-            papers = compile_papers(
-                home, processed=made / "processed", figures=made / "figures", target=made / "papers"
-            )
-        places = [(made / "processed", processed), (made / "figures", figures), *((p, home / p.name) for p in papers)]
+        made, home = Path(folder), config.file.resolve().parent
+        desk = Desk(home, made / "processed", made / "figures", made / "documents")
+        for place in (desk.processed, desk.figures, desk.documents):
+            place.mkdir()
+        for writer in _writers(config):
+            say(f"writing: {type(writer).__name__}")
+            writer.write(evidence, desk)
+        places = [(desk.processed, processed), (desk.figures, config.root / "figures" / config.name)]
+        places += [(path, home / path.name) for path in sorted(desk.documents.iterdir())]
         _replace_all(places, made / "old")
     return evidence
 
 
-def write_tables(evidence: Evidence, folder: Path) -> None:
-    """Write the tables of the run, the reference tables and manifest.json (UTF-8, full precision, empty = missing)."""
-    for name, table in (
-        ("estimates", evidence.estimates_table()),
-        ("alternatives", evidence.alternatives_table()),
-        ("findings", evidence.findings_table()),
-        ("ledger", evidence.ledger_table()),
-        ("descriptives", evidence.descriptives_table()),
-        ("claims", evidence.claims_table()),
-        *((name, table.frame) for name, table in evidence.references.items()),
-        *evidence.finding_tables().items(),
-    ):
-        table.to_csv(folder / f"{name}.csv", index=False, encoding="utf-8", lineterminator="\n")
-    text = json.dumps(evidence.manifest, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
-    (folder / "manifest.json").write_text(text, encoding="utf-8", newline="\n")
+def _writers(config: StudyConfig) -> tuple[Writer, ...]:
+    """What every run writes, and what the study asks for besides; papers last, which read what the others wrote."""
+    from evalkit.reporting import Figures, Papers, Tables  # matplotlib and typst load only where something is drawn
+
+    return (Tables(), Figures(), *config.writers, Papers())
 
 
 def _manifest(config: StudyConfig, inputs: tuple[Provenance, ...], dropped: tuple[Dropped, ...]) -> dict[str, Any]:
@@ -192,7 +189,10 @@ def _manifest(config: StudyConfig, inputs: tuple[Provenance, ...], dropped: tupl
                 "draws": getattr(one, "draws", None),
                 "seed": getattr(one, "seed", None),
             }
-            for on, one in (*((name, planned.inference) for name, planned in config.estimates.items()), *config.checks)
+            for on, one in (
+                *((name, planned.inference) for name, planned in config.estimates.items()),
+                *((one.on, one.check) for one in config.checks),
+            )
         ],
         "versions": {"python": platform.python_version(), **{name: version(name) for name in RECORDED}},
     }

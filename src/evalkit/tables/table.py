@@ -1,4 +1,4 @@
-"""Table: a tidy frame, the unit of each column, and where it came from."""
+"""Table: a tidy frame, the unit of each column, and where it came from; and the two ways to one, Source and Step."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import pandas as pd
 
@@ -51,6 +52,34 @@ class Table:
                         where=self.name,
                         remedy=nearest(column, map(str, self.frame.columns)),
                     )
+
+
+class Source(Protocol):
+    """Files of one kind, and how to read them into a Table: a frozen value whose fields say which and how."""
+
+    def files(self) -> tuple[Path, ...]:
+        """Every file that `load` reads, sidecars and keys included; of a study, none may lie outside the project."""
+        ...
+
+    def load(self) -> Table:
+        """Read the files. Raises SourceError on whatever cannot be read for certain."""
+        ...
+
+
+class Step(Protocol):
+    """A rule from tables, by their names in a study, to another table: a frozen value. It changes none of them."""
+
+    def reads(self) -> tuple[str, ...]:
+        """Names of the tables that `run` takes: sources, and steps before this one."""
+        ...
+
+    def files(self) -> tuple[Path, ...]:
+        """Every file that `run` reads; of a study, none may lie outside the project."""
+        ...
+
+    def run(self, tables: Mapping[str, Table]) -> Table:
+        """Make the table. What it reads and the files determine it wholly."""
+        ...
 
 
 def file_sha256(path: Path) -> str:

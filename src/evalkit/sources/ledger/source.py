@@ -15,7 +15,7 @@ from evalkit.sources.ledger.fields import Columns, check_declared
 from evalkit.sources.ledger.loans import Loan, Wanted, read_new_loans
 from evalkit.sources.ledger.pseudonyms import read_key
 from evalkit.sources.ledger.values import Rows, UnitName, find_unit, read_cells, refuse_totals
-from evalkit.sources.sidecar import Sidecar, read_sidecar
+from evalkit.sources.sidecar import Sidecar, read_sidecar, with_sidecar
 from evalkit.tables.table import Table
 
 _USED = (
@@ -66,6 +66,11 @@ class LoanLedger:
             raise SourceError(
                 "purpose= is empty", where=str(self.path), remedy="write a word of 贷款用途, or leave it out"
             )
+
+    def files(self) -> tuple[Path, ...]:
+        """The ledger, its sidecar if there is one, and the key of pseudonyms if one is named."""
+        key = () if self.key_file is None else (Path(self.key_file),)
+        return (*with_sidecar(Path(self.path)), *key)
 
     def load(self) -> Table:
         """Read the file into one row per unit and calendar year of disbursement, in that order.

@@ -9,7 +9,7 @@ from pathlib import Path
 from evalkit.auditing import note_audit
 from evalkit.errors import SourceError, nearest
 from evalkit.sources.files.columns import check_known
-from evalkit.sources.sidecar import read_sidecar
+from evalkit.sources.sidecar import read_sidecar, with_sidecar
 from evalkit.sources.yearbook.captions import Caption
 from evalkit.sources.yearbook.declared import Declarations, read_layout
 from evalkit.sources.yearbook.frames import LONG, convert_reading, describe_readings, make_long, make_wide, pick_unit
@@ -70,6 +70,11 @@ class Yearbook:
                 remedy = "give each column of the table its own name"
                 raise SourceError(f"two columns would be called '{name}'", where=where, remedy=remedy)
         object.__setattr__(self, "sheets", tuple(self.sheets))
+
+    def files(self) -> tuple[Path, ...]:
+        """The volume, its sidecar if there is one, and the declared layout if one is named."""
+        layout = () if self.layout is None else (Path(self.layout),)
+        return (*with_sidecar(Path(self.path)), *layout)
 
     def load(self) -> Table:
         """Read the file into a Table, indexed by cells.

@@ -1,0 +1,38 @@
+"""Tables: the numbers of a run as CSV files, and its manifest."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from evalkit.results.evidence import Desk, Evidence
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Write estimates, findings and the numbers behind each, ledger, descriptives, claims, reference tables, and manifest.json.
+
+    UTF-8, "." decimals, full precision, empty = missing.
+    """
+
+    def write(self, evidence: Evidence, desk: Desk) -> tuple[Path, ...]:
+        """Write into `processed`."""
+        written = []
+        for name, table in (
+            ("estimates", evidence.estimates_table()),
+            ("alternatives", evidence.alternatives_table()),
+            ("findings", evidence.findings_table()),
+            ("ledger", evidence.ledger_table()),
+            ("descriptives", evidence.descriptives_table()),
+            ("claims", evidence.claims_table()),
+            *((name, table.frame) for name, table in evidence.references.items()),
+            *evidence.finding_tables().items(),
+        ):
+            path = desk.processed / f"{name}.csv"
+            table.to_csv(path, index=False, encoding="utf-8", lineterminator="\n")
+            written.append(path)
+        path = desk.processed / "manifest.json"
+        text = json.dumps(evidence.manifest, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
+        path.write_text(text, encoding="utf-8", newline="\n")
+        return (*written, path)
