@@ -9,11 +9,13 @@ READY := .venv/.ready
 STUDIES := $(patsubst %/study.toml,%,$(wildcard analyses/*/study.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup paper test world bench montecarlo lock clean
+.PHONY: help setup paper test test-all mutants world bench montecarlo lock clean
 
 help:
 	@echo "make paper   rebuild every number, figure and PDF from data/raw/"
 	@echo "make test    lint, types, import contracts, tests"
+	@echo "make test-all  every combination of the tests' grids and all inputs of fuzz tests, where make test takes a sample"
+	@echo "make mutants   plant 500 small faults, one at a time, and count those that the tests notice (hours)"
 	@echo "make bench   speed against pyfixest and diff-diff: estimators, wild bootstrap, permutations"
 	@echo "make world   draw the synthetic raw files of the Changji study again"
 	@echo "make montecarlo  size and coverage of every method, published in docs/inference.md (about an hour)"
@@ -36,11 +38,23 @@ paper: $(READY)
 	@for study in $(STUDIES); do echo "== $$study"; $(BIN)/python -m evalkit run $$study || exit $$?; done
 	@echo "== done:"; ls $(addsuffix /*.pdf,$(STUDIES))
 
+# One thread per process: small matrices gain nothing from more, and pay for them. Compiled modules are kept, whatever the
+# surroundings say: hundreds of processes import the same ones.
+test test-all mutants: export OMP_NUM_THREADS = 1
+test test-all mutants: export OPENBLAS_NUM_THREADS = 1
+test test-all mutants: export PYTHONDONTWRITEBYTECODE =
+
 test: $(READY)
 	@echo "== lint"; $(BIN)/python -m ruff check . && $(BIN)/python -m ruff format --check .
 	@echo "== types"; $(BIN)/python -m mypy
 	@echo "== import contracts"; $(BIN)/lint-imports
-	@echo "== tests"; $(BIN)/python -m pytest -n 2
+	@echo "== tests"; $(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-all: $(READY)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --exhaustive
+
+mutants: $(READY)
+	@$(BIN)/python benchmarks/mutations.py
 
 bench: $(READY)
 	@$(BIN)/python benchmarks/two_way_fe.py

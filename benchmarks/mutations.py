@@ -197,17 +197,11 @@ def run_tests(fault: Fault | None, files: list[str], limit: float) -> str:
     """Run the test files in a child process until one fails: killed, survived or timeout."""
     child = os.fork()
     if not child:
-        quiet = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(quiet, 1)
-        os.dup2(quiet, 2)
-        sys.dont_write_bytecode = True
-        sys.path[:0] = [str(SOURCE), str(ROOT / "tests")]
-        if fault is not None:
-            sys.meta_path.insert(0, _Planted(fault))
-        import pytest
-
-        code = pytest.main(["-x", "--tb=no", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:randomly", *files])
-        os._exit(min(int(code), 3))
+        code = 3
+        try:
+            code = _run_pytest(fault, files)
+        finally:
+            os._exit(code)  # nothing of the parent goes on here, whatever happened
     end = time.monotonic() + limit
     while time.monotonic() < end:
         done, status = os.waitpid(child, os.WNOHANG)
@@ -217,6 +211,23 @@ def run_tests(fault: Fault | None, files: list[str], limit: float) -> str:
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return "timeout"
+
+
+def _paths(names: str) -> list[str]:
+    return [f"tests/test_{name}.py" for name in names.split()]
+
+
+def _run_pytest(fault: Fault | None, files: list[str]) -> int:
+    quiet = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(quiet, 1)
+    os.dup2(quiet, 2)
+    sys.dont_write_bytecode = True
+    sys.path[:0] = [str(SOURCE), str(ROOT / "tests")]
+    if fault is not None:
+        sys.meta_path.insert(0, _Planted(fault))
+    import pytest
+
+    return min(int(pytest.main(["-x", "--tb=no", "-p", "no:cacheprovider", "-p", "no:xdist", *files])), 3)
 
 
 def main() -> None:
@@ -231,7 +242,7 @@ def main() -> None:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = "1"
     os.chdir(ROOT)
-    for name in ("hypothesis", "narwhals", "pandas", "pytest", "scipy.linalg", "scipy.stats", "statsmodels.api"):
+    for name in ("narwhals", "pandas", "scipy.linalg", "scipy.stats", "statsmodels.api"):
         importlib.import_module(name)  # once, before each child does
 
     modules = asked.only or list(TESTS)
@@ -243,10 +254,11 @@ def main() -> None:
         faults = [fault for fault in faults if asked.lines[0] <= fault.line <= asked.lines[1]]
     drawn = random.Random(asked.seed).sample(faults, min(asked.number, len(faults)))
     print(f"{len(drawn)} of {len(faults)} faults", flush=True)
+    for files in {asked.tests or TESTS[fault.module] for fault in drawn}:
+        assert run_tests(None, _paths(files), asked.limit) == "survived", f"these tests fail without any fault: {files}"
     counts: dict[str, Counter[str]] = {}
     for number, fault in enumerate(drawn, start=1):
-        names = asked.tests or TESTS[fault.module]
-        found = run_tests(fault, [f"tests/test_{name}.py" for name in names.split()], asked.limit)
+        found = run_tests(fault, _paths(asked.tests or TESTS[fault.module]), asked.limit)
         counts.setdefault(fault.module.split("/")[0], Counter())[found] += 1
         print(f"{number:4} {found:8} {fault}", flush=True)
     for folder, count in counts.items():

@@ -6,7 +6,7 @@ What the sample leaves out is deselected by name, so that the run says how many;
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -20,13 +20,14 @@ def examples(few: int, many: int, **options: Any) -> settings:
     return settings(max_examples=many if exhaustive else few, deadline=None, **options)
 
 
-def cover(grid: Iterable[Any], name: str) -> list[Any]:
+def cover(grid: Iterable[Any], name: str, costly: Callable[..., bool] = lambda *values: False) -> list[Any]:
     """Mark what a small sample of the grid leaves out, which has every value of every axis at least once.
 
-    `name` shuffles the grid, so that other tests come upon other combinations.
+    `name` shuffles the grid, so that other tests come upon other combinations. What is costly comes in last.
     """
     points = [point if hasattr(point, "values") else pytest.param(*point) for point in grid]
     shuffled = random.Random(name).sample(range(len(points)), len(points))
+    shuffled.sort(key=lambda place: costly(*points[place].values))
     kept: set[int] = set()
     seen: set[tuple[int, Any]] = set()
     for wanted in range(len(points[0].values), 0, -1):  # what brings most that is new comes first

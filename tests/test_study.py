@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import shutil
@@ -13,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from evalkit.cli import main
 from evalkit.errors import ConfigError, EvalkitError
 from evalkit.estimators import EventStudy, Split, TwoWayFE
 from evalkit.inference import Cluster
@@ -82,17 +85,19 @@ def edit(project: Path, old: str, new: str) -> Path:
     return project / "analyses/demo"
 
 
-def command(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
-    return subprocess.run(
-        [sys.executable, "-m", "evalkit", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        cwd=cwd,
-        env=environment,
-        check=False,
-    )
+def command(*arguments: str | Path, cwd: Path) -> tuple[int, str, str]:
+    """Run the command line in this process; its exit code, and what it prints on both streams."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.chdir(cwd),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        patch.setattr(sys, "argv", ["evalkit", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+    return int(ended.value.code or 0), out.getvalue(), err.getvalue()
 
 
 def test_config_becomes_the_values_it_names(project: Path) -> None:
@@ -246,17 +251,24 @@ def test_results_do_not_depend_on_the_order_of_rows_in_the_file(project: Path) -
 
 
 def test_the_command_line_runs_and_explains_in_both_languages(project: Path) -> None:
-    done = command("run", "analyses/demo", "--language", "zh", cwd=project)
+    done = subprocess.run(
+        [sys.executable, "-m", "evalkit", "run", "analyses/demo", "--language", "zh"],
+        capture_output=True,
+        encoding="utf-8",
+        cwd=project,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert "单产" in done.stdout
     assert (project / "data/processed/demo/estimates.csv").is_file()
-    told = command("explain", "analyses/demo", cwd=project)
-    assert told.returncode == 0, told.stderr
+    code, told, _ = command("explain", "analyses/demo", cwd=project)
+    assert code == 0
     for words in ("360 rows of 60 units, 2016 to 2021", "from 2019: 2 (县0, 县1)", "SYNTHETIC", "smallest p"):
-        assert words in told.stdout
-    listed = command("list", cwd=project)
+        assert words in told
+    _, listed, _ = command("list", cwd=project)
     for kind in ("Delimited", "EventStudy", "Cluster", "LeaveOneOut"):
-        assert kind in listed.stdout
+        assert kind in listed
 
 
 @pytest.mark.parametrize(
@@ -264,19 +276,19 @@ def test_the_command_line_runs_and_explains_in_both_languages(project: Path) -> 
     [("run", "analyses/none"), ("explain", "analyses/none"), ("run", "analyses/demo", "--language", "fr"), ("rum",)],
 )
 def test_what_is_wrong_ends_with_status_2_and_one_message(project: Path, arguments: tuple[str, ...]) -> None:
-    done = command(*arguments, cwd=project)
-    assert done.returncode == 2
-    assert done.stderr
-    assert "Traceback" not in done.stderr
+    code, _, said = command(*arguments, cwd=project)
+    assert code == 2
+    assert said
+    assert "Traceback" not in said
 
 
 def test_a_misspelt_key_ends_with_status_2_and_writes_nothing(project: Path) -> None:
     edit(project, "adoption", "adopton")
-    done = command("run", "analyses/demo", cwd=project)
-    assert done.returncode == 2
-    assert "unknown key 'adopton'" in done.stderr
-    assert "did you mean 'adoption'" in done.stderr
-    assert "Traceback" not in done.stderr
+    code, _, said = command("run", "analyses/demo", cwd=project)
+    assert code == 2
+    assert "unknown key 'adopton'" in said
+    assert "did you mean 'adoption'" in said
+    assert "Traceback" not in said
     assert not (project / "data/processed").exists()
     assert not (project / "figures").exists()
 
