@@ -14,11 +14,12 @@ from evalkit.errors import DesignError
 from evalkit.numerics.arrays import Floats
 from evalkit.results.estimation import Estimate, Specification
 from evalkit.results.fit import Fit
+from evalkit.tables.contents import cut_short, same_content
 
 Verdict = Literal["pass", "fail", "inconclusive", "described"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Finding:
     """The outcome of one check.
 
@@ -39,6 +40,11 @@ class Finding:
     verdict: Verdict
     sentence: Message
     table: pd.DataFrame
+
+    __eq__ = same_content
+
+    def __repr__(self) -> str:
+        return cut_short(f"Finding({self.verdict}, {self.summary()})")
 
     def summary(self, language: str = "en", labels: Labels | None = None) -> str:
         """Say the finding, in English ("en") or Chinese ("zh"), with the study's labels if given."""

@@ -26,6 +26,7 @@ from evalkit.panels.derivation import VERBS, Derivation
 from evalkit.regions.codes import Area
 from evalkit.results.estimation import Estimator, Inference
 from evalkit.results.finding import Check
+from evalkit.tables.contents import in_short
 
 FAMILIES = {
     "source": evalkit.sources,
@@ -108,6 +109,8 @@ class StudyConfig:
     checks: tuple[tuple[str, Check], ...]
     claims: tuple[Claim, ...]
     labels: Labels
+
+    __repr__ = in_short
 
     @property
     def references(self) -> tuple[str, ...]:
