@@ -17,9 +17,8 @@ import importlib.abc
 import importlib.util
 import os
 import random
-import signal
+import resource
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -45,16 +44,16 @@ TESTS: dict[str, str] = {
     "numerics/simplex.py": "synthetic",
     "numerics/wild.py": "wild_bootstrap multiplicity multiplier",
     "results/clusters.py": "by_design jackknife bias_reduced agreement",
-    "results/estimation.py": "event_study split by_design bad_input agreement",
-    "results/evidence.py": "split reporting",
+    "results/estimation.py": "event_study split by_design",
+    "results/evidence.py": "split study",
     "results/finding.py": "checks pre_trends",
     "results/fit.py": "agreement event_study bias_reduced",
-    "results/summary.py": "by_design event_study bad_input reporting",
+    "results/summary.py": "by_design event_study bad_input",
     "results/uncertainty.py": "event_study by_design bias_reduced wild_bootstrap",
-    "designs/adoption.py": "bad_input checks permutation event_study",
+    "designs/adoption.py": "bad_input event_study",
     "designs/collapsing.py": "collapse",
     "designs/design.py": "bad_input panel",
-    "designs/sample.py": "bad_input agreement permutation",
+    "designs/sample.py": "bad_input",
 }
 COMPARISONS = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -193,24 +192,20 @@ class _Planted(importlib.abc.MetaPathFinder, importlib.abc.SourceLoader):
         return self.source.encode()
 
 
-def run_tests(fault: Fault | None, files: list[str], limit: float) -> str:
+def run_tests(fault: Fault | None, files: list[str], limit: int) -> str:
     """Run the test files in a child process until one fails: killed, survived or timeout."""
     child = os.fork()
     if not child:
         code = 3
         try:
+            resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))  # a busy machine is not a fault
             code = _run_pytest(fault, files)
         finally:
             os._exit(code)  # nothing of the parent goes on here, whatever happened
-    end = time.monotonic() + limit
-    while time.monotonic() < end:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return "survived" if status == 0 else "killed"
-        time.sleep(0.05)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return "timeout"
+    _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        return "timeout"
+    return "survived" if status == 0 else "killed"
 
 
 def _paths(names: str) -> list[str]:
@@ -234,10 +229,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--number", type=int, default=500, help="how many faults, drawn at random")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--limit", type=float, default=240.0, help="seconds that the tests of one fault may take")
+    parser.add_argument(
+        "--limit", type=int, default=120, help="seconds of the processor that the tests of one fault may take"
+    )
     parser.add_argument("--only", nargs="*", default=[], help="modules, as in numerics/wild.py; all of them by default")
     parser.add_argument("--lines", type=int, nargs=2, help="first and last line of the code to change")
     parser.add_argument("--tests", help="names of test files, in place of the module's own")
+    parser.add_argument("--trusted", action="store_true", help="do not run the tests without any fault beforehand")
     asked = parser.parse_args()
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = "1"
@@ -254,7 +252,7 @@ def main() -> None:
         faults = [fault for fault in faults if asked.lines[0] <= fault.line <= asked.lines[1]]
     drawn = random.Random(asked.seed).sample(faults, min(asked.number, len(faults)))
     print(f"{len(drawn)} of {len(faults)} faults", flush=True)
-    for files in {asked.tests or TESTS[fault.module] for fault in drawn}:
+    for files in () if asked.trusted else {asked.tests or TESTS[fault.module] for fault in drawn}:
         assert run_tests(None, _paths(files), asked.limit) == "survived", f"these tests fail without any fault: {files}"
     counts: dict[str, Counter[str]] = {}
     for number, fault in enumerate(drawn, start=1):

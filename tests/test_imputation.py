@@ -13,8 +13,10 @@ import cases
 import oracles
 import untreated_oracle as oracle
 from evalkit import Design, Estimate, Panel, collapse, estimate
+from evalkit.designs.sample import draw_sample
 from evalkit.errors import DesignError
 from evalkit.estimators import Imputation, Split, TwoStage, TwoWayFE
+from evalkit.estimators._untreated import average_effects, fit_untreated, influence_of_imputed
 from evalkit.inference import Cluster
 from evalkit.numerics.extrapolate import extrapolate, weigh_errors
 
@@ -396,6 +398,47 @@ def test_an_outcome_without_noise_has_no_error() -> None:
     assert one.params["ATT"] == pytest.approx(2.0, abs=1e-11)  # outcomes of size 6,000
     assert np.isnan(one.bse["ATT"])
     assert any("fitted without residual" in str(note) for note in one.notes)
+
+
+@pytest.mark.parametrize("level", [0.0, 1e9])
+@pytest.mark.parametrize("estimator", [Imputation(), Imputation(aggregate="dynamic", leads=1), TwoStage()], ids=str)
+def test_what_rounding_leaves_of_an_outcome_is_no_error(estimator: Any, level: float) -> None:
+    """Of values around a billion rounding leaves 1e-7, far more than of what they vary by."""
+    f = oracle.villages()
+    f["y"] = level + 0.1 * f["farm"] + 7 * np.sqrt(f["year"]) + 2.0 * (f["year"] >= f["first"])
+    one = run(f, estimator)
+    assert one.bse.isna().all()
+    assert one.notes
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-9])
+def test_residuals_and_deviations_that_are_rounding_are_none(noise: float) -> None:
+    f = oracle.villages()
+    f["y"] = 0.1 * f["farm"] + 7 * np.sqrt(f["year"]) + 2.0 * (f["year"] >= f["first"])
+    f["y"] += noise * np.random.default_rng(3).normal(size=len(f))
+    design = Design(outcome="y", adoption="first", assigned_at="county")
+    untreated = fit_untreated(draw_sample(Panel.from_frame(f, unit="farm", time="year"), design), "Imputation")
+    averages = average_effects(untreated, "simple")
+    effects = untreated.fit.errors[averages.rows]
+    influence = influence_of_imputed(untreated, averages, effects - effects.mean())
+    assert influence.base_pull.any() == influence.deviation.any() == (noise > 0)
+
+
+@pytest.mark.parametrize("level", [0.0, 1e9])
+def test_sums_of_influence_below_what_rounding_can_leave_are_none(level: float) -> None:
+    """1e-12 of what is added up, or 2e-15 of the largest outcome."""
+    f = oracle.villages()
+    f["y"] = level + f["farm"] + np.random.default_rng(3).normal(size=len(f))
+    design = Design(outcome="y", adoption="first", assigned_at="county")
+    untreated = fit_untreated(draw_sample(Panel.from_frame(f, unit="farm", time="year"), design), "Imputation")
+    averages = average_effects(untreated, "simple")
+    effects = untreated.fit.errors[averages.rows]
+    influence = influence_of_imputed(untreated, averages, effects - effects.mean())
+    pulls = np.abs(influence.pull.unit).max() + np.abs(influence.pull.level).max()
+    added = np.linalg.norm(influence.deviation) + pulls * np.linalg.norm(influence.base_pull)
+    (floor,) = influence.without_rounding(untreated.sample).floor
+    assert floor == pytest.approx(max(1e-12 * added, 2e-15 * f["y"].abs().max()), rel=1e-9)
+    assert (floor > 1.1e-12 * added) == (level > 0)
 
 
 EACH = [Imputation(), Imputation(aggregate="dynamic", leads=2), Imputation(aggregate="cohort_time", leave_out=True)]
