@@ -39,7 +39,7 @@ def compile_papers(study_folder: Path, *, processed: Path, figures: Path, target
     ConfigError with file and line for anything that stops Typst, among it a name that the evidence does not have.
     """
     target.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="evalkit-") as folder:
+    with tempfile.TemporaryDirectory(dir=target, ignore_cleanup_errors=True) as folder:
         desk = Path(folder).resolve()
         _lay_out(desk, study_folder, processed, figures)
         made = []

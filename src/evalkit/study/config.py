@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from evalkit.errors import ConfigError, EvalkitError, nearest
 from evalkit.panels.derivation import VERBS, Derivation
 from evalkit.regions.codes import Area
 from evalkit.results.estimation import Estimator, Inference
+from evalkit.results.filing import fold_name, require_file_name
 from evalkit.results.finding import Check
 
 FAMILIES = {
@@ -123,12 +123,18 @@ def read_study(path: Path) -> StudyConfig:
 
     Raises ConfigError with file, key and the nearest valid key for anything unknown, missing or of the wrong type.
     """
-    file = path / "study.toml" if path.is_dir() else path
-    if not file.is_file():
-        raise ConfigError("there is no study.toml here", where=str(path), remedy="give the folder that holds it")
+    file = find_study(path)
     root, beside = project_root(file), file.with_name("claims.toml")
     claims = _Reader(beside, root).claims(_read_toml(beside)) if beside.is_file() else ()
     return _Reader(file, root).study(_read_toml(file), claims)
+
+
+def find_study(path: Path) -> Path:
+    """Return the `study.toml` that a path names: itself, or the one in the folder."""
+    file = path / "study.toml" if path.is_dir() else path
+    if not file.is_file():
+        raise ConfigError("there is no study.toml here", where=str(path), remedy="give the folder that holds it")
+    return file
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
@@ -162,17 +168,14 @@ class _Reader:
                 raise ConfigError(f"the section {mark} is missing", where=str(self.file), remedy=f"add {mark}")
         sources = dict(self._named(content["source"], "source", self._source))
         for name in sources:
-            if name in _WRITTEN or name.startswith("finding_") or not re.fullmatch(r"\w+", name):
-                taken = (
-                    f"the run writes a file of its own called {name}"
-                    if re.fullmatch(r"\w+", name)
-                    else "it becomes a file's name"
-                )
+            if fold_name(name) in _WRITTEN or fold_name(name).startswith("finding_"):
+                taken = f"the run writes a file of its own called {name}"
                 raise self._error(f"a source cannot be called '{name}': {taken}", f"source '{name}'", "rename it")
         intensities = dict(self._named(content.get("intensity", []), "intensity", self._intensity(sources)))
         for name in intensities:
             if name in sources:
                 raise self._error(f"'{name}' is also a source", f"intensity '{name}'", "give each its own name")
+            require_file_name(name, self._place(f"intensity '{name}'"), taken=sources)
         panel, derive = self._panel(content["panel"], (*sources, *intensities))
         design = self._build(Design, content["design"], "design")
         estimates = dict(self._named(content["estimate"], "estimate", self._estimate(content["design"])))
@@ -180,7 +183,7 @@ class _Reader:
             self._check(one, f"check {i + 1}", estimates) for i, one in enumerate(self._tables(content, "check"))
         )
         labels = self._labels(content.get("labels", {}))
-        name = self.file.resolve().parent.name
+        name = require_file_name(self.file.resolve().parent.name, str(self.file))
         return StudyConfig(
             name,
             self.file,
@@ -263,6 +266,7 @@ class _Reader:
                 raise self._error("the name is missing", f"{section} {i + 1}", 'add name = "…"')
             if name in (known for known, _ in found):
                 raise self._error(f"the name '{name}' stands twice", f"{section} {i + 1}", "give each its own name")
+            require_file_name(name, self._place(f"{section} {i + 1}"), taken=[known for known, _ in found])
             found.append((name, read(given, f"{section} '{name}'")))
         return found
 
@@ -375,6 +379,9 @@ class _Reader:
                 raise self._error(f"unknown key '{key}'", where or "top level", nearest(key, valid))
 
     def _error(self, what: str, where: str, remedy: str) -> ConfigError:
+        return ConfigError(what, where=self._place(where), remedy=remedy)
+
+    def _place(self, where: str) -> str:
         resolved = self.file.resolve()
         shown = resolved.relative_to(self.root).as_posix() if resolved.is_relative_to(self.root) else str(self.file)
-        return ConfigError(what, where=f"{shown}, {where}", remedy=remedy)
+        return f"{shown}, {where}"

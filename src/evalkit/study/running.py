@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import platform
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -15,11 +14,13 @@ from typing import Any
 
 from evalkit.accounting import factor_set, intensity, inventory
 from evalkit.claims.claim import judge_claims
-from evalkit.errors import DataError, EvalkitError, SourceError
+from evalkit.errors import DataError, EvalkitError
 from evalkit.panels.assembly import assemble
 from evalkit.panels.panel import Dropped, Panel
 from evalkit.results.evidence import Evidence
-from evalkit.study.config import StudyConfig, read_study
+from evalkit.results.filing import file_inside, require_file_name
+from evalkit.study.config import StudyConfig, find_study, project_root, read_study
+from evalkit.study.storage import explain_failed_writes, open_staging, put_in_place, require_writable
 from evalkit.tables.table import Provenance, Table, file_sha256
 from evalkit.verbs import check, estimate
 
@@ -109,36 +110,39 @@ def run_study(path: str | Path, say: Say = lambda _: None) -> Evidence:
 
     `path` is the study's folder or its `study.toml`. Writes `data/processed/<study>/` (estimates.csv, alternatives.csv,
     findings.csv and the table behind each finding, ledger.csv, descriptives.csv, claims.csv, manifest.json), `figures/<study>/`
-    and, for each `paper*.typ` beside the study.toml, its PDF. Everything is made in a temporary folder and moved into place at
-    the end, so that an error leaves the results of the last run as they were.
+    and, for each `paper*.typ` beside the study.toml, its PDF. All take the place of the last results, or none does (see
+    `evalkit.study.storage`); a second run of the study is refused while one is going on.
     """
     from evalkit.reporting import (  # matplotlib and typst load only where something is drawn
         compile_papers,
         write_exhibits,
     )
 
-    config = read_study(Path(path))
-    evidence = evaluate_study(config, say)
-    processed = config.root / "data" / "processed" / config.name
-    figures = config.root / "figures" / config.name
-    processed.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".evalkit-", dir=processed.parent) as folder:
-        made = Path(folder)
-        for name in ("processed", "figures", "papers"):
-            (made / name).mkdir()
-        say("writing tables")
-        write_tables(evidence, made / "processed")
-        say("drawing figures")
-        write_exhibits(evidence, made / "figures")
-        home = config.file.resolve().parent
-        papers = []
-        if any(home.glob("paper*.typ")):
-            say("setting the papers")
-            papers = compile_papers(
-                home, processed=made / "processed", figures=made / "figures", target=made / "papers"
-            )
-        places = [(made / "processed", processed), (made / "figures", figures), *((p, home / p.name) for p in papers)]
-        _replace_all(places, made / "old")
+    file = find_study(Path(path))
+    root, home = project_root(file), file.resolve().parent
+    with open_staging(root, require_file_name(home.name, str(file)), say) as made:
+        config = read_study(file)
+        papers = sorted(f"{paper.stem}.pdf" for paper in home.glob("paper*.typ"))
+        processed, figures = root / "data" / "processed" / config.name, root / "figures" / config.name
+        for folder in (figures.parent, *([home] if papers else [])):
+            require_writable(folder)
+        evidence = evaluate_study(config, say)
+        places = {
+            made / "processed": processed,
+            made / "figures": figures,
+            **{made / "papers" / name: home / name for name in papers},
+        }
+        with explain_failed_writes(processed.parent, places.values()):
+            for name in ("processed", "figures", "papers"):
+                (made / name).mkdir()
+            say("writing tables")
+            write_tables(evidence, made / "processed")
+            say("drawing figures")
+            write_exhibits(evidence, made / "figures")
+            if papers:
+                say("setting the papers")
+                compile_papers(home, processed=made / "processed", figures=made / "figures", target=made / "papers")
+            put_in_place(root, made, places)
     return evidence
 
 
@@ -154,7 +158,7 @@ def write_tables(evidence: Evidence, folder: Path) -> None:
         *((name, table.frame) for name, table in evidence.references.items()),
         *evidence.finding_tables().items(),
     ):
-        table.to_csv(folder / f"{name}.csv", index=False, encoding="utf-8", lineterminator="\n")
+        table.to_csv(file_inside(folder, f"{name}.csv"), index=False, encoding="utf-8", lineterminator="\n")
     text = json.dumps(evidence.manifest, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
     (folder / "manifest.json").write_text(text, encoding="utf-8", newline="\n")
 
@@ -210,29 +214,3 @@ def _naming(step: str, panel: Panel) -> Iterator[None]:
         joined = f" of {first}" if origin != first else ""
         where = f"{step}, {origin}, {error.where}{joined}" if isinstance(error, DataError) else f"{step}, {error.where}"
         raise type(error)(error.what, where=where, remedy=error.remedy) from None
-
-
-def _replace_all(places: list[tuple[Path, Path]], attic: Path) -> None:
-    """Put every new file or folder in its place, the old ones first into the attic; all of them, or none.
-
-    Raises SourceError where an old one cannot be moved: on Windows, a program that has a file open holds it.
-    """
-    attic.mkdir()
-    kept: list[tuple[Path, Path]] = []
-    for i, (_, place) in enumerate(places):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if not place.exists():
-            continue
-        try:
-            place.rename(attic / str(i))
-        except OSError as error:
-            for old, back in kept:
-                old.rename(back)
-            raise SourceError(
-                f"the results of the last run cannot be replaced ({error.strerror})",
-                where=str(place),
-                remedy="close the programs that have a file in it open, such as Excel or a PDF reader, and run again",
-            ) from None
-        kept.append((attic / str(i), place))
-    for new, place in places:
-        new.rename(place)
