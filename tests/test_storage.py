@@ -22,11 +22,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from evalkit import reporting
 from evalkit.cli import app
 from evalkit.errors import ConfigError, EvalkitError, SourceError
-from evalkit.reporting import papers, write_exhibits
-from evalkit.results.evidence import Evidence
+from evalkit.reporting import Figures, papers
+from evalkit.results.evidence import Desk, Evidence
 from evalkit.results.filing import MOST_LETTERS, file_inside, fold_name, require_file_name
 from evalkit.study import locking, running, storage
 from evalkit.study.config import read_study
@@ -407,8 +406,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Evidence]:
 @pytest.fixture
 def study(ran: tuple[Path, Evidence], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A study with results; another run of it need not compute again."""
-    monkeypatch.setattr(running, "evaluate_study", lambda config, say: ran[1])
-    monkeypatch.setattr(reporting, "write_exhibits", lambda evidence, folder: (folder / "x.csv").write_text("new"))
+    monkeypatch.setattr(running, "evaluate_study", lambda config, say, kept: ran[1])
+    monkeypatch.setattr(Figures, "write", lambda self, evidence, desk: (desk.figures / "x.csv").write_text("new"))
     shutil.copytree(ran[0], tmp_path / "project")
     return tmp_path / "project/analyses/s"
 
@@ -457,7 +456,7 @@ def test_a_disk_that_is_full_when_a_figure_is_saved(
     with open("/dev/full", "wb") as device:
         full = device.fileno()
         with pytest.raises(SourceError, match="the disk is full"), storage.explain_failed_writes(tmp_path):
-            write_exhibits(ran[1], tmp_path / "figures")
+            Figures().write(ran[1], Desk(*[tmp_path] * 4))
 
 
 @pytest.mark.parametrize("place", ["data/processed", "figures", "data/processed/s", "figures/s"])
@@ -502,7 +501,7 @@ def test_leftovers_are_put_back_even_where_the_study_can_no_longer_be_read(study
     made = study.parents[1] / "data/processed/.evalkit-s.new"
     (made / "old").mkdir(parents=True)
     (study / "paper.pdf").rename(made / "old/0")
-    listed = [{"new": "papers/paper.pdf", "place": "analyses/s/paper.pdf", "replaces": True}]
+    listed = [{"new": "documents/paper.pdf", "place": "analyses/s/paper.pdf", "replaces": True}]
     (made / "journal.json").write_text(json.dumps(listed), encoding="utf-8")
     (study / "study.toml").write_text("[", encoding="utf-8")
     done = CliRunner().invoke(app, ["run", str(study)])
@@ -609,8 +608,8 @@ def test_names_that_are_one_file_elsewhere(one: str, other: str) -> None:
         ),
         (
             "[panel]",
-            '[[intensity]]\nname = "FARMS"\nactivity = "farms"\nfactors = "ipcc"\nkeys = ["year"]\nper = "y"\n[panel]',
-            "intensity 'FARMS'",
+            '[[step]]\nname = "FARMS"\nkind = "Inventory"\nactivity = "farms"\nfactors = "ipcc_2006"\nkeys = ["year"]\n[panel]',
+            "step 'FARMS'",
         ),
     ],
 )

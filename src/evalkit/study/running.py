@@ -148,7 +148,7 @@ def run_study(path: str | Path, say: Say = lambda _: None) -> Evidence:
             for writer in _writers(config):
                 say(f"writing: {type(writer).__name__}")
                 writer.write(evidence, desk)
-            documents = {path: home / path.name for path in sorted(desk.documents.iterdir())}
+            documents = {path: home / path.name for path in sorted(desk.documents.iterdir()) if path.is_file()}
             put_in_place(root, made, {desk.processed: processed, desk.figures: figures, **documents})
     return evidence
 
