@@ -390,6 +390,8 @@ def test_parquet_refusals(tmp_path: Path) -> None:
     says(refused(path), "no data rows", "p.parquet", "again")
     pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_tuples([("a", "x"), ("a", "y")])).to_parquet(path)
     says(refused(path), "several levels", "p.parquet", "join the levels")
+    pd.DataFrame({"a": ["mulei"]}).to_parquet(path, compression=None)
+    says(refused(put(tmp_path, path.read_bytes().replace(b"mulei", b"m\xfflei"))), "Invalid UTF8", "data.csv", "whole")
 
 
 # --- Excel ---
