@@ -23,7 +23,7 @@ from evalkit.checks import LeaveOneOut, PlaceboAssignment, PreTrends
 from evalkit.errors import ConfigError, DataError
 from evalkit.estimators import EventStudy, Split, TwoWayFE
 from evalkit.inference import Cluster
-from evalkit.reporting import compile_papers, plot, plot_finding, write_exhibits
+from evalkit.reporting import compile_papers, list_texts, plot, plot_finding, write_exhibits
 from evalkit.reporting._canvas import drawing_style, wrap_text
 from evalkit.reporting.exhibits import list_exhibits
 from evalkit.results.estimation import Estimate
@@ -307,11 +307,12 @@ def study(evidence: Evidence, exhibits: Path, tmp_path: Path):  # type: ignore[n
     home, processed = tmp_path / "study", tmp_path / "processed"
     home.mkdir()
     processed.mkdir()
-    write_tables(evidence, processed)
+    texts = write_tables(evidence, processed)
+    texts |= {f"figures/{one.name}.csv": list_texts(one.table) for one in list_exhibits(evidence)}
 
     def compile_body(body: str, name: str = "paper.typ") -> list[Path]:
         (home / name).write_text('#import "evalkit.typ": *\n' + body, encoding="utf-8")
-        return compile_papers(home, processed=processed, figures=exhibits, target=tmp_path / "papers")
+        return compile_papers(home, processed=processed, figures=exhibits, target=tmp_path / "papers", texts=texts)
 
     return compile_body
 
@@ -396,7 +397,7 @@ def test_a_paper_that_cannot_be_set_says_what_and_where(study, code: str, said: 
 def test_papers_need_the_tables_of_a_run(tmp_path: Path) -> None:
     (tmp_path / "paper.typ").write_text("x", encoding="utf-8")
     with pytest.raises(ConfigError, match=r"no estimates\.csv.*run the study first"):
-        compile_papers(tmp_path, processed=tmp_path, figures=tmp_path / "none", target=tmp_path / "papers")
+        compile_papers(tmp_path, processed=tmp_path, figures=tmp_path / "none", target=tmp_path / "papers", texts={})
 
 
 # ---------------------------------------------------------------------------------------------- the papers of the study

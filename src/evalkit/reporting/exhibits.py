@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from evalkit.catalogue import LANGUAGES
 from evalkit.reporting._canvas import Reader, drawing_style, new_axes
 from evalkit.reporting._drawn import has_event_times, tabulate_estimate, tabulate_finding
+from evalkit.reporting.csv_files import write_csv
 from evalkit.reporting.figures import DRAWN_CHECKS, draw_estimate, draw_finding, estimate_size, finding_size
 from evalkit.results.estimation import Estimate
 from evalkit.results.evidence import Evidence
@@ -64,8 +65,7 @@ def write_exhibits(evidence: Evidence, folder: Path) -> list[Path]:
     written = []
     for exhibit in list_exhibits(evidence):
         path = folder / f"{exhibit.name}.csv"
-        table = exhibit.table.assign(synthetic=evidence.synthetic)
-        table.to_csv(path, index=False, encoding="utf-8", lineterminator="\n")
+        write_csv(exhibit.table.assign(synthetic=evidence.synthetic), path)
         written.append(path)
         for language in LANGUAGES:
             for ending in ("png", "svg"):

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import tempfile
+from collections.abc import Collection, Mapping
 from importlib.resources import files
 from pathlib import Path
 
@@ -30,18 +31,22 @@ _PLACE = re.compile(r"┌─ (?P<file>.+?):(?P<line>\d+):\d+")
 _MISSING_KEY = re.compile(r'dictionary does not contain key "(?P<key>[^"]*)"')
 
 
-def compile_papers(study_folder: Path, *, processed: Path, figures: Path, target: Path) -> list[Path]:
+def compile_papers(
+    study_folder: Path, *, processed: Path, figures: Path, target: Path, texts: Mapping[str, Collection[str]]
+) -> list[Path]:
     """Set every `paper*.typ` of a study's folder as a PDF in `target` and return their paths.
 
     A paper finds beside it the other .typ and .bib files of its folder, the library `evalkit.typ`, the tables of
-    `processed` (estimates.csv, findings.csv and so on, manifest.json, the study's reference tables) and `figures/`. Only fonts
-    that ship with the package and with Typst are used, and no date is written: the same inputs give the same bytes. Raises
-    ConfigError with file and line for anything that stops Typst, among it a name that the evidence does not have.
+    `processed` (estimates.csv, findings.csv and so on, manifest.json, the study's reference tables) and `figures/`. `texts` names
+    the columns of text of each CSV (`estimates.csv`, `figures/main_leave_one_out.csv`), whose cells stay text whatever they look
+    like; other cells become numbers and truth values. Only fonts that ship with the package and with Typst are used, and no date
+    is written: the same inputs give the same bytes. Raises ConfigError with file and line for anything that stops Typst, among it
+    a name that the evidence does not have.
     """
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="evalkit-") as folder:
         desk = Path(folder).resolve()
-        _lay_out(desk, study_folder, processed, figures)
+        _lay_out(desk, study_folder, processed, figures, texts)
         made = []
         for paper in sorted(study_folder.glob("paper*.typ")):
             content = _compile(desk, paper.name, study_folder)
@@ -51,7 +56,9 @@ def compile_papers(study_folder: Path, *, processed: Path, figures: Path, target
     return made
 
 
-def _lay_out(desk: Path, study_folder: Path, processed: Path, figures: Path) -> None:
+def _lay_out(
+    desk: Path, study_folder: Path, processed: Path, figures: Path, texts: Mapping[str, Collection[str]]
+) -> None:
     """Put all that a paper can name into one folder."""
     for pattern in ("*.typ", "*.bib"):
         for path in study_folder.glob(pattern):
@@ -71,6 +78,7 @@ def _lay_out(desk: Path, study_folder: Path, processed: Path, figures: Path) -> 
         ("exhibits.json", exhibits),
         ("references.json", listed),
         ("catalogue.json", entries()),
+        ("texts.json", {file: list(columns) for file, columns in texts.items()}),
     ):
         (desk / name).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
     (desk / LIBRARY).write_bytes(files("evalkit.reporting").joinpath(LIBRARY).read_bytes())

@@ -114,6 +114,8 @@ def run_study(path: str | Path, say: Say = lambda _: None) -> Evidence:
     """
     from evalkit.reporting import (  # matplotlib and typst load only where something is drawn
         compile_papers,
+        list_exhibits,
+        list_texts,
         write_exhibits,
     )
 
@@ -127,23 +129,27 @@ def run_study(path: str | Path, say: Say = lambda _: None) -> Evidence:
         for name in ("processed", "figures", "papers"):
             (made / name).mkdir()
         say("writing tables")
-        write_tables(evidence, made / "processed")
+        texts = write_tables(evidence, made / "processed")
         say("drawing figures")
         write_exhibits(evidence, made / "figures")
         home = config.file.resolve().parent
         papers = []
         if any(home.glob("paper*.typ")):
             say("setting the papers")
+            texts |= {f"figures/{one.name}.csv": list_texts(one.table) for one in list_exhibits(evidence)}
             papers = compile_papers(
-                home, processed=made / "processed", figures=made / "figures", target=made / "papers"
+                home, processed=made / "processed", figures=made / "figures", target=made / "papers", texts=texts
             )
         places = [(made / "processed", processed), (made / "figures", figures), *((p, home / p.name) for p in papers)]
         _replace_all(places, made / "old")
     return evidence
 
 
-def write_tables(evidence: Evidence, folder: Path) -> None:
-    """Write the tables of the run, the reference tables and manifest.json (UTF-8, full precision, empty = missing)."""
+def write_tables(evidence: Evidence, folder: Path) -> dict[str, list[str]]:
+    """Write the tables of the run, the reference tables and manifest.json; return the columns of text in each file."""
+    from evalkit.reporting import list_texts, write_csv
+
+    texts = {}
     for name, table in (
         ("estimates", evidence.estimates_table()),
         ("alternatives", evidence.alternatives_table()),
@@ -154,9 +160,11 @@ def write_tables(evidence: Evidence, folder: Path) -> None:
         *((name, table.frame) for name, table in evidence.references.items()),
         *evidence.finding_tables().items(),
     ):
-        table.to_csv(folder / f"{name}.csv", index=False, encoding="utf-8", lineterminator="\n")
+        write_csv(table, folder / f"{name}.csv")
+        texts[f"{name}.csv"] = list_texts(table)
     text = json.dumps(evidence.manifest, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
     (folder / "manifest.json").write_text(text, encoding="utf-8", newline="\n")
+    return texts
 
 
 def _manifest(config: StudyConfig, inputs: tuple[Provenance, ...], dropped: tuple[Dropped, ...]) -> dict[str, Any]:
