@@ -22,7 +22,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from evalkit.cli import app
+from evalkit.cli import app, main
 from evalkit.errors import ConfigError, EvalkitError, SourceError
 from evalkit.reporting import Figures, papers
 from evalkit.results.evidence import Desk, Evidence
@@ -483,16 +483,22 @@ def test_every_other_refusal_is_a_sentence_too(study: Path, monkeypatch: pytest.
     assert "Remedy: " in done.stderr
 
 
-def test_a_stopped_run_says_so_and_leaves_the_old_results(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_run_says_so_and_leaves_the_old_results(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = everything(study)
 
     def stop(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(storage, "_write_journal", stop)
-    done = CliRunner().invoke(app, ["run", str(study)])
-    assert done.exit_code == 130
-    assert done.stderr.splitlines()[-1].startswith("evalkit: stopped; results are replaced whole or not at all")
+    monkeypatch.setattr(sys, "argv", ["evalkit", "run", str(study)])
+    monkeypatch.setattr(os, "environ", dict(os.environ))  # main sets the number of threads
+    with pytest.raises(SystemExit, match="130"):
+        main()
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1].startswith("evalkit: stopped; results are replaced whole or not at all")
+    assert [line for line in said if not line.startswith("…")] == said[-1:]
     assert everything(study) == before
 
 
