@@ -137,14 +137,22 @@ def test_what_a_killed_run_left_is_put_back_and_said(root: Path) -> None:
     assert not hidden(root)
 
 
-def test_the_first_results_are_taken_away_again_where_not_all_could_be_put(tmp_path: Path) -> None:
-    (tmp_path / "figures").write_text("a file where a folder belongs", encoding="utf-8")
-    with (
-        pytest.raises(EvalkitError, match="a file stands where a folder belongs"),
-        storage.explain_failed_writes(tmp_path),
-    ):
+def test_the_first_results_are_taken_away_again_where_not_all_could_be_put(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is nothing to put back, and nothing may stay."""
+    rename = os.rename
+
+    def refuse(source: Any, target: Any, **named: Any) -> None:
+        if Path(target) == tmp_path / "analyses/s/a.pdf":
+            raise PermissionError(13, "in use")
+        rename(source, target, **named)
+
+    monkeypatch.setattr(os, "rename", refuse)
+    with pytest.raises(SourceError, match="cannot be replaced"):
         make(tmp_path, "new")
-    assert [path.name for path in tmp_path.iterdir()] == ["figures"]
+    assert not [one for one in tmp_path.rglob("*") if one.is_file()]
+    assert not hidden(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["[{", "[3]", '[{"new": "a", "place": "../b", "replaces": true}]', '[{"place": "a"}]'])
