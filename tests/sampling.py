@@ -15,7 +15,7 @@ from hypothesis import settings
 exhaustive = False  # set by conftest.py, before any test file is read
 
 
-def examples(few: int, many: int, **options: Any) -> settings:
+def inputs(few: int, many: int, **options: Any) -> settings:
     """Settings of a fuzz test: `few` inputs by default, `many` in make test-all."""
     return settings(max_examples=many if exhaustive else few, deadline=None, **options)
 

@@ -115,6 +115,7 @@ def test_draws_agree_with_the_closed_form() -> None:
     assert drawn.unit == pytest.approx(true_error(12, 5, 3, 4, 2, 1.0, 0.5), rel=0.07)
 
 
+@pytest.mark.exhaustive
 def test_draws_agree_with_clustered_t_written_out() -> None:
     counties, treated = 12, 4
     found = Power(noise_sd=1.0, place_sd=0.5, draws=600, seed=3).run(specified(farms(counties, treated), Cluster()))
@@ -141,6 +142,7 @@ def _range(found: Finding) -> tuple[float, float]:
     return float(words[1]), float(words[2])
 
 
+@pytest.mark.exhaustive
 def test_the_smallest_effect_put_into_the_outcome_is_found_as_often_as_asked() -> None:
     f = farms(10, 4)
     f = f[(f["farm"] != 3) | (f["year"] > 2011)]  # unbalanced
@@ -211,6 +213,7 @@ def test_other_designs_are_drawn(change: Any, design: dict[str, Any]) -> None:
     assert 0.3 < Power(noise_sd=1.0, place_sd=0.5, draws=50, seed=1).run(spec).statistic < 3
 
 
+@pytest.mark.exhaustive
 def test_units_not_followed_bring_their_own_spread() -> None:
     f = farms()
     one = Power(noise_sd=1.0, place_sd=0.5, unit_sd=2.0)
@@ -229,6 +232,7 @@ def test_units_not_followed_bring_their_own_spread() -> None:
 @pytest.mark.parametrize(
     ("estimator", "treated"), [(EventStudy(leads=3, lags=1), 4), (CallawaySantAnna(aggregate="dynamic"), 5)]
 )
+@pytest.mark.exhaustive
 def test_of_several_effects_the_average_after_adoption_counts(estimator: Any, treated: int) -> None:
     # Against the last period before adoption alone: changes vary by 1 + 1/2 periods, not by 1/4 + 1/2.
     spec = specified(farms(12, treated), Cluster(), estimator)
