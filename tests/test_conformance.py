@@ -82,6 +82,16 @@ EACH_ESTIMATOR = [pytest.param(e, "Placebo" if e in SYNTHETIC else "Cluster", id
 WITH_INFLUENCE = [run for run in EACH_ESTIMATOR if run.values[0] not in SYNTHETIC]
 
 
+@pytest.mark.parametrize("grid", [ALL_RUNS, EXACT_RUNS, RUNS], ids=["all", "exact", "plain"])
+def test_samples_of_the_battery_have_every_member(grid: list[Any]) -> None:
+    sampled = cover(grid, "any", estimates_anew)
+    assert [point.values for point in sampled] == [point.values for point in grid]  # the others are marked, not dropped
+    kept = [point.values for point in sampled if not point.marks]
+    assert len(kept) < len(grid) / 3
+    for axis in (0, 1):
+        assert {values[axis] for values in kept} == {point.values[axis] for point in grid}
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_export_is_in_the_battery(family: str) -> None:
     module, table = FAMILIES[family]
