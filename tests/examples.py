@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 from openpyxl import Workbook
 
-from evalkit import checks, estimators, inference, reporting, sources, steps
+from evalkit import checks, claims, estimators, inference, reporting, sources, steps
 from evalkit.study.config import read_study
 from evalkit.tables.table import Provenance, Source, Step, Table
 
@@ -137,5 +137,6 @@ def _claims_of_changji() -> dict[str, Any]:
 
 
 CLAIMS: dict[str, Any] = _claims_of_changji()
+CLAIMS["Product"] = claims.Product(times=(2.0, 3.0), printed=6.0, relative=0.1, otherwise="contradicted")
 CLAIM_TABLES: dict[str, Table] = {"budget": sources.Delimited(PROJECT / "data/raw/changji/budget.csv").load()}
 WRITERS: dict[str, Any] = {"Tables": reporting.Tables(), "Figures": reporting.Figures(), "Papers": reporting.Papers()}

@@ -275,6 +275,23 @@ def test_no_number_depends_on_the_environment() -> None:
     assert not wrong
 
 
+def test_nothing_learns_from_a_sentence_what_happened() -> None:
+    """Facts are fields: the key of a Message is read, or exchanged for another, by the catalogue alone."""
+    wrong = [
+        f"{path.relative_to(SOURCE)} line {node.lineno}"
+        for path, tree in TREES.items()
+        if path.relative_to(SOURCE).parts[0] not in ("catalogue", "sources")  # sources have keys of tables
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.Attribute) and node.attr == "key")
+        or (
+            isinstance(node, ast.Call)
+            and getattr(node.func, "id", "") == "replace"
+            and "key" in {k.arg for k in node.keywords}
+        )
+    ]
+    assert not wrong
+
+
 def test_no_broad_except() -> None:
     wrong = [
         f"{path.relative_to(SOURCE)} line {node.lineno}"

@@ -13,8 +13,9 @@ from scipy import stats
 import cases
 import oracles
 from evalkit import Design, Estimate, Finding, Panel, check, estimate
-from evalkit.checks import PreTrends
-from evalkit.estimators import CallawaySantAnna, EventStudy, TwoStage, TwoWayFE
+from evalkit.checks import PreTrends, Sensitivity
+from evalkit.errors import DesignError
+from evalkit.estimators import CallawaySantAnna, EventStudy, Split, TwoStage, TwoWayFE
 from evalkit.inference import BiasReduced, Cluster, WildBootstrap
 from evalkit.numerics.power import Leads
 from evalkit.study.config import read_study
@@ -289,6 +290,40 @@ def test_no_trend_is_told_where_leads_cannot_tell(frame: pd.DataFrame, estimator
     found = run(frame, PreTrends(estimator=estimator))
     assert "linear trend" not in found.summary()
     assert not [column for column in found.table if column.startswith("slope")]
+
+
+def with_an_empty_group(total: int, treated: int) -> pd.DataFrame:
+    """Counties of group 0, and others of group 1, of which none adopts: there is nothing to estimate."""
+    f = counties(total, treated).assign(group=0)
+    others = counties(4, 0).assign(group=1)
+    return pd.concat([f, others.assign(county=others["county"] + total)], ignore_index=True)
+
+
+def test_facts_of_a_fit_stay_with_it_where_one_of_several_subgroups_is_left() -> None:
+    """Its notes are then those of a subgroup, wrapped in the words that say so."""
+    f = with_an_empty_group(60, 30)
+    binned, residuals = (
+        Split(by="group", estimator=one)
+        for one in (EventStudy(leads=3, lags=2), TwoStage(aggregate="dynamic", leads=3))
+    )
+    assert "Binned event times count as the nearest one" in run(f, PreTrends(estimator=binned)).summary()
+    found = run(f, PreTrends(estimator=residuals))
+    assert "linear trend" not in found.summary()
+    fit = fitted(f, CLUSTER, binned).fit
+    assert fit.failed == ("group=1",)
+    assert {term.event_time for term in fit.terms if term.binned} == {-3}
+    assert not any(part.leads_from_base for part in fitted(f, CLUSTER, residuals).fit.parts)
+    within = Sensitivity().run(fitted(f, CLUSTER, binned).spec)
+    assert "binned into its ends" in within.summary()
+    with pytest.raises(DesignError, match="the leads are not differences from the base"):
+        Sensitivity().run(fitted(f, CLUSTER, residuals).spec)
+
+
+def test_a_base_can_be_binned_too() -> None:
+    fit = fitted(counties(60, 30), CLUSTER, EventStudy(leads=2, lags=1, reference=-2)).fit
+    assert {(term.event_time, term.role) for term in fit.terms if term.binned} == {(-2, "base"), (1, "effect")}
+    whole = fitted(counties(60, 30), CLUSTER, EventStudy(leads=2, lags=1, bin=False)).fit
+    assert not any(term.binned for term in whole.terms)
 
 
 def test_the_joint_inference_can_be_named_in_a_study(tmp_path: Path) -> None:

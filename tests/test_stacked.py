@@ -218,3 +218,14 @@ def test_repeated_cross_sections_are_compared_by_group() -> None:
     mean = f.groupby(["first", "year"])["lemp"].mean()
     by_hand = mean[2006, 2007] - mean[2006, 2005] - mean[0, 2007] + mean[0, 2005]
     assert one.params["ATT(e=1)"] == pytest.approx(by_hand, abs=1e-12)
+
+
+@pytest.mark.parametrize("covariates", [(), ("lpop",)])
+def test_units_seen_once_are_told_in_words_of_their_own(covariates: tuple[str, ...]) -> None:
+    f = counties()
+    never = f.loc[f["first"] == 0, "countyreal"].iloc[0]
+    f = f[(f["countyreal"] != never) | (f["year"] == 2005)]
+    told = [str(note) for note in run(f, covariates=covariates).notes]
+    # The sub-experiments of 2004, 2005 and 2006 all have the year 2005.
+    assert sum(note.startswith("3 times a unit is observed only once within a sub-experiment") for note in told) == 1
+    assert not any("are observed once" in note for note in told)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from functools import partial
+from typing import Any
 
 
 class EvalkitError(Exception):
@@ -15,6 +17,10 @@ class EvalkitError(Exception):
     def __init__(self, what: str, *, where: str = "", remedy: str) -> None:
         self.what, self.where, self.remedy = what, where, remedy
         super().__init__(f"{where + ': ' if where else ''}{what}. Remedy: {remedy}.")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Say how to make it anew, so that it comes back whole from another process."""
+        return partial(type(self), self.what, where=self.where, remedy=self.remedy), (), self.__dict__
 
 
 class SourceError(EvalkitError):

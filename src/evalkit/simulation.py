@@ -17,6 +17,7 @@ from evalkit.panels.derivation import equal_weight
 from evalkit.panels.panel import Panel
 from evalkit.results.estimation import Estimate, Estimator, Inference
 from evalkit.results.fit import Term
+from evalkit.tables.contents import in_full, in_short
 from evalkit.tables.table import Provenance
 from evalkit.verbs import estimate
 
@@ -36,6 +37,8 @@ class Place:
     adoption: int | None = None
     above: str = ""
     effects: Effects | None = None
+
+    __repr__ = in_short
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +69,8 @@ class World:
     place_sd: float = 0.0
     subgroup_sd: Mapping[str, float] = field(default_factory=dict)
     shared: float = 0.0
+
+    __repr__ = in_short
 
     def __post_init__(self) -> None:
         names = [place.name for place in self.places]
@@ -131,7 +136,7 @@ def lay_out_world(world: World, seed: int) -> Panel:
     frame["weight"] = frame["subgroup"].map(dict(world.weights)).fillna(1.0).astype(np.float64)
     frame["above_weight"] = equal_weight("above", times="weight").compute(frame, "period")
     frame["effect"] = _true_effects(world, frame)
-    described = repr((world, seed)).encode()
+    described = in_full((world, seed)).encode()
     provenance = Provenance(
         path=f"simulate(…, seed={seed})",
         sha256=hashlib.sha256(described).hexdigest(),

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from evalkit.catalogue import LANGUAGES, checked_language, say
 from evalkit.errors import ConfigError, DataError, SourceError, nearest
+from evalkit.tables.contents import in_short
 from evalkit.tables.table import Provenance
 from evalkit.tables.units import convert, kind_of_unit
 
@@ -109,6 +110,8 @@ class FactorSet:
     density: Mapping[str, _Density] = field(default_factory=dict)
     coefficients_in_standard: int | None = None
     printed: int | None = None
+
+    __repr__ = in_short
 
     def rate(self, source: str, unit: str, *, where: str) -> float:
         """Return kg CO2e per `unit` of an emission source that has a value in this set.

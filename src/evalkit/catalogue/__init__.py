@@ -13,6 +13,7 @@ from evalkit.errors import ConfigError, nearest
 
 Language = Literal["en", "zh"]
 LANGUAGES: tuple[Language, ...] = get_args(Language)
+_LONGEST = 400  # characters of a sentence in a repr
 
 
 @cache
@@ -74,6 +75,10 @@ class Message:
 
     def __str__(self) -> str:
         return self.text("en")
+
+    def __repr__(self) -> str:
+        said = str(self)
+        return f"Message({self.key}: {said if len(said) <= _LONGEST else said[:_LONGEST] + '…'})"
 
 
 def message(key: str, **values: object) -> Message:

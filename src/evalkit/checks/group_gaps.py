@@ -257,9 +257,8 @@ def _remarks(spec: Specification, fit: Fit, ranked: _Exchanged | None) -> Iterat
             times.setdefault(term.subgroup, set()).add(term.event_time)
     if len({frozenset(one) for one in times.values()}) > 1:
         yield message("gap.unlike")
-    for note in fit.notes:
-        if note.key == "note.subgroup_failed":
-            yield message("gap.left_out", subgroup=dict(note.values)["subgroup"])
+    for subgroup in fit.failed:
+        yield message("gap.left_out", subgroup=subgroup)
 
 
 def _fisher_in_words(ranked: _Exchanged | None, spec: Specification) -> Message:

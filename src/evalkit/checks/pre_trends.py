@@ -184,7 +184,7 @@ def _tell_trends(sentence: Message, trends: tuple[_Trend, ...], one: Estimate) -
         even_slope=f"{even.slope:.4g}",
         even_bias=f"{even.bias:.4g}",
     )
-    if any(note.key == "note.binned" for note in one.fit.notes):
+    if any(term.binned for term in one.fit.terms):
         sentence = message("finding.pre_trends_binned", sentence=sentence)
     return sentence
 
@@ -246,7 +246,7 @@ def _trends_found(one: Estimate, leads: list[int]) -> tuple[_Trend, ...]:
 
 def _distances(fit: Fit) -> Floats | None:
     """Periods between each term and the base of its path (k,); None where a path does not have one base."""
-    if any(note.key == "note.lead_residuals" for note in fit.notes):
+    if not all(part.leads_from_base for part in fit.parts):
         return None
     bases: dict[tuple[str | None, str | None], list[int]] = {}
     for term in fit.terms:

@@ -92,7 +92,7 @@ class Sensitivity:
             verdict = "fail" if not value >= self.bound else "pass" if reason is None else "inconclusive"
         null = None if self.bound is None else message(f"null.sensitivity_{self.kind}", bound=f"{self.bound:g}")
         sentence = self._sentence(path, original, value, verdict)
-        if any(note.key == "note.binned" for note in one.fit.notes):
+        if any(term.binned for term in one.fit.terms):
             sentence = message("finding.sensitivity_binned", sentence=sentence)
         if reason is not None:
             sentence = message("finding.sensitivity_unsupported", sentence=sentence, reason=reason)
@@ -181,7 +181,7 @@ def _event_times(one: Estimate) -> tuple[list[int], list[int]]:
     bases = [term.event_time for term in one.fit.terms if term.role == "base"]
     leads, lags = sorted(e for e in at if e < 0), sorted(e for e in at if e >= 0)
     shown = ", ".join(map(str, [*leads, *lags])) or "none"
-    if any(note.key == "note.lead_residuals" for note in one.fit.notes):
+    if not all(part.leads_from_base for part in one.fit.parts):
         what = "the leads are not differences from the base"
     elif bases != [-1]:
         what = f"the base is {', '.join(map(str, bases)) or 'not named'}, and must be event time -1 alone"

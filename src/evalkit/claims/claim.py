@@ -9,6 +9,7 @@ from typing import Literal, Protocol, get_args
 
 from evalkit.catalogue import LANGUAGES, Labels, Message, message
 from evalkit.errors import ConfigError, EvalkitError, nearest
+from evalkit.tables.contents import cut_short, in_short
 from evalkit.tables.table import Table
 
 ClaimVerdict = Literal["consistent", "contradicted", "impossible", "unsupported", "ambiguous"]
@@ -22,6 +23,8 @@ class Judgement:
     computed: float
     verdict: ClaimVerdict
     sentence: Message
+
+    __repr__ = in_short
 
 
 class ClaimCheck(Protocol):
@@ -51,6 +54,8 @@ class Claim:
     where: str = ""
     basis: Mapping[str, str] = field(default_factory=dict, hash=False)
 
+    __repr__ = in_short
+
     def __post_init__(self) -> None:
         where = f"claim {self.id}"
         if not self.id.strip():
@@ -71,6 +76,9 @@ class Judged:
 
     claim: Claim
     judgement: Judgement
+
+    def __repr__(self) -> str:
+        return cut_short(f"Judged({self.summary()})")
 
     def summary(self, language: str = "en", labels: Labels | None = None) -> str:
         """Say the verdict and the arithmetic, in English ("en") or Chinese ("zh"), with the study's labels if given."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from evalkit.errors import DesignError, nearest
+from evalkit.tables.contents import in_short
 
 Comparison = Literal["not_yet_treated", "never_treated"]
 
@@ -46,6 +47,8 @@ class Design:
     dose: str | None = None
     eligible: str | None = None
     above: str | None = None
+
+    __repr__ = in_short
 
     def __post_init__(self) -> None:
         if (self.adoption is None) == (self.treated is None):

@@ -17,9 +17,10 @@ from evalkit.errors import DataError, DesignError
 from evalkit.numerics.arrays import Flags, Floats, Ints, first_rows
 from evalkit.panels.panel import Dropped, Panel
 from evalkit.tables.columns import Codes, count_lost_units, name_rows, numbers
+from evalkit.tables.contents import in_short, same_content
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sample:
     """The rows a design uses, as arrays of length n sorted by unit and period.
 
@@ -47,6 +48,9 @@ class Sample:
     notes: tuple[Message, ...]
     dose: Floats | None = None
     eligible: Flags | None = None
+
+    __eq__ = same_content
+    __repr__ = in_short
 
     @property
     def n_obs(self) -> float:

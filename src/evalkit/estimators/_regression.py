@@ -16,6 +16,7 @@ from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.least_squares import COLLINEAR, least_squares
 from evalkit.results.fit import Fit, Influence, Part, Regression, Term
 from evalkit.tables.columns import numbers
+from evalkit.tables.contents import in_short, same_content
 
 # The levels besides the units make one dense system: 5,000 of them take 200 MB a copy.
 MAX_LEVELS = 5_000
@@ -23,10 +24,17 @@ MAX_LEVELS = 5_000
 _ROUNDING = 1e-10
 
 
-def regress(sample: Sample, effects: list[tuple[Term, Floats]], notes: tuple[Message, ...] = ()) -> Fit:
+def regress(
+    sample: Sample,
+    effects: list[tuple[Term, Floats]],
+    notes: tuple[Message, ...] = (),
+    *,
+    once: str = "note.singletons",
+) -> Fit:
     """Regress the outcome on effect columns (each (n,)) and the covariates, absorbing unit, period and the design's effects.
 
-    A collinear covariate is dropped by name and noted; an effect that cannot be told from the rest is refused.
+    A collinear covariate is dropped by name and noted; an effect that cannot be told from the rest is refused. `once` is the
+    note of units observed once.
     """
     factors = (_dense_period(sample), *sample.absorb)
     n_levels = sum(int(codes.max()) + 1 for codes in factors)
@@ -62,7 +70,7 @@ def regress(sample: Sample, effects: list[tuple[Term, Floats]], notes: tuple[Mes
         notes = (*notes, message("note.no_residual", outcome=sample.design.outcome))
     n_singletons = int((sample.starts == sample.ends).sum())
     if n_singletons and sample.panel.unit is not None:
-        notes = (*notes, message("note.singletons", units=n_singletons))
+        notes = (*notes, message(once, units=n_singletons))
     within, cut = _within(sample)
     if cut:
         notes = (*notes, message("note.within_lost", cells=cut))
@@ -196,12 +204,15 @@ OF_INFLUENCE = 1e-12
 _OF_RESIDUALS = 1e-10  # the share that Cluster takes of the classical standard error
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WithoutRounding:
     """An influence whose sums within groups are 0 in columns (k,) where all of them together are no larger than `floor` (k,)."""
 
     of: Influence
     floor: Floats
+
+    __eq__ = same_content
+    __repr__ = in_short
 
     def sum_within(self, groups: Ints, n_groups: int) -> Floats:
         """Sum within groups (n,), giving (n_groups, k)."""

@@ -99,11 +99,13 @@ def dense_codes(codes: Ints) -> Ints:
     return dense
 
 
-def regress_codes(sample: Sample, code: Ints, terms: Sequence[Term], notes: tuple[Message, ...]) -> Fit:
+def regress_codes(
+    sample: Sample, code: Ints, terms: Sequence[Term], notes: tuple[Message, ...], *, once: str = "note.singletons"
+) -> Fit:
     """Regress on one indicator for each term, 1 where `code` (n,) is its number; -1 marks rows without any.
 
     Without covariates and further effects the regressors are the same for units of the same pattern of periods and codes, so
-    that one of each is enough to find the coefficients.
+    that one of each is enough to find the coefficients. `once` is the note of units observed once.
     """
     if len(code) * len(terms) > _LARGEST:
         raise DesignError(
@@ -115,17 +117,17 @@ def regress_codes(sample: Sample, code: Ints, terms: Sequence[Term], notes: tupl
     key = sample.period * (len(terms) + 1) + code + 1
     patterns = find_patterns(key=key, starts=sample.starts, weights=sample.weights) if simple else None
     if patterns is not None:
-        found = _solve_patterns(sample, code, terms, notes, patterns)
+        found = _solve_patterns(sample, code, terms, notes, patterns, once)
         if found is not None:
             return found
-    return regress(sample, [(term, (code == j).astype(np.float64)) for j, term in enumerate(terms)], notes)
+    return regress(sample, [(term, (code == j).astype(np.float64)) for j, term in enumerate(terms)], notes, once=once)
 
 
 def _solve_patterns(
-    sample: Sample, code: Ints, terms: Sequence[Term], notes: tuple[Message, ...], patterns: Patterns
+    sample: Sample, code: Ints, terms: Sequence[Term], notes: tuple[Message, ...], patterns: Patterns, once: str
 ) -> Fit | None:
     """Solve on one unit of each pattern, then give every row its regressors and residual; None where a column is collinear."""
-    swept = regress(sample, [], notes)  # the outcome alone: its residuals on the fixed effects
+    swept = regress(sample, [], notes, once=once)  # the outcome alone: its residuals on the fixed effects
     regression = swept.parts[0].regression
     assert regression is not None
     period = dense_codes(sample.period[patterns.rows])

@@ -22,6 +22,7 @@ from evalkit.estimators._regression import (
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.extrapolate import Extrapolation, Pull, extrapolate, sum_cells, weigh_errors
 from evalkit.results.fit import Influence, Term
+from evalkit.tables.contents import in_short, same_content
 
 # Residuals below this share of the outcome's size are rounding.
 _ROUNDING = 1e-13
@@ -62,7 +63,7 @@ class Averages:
         return averages
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RowInfluence:
     """Influence by row on k averages of errors: what each row's own deviation adds, less what it puts into the fit.
 
@@ -76,6 +77,9 @@ class RowInfluence:
     deviation: Floats
     pull: Pull
     base_pull: Floats
+
+    __eq__ = same_content
+    __repr__ = in_short
 
     def sum_within(self, groups: Ints, n_groups: int) -> Floats:
         """Sum within groups (n,), giving (n_groups, k)."""
@@ -109,11 +113,14 @@ class RowInfluence:
         return WithoutRounding(self, floor)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Joined:
     """Influences side by side, each of some rows (positions) of one sample."""
 
     members: tuple[tuple[Ints, Influence], ...]
+
+    __eq__ = same_content
+    __repr__ = in_short
 
     def sum_within(self, groups: Ints, n_groups: int) -> Floats:
         """Sum within groups (n,), giving (n_groups, k) with the members' coefficients one after another."""

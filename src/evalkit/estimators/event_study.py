@@ -14,6 +14,7 @@ from evalkit.estimators._regression import always_treated_notes, count_cohorts, 
 from evalkit.estimators._saturated import regress_codes
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.panels.panel import Panel
+from evalkit.results.estimation import no_columns
 from evalkit.results.fit import Fit, Term
 from evalkit.tables.columns import name_rows
 
@@ -36,6 +37,8 @@ class EventStudy:
     lags: int
     reference: int | tuple[int, ...] | None = None
     bin: bool = True
+
+    columns = no_columns
 
     def __post_init__(self) -> None:
         for name, value, least in (("leads", self.leads, 1), ("lags", self.lags, 0)):
@@ -70,14 +73,15 @@ class EventStudy:
         observed = np.unique(binned).tolist()
         cohorts = count_cohorts(sample)
         base, about_base = self._base(observed, design.anticipation)
-        notes = (*notes, *about_base, *self._about_window(true_times, observed))
+        binned_ends = self._binned_ends(true_times)
+        notes = (*notes, *about_base, *self._about_window(binned_ends, observed))
         if cohorts > 1:
             notes = (*notes, message("note.staggered_path", cohorts=cohorts))
         notes = (*notes, *always_treated_notes(sample))
 
         name = "ATT" if sample.dose is None else "slope"
         shown = [e for e in observed if e not in base]
-        terms = [Term(f"{name}(e={e})", event_time=e) for e in shown]
+        terms = [Term(f"{name}(e={e})", event_time=e, binned=e in binned_ends) for e in shown]
         code = np.full(len(sample.rows), -1)
         code[ever] = np.array([shown.index(e) if e in shown else -1 for e in observed])[
             np.searchsorted(observed, binned)
@@ -86,7 +90,8 @@ class EventStudy:
             fit = regress_codes(sample, code, terms, notes)
         else:
             fit = regress(sample, [(term, height * (code == j)) for j, term in enumerate(terms)], notes)
-        return _with_base(fit, [Term(f"{name}(e={e})", "base", event_time=e) for e in base])
+        bases = [Term(f"{name}(e={e})", "base", event_time=e, binned=e in binned_ends) for e in base]
+        return _with_base(fit, bases)
 
     def _base(self, observed: list[int], anticipation: int) -> tuple[list[int], tuple[Message, ...]]:
         """Choose the reference event times among those observed, and say what is unusual about them."""
@@ -113,12 +118,14 @@ class EventStudy:
         late = ", ".join(str(e) for e in base if e > last)
         return base, (message("note.base_late", event_times=late),) if late else ()
 
-    def _about_window(self, true_times: Ints, observed: list[int]) -> tuple[Message, ...]:
+    def _binned_ends(self, true_times: Ints) -> dict[int, int]:
+        """Count the rows beyond the window by the end of it that they are binned into, if there are any."""
+        beyond = {-self.leads: true_times < -self.leads, self.lags: true_times > self.lags}
+        return {end: int(rows.sum()) for end, rows in beyond.items() if rows.any()}
+
+    def _about_window(self, binned_ends: dict[int, int], observed: list[int]) -> tuple[Message, ...]:
         """Say what is binned into the ends of the window, and which of its event times are not observed."""
-        notes: tuple[Message, ...] = ()
-        for end, beyond in ((-self.leads, true_times < -self.leads), (self.lags, true_times > self.lags)):
-            if beyond.any():
-                notes = (*notes, message("note.binned", rows=int(beyond.sum()), event_time=end))
+        notes = tuple(message("note.binned", rows=rows, event_time=end) for end, rows in binned_ends.items())
         unseen = [e for e in range(-self.leads, self.lags + 1) if e not in observed]
         if unseen:
             notes = (*notes, message("note.unseen", event_times=", ".join(map(str, unseen))))

@@ -27,8 +27,10 @@ from evalkit.numerics.absorb import Patterns, find_patterns
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.glm import Poisson, poisson
 from evalkit.panels.panel import Panel
+from evalkit.results.estimation import no_columns
 from evalkit.results.fit import Fit, Part, Term
 from evalkit.tables.columns import name_rows
+from evalkit.tables.contents import in_short, same_content
 
 Family = Literal["linear", "poisson"]
 
@@ -51,6 +53,8 @@ class ExtendedTWFE:
 
     aggregate: Aggregate = "simple"
     family: Family = "linear"
+
+    columns = no_columns
 
     def __post_init__(self) -> None:
         check_aggregate(self.aggregate, "ExtendedTWFE")
@@ -123,13 +127,16 @@ def _regress_with(
 _ROUNDING = 1e-13  # deviations below this share of the largest outcome are none
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _CellInfluence:
     """Influence of each row: its deviation (n,) times a line of `table` (c, k), the one that `cell` (n,) names."""
 
     table: Floats
     cell: Ints
     deviation: Floats
+
+    __eq__ = same_content
+    __repr__ = in_short
 
     def sum_within(self, groups: Ints, n_groups: int) -> Floats:
         """Sum within groups (n,), giving (n_groups, k)."""

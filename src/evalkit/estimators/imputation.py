@@ -30,6 +30,7 @@ from evalkit.estimators._untreated import (
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.least_squares import least_squares
 from evalkit.panels.panel import Panel
+from evalkit.results.estimation import no_columns
 from evalkit.results.fit import Fit, MappedInfluence, Part, Regression, Term
 
 _Aggregate = Literal["simple", "dynamic", "cohort", "cohort_time"]
@@ -60,6 +61,8 @@ class Imputation:
     leads: int = 0
     average_by: AverageBy = "cohort_time"
     leave_out: bool = False
+
+    columns = no_columns
 
     def __post_init__(self) -> None:
         check_choice(self.aggregate, ("simple", "dynamic", "cohort", "cohort_time"), "aggregate", "Imputation")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -52,12 +52,17 @@ class Split:
                 remedy=f"give a whole number from 2 to {_MOST}, such as 4 for quarters",
             )
 
+    def columns(self) -> tuple[str, ...]:
+        """Name the column of the subgroups, and what is read in each."""
+        return self.by, *self.estimator.columns()
+
     def fit(self, panel: Panel, design: Design, keep: Flags | None = None) -> Fit:
         """Estimate in each subgroup."""
         groups, labels = self.groups(panel)
         rows = np.ones(len(panel), dtype=bool) if keep is None else keep
         fits: list[tuple[str, Fit]] = []
         notes: list[Message] = []
+        failed: list[str] = []
         missing = int((rows & (groups < 0)).sum())
         if missing:
             notes.append(message("note.subgroup_missing", rows=missing, column=self.by))
@@ -68,13 +73,14 @@ class Split:
             try:
                 fits.append((label, self.estimator.fit(panel, design, inside)))
             except EvalkitError as error:
+                failed.append(label)
                 notes.append(message("note.subgroup_failed", subgroup=label, why=str(error)))
         if not fits:
             raise DesignError(
                 f"no subgroup of '{self.by}' can be estimated", where="Split", remedy="; ".join(map(str, notes))
             )
         fit = stack_fits(fits)
-        return Fit(fit.terms, fit.coefficients, fit.parts, (*notes, *fit.notes))
+        return replace(fit, notes=(*notes, *fit.notes), failed=(*failed, *fit.failed))
 
     def groups(self, panel: Panel) -> tuple[Ints, list[str]]:
         """Subgroup code (n,) of each row of the panel, -1 where unknown, and the subgroups' labels."""

@@ -14,15 +14,20 @@ from evalkit.estimators._regression import refuse_unused, without_rounding_of
 from evalkit.estimators._saturated import dense_codes, insert_bases, regress_codes
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.panels.panel import Panel
+from evalkit.results.estimation import no_columns
 from evalkit.results.fit import Fit, Influence, Part, Term
+from evalkit.tables.contents import in_short, same_content
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StackedInfluence:
     """Influence of the rows of a stack (m,), summed by the sample's rows that they repeat: `row` (m,) are their positions."""
 
     of: Influence
     row: Ints
+
+    __eq__ = same_content
+    __repr__ = in_short
 
     def sum_within(self, groups: Ints, n_groups: int) -> Floats:
         """Sum within groups (n,) of the sample's rows, giving (n_groups, k)."""
@@ -56,6 +61,8 @@ class Stacked:
     leads: int
     lags: int
 
+    columns = no_columns
+
     def __post_init__(self) -> None:
         for name, value, least in (("leads", self.leads, 1), ("lags", self.lags, 0)):
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
@@ -79,7 +86,7 @@ class Stacked:
         code = np.where(stack.treated & (stack.event_time != base), stack.event_time + self.leads, -1)
         code -= code > base + self.leads
         terms = [Term(f"ATT(e={e})", event_time=e) for e in times]
-        fit = regress_codes(_stacked_sample(sample, stack), code, terms, notes)
+        fit = regress_codes(_stacked_sample(sample, stack), code, terms, notes, once="note.stack_once")
         (part,) = fit.parts
         used = np.zeros(len(sample.rows), dtype=bool)
         used[stack.row] = True
@@ -90,7 +97,7 @@ class Stacked:
         part = Part(
             sample, part.positions, StackedInfluence(without_rounding_of(part.regression, sample, len(terms)), row)
         )
-        return insert_bases(replace(fit, parts=(part,), notes=_renamed(fit.notes)), [base])
+        return insert_bases(replace(fit, parts=(part,)), [base])
 
     def _stack(self, sample: Sample) -> tuple[_Stack, tuple[Message, ...]]:
         """Put the sub-experiments together, and say which cohorts have none and how many rows are repeated."""
@@ -167,8 +174,3 @@ def _corrective(stack: _Stack, weights: Floats) -> Floats:
     share = mass / mass.sum(axis=1, keepdims=True)
     corrected: Floats = weights * np.where(stack.treated, 1.0, (share[1] / share[0])[stack.number, e])
     return corrected
-
-
-def _renamed(notes: tuple[Message, ...]) -> tuple[Message, ...]:
-    """Say of units seen once that it is within a sub-experiment."""
-    return tuple(replace(note, key="note.stack_once") if note.key == "note.singletons" else note for note in notes)

@@ -17,6 +17,7 @@ from evalkit.estimators._saturated import (
 )
 from evalkit.numerics.arrays import Flags
 from evalkit.panels.panel import Panel
+from evalkit.results.estimation import no_columns
 from evalkit.results.fit import Fit
 
 
@@ -35,6 +36,8 @@ class SunAbraham:
     """
 
     aggregate: Aggregate = "dynamic"
+
+    columns = no_columns
 
     def __post_init__(self) -> None:
         check_aggregate(self.aggregate, "SunAbraham")

@@ -17,6 +17,7 @@ from evalkit.estimators._regression import refuse_unused
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.simplex import simplex_weights
 from evalkit.panels.panel import Panel
+from evalkit.results.estimation import no_columns
 from evalkit.results.fit import Fit, Part, Term
 
 
@@ -36,6 +37,8 @@ class SyntheticControl:
     """
 
     aggregate: _Aggregate = "simple"
+
+    columns = no_columns
 
     def __post_init__(self) -> None:
         _check_aggregate("SyntheticControl", self.aggregate)
@@ -76,6 +79,8 @@ class SyntheticDID:
     """
 
     aggregate: _Aggregate = "simple"
+
+    columns = no_columns
 
     def __post_init__(self) -> None:
         _check_aggregate("SyntheticDID", self.aggregate)

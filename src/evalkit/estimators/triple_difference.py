@@ -20,6 +20,7 @@ from evalkit.estimators._regression import (
 )
 from evalkit.numerics.arrays import Flags, Ints
 from evalkit.panels.panel import Panel
+from evalkit.results.estimation import no_columns
 from evalkit.results.fit import Fit, Term
 
 
@@ -41,6 +42,8 @@ class TripleDifference:
     """
 
     saturated: bool = True
+
+    columns = no_columns
 
     def fit(self, panel: Panel, design: Design, keep: Flags | None = None) -> Fit:
         """Estimate on the panel's rows (those flagged in `keep`, if given)."""

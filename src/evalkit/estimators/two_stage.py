@@ -28,6 +28,7 @@ from evalkit.estimators._untreated import (
 )
 from evalkit.numerics.arrays import Flags
 from evalkit.panels.panel import Panel
+from evalkit.results.estimation import no_columns
 from evalkit.results.fit import Fit, Part, Term
 
 
@@ -49,6 +50,8 @@ class TwoStage:
 
     aggregate: Literal["simple", "dynamic"] = "simple"
     leads: int = 0
+
+    columns = no_columns
 
     def __post_init__(self) -> None:
         check_choice(self.aggregate, ("simple", "dynamic"), "aggregate", "TwoStage")
@@ -82,6 +85,7 @@ class TwoStage:
             estimated,
             influence.without_rounding(untreated.sample),
             by_cohort=self.aggregate == "dynamic",
+            leads_from_base=not self.leads,
         )
         return Fit(terms, coefficients, (part,), (*closing_notes(untreated, influence), *notes))
 

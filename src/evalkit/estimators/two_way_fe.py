@@ -11,6 +11,7 @@ from evalkit.designs.sample import draw_sample
 from evalkit.estimators._regression import always_treated_notes, count_cohorts, refuse_unused, regress, slope_notes
 from evalkit.numerics.arrays import Flags
 from evalkit.panels.panel import Panel
+from evalkit.results.estimation import no_columns
 from evalkit.results.fit import Fit, Term
 
 
@@ -26,6 +27,8 @@ class TwoWayFE:
     unit of dose. It is no ATT, and an average causal response only under strong parallel trends, which notes say. Source:
     Callaway, Goodman-Bacon and Sant'Anna, NBER Working Paper 32117 (2024).
     """
+
+    columns = no_columns
 
     def fit(self, panel: Panel, design: Design, keep: Flags | None = None) -> Fit:
         """Estimate on the panel's rows (those flagged in `keep`, if given)."""

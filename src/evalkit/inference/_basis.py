@@ -15,12 +15,13 @@ from evalkit.numerics.clusters import DETERMINED, ClusterBasis, Leverages, block
 from evalkit.results.clusters import Way, nested, regression_of
 from evalkit.results.estimation import Specification
 from evalkit.results.fit import Fit
+from evalkit.tables.contents import in_short, same_content
 
 _MOST_NUMBERS = 2e8  # of a cluster's Gram matrices: 1.6 GB
 _DETERMINED = 1e-7  # share of a direction, by its square, that rests on one cluster alone
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Seen:
     """A fit seen from the clusters that it has: their basis, and directions (k, p), whose products with Q'y are coefficients."""
 
@@ -28,6 +29,9 @@ class Seen:
     basis: ClusterBasis
     directions: Floats
     labels: Ints
+
+    __eq__ = same_content
+    __repr__ = in_short
 
     @cached_property
     def leverages(self) -> Leverages:

@@ -15,6 +15,7 @@ from evalkit.results.clusters import count_clusters, floors, named, only_roundin
 from evalkit.results.estimation import Specification
 from evalkit.results.fit import Fit
 from evalkit.results.uncertainty import Joint, Uncertainty, quadratic_form, t_interval
+from evalkit.tables.contents import in_short, same_content
 
 _DOMINANT = 0.5
 
@@ -34,6 +35,10 @@ class BiasReduced:
     """
 
     by: str | None = None
+
+    def columns(self) -> tuple[str, ...]:
+        """Name the column of the clusters."""
+        return () if self.by is None else (self.by,)
 
     def assess(self, fit: Fit, spec: Specification) -> Uncertainty:
         """Adjust the clusters' scores, and find the degrees of freedom of each coefficient."""
@@ -70,7 +75,7 @@ class BiasReduced:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Satterthwaite:
     """t with the degrees of freedom of each combination under independent errors of one variance.
 
@@ -81,6 +86,9 @@ class Satterthwaite:
     seen: Seen
     scores: Floats
     floors: Floats
+
+    __eq__ = same_content
+    __repr__ = in_short
 
     def std_error(self, weights: Floats) -> float:
         """Root of the summed squares of the clusters' adjusted scores; NaN where one cluster determines the combination."""

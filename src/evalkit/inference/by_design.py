@@ -23,9 +23,10 @@ from evalkit.numerics.arrays import Floats
 from evalkit.numerics.power import detectable_effect
 from evalkit.panels.panel import Panel
 from evalkit.results.clusters import count_clusters, way_of
-from evalkit.results.estimation import Estimate, Inference, Specification
+from evalkit.results.estimation import Estimate, Inference, Specification, no_columns
 from evalkit.results.fit import Fit
 from evalkit.results.uncertainty import Clusters, Uncertainty
+from evalkit.tables.contents import in_short
 
 ALTERNATIVES = (
     "effect method level estimand headline estimate std_error df p_value conf_low conf_high supported smallest_p remark"
@@ -56,6 +57,8 @@ class ByDesign:
     draws: int | None = None
     seed: int | None = None
 
+    columns = no_columns
+
     def __post_init__(self) -> None:
         if (self.draws is None) != (self.seed is None):
             raise InferenceError(
@@ -68,7 +71,7 @@ class ByDesign:
     def assess(self, fit: Fit, spec: Specification) -> Uncertainty:
         """Judge by the first method that stands, one level up if the design names it."""
         here = _Level(fit, spec, None, spec.design.assigned_at, self.draws, self.seed)
-        levels = [here, *here.above()]
+        levels = (here, *here.above())
         top = levels[-1]
         chosen, told = top.headline()
         sentence = top.sentence(chosen, told, here)
@@ -77,7 +80,7 @@ class ByDesign:
             method=message("method.by_design", method=told.method),
             notes=(*(() if sentence is None else (sentence,)), *told.notes),
             sentence=sentence,
-            compare=lambda: _compare(levels, chosen, told),
+            others=_Alternatives(levels, chosen, told),
         )
 
 
@@ -91,6 +94,8 @@ class _Level:
     name: str
     draws: int | None
     seed: int | None
+
+    __repr__ = in_short
 
     def above(self) -> Iterator[_Level]:
         """Yield the level above, if the design names one: as assignment where it decides adoption, else for clustering only."""
@@ -227,16 +232,28 @@ def _floor(p: float) -> Message:
     return message("by_design.floor" if p > 0.05 else "by_design.attainable", floor=f"{p:.3f}")
 
 
-def _compare(levels: list[_Level], chosen: Inference, told: Uncertainty) -> pd.DataFrame:
-    """Judge by every method at every level: one row for each and effect (average after adoption of each subgroup)."""
-    rows: list[dict[str, object]] = []
-    for level in levels:
-        for method in level.methods():
-            headline = level is levels[-1] and method == chosen
-            rows += _rows(level, method, "as_specified", told if headline else None)
-        if (alike := _weighed_alike(level)) is not None:
-            rows += [row for method in (BiasReduced(), PooledGroups()) for row in _rows(alike, method, "alike", None)]
-    return pd.DataFrame(rows, columns=ALTERNATIVES)
+@dataclass(frozen=True)
+class _Alternatives:
+    """The levels at which shocks may be shared, and the headline: the method chosen at the last of them, and what it told."""
+
+    levels: tuple[_Level, ...]
+    chosen: Inference
+    told: Uncertainty
+
+    __repr__ = in_short
+
+    def tabulate(self) -> pd.DataFrame:
+        """Judge by every method at every level: one row for each and effect (average after adoption of each subgroup)."""
+        rows: list[dict[str, object]] = []
+        for level in self.levels:
+            for method in level.methods():
+                headline = level is self.levels[-1] and method == self.chosen
+                rows += _rows(level, method, "as_specified", self.told if headline else None)
+            if (alike := _weighed_alike(level)) is not None:
+                rows += [
+                    row for method in (BiasReduced(), PooledGroups()) for row in _rows(alike, method, "alike", None)
+                ]
+        return pd.DataFrame(rows, columns=ALTERNATIVES)
 
 
 def _rows(level: _Level, method: Inference, estimand: str, told: Uncertainty | None) -> list[dict[str, object]]:

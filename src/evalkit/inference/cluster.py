@@ -67,6 +67,10 @@ class Cluster:
                 )
             object.__setattr__(self, "by", tuple(by))
 
+    def columns(self) -> tuple[str, ...]:
+        """Name the columns of the clusters."""
+        return self.by if isinstance(self.by, tuple) else ()
+
     def assess(self, fit: Fit, spec: Specification) -> Uncertainty:
         """Sum influence within clusters and take the outer product."""
         columns = self.by if isinstance(self.by, tuple) else (spec.design.assigned_at,)

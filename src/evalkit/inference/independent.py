@@ -11,7 +11,7 @@ from evalkit.catalogue import message
 from evalkit.designs.sample import share_assignment
 from evalkit.numerics.arrays import Floats
 from evalkit.results.clusters import assignment, count_clusters, regression_of, smallest_p
-from evalkit.results.estimation import Specification
+from evalkit.results.estimation import Specification, no_columns
 from evalkit.results.fit import Fit, Regression
 from evalkit.results.uncertainty import Uncertainty, few_clusters
 
@@ -61,6 +61,8 @@ class Classical:
     Subgroups of a split have a variance each and no covariance. Clusters are counted at the level of assignment.
     """
 
+    columns = no_columns
+
     def assess(self, fit: Fit, spec: Specification) -> Uncertainty:
         """Estimate the covariance from the residual variance of each part."""
         return _assess_independent(fit, spec, "Classical", _one_variance)
@@ -78,6 +80,8 @@ class Robust:
 
     Source: MacKinnon and White, Journal of Econometrics 29 (1985), HC1. Clusters are counted at the level of assignment.
     """
+
+    columns = no_columns
 
     def assess(self, fit: Fit, spec: Specification) -> Uncertainty:
         """Estimate the covariance from squared residuals, part by part."""

@@ -41,6 +41,10 @@ class Jackknife:
 
     by: str | None = None
 
+    def columns(self) -> tuple[str, ...]:
+        """Name the column of the clusters."""
+        return () if self.by is None else (self.by,)
+
     def assess(self, fit: Fit, spec: Specification) -> Uncertainty:
         """Estimate once per cluster."""
         way = way_of(self.by, fit, spec)

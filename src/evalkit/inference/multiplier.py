@@ -25,6 +25,7 @@ from evalkit.results.clusters import (
 from evalkit.results.estimation import Specification
 from evalkit.results.fit import Fit
 from evalkit.results.uncertainty import StudentT, Uncertainty, few_clusters
+from evalkit.tables.contents import in_short, same_content
 
 _LEAST_DRAWS = 99
 
@@ -59,6 +60,10 @@ class Multiplier:
                     f"{name} is {value!r}", where="Multiplier", remedy=f"give a whole number from {least} on"
                 )
 
+    def columns(self) -> tuple[str, ...]:
+        """Name the column of the clusters."""
+        return () if self.by is None else (self.by,)
+
     def assess(self, fit: Fit, spec: Specification) -> Uncertainty:
         """Sum influence within clusters; the signs are drawn when an interval is asked for."""
         way = way_of(self.by, fit, spec)
@@ -89,7 +94,7 @@ class Multiplier:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _MultiplierDistribution(StudentT):
     """Student's t for single hypotheses; intervals from signs on influence (G, k), at once for the flagged effects (k,)."""
 
@@ -97,6 +102,9 @@ class _MultiplierDistribution(StudentT):
     effects: Flags
     draws: int
     seed: int
+
+    __eq__ = same_content
+    __repr__ = in_short
 
     def statistics(self, weights: Floats) -> Floats:
         """|t| of draws around the estimates, (q, B), the same signs for all rows of weights (q, k)."""

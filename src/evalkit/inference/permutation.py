@@ -19,6 +19,7 @@ from evalkit.results.clusters import assignment, count_clusters, named, only_rou
 from evalkit.results.estimation import Specification
 from evalkit.results.fit import Fit
 from evalkit.results.uncertainty import Joint, Uncertainty
+from evalkit.tables.contents import in_short, same_content
 
 _LEAST_DRAWS = 99
 _MOST_NUMBERS = 5e7  # of covariances by assignment: 400 MB
@@ -59,6 +60,10 @@ class Permutation:
                 raise InferenceError(
                     f"{name} is {value!r}", where="Permutation", remedy=f"give a whole number from {least} on"
                 )
+
+    def columns(self) -> tuple[str, ...]:
+        """Name the column of the strata."""
+        return () if self.strata is None else (self.strata,)
 
     def assess(self, fit: Fit, spec: Specification) -> Uncertainty:
         """Estimate under each assignment; each combination of effects is ranked when it is asked for."""
@@ -138,7 +143,7 @@ class Permutation:
         return smallest, notes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _PermutationTest:
     """The permutation test of combinations of k coefficients.
 
@@ -154,6 +159,9 @@ class _PermutationTest:
     actual: Moments
     others: Moments
     enumerated: bool
+
+    __eq__ = same_content
+    __repr__ = in_short
 
     @property
     def is_linear(self) -> bool:

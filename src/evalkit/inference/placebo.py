@@ -14,7 +14,7 @@ from evalkit.numerics.arrays import Floats, Ints
 from evalkit.numerics.permutation import count_assignments, draw_assignments, enumerate_assignments
 from evalkit.reassignment.refits import refit, rows_of
 from evalkit.results.clusters import assignment, count_clusters, smallest_p
-from evalkit.results.estimation import Specification
+from evalkit.results.estimation import Specification, no_columns
 from evalkit.results.fit import Fit
 from evalkit.results.uncertainty import Uncertainty
 
@@ -37,6 +37,8 @@ class Placebo:
 
     draws: int
     seed: int
+
+    columns = no_columns
 
     def __post_init__(self) -> None:
         for name, value, least in (("draws", self.draws, _LEAST_DRAWS), ("seed", self.seed, 0)):

@@ -57,6 +57,10 @@ class PooledGroups:
                 remedy='name the column with the number of units behind each unit of assignment, or write "rows"',
             )
 
+    def columns(self) -> tuple[str, ...]:
+        """Name the column of the sizes, be it only that "rows" would count if the panel had it."""
+        return () if self.sizes is None else (self.sizes,)
+
     def assess(self, fit: Fit, spec: Specification) -> Uncertainty:
         """Pool the squares of the clusters' influence around their means."""
         treated, control = _same_sides(fit)

@@ -27,7 +27,7 @@ from evalkit.results.clusters import (
     summed_influence,
     without,
 )
-from evalkit.results.estimation import Specification
+from evalkit.results.estimation import Specification, no_columns
 from evalkit.results.fit import Fit, Part
 from evalkit.results.uncertainty import Clusters, Uncertainty, few_clusters
 from evalkit.tables.columns import name_rows, numbers
@@ -84,6 +84,10 @@ class Conley:
             raise InferenceError(
                 f"latitude and longitude are both '{self.latitude}'", where="Conley", remedy="name two columns"
             )
+
+    def columns(self) -> tuple[str, ...]:
+        """Name the coordinates."""
+        return self.latitude, self.longitude
 
     def assess(self, fit: Fit, spec: Specification) -> Uncertainty:
         """Sum influence at each place and period, then the products over neighbours."""
@@ -186,6 +190,8 @@ class DriscollKraay:
     """
 
     lags: int | None = None
+
+    columns = no_columns
 
     def __post_init__(self) -> None:
         if self.lags is not None and (not isinstance(self.lags, int) or isinstance(self.lags, bool) or self.lags < 0):

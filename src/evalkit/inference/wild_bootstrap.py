@@ -37,6 +37,7 @@ from evalkit.results.clusters import (
 from evalkit.results.estimation import Specification
 from evalkit.results.fit import Fit
 from evalkit.results.uncertainty import Clusters, Joint, Ranks, Uncertainty, covariance_of, quadratic_form
+from evalkit.tables.contents import in_short, same_content
 
 _LEAST_DRAWS = 99
 _FEW_FOR_RADEMACHER = 8
@@ -87,6 +88,10 @@ class WildBootstrap:
             raise InferenceError(
                 f"restricted is {self.restricted!r}", where="WildBootstrap", remedy="give True (WCR) or False (WCU)"
             )
+
+    def columns(self) -> tuple[str, ...]:
+        """Name the column of the clusters."""
+        return () if self.by is None else (self.by,)
 
     def assess(self, fit: Fit, spec: Specification) -> Uncertainty:
         """Prepare the draws; each combination of coefficients is judged when it is asked for."""
@@ -211,7 +216,7 @@ def _error(covariance: Floats, weights: Floats) -> float:
     return error if error > 0 else float("nan")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _WildDistribution:
     """The bootstrap of a regression seen from its clusters.
 
@@ -226,6 +231,9 @@ class _WildDistribution:
     restricted: bool
     alone: bool
     _made: dict[bytes, Replicates] = field(default_factory=dict, compare=False, repr=False)
+
+    __eq__ = same_content
+    __repr__ = in_short
 
     def std_error(self, weights: Floats) -> float:
         """Clustered standard error with the factor G/(G-1)."""
@@ -313,7 +321,7 @@ class _WildDistribution:
         return made.statistics(distance) * float(np.sqrt(made.variance) / self.std_error(weights))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _ScoreDistribution:
     """The bootstrap of influence (G, k) that the clusters have on the coefficients; `there` (G, k) flags those with any rows."""
 
@@ -323,6 +331,9 @@ class _ScoreDistribution:
     there: Flags
     source: _Source
     _made: dict[bytes, Replicates] = field(default_factory=dict, compare=False, repr=False)
+
+    __eq__ = same_content
+    __repr__ = in_short
 
     def std_error(self, weights: Floats) -> float:
         """Clustered standard error with the factor G/(G-1)."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -24,6 +25,7 @@ from evalkit.tables.columns import (
     require_column,
     require_ids,
 )
+from evalkit.tables.contents import cut_short, hash_columns, in_full, same_content
 from evalkit.tables.periods import Periods, read_periods
 from evalkit.tables.table import Provenance
 
@@ -42,7 +44,7 @@ class Dropped:
     units: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Panel:
     """Rows sorted by unit and period, with the key verified; make one with `Panel.from_frame`.
 
@@ -64,7 +66,17 @@ class Panel:
     ledger: tuple[Dropped, ...] = ()
     notes: tuple[Message, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
-    _cache: dict[tuple[str, ...], Any] = field(default_factory=dict, repr=False, compare=False)
+    _cache: dict[tuple[str, ...], Any] = field(init=False, default_factory=dict, repr=False, compare=False)
+
+    __eq__ = same_content
+
+    def __repr__(self) -> str:
+        rows, columns = self.frame.shape
+        units = (
+            "repeated cross-sections" if self.unit_codes is None else f"{len(self.unit_codes.labels)} × {self.unit!r}"
+        )
+        first, last = (self.periods.label(position) for position in self.periods.observed[[0, -1]])
+        return cut_short(f"Panel({rows} rows, {columns} columns; {units}; {self.time!r} from {first} to {last})")
 
     @staticmethod
     def from_frame(
@@ -195,13 +207,37 @@ class Panel:
             periods=replace(self.periods, observed=np.unique(self.position[rows])),
             unit_codes=None if self.unit_codes is None else _subset(self.unit_codes, rows),
             ledger=(*self.ledger, Dropped(step, reason, int((~rows).sum()), lost)),
-            _cache={},
         )
 
     def with_column(self, column: str, values: Any) -> Panel:
         """Return the panel with one column added or replaced (values in the panel's row order)."""
-        cache = {key: kept for key, kept in self._cache.items() if column not in key[1:]}
-        return replace(self, frame=self.frame.assign(**{column: values}), _cache=cache)
+        changed = replace(self, frame=self.frame.assign(**{column: values}))
+        changed._cache.update((key, kept) for key, kept in self._cache.items() if column not in key[1:])
+        return changed
+
+    def fingerprint(self, columns: Iterable[str]) -> str:
+        """Hash what numbers can come from: the rows, what these columns hold, the time axis and the ledger (SHA-256).
+
+        It does not change with the order of the rows that the panel was made from, nor with the types that hold the values
+        (see `hash_columns`). A column that the panel lacks is as good as not named.
+        """
+        own = (self.unit, self.time, self.counts, self.within)
+        named = dict.fromkeys(name for name in (*own, *columns) if name is not None and name in self.frame.columns)
+        rows = {f"column {name}": self.frame[name] for name in named}
+        rows["position"] = pd.Series(self.position)
+        if self.unit_codes is not None:
+            rows["unit"] = pd.Series(self.unit_codes.values)
+        axis = (
+            self.unit,
+            self.time,
+            self.counts,
+            self.within,
+            self.periods.frequency,
+            self.periods.first,
+            self.periods.step,
+        )
+        held = hash_columns(rows, ordered=self.unit_codes is not None)
+        return hashlib.sha256(f"{in_full((axis, self.ledger))} {held}".encode()).hexdigest()
 
 
 def _subset(codes: Codes, rows: Flags) -> Codes:

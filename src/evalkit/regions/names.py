@@ -16,6 +16,7 @@ from evalkit.numerics.arrays import Ints
 from evalkit.regions.registry import FIRST, LAST, Level, Region, bare, fold, gazetteer, list_regions
 from evalkit.regions.registry import lineage as lineage
 from evalkit.tables.columns import name_rows, numbers
+from evalkit.tables.contents import in_short, same_content
 
 _LEVELS: tuple[Level, ...] = ("province", "prefecture", "county", "xpcc")
 _WITH_COUNTIES = "650000"  # the province whose county-level units are in the lists
@@ -31,7 +32,7 @@ _DIVISION = re.compile(
 _ILI_PROPER = re.compile(r"伊犁(?:哈萨克自治)?州直(?:属|辖)?(?:县|市|县市|县\(市\)|县、市)?")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class ResolvedColumn:
     """The codes of a column of names, on its index, missing where a name was refused; and a report.
 
@@ -41,6 +42,9 @@ class ResolvedColumn:
 
     codes: pd.Series
     report: pd.DataFrame
+
+    __eq__ = same_content
+    __repr__ = in_short
 
 
 @dataclass(frozen=True)

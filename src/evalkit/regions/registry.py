@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import Literal
 
 from evalkit.errors import DataError
+from evalkit.tables.contents import in_short
 
 FIRST, LAST = 1980, 2024
 """The lists of 31 December that the files in `lists/` hold."""
@@ -65,6 +66,8 @@ class Succession:
     others: tuple[Region, ...]
     authority: str
 
+    __repr__ = in_short
+
     @property
     def kind(self) -> Change:
         """Name the change. "split" makes a new unit or ends this one, "transfer" moves land between units that go on."""
@@ -89,6 +92,8 @@ class Lineage:
     start: Region
     end: tuple[Region, ...]
     steps: tuple[Succession, ...]
+
+    __repr__ = in_short
 
     @property
     def same_territory(self) -> bool:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pandas as pd
 
-from evalkit.catalogue import Message
 from evalkit.results.estimation import Estimate
 
 
@@ -40,14 +37,4 @@ def tabulate_estimate(estimate: Estimate) -> pd.DataFrame:
 
 def binned_ends(estimate: Estimate) -> set[int]:
     """Event times into which rows beyond the window were binned."""
-    return {
-        int(str(dict(note.values)["event_time"]))
-        for note in _unwrapped(estimate.fit.notes)
-        if note.key == "note.binned"
-    }
-
-
-def _unwrapped(notes: tuple[Message, ...]) -> Iterator[Message]:
-    for note in notes:
-        inner = dict(note.values).get("note")
-        yield from _unwrapped((inner,)) if isinstance(inner, Message) else (note,)
+    return {term.event_time for term in estimate.fit.terms if term.binned and term.event_time is not None}

@@ -14,6 +14,7 @@ from evalkit.results.estimation import Specification
 from evalkit.results.fit import Fit, Part, Regression
 from evalkit.results.uncertainty import Clusters
 from evalkit.tables.columns import name_rows
+from evalkit.tables.contents import in_short, same_content
 
 
 def regression_of(part: Part, method: str) -> Regression:
@@ -27,13 +28,16 @@ def regression_of(part: Part, method: str) -> Regression:
     return part.regression
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Way:
     """One way of clustering a fit: for each part the codes (n,) of its rows, numbered alike over all parts."""
 
     codes: tuple[Ints, ...]
     n_codes: int
     nests_units: bool
+
+    __eq__ = same_content
+    __repr__ = in_short
 
     @cached_property
     def sizes(self) -> list[int]:

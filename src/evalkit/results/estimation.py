@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from evalkit.panels.panel import Dropped, Panel
 from evalkit.results.fit import Fit
 from evalkit.results.summary import simultaneous_bands, write_summary
 from evalkit.results.uncertainty import Clusters, ReferenceDistribution, StudentT, Uncertainty, Wald, require_level
+from evalkit.tables.contents import cut_short, in_full, same_content
 
 TIDY = (
     "term estimate std_error statistic p_value conf_low conf_high event_time cohort period subgroup outcome estimator"
@@ -33,6 +34,10 @@ class Estimator(Protocol):
         """Estimate on the panel's rows (those flagged in `keep`, if given)."""
         ...
 
+    def columns(self) -> tuple[str, ...]:
+        """List the panel's columns that it reads besides the design's; `columns = no_columns` where there are none."""
+        ...
+
 
 class Inference(Protocol):
     """A rule from fit to uncertainty."""
@@ -41,8 +46,17 @@ class Inference(Protocol):
         """State the uncertainty of a fit."""
         ...
 
+    def columns(self) -> tuple[str, ...]:
+        """List the panel's columns that it reads besides the design's; `columns = no_columns` where there are none."""
+        ...
 
-@dataclass(frozen=True)
+
+def no_columns(member: object) -> tuple[str, ...]:
+    """Say that an estimator or inference reads no column but the design's: its line `columns = no_columns`."""
+    return ()
+
+
+@dataclass(frozen=True, eq=False)
 class Specification:
     """Everything that determines an estimate: copy it with one field changed (`dataclasses.replace`) and run it again."""
 
@@ -51,28 +65,44 @@ class Specification:
     estimator: Estimator
     inference: Inference
 
+    __eq__ = same_content
+
+    def __repr__(self) -> str:
+        members = ", ".join(map(describe_member, (self.estimator, self.inference)))
+        return cut_short(f"Specification({members}, {self.design!r}, {self.panel!r})")
+
     def run(self) -> Estimate:
         """Estimate it."""
         fit = self.estimator.fit(self.panel, self.design)
         return Estimate(fit, self.inference.assess(fit, self), self)
 
     def digest(self) -> str:
-        """Hash the settings and the values of every column the design reads (SHA-256, hexadecimal)."""
-        used = [
-            c for c in (self.panel.unit, self.panel.time, self.panel.counts, *self.design.columns()) if c is not None
-        ]
-        values = pd.util.hash_pandas_object(self.panel.frame[list(dict.fromkeys(used))], index=False).to_numpy()
-        settings = repr((self.design, self.estimator, self.inference)).encode()
-        return hashlib.sha256(settings + values.tobytes()).hexdigest()
+        """Hash every setting, and all of the panel that design, estimator and inference read (SHA-256, hexadecimal).
+
+        Where numbers differ, digests do. The order of the rows and the types that hold the values change no digest, nor does what
+        only describes: units of measurement, provenance, columns that are not read.
+        """
+        read = (*self.design.columns(), *self.estimator.columns(), *self.inference.columns())
+        settings = in_full((self.design, self.estimator, self.inference))
+        return hashlib.sha256(f"{settings} {self.panel.fingerprint(read)}".encode()).hexdigest()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Estimate:
     """A fit, its uncertainty, and the specification that made both; what a paper cites."""
 
     fit: Fit
     uncertainty: Uncertainty
     spec: Specification
+
+    __eq__ = same_content
+
+    def __repr__(self) -> str:
+        effects = [i for i, term in enumerate(self.fit.terms) if term.role == "effect"]
+        told = [f"{self._names[i]} = {self.fit.coefficients[i]:.6g}" for i in effects[:3]]
+        more = [f"… {len(effects)} effects"] if len(effects) > 3 else []
+        members = f"{describe_member(self.spec.estimator)}, {describe_member(self.spec.inference)}"
+        return cut_short(f"Estimate({', '.join([*told, *more])}; {members}, {self.spec.design!r})")
 
     @cached_property
     def distribution(self) -> ReferenceDistribution:
@@ -310,6 +340,8 @@ class Estimate:
 
 def describe_member(value: Any) -> str:
     """Write a specification's member with the fields that say something: "Split(by='older', estimator=TwoWayFE())"."""
+    if not is_dataclass(value):
+        return repr(value)
     shown = []
     for item in fields(value):
         content = getattr(value, item.name)

@@ -17,6 +17,7 @@ from evalkit.numerics.arrays import Floats
 from evalkit.panels.panel import Dropped
 from evalkit.results.estimation import Estimate, describe_member
 from evalkit.results.finding import Finding
+from evalkit.tables.contents import in_short, same_content
 from evalkit.tables.table import Table
 
 ESTIMATE_COLUMNS = (
@@ -36,7 +37,7 @@ CLAIM_COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """One run of a study. `estimates` by the specification's name; `findings` with the name of what they challenge.
 
@@ -52,6 +53,9 @@ class Evidence:
     labels: Labels = field(default_factory=dict)
     claims: tuple[Judged, ...] = ()
     references: Mapping[str, Table] = field(default_factory=dict)
+
+    __eq__ = same_content
+    __repr__ = in_short
 
     @property
     def synthetic(self) -> bool:
@@ -145,8 +149,8 @@ class Evidence:
         specs = [one.spec for one in self.estimates.values()]
         outcomes = (one.design.outcome for one in specs)
         covariates = (column for one in specs for column in one.design.covariates)
-        splits = (getattr(one.estimator, "by", None) for one in specs)
-        columns = dict.fromkeys(c for c in (*outcomes, *covariates, *splits) if c is not None)
+        splits = (column for one in specs for column in one.estimator.columns())
+        columns = dict.fromkeys((*outcomes, *covariates, *splits))
         counts = np.ones(len(frame)) if sample.counts is None else sample.counts
         treated = sample.adoption <= sample.period.max()
         rows = []

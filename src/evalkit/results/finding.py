@@ -14,6 +14,7 @@ from evalkit.errors import DesignError
 from evalkit.numerics.arrays import Floats
 from evalkit.results.estimation import Estimate, Specification
 from evalkit.results.fit import Fit
+from evalkit.tables.contents import cut_short, same_content
 
 Verdict = Literal["pass", "fail", "inconclusive", "described"]
 
@@ -42,7 +43,7 @@ class Chart:
     marks: tuple[float, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Finding:
     """The outcome of one check.
 
@@ -65,6 +66,11 @@ class Finding:
     sentence: Message
     table: pd.DataFrame
     chart: Chart
+
+    __eq__ = same_content
+
+    def __repr__(self) -> str:
+        return cut_short(f"Finding({self.verdict}, {self.summary()})")
 
     def summary(self, language: str = "en", labels: Labels | None = None) -> str:
         """Say the finding, in English ("en") or Chinese ("zh"), with the study's labels if given."""

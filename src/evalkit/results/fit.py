@@ -11,11 +11,15 @@ from evalkit.catalogue import Message
 from evalkit.designs.sample import Sample
 from evalkit.errors import InferenceError
 from evalkit.numerics.arrays import Floats, Ints
+from evalkit.tables.contents import in_short, same_content
 
 
 @dataclass(frozen=True)
 class Term:
-    """One coefficient with its coordinates. `role` is "effect", "covariate", or "base" (the reference, 0 by definition)."""
+    """One coefficient with its coordinates. `role` is "effect", "covariate", or "base" (the reference, 0 by definition).
+
+    `binned` says that its event time stands for all beyond it, too.
+    """
 
     name: str
     role: Literal["effect", "covariate", "base"] = "effect"
@@ -23,6 +27,7 @@ class Term:
     cohort: str | None = None
     period: str | None = None
     subgroup: str | None = None
+    binned: bool = False
 
 
 class Influence(Protocol):
@@ -33,7 +38,7 @@ class Influence(Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Regression:
     """A least-squares fit after fixed effects were absorbed.
 
@@ -51,6 +56,9 @@ class Regression:
     factors: tuple[Ints, ...]
     within: Floats | None = None
 
+    __eq__ = same_content
+    __repr__ = in_short
+
     @property
     def n_slopes(self) -> int:
         return int(self.regressors.shape[1])
@@ -66,12 +74,15 @@ class Regression:
         return influence
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class UnitInfluence:
     """Influence by unit: values (U, k), a row for each unit of the sample in the order of `sample.starts`."""
 
     values: Floats
     sample: Sample
+
+    __eq__ = same_content
+    __repr__ = in_short
 
     def sum_within(self, groups: Ints, n_groups: int) -> Floats:
         """Sum the units' influence within groups (n,) of rows, which must not divide a unit, giving (n_groups, k)."""
@@ -88,12 +99,15 @@ class UnitInfluence:
         return summed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class MappedInfluence:
     """Influence of linear combinations: that of k coefficients, times a mapping (m, k)."""
 
     of: Influence
     mapping: Floats
+
+    __eq__ = same_content
+    __repr__ = in_short
 
     def sum_within(self, groups: Ints, n_groups: int) -> Floats:
         """Sum within groups (n,), giving (n_groups, m)."""
@@ -101,12 +115,13 @@ class MappedInfluence:
         return summed
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Part:
     """Coefficients estimated on one sample: `positions` (m,) says which of the fit's coefficients they are.
 
     They are the slopes of `regression`, or, with `mapping` (m, k), linear combinations of its k slopes. `by_cohort` says that
-    effects of cohorts were estimated apart and averaged, so that the smallest cohort limits what can be said.
+    effects of cohorts were estimated apart and averaged, so that the smallest cohort limits what can be said. `leads_from_base`
+    says that effects before adoption, if any, are differences from the base of their path.
     """
 
     sample: Sample
@@ -115,6 +130,10 @@ class Part:
     regression: Regression | None = None
     mapping: Floats | None = None
     by_cohort: bool = False
+    leads_from_base: bool = True
+
+    __eq__ = same_content
+    __repr__ = in_short
 
     def of_slopes(self, covariance: Floats) -> Floats:
         """Turn a covariance of the regression's slopes (k, k) into that of this part's coefficients (m, m)."""
@@ -134,20 +153,24 @@ class Part:
         return unit
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Fit:
     """Terms and coefficients (k,), and the parts that estimated them.
 
     One sample gives one part; a split by subgroup has one part each, so that a cluster straddling subgroups enters the
-    covariance between them. Notes say what was left out, binned or dropped, and why. `views` keeps what inferences have worked
-    out of this fit, so that the next need not.
+    covariance between them. Notes say what was left out, binned or dropped, and why; `failed` names the subgroups that could
+    not be estimated. `views` keeps what inferences have worked out of this fit, so that the next need not.
     """
 
     terms: tuple[Term, ...]
     coefficients: Floats
     parts: tuple[Part, ...]
     notes: tuple[Message, ...] = ()
+    failed: tuple[str, ...] = ()
     views: dict[str, Any] = field(init=False, default_factory=dict, repr=False, compare=False)
+
+    __eq__ = same_content
+    __repr__ = in_short
 
     def part_of(self, position: int) -> Part | None:
         """Return the part that estimated a coefficient; None for a reference term."""
@@ -165,11 +188,10 @@ def stack_fits(fits: list[tuple[str, Fit]]) -> Fit:
     notes = list(shared)
     for label, fit in fits:
         offset = len(terms)
-        for term in fit.terms:
-            terms.append(
-                Term(f"{term.name} [{label}]", term.role, term.event_time, term.cohort, term.period, subgroup=label)
-            )
+        terms += [replace(term, name=f"{term.name} [{label}]", subgroup=label) for term in fit.terms]
         parts += [replace(part, positions=part.positions + offset) for part in fit.parts]
         own = [note for note in fit.notes if note not in shared]
         notes += [Message("note.in_subgroup", (("note", note), ("subgroup", label))) for note in own]
-    return Fit(tuple(terms), np.concatenate([fit.coefficients for _, fit in fits]), tuple(parts), tuple(notes))
+    coefficients = np.concatenate([fit.coefficients for _, fit in fits])
+    failed = tuple(f"{one} [{label}]" for label, fit in fits for one in fit.failed)
+    return Fit(tuple(terms), coefficients, tuple(parts), tuple(notes), failed)

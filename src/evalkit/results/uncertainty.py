@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol, runtime_checkable
@@ -15,9 +14,10 @@ from scipy import stats
 from evalkit.catalogue import Message, message
 from evalkit.errors import InferenceError
 from evalkit.numerics.arrays import Floats
+from evalkit.tables.contents import cut_short, in_short, same_content
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Clusters:
     """The clusters of a covariance: how many, how many have treated rows, and how many the estimate effectively rests on.
 
@@ -31,8 +31,18 @@ class Clusters:
     smallest_cohort: int
     effective: float
 
+    __eq__ = same_content
 
-@dataclass(frozen=True)
+
+class OtherMethods(Protocol):
+    """Other methods to hold against the one that was chosen."""
+
+    def tabulate(self) -> pd.DataFrame:
+        """Judge by each of them: one row for each method and effect."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
 class Uncertainty:
     """What an inference says of a fit: covariance (k, k), t degrees of freedom (k,), and the method in words.
 
@@ -41,7 +51,7 @@ class Uncertainty:
     p-values, although computed as named, come from a reference distribution that the design cannot support (None where it
     can); `joint_unsupported` the same for joint tests. Both leave the p-value of `wald` empty. `distribution` judges combinations
     of coefficients (None: Student's t with this covariance and these degrees of freedom). `sentence` says what the design can and
-    cannot show, and `compare` tries other methods, where the inference does so.
+    cannot show, and `others` tries other methods, where the inference does so.
     """
 
     covariance: Floats
@@ -55,12 +65,18 @@ class Uncertainty:
     notes: tuple[Message, ...] = ()
     distribution: ReferenceDistribution | None = None
     sentence: Message | None = None
-    compare: Callable[[], pd.DataFrame] | None = field(default=None, repr=False, compare=False)
+    others: OtherMethods | None = field(default=None, repr=False)
+
+    __eq__ = same_content
+
+    def __repr__(self) -> str:
+        supported = "" if self.unsupported is None else ", unsupported"
+        return cut_short(f"Uncertainty({len(self.df)} terms, {self.method}, {self.clusters}{supported})")
 
     @cached_property
     def alternatives(self) -> pd.DataFrame | None:
         """One row for each method that was tried and each effect, made when it is first asked for; None of a single method."""
-        return None if self.compare is None else self.compare()
+        return None if self.others is None else self.others.tabulate()
 
 
 # With up to so many treated (or control) clusters among at most so many in all, t(G-1) on CR1 errors rejects a true null about
@@ -92,7 +108,7 @@ def few_clusters(*parts: Clusters, by_cohort: bool = False) -> tuple[Message | N
     return single, joint
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Joint:
     """A joint test: statistic (F), its degrees of freedom (NaN where draws judge it) and p."""
 
@@ -100,8 +116,10 @@ class Joint:
     df: tuple[int, float]
     p_value: float
 
+    __eq__ = same_content
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Wald:
     """A joint test that coefficients are zero: F with its degrees of freedom; p is NaN where the design cannot support it."""
 
@@ -111,14 +129,19 @@ class Wald:
     p_value: float
     reason: Message | None
 
+    __eq__ = same_content
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Ranks:
     """|t| of hypotheses, `actual` (q,), and those `drawn` (q, B) among which they rank; `whole`: their own are included."""
 
     actual: Floats
     drawn: Floats
     whole: bool
+
+    __eq__ = same_content
+    __repr__ = in_short
 
 
 class ReferenceDistribution(Protocol):
@@ -171,7 +194,7 @@ class SharedRanking(ReferenceDistribution, Protocol):
         ...
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StudentT:
     """Student's t on standard errors from a covariance (k, k), with degrees of freedom (k,) of each coefficient.
 
@@ -181,6 +204,9 @@ class StudentT:
     coefficients: Floats
     covariance: Floats
     dfs: Floats
+
+    __eq__ = same_content
+    __repr__ = in_short
 
     def std_error(self, weights: Floats) -> float:
         """Root of the quadratic form; a standard error of 0 is none: nothing was left to estimate it from."""

@@ -25,6 +25,7 @@ from evalkit.regions.codes import Area
 from evalkit.results.estimation import Estimator, Inference
 from evalkit.results.evidence import Writer
 from evalkit.results.finding import Check
+from evalkit.tables.contents import in_short
 from evalkit.tables.table import Source, Step, Table
 
 # Family → the package whose exported classes are its members. Loaded when first asked for: figures and papers are slow to load.
@@ -121,6 +122,8 @@ class StudyConfig:
     claims: tuple[Claim, ...]
     writers: tuple[Writer, ...]
     labels: Labels
+
+    __repr__ = in_short
 
     @property
     def references(self) -> tuple[str, ...]:

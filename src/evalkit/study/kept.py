@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 
+from evalkit.tables.contents import in_full
 from evalkit.tables.table import Provenance, Step, Table, file_sha256
 
 
@@ -52,7 +53,7 @@ class KeptSteps:
 
 def step_digest(step: Step, tables: Mapping[str, Table]) -> str | None:
     """Hash what determines a step's table (SHA-256, hexadecimal); None where a table has columns that no file could hold."""
-    parts = [code_sha256(), f"{type(step).__module__}.{step!r}"]
+    parts = [code_sha256(), f"{type(step).__module__}: {in_full(step)}"]
     for path in step.files():
         if not path.is_file():
             return None  # the step says best what is missing

@@ -11,14 +11,18 @@ import pandas as pd
 
 from evalkit.errors import DataError, nearest
 from evalkit.numerics.arrays import Flags, Floats, Ints
+from evalkit.tables.contents import in_short, same_content
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Codes:
     """A column as integers: `values` (n,) index `labels`, which are sorted; -1 where the column is missing."""
 
     values: Ints
     labels: tuple[Any, ...]
+
+    __eq__ = same_content
+    __repr__ = in_short
 
 
 def require_column(frame: pd.DataFrame, column: str) -> None:

@@ -13,6 +13,7 @@ import pandas as pd
 from evalkit.errors import DataError
 from evalkit.numerics.arrays import Flags, Ints
 from evalkit.tables.columns import name_rows
+from evalkit.tables.contents import in_short, same_content
 
 Frequency = Literal["integer", "quarter", "month", "day"]
 
@@ -21,7 +22,7 @@ _MONTH = re.compile(r"(\d{4})\s*(?:年|[-/.M])\s*(\d{1,2})\s*月?")
 _YEAR = re.compile(r"(-?\d{1,9})(?:\.0*)?\s*年?")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Periods:
     """The time axis: positions 0, 1, 2, … count steps from the first period; a step is the greatest common gap.
 
@@ -32,6 +33,9 @@ class Periods:
     first: int
     step: int
     observed: Ints
+
+    __eq__ = same_content
+    __repr__ = in_short
 
     def label(self, position: float) -> str:
         """Name the period at a position as a reader writes it: 2011, 2011Q3, 2011-07, 2011-07-15."""

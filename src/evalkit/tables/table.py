@@ -11,6 +11,7 @@ from typing import Protocol
 import pandas as pd
 
 from evalkit.errors import DataError, nearest
+from evalkit.tables.contents import in_short, same_content
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Provenance:
     synthetic: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Table:
     """A tidy frame with the unit of measurement of each column that has one, and its provenance.
 
@@ -42,6 +43,9 @@ class Table:
     provenance: tuple[Provenance, ...]
     units: Mapping[str, str] = field(default_factory=dict)
     absent: Mapping[str, float] = field(default_factory=dict)
+
+    __eq__ = same_content
+    __repr__ = in_short
 
     def __post_init__(self) -> None:
         for what, columns in (("a unit", self.units), ("a value of absent keys", self.absent)):

@@ -28,7 +28,9 @@ from evalkit.estimators.callaway_santanna.group_time import (
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.doubly_robust import Method, Reason
 from evalkit.panels.panel import Panel
+from evalkit.results.estimation import no_columns
 from evalkit.results.fit import Fit, Part, Term, UnitInfluence
+from evalkit.tables.contents import in_short, same_content
 
 _Aggregate = Literal["simple", "dynamic", "group", "calendar", "group_time"]
 Base = Literal["varying", "universal"]
@@ -59,6 +61,8 @@ class CallawaySantAnna:
     balance: int | None = None
     min_e: int | None = None
     max_e: int | None = None
+
+    columns = no_columns
 
     def __post_init__(self) -> None:
         for name, known in (("aggregate", _Aggregate), ("method", Method), ("base", Base)):
@@ -291,12 +295,15 @@ def _without_rounding(average: _Average, largest: float) -> _Average:
     return _Average(average.value, np.zeros_like(average.influence))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _RowInfluence:
     """Influence by row: values (k, n), and where in the sample each of the n rows stands."""
 
     values: Floats
     order: Ints
+
+    __eq__ = same_content
+    __repr__ = in_short
 
     def sum_within(self, groups: Ints, n_groups: int) -> Floats:
         """Sum the rows' influence within groups (n,), giving (n_groups, k)."""
