@@ -325,7 +325,7 @@ def test_redundant_effects_change_nothing(estimator: str, inference: str) -> Non
 
 @pytest.mark.parametrize(
     ("estimator", "inference"),
-    [p for p in RUNS if p.values[1] not in NOT_HALVED and p.values[0] != "TripleDifference"],
+    cover([p for p in RUNS if p.values[1] not in NOT_HALVED and p.values[0] != "TripleDifference"], "duplicated"),
 )
 def test_duplicated_clusters_halve_the_variance(estimator: str, inference: str) -> None:
     f = farms()
@@ -429,7 +429,7 @@ def test_estimates_speak_the_contract(estimator: str, inference: str) -> None:
         assert one.glance()["n_obs"].iloc[0] + one.glance()["n_dropped"].iloc[0] == len(farms())
 
 
-@pytest.mark.parametrize(("estimator", "inference"), ALL_RUNS)
+@pytest.mark.parametrize(("estimator", "inference"), cover(ALL_RUNS, "symmetric", estimates_anew))
 def test_covariances_are_symmetric_to_the_last_bit(estimator: str, inference: str) -> None:
     V = base(estimator, inference).uncertainty.covariance
     np.testing.assert_array_equal(V, V.T)
