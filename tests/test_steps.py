@@ -82,8 +82,8 @@ def office(tmp_path: Path) -> Callable[..., Path]:
     def write(text: str = ACCOUNT, claims: str = "") -> Path:
         home = tmp_path / "analyses" / "account"
         home.mkdir(parents=True, exist_ok=True)
-        for name, content in (("farms.csv", FARMS), ("farms.csv.provenance.toml", UNITS),
-                              ("published.csv", "year,total\n2020,5\n"), ("study.toml", text), ("claims.toml", claims)):  # fmt: skip
+        files = {"farms.csv": FARMS, "farms.csv.provenance.toml": UNITS, "published.csv": "year,total\n2020,5\n"}
+        for name, content in {**files, "study.toml": text, "claims.toml": claims}.items():
             if content:
                 (home / name).write_text(content, encoding="utf-8")
         return home
@@ -234,6 +234,13 @@ def test_what_was_kept_is_not_trusted(tmp_path: Path) -> None:
         before = len(runs)
         assert kept.run(counted, tables).frame.equals(made.frame)
         assert len(runs) == before + 1
+
+
+def test_a_folder_that_cannot_be_written_keeps_nothing_and_stops_nothing(tmp_path: Path) -> None:
+    step, tables = STEPS["Inventory"]
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    for _ in range(2):
+        assert len(KeptSteps(tmp_path / "file" / "steps").run(step, tables).frame)
 
 
 def test_tables_that_no_file_could_hold_are_made_each_time(tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
-from evalkit.errors import EvalkitError
+from evalkit.errors import EvalkitError, explain_refusal
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 StudyPath = Annotated[Path, typer.Argument(help="the study's folder, or its study.toml", show_default=False)]
@@ -19,7 +19,7 @@ _Language = Annotated[str, typer.Option(help="en or zh")]
 
 
 def main() -> None:
-    """Run the command line. Exit codes: 0 done, 2 something to put right (said in one message, without a traceback)."""
+    """Run the command line. Exit codes: 0 done, 2 something to put right, 130 stopped; both are said in one message."""
     # One thread: sums are then added up in the same order on every machine with the same processor.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = "1"
@@ -95,8 +95,21 @@ def _list() -> None:
 
 @contextmanager
 def _remedies() -> Iterator[None]:
+    """End with a sentence and an exit code, never with a traceback; a reader that went away (`| head`) typer sees to."""
     try:
         yield
     except EvalkitError as error:
-        typer.echo(f"evalkit: {error}", err=True)
-        raise typer.Exit(2) from None
+        _stop(str(error), 2)
+    except KeyboardInterrupt:
+        _stop(
+            "stopped; results are replaced whole or not at all, and the next run puts back what was left half done", 130
+        )
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _stop(str(explain_refusal(error)), 2)
+
+
+def _stop(sentence: str, code: int) -> NoReturn:
+    typer.echo(f"evalkit: {sentence}", err=True)
+    raise typer.Exit(code) from None

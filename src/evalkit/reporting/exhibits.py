@@ -19,6 +19,7 @@ from evalkit.reporting.figures import draw_estimate, estimate_size
 from evalkit.reporting.finding_figures import EXHIBITS, Exhibit
 from evalkit.results.estimation import Estimate
 from evalkit.results.evidence import Desk, Evidence
+from evalkit.results.filing import file_inside
 from evalkit.results.finding import Finding
 
 
@@ -64,14 +65,14 @@ class Figures:
         """Write into `figures`."""
         written = []
         for picture in list_pictures(evidence):
-            path = desk.figures / f"{picture.name}.csv"
+            path = file_inside(desk.figures, f"{picture.name}.csv")
             table = picture.table.assign(synthetic=evidence.synthetic)
             table.to_csv(path, index=False, encoding="utf-8", lineterminator="\n")
             written.append(path)
             for language in LANGUAGES:
                 for ending in ("png", "svg"):
                     reader = Reader(language, evidence.labels, evidence.synthetic, titled=ending == "png")
-                    path = desk.figures / f"{picture.name}_{language}.{ending}"
+                    path = file_inside(desk.figures, f"{picture.name}_{language}.{ending}")
                     _save(picture, reader, path)
                     written.append(path)
         return tuple(written)

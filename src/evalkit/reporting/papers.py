@@ -50,7 +50,7 @@ class Papers:
         if not papers:
             return ()
         made = []
-        with tempfile.TemporaryDirectory(prefix="evalkit-") as folder:
+        with tempfile.TemporaryDirectory(dir=desk.documents.parent, ignore_cleanup_errors=True) as folder:
             table = Path(folder).resolve()
             _lay_out(table, desk.home, desk.processed, desk.figures)
             for paper in papers:

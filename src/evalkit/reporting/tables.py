@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from evalkit.results.evidence import Desk, Evidence
+from evalkit.results.filing import file_inside
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Tables:
             *((name, table.frame) for name, table in evidence.references.items()),
             *evidence.finding_tables().items(),
         ):
-            path = desk.processed / f"{name}.csv"
+            path = file_inside(desk.processed, f"{name}.csv")
             table.to_csv(path, index=False, encoding="utf-8", lineterminator="\n")
             written.append(path)
         path = desk.processed / "manifest.json"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ from evalkit.designs.sample import draw_sample
 from evalkit.numerics.arrays import Floats
 from evalkit.panels.panel import Dropped
 from evalkit.results.estimation import Estimate, describe_member
+from evalkit.results.filing import require_file_name
 from evalkit.results.finding import Finding
 from evalkit.tables.contents import in_short, same_content
 from evalkit.tables.table import Table
@@ -56,6 +58,13 @@ class Evidence:
 
     __eq__ = same_content
     __repr__ = in_short
+
+    def __post_init__(self) -> None:
+        """Refuse names that cannot become a file's."""
+        require_file_name(self.study, "study")
+        for family, names in (("estimate", [*self.estimates]), ("reference table", [*self.references])):
+            for i, name in enumerate(names):
+                require_file_name(name, f"{family} {i + 1}", taken=names[:i])
 
     @property
     def synthetic(self) -> bool:
@@ -132,8 +141,8 @@ class Evidence:
         tables: dict[str, pd.DataFrame] = {}
         for on, one in self.findings:
             name = f"finding_{on}_{one.check}"
-            count = sum(known.rstrip("0123456789") == name for known in tables)
-            tables[f"{name}{count + 1}" if count else name] = one.table
+            numbered = (name if i == 1 else f"{name}{i}" for i in count(1))
+            tables[next(free for free in numbered if free not in tables)] = one.table
         return tables
 
     def descriptives_table(self) -> pd.DataFrame:

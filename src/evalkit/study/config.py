@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from evalkit.panels.derivation import VERBS, Derivation
 from evalkit.regions.codes import Area
 from evalkit.results.estimation import Estimator, Inference
 from evalkit.results.evidence import Writer
+from evalkit.results.filing import fold_name, require_file_name
 from evalkit.results.finding import Check
 from evalkit.tables.contents import in_short
 from evalkit.tables.table import Source, Step, Table
@@ -155,12 +155,18 @@ def read_study(path: Path) -> StudyConfig:
 
     Raises ConfigError with file, key and the nearest valid key for anything unknown, missing or of the wrong type.
     """
-    file = path / "study.toml" if path.is_dir() else path
-    if not file.is_file():
-        raise ConfigError("there is no study.toml here", where=str(path), remedy="give the folder that holds it")
+    file = find_study(path)
     root, beside = project_root(file), file.with_name("claims.toml")
     claims = _Reader(beside, root).claims(_read_toml(beside)) if beside.is_file() else ()
     return _Reader(file, root).study(_read_toml(file), claims)
+
+
+def find_study(path: Path) -> Path:
+    """Return the `study.toml` that a path names: itself, or the one in the folder."""
+    file = path / "study.toml" if path.is_dir() else path
+    if not file.is_file():
+        raise ConfigError("there is no study.toml here", where=str(path), remedy="give the folder that holds it")
+    return file
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
@@ -197,7 +203,7 @@ class _Reader:
         within = dataclasses.replace(self, tables=(*sources, *steps))
         panel, derive, design, estimates = within._evaluation(content)
         return StudyConfig(
-            name=self.file.resolve().parent.name,
+            name=require_file_name(self.file.resolve().parent.name, str(self.file)),
             file=self.file,
             root=self.root,
             sources=sources,
@@ -220,9 +226,8 @@ class _Reader:
 
     def _require_table_name(self, name: str, section: str) -> None:
         """Refuse a name that its table could not be written under."""
-        if name in _WRITTEN or name.startswith("finding_") or not re.fullmatch(r"\w+", name):
-            plain = re.fullmatch(r"\w+", name) is not None
-            taken = f"the run writes a file of its own called {name}" if plain else "it becomes a file's name"
+        if fold_name(name) in _WRITTEN or fold_name(name).startswith("finding_"):
+            taken = f"the run writes a file of its own called {name}"
             raise self._error(f"a {section} cannot be called '{name}': {taken}", f"{section} '{name}'", "rename it")
 
     def _check_sections(self, content: dict[str, Any], claims: tuple[Claim, ...]) -> None:
@@ -272,6 +277,7 @@ class _Reader:
             name = str(names[len(steps)])
             if name in sources:
                 raise self._error(f"'{name}' is also a source", where, "give each its own name")
+            require_file_name(name, self._place(where), taken=sources)
             steps[name] = step
             return step
 
@@ -332,6 +338,7 @@ class _Reader:
                 raise self._error("the name is missing", f"{section} {i + 1}", 'add name = "…"')
             if name in (known for known, _ in found):
                 raise self._error(f"the name '{name}' stands twice", f"{section} {i + 1}", "give each its own name")
+            require_file_name(name, self._place(f"{section} {i + 1}"), taken=[known for known, _ in found])
             found.append((name, read(given, f"{section} '{name}'")))
         return found
 
@@ -468,6 +475,9 @@ class _Reader:
                 raise self._error(f"unknown key '{key}'", where or "top level", nearest(key, valid))
 
     def _error(self, what: str, where: str, remedy: str) -> ConfigError:
+        return ConfigError(what, where=self._place(where), remedy=remedy)
+
+    def _place(self, where: str) -> str:
         resolved = self.file.resolve()
         shown = resolved.relative_to(self.root).as_posix() if resolved.is_relative_to(self.root) else str(self.file)
-        return ConfigError(what, where=f"{shown}, {where}", remedy=remedy)
+        return f"{shown}, {where}"

@@ -111,15 +111,18 @@ def _about(table: Table) -> str:
 
 
 def _keep(table: Table, folder: Path) -> None:
-    """Write a table and, last, the file that vouches for it."""
+    """Write a table and, last, the file that vouches for it; where there is no room or no right to write, nothing is kept."""
     content = _as_arrow(table.frame)
     if content is None:
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder.parent / ".gitignore").write_text("*\n", encoding="utf-8")  # it holds rows of data
-    pa.parquet.write_table(content, folder / "frame.parquet")
-    about = {"sha256": file_sha256(folder / "frame.parquet"), "table": json.loads(_about(table))}
-    (folder / "table.json").write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder.parent / ".gitignore").write_text("*\n", encoding="utf-8")  # it holds rows of data
+        pa.parquet.write_table(content, folder / "frame.parquet")
+        about = {"sha256": file_sha256(folder / "frame.parquet"), "table": json.loads(_about(table))}
+        (folder / "table.json").write_text(json.dumps(about, ensure_ascii=False), encoding="utf-8")
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _read(folder: Path) -> Table | None:

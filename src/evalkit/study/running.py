@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from evalkit.claims.claim import judge_claims
-from evalkit.errors import ConfigError, DataError, EvalkitError, SourceError
+from evalkit.errors import ConfigError, DataError, EvalkitError
 from evalkit.panels.assembly import assemble
 from evalkit.panels.panel import Dropped, Panel
 from evalkit.results.estimation import Estimate
 from evalkit.results.evidence import Desk, Evidence, Writer
+from evalkit.results.filing import require_file_name
 from evalkit.results.finding import Finding
-from evalkit.study.config import StudyConfig, read_study, supply
+from evalkit.study.config import StudyConfig, find_study, project_root, read_study, supply
 from evalkit.study.kept import KeptSteps
+from evalkit.study.storage import explain_failed_writes, open_staging, put_in_place, require_writable
 from evalkit.tables.table import Provenance, Table, file_sha256
 from evalkit.verbs import check, estimate
 
@@ -126,26 +127,29 @@ def run_study(path: str | Path, say: Say = lambda _: None) -> Evidence:
 
     `path` is the study's folder or its `study.toml`. Writes `data/processed/<study>/` (estimates.csv, alternatives.csv,
     findings.csv and the table behind each finding, ledger.csv, descriptives.csv, claims.csv, manifest.json), `figures/<study>/`
-    and, for each `paper*.typ` beside the study.toml, its PDF. Everything is made in a temporary folder and moved into place at
-    the end, so that an error leaves the results of the last run as they were.
+    and, for each `paper*.typ` beside the study.toml, its PDF. All take the place of the last results, or none does (see
+    `evalkit.study.storage`); a second run of the study is refused while one is going on.
     """
-    config = read_study(Path(path))
-    processed = config.root / "data" / "processed" / config.name
-    kept = KeptSteps(config.root / ".evalkit" / "steps" / config.name)
-    evidence = evaluate_study(config, say, kept)
-    kept.forget_others()
-    processed.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".evalkit-", dir=processed.parent) as folder:
-        made, home = Path(folder), config.file.resolve().parent
+    file = find_study(Path(path))
+    root, home = project_root(file), file.resolve().parent
+    with open_staging(root, require_file_name(home.name, str(file)), say) as made:
+        config = read_study(file)
+        processed, figures = root / "data" / "processed" / config.name, root / "figures" / config.name
+        writes_beside = config.writers or any(home.glob("paper*.typ"))
+        for folder in (figures.parent, *([home] if writes_beside else [])):
+            require_writable(folder)
+        kept = KeptSteps(root / ".evalkit" / "steps" / config.name)
+        evidence = evaluate_study(config, say, kept)
+        kept.forget_others()
         desk = Desk(home, made / "processed", made / "figures", made / "documents")
-        for place in (desk.processed, desk.figures, desk.documents):
-            place.mkdir()
-        for writer in _writers(config):
-            say(f"writing: {type(writer).__name__}")
-            writer.write(evidence, desk)
-        places = [(desk.processed, processed), (desk.figures, config.root / "figures" / config.name)]
-        places += [(path, home / path.name) for path in sorted(desk.documents.iterdir())]
-        _replace_all(places, made / "old")
+        with explain_failed_writes(processed.parent, (processed, figures)):
+            for folder in (desk.processed, desk.figures, desk.documents):
+                folder.mkdir()
+            for writer in _writers(config):
+                say(f"writing: {type(writer).__name__}")
+                writer.write(evidence, desk)
+            documents = {path: home / path.name for path in sorted(desk.documents.iterdir()) if path.is_file()}
+            put_in_place(root, made, {desk.processed: processed, desk.figures: figures, **documents})
     return evidence
 
 
@@ -210,29 +214,3 @@ def _naming(step: str, panel: Panel) -> Iterator[None]:
         joined = f" of {first}" if origin != first else ""
         where = f"{step}, {origin}, {error.where}{joined}" if isinstance(error, DataError) else f"{step}, {error.where}"
         raise type(error)(error.what, where=where, remedy=error.remedy) from None
-
-
-def _replace_all(places: list[tuple[Path, Path]], attic: Path) -> None:
-    """Put every new file or folder in its place, the old ones first into the attic; all of them, or none.
-
-    Raises SourceError where an old one cannot be moved: on Windows, a program that has a file open holds it.
-    """
-    attic.mkdir()
-    kept: list[tuple[Path, Path]] = []
-    for i, (_, place) in enumerate(places):
-        place.parent.mkdir(parents=True, exist_ok=True)
-        if not place.exists():
-            continue
-        try:
-            place.rename(attic / str(i))
-        except OSError as error:
-            for old, back in kept:
-                old.rename(back)
-            raise SourceError(
-                f"the results of the last run cannot be replaced ({error.strerror})",
-                where=str(place),
-                remedy="close the programs that have a file in it open, such as Excel or a PDF reader, and run again",
-            ) from None
-        kept.append((attic / str(i), place))
-    for new, place in places:
-        new.rename(place)
