@@ -46,6 +46,7 @@ TESTS: dict[str, str] = {
     "results/clusters.py": "by_design jackknife bias_reduced agreement",
     "results/estimation.py": "event_study split by_design",
     "results/evidence.py": "split study",
+    "results/filing.py": "storage",
     "results/finding.py": "checks pre_trends",
     "results/fit.py": "agreement event_study bias_reduced",
     "results/summary.py": "by_design event_study bad_input",
