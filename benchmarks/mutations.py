@@ -54,7 +54,7 @@ TESTS: dict[str, str] = {
     "designs/adoption.py": "bad_input event_study",
     "designs/collapsing.py": "collapse",
     "designs/design.py": "bad_input panel",
-    "designs/sample.py": "bad_input",
+    "designs/sample.py": "sample bad_input",
 }
 COMPARISONS = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
