@@ -46,6 +46,7 @@ TESTS: dict[str, str] = {
     "results/clusters.py": "by_design jackknife bias_reduced agreement",
     "results/estimation.py": "event_study split by_design",
     "results/evidence.py": "split study",
+    "results/filing.py": "storage",
     "results/finding.py": "checks pre_trends",
     "results/fit.py": "agreement event_study bias_reduced",
     "results/summary.py": "by_design event_study bad_input",
@@ -53,7 +54,7 @@ TESTS: dict[str, str] = {
     "designs/adoption.py": "bad_input event_study",
     "designs/collapsing.py": "collapse",
     "designs/design.py": "bad_input panel",
-    "designs/sample.py": "bad_input",
+    "designs/sample.py": "sample bad_input",
 }
 COMPARISONS = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,

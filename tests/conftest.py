@@ -22,7 +22,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "exhaustive: beyond the covering sample of a grid; run by make test-all")
+    config.addinivalue_line(
+        "markers",
+        "exhaustive: beyond the covering sample of a grid, or hundreds of simulated worlds; run by make test-all",
+    )
     sampling.exhaustive = config.getoption("--exhaustive")
 
 
@@ -48,6 +51,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if not sampling.exhaustive:
         left = config.stash.get(LEFT_OUT, 0)
         terminalreporter.line(
-            f"left out: {left} tests beyond the covering samples of grids, and most inputs of fuzz tests"
+            f"left out: {left} tests beyond covering samples or of hundreds of worlds, and most inputs of fuzz tests"
         )
         terminalreporter.line("make test-all runs them all")

@@ -15,7 +15,7 @@ from hypothesis import settings
 exhaustive = False  # set by conftest.py, before any test file is read
 
 
-def examples(few: int, many: int, **options: Any) -> settings:
+def inputs(few: int, many: int, **options: Any) -> settings:
     """Settings of a fuzz test: `few` inputs by default, `many` in make test-all."""
     return settings(max_examples=many if exhaustive else few, deadline=None, **options)
 
@@ -27,15 +27,15 @@ def cover(grid: Iterable[Any], name: str, costly: Callable[..., bool] = lambda *
     """
     points = [point if hasattr(point, "values") else pytest.param(*point) for point in grid]
     shuffled = random.Random(name).sample(range(len(points)), len(points))
-    shuffled.sort(key=lambda place: costly(*points[place].values))
     kept: set[int] = set()
     seen: set[tuple[int, Any]] = set()
-    for wanted in range(len(points[0].values), 0, -1):  # what brings most that is new comes first
-        for place in shuffled:
-            new = set(enumerate(points[place].values)) - seen
-            if len(new) >= wanted:
-                kept.add(place)
-                seen |= new
+    for late in (False, True):
+        for wanted in range(len(points[0].values), 0, -1):  # what brings most that is new comes first
+            for place in shuffled:
+                new = set(enumerate(points[place].values)) - seen
+                if len(new) >= wanted and costly(*points[place].values) == late:
+                    kept.add(place)
+                    seen |= new
     return [
         point
         if place in kept

@@ -13,7 +13,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 import oracles
@@ -21,6 +21,7 @@ from evalkit import Design, Estimate, EvalkitError, Panel, estimate
 from evalkit.estimators import EventStudy, Split, TwoWayFE
 from evalkit.inference import Classical, Cluster, Robust
 from evalkit.results.estimation import Estimator, Inference
+from sampling import inputs
 
 YEARS = range(2011, 2017)
 
@@ -714,7 +715,7 @@ def small_frames(draw: st.DrawFn) -> pd.DataFrame:
 
 
 @given(frame=small_frames(), method=st.sampled_from([Cluster(), Classical(), Robust()]))
-@settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+@inputs(80, 300, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 def test_anything_small_is_right_or_refused(frame: pd.DataFrame, method: Inference) -> None:
     before = frame.copy()
     try:

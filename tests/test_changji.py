@@ -189,8 +189,11 @@ def project(tmp_path: Path) -> Path:
             sidecar.write_text(re.sub(r"^sha256 = .*$", "", text, flags=re.M), encoding="utf-8")
     home = tmp_path / "analyses/changji"
     home.mkdir(parents=True)
-    for name in ("study.toml", "claims.toml", "coverage.csv"):
+    for name in ("claims.toml", "coverage.csv"):
         shutil.copyfile(STUDY / name, home / name)
+    sections = re.split(r"^(?=\[)", (STUDY / "study.toml").read_text(encoding="utf-8"), flags=re.M)
+    kept = [one for one in sections if not one.startswith(("[[estimate]]", "[[check]]")) or 'name = "main"' in one]
+    (home / "study.toml").write_text("".join(kept), encoding="utf-8")
     (tmp_path / "pyproject.toml").write_text("", encoding="utf-8")
     return tmp_path
 

@@ -82,6 +82,16 @@ EACH_ESTIMATOR = [pytest.param(e, "Placebo" if e in SYNTHETIC else "Cluster", id
 WITH_INFLUENCE = [run for run in EACH_ESTIMATOR if run.values[0] not in SYNTHETIC]
 
 
+@pytest.mark.parametrize("grid", [ALL_RUNS, EXACT_RUNS, RUNS], ids=["all", "exact", "plain"])
+def test_samples_of_the_battery_have_every_member(grid: list[Any]) -> None:
+    sampled = cover(grid, "any", estimates_anew)
+    assert [point.values for point in sampled] == [point.values for point in grid]  # the others are marked, not dropped
+    kept = [point.values for point in sampled if not point.marks]
+    assert len(kept) < len(grid) / 3
+    for axis in (0, 1):
+        assert {values[axis] for values in kept} == {point.values[axis] for point in grid}
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_export_is_in_the_battery(family: str) -> None:
     module, table = FAMILIES[family]
@@ -315,7 +325,7 @@ def test_redundant_effects_change_nothing(estimator: str, inference: str) -> Non
 
 @pytest.mark.parametrize(
     ("estimator", "inference"),
-    [p for p in RUNS if p.values[1] not in NOT_HALVED and p.values[0] != "TripleDifference"],
+    cover([p for p in RUNS if p.values[1] not in NOT_HALVED and p.values[0] != "TripleDifference"], "duplicated"),
 )
 def test_duplicated_clusters_halve_the_variance(estimator: str, inference: str) -> None:
     f = farms()
@@ -419,7 +429,7 @@ def test_estimates_speak_the_contract(estimator: str, inference: str) -> None:
         assert one.glance()["n_obs"].iloc[0] + one.glance()["n_dropped"].iloc[0] == len(farms())
 
 
-@pytest.mark.parametrize(("estimator", "inference"), ALL_RUNS)
+@pytest.mark.parametrize(("estimator", "inference"), cover(ALL_RUNS, "symmetric", estimates_anew))
 def test_covariances_are_symmetric_to_the_last_bit(estimator: str, inference: str) -> None:
     V = base(estimator, inference).uncertainty.covariance
     np.testing.assert_array_equal(V, V.T)

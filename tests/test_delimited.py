@@ -18,7 +18,7 @@ import numpy as np
 import openpyxl
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from evalkit.errors import EvalkitError, SourceError
@@ -28,6 +28,7 @@ from evalkit.sources.files import sheet
 from evalkit.sources.files.cells import column_letters, column_number, tell_format
 from evalkit.sources.files.columns import write_number, write_runs
 from evalkit.tables.table import Table
+from sampling import inputs
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -269,14 +270,14 @@ def test_columns_named_as_text_keep_what_was_written(tmp_path: Path) -> None:
     says(refused(path, text=("di",)), "text= names column 'di'", "data.csv", "did you mean 'id'")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@inputs(20, 60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.floats(allow_infinity=False, allow_nan=False), min_size=1, max_size=30))
 def test_floats_come_back_bit_for_bit(tmp_path: Path, numbers: list[float]) -> None:
     path = put(tmp_path, "x,y\n" + "".join(f"{number!r},0\n" for number in numbers))
     assert load(path)["x"].to_numpy().tobytes() == np.array(numbers).tobytes()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@inputs(20, 60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.from_regex(r"[+-]?[1-9][0-9]{0,25}\.[0-9]{1,25}([eE][+-]?[0-9]{1,2})?", fullmatch=True), min_size=1))
 def test_any_decimal_is_read_as_python_reads_it(tmp_path: Path, words: list[str]) -> None:
     frame = load(put(tmp_path, "x,y\n" + "".join(f"{word},0\n" for word in words)))
@@ -805,7 +806,7 @@ def survives(folder: Path, data: bytes) -> None:
         assert isinstance(Delimited(path).load(), Table)
 
 
-FUZZ = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FUZZ = inputs(40, 120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 HEADS = [
     b"",
     b"\xff\xfe",

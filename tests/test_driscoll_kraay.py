@@ -228,6 +228,7 @@ def test_effects_of_single_periods_of_one_cohort_have_no_standard_error() -> Non
     assert "cancels among the rows that may be correlated" in one.summary()
 
 
+@pytest.mark.exhaustive
 def test_a_step_in_the_middle_of_many_years_rejects_about_as_often_as_it_should() -> None:
     """The size that the limits of `unsupported` rest on: .07 with 50 of 100 periods treated, .157 with 5 of 20."""
     rng = np.random.default_rng(3)

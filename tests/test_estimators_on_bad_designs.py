@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+import sampling
 from evalkit import Design, Estimate, EvalkitError, Panel, check, estimate
 from evalkit.checks import PlaceboAdoption, PreTrends
 from evalkit.estimators import (
@@ -29,6 +30,7 @@ from evalkit.estimators import (
 )
 from evalkit.inference import Classical, Cluster, Jackknife, Placebo, PooledGroups, Robust
 from evalkit.results.estimation import Estimator, Inference
+from sampling import inputs
 
 FAMILIES: dict[str, tuple[Estimator, ...]] = {
     "TwoWayFE": (TwoWayFE(),),
@@ -161,9 +163,7 @@ def test_small_panels_are_estimated_or_refused(name: str) -> None:
     inferences = st.sampled_from(REFITTED) if alone else st.sampled_from(CLUSTERED) | st.sampled_from(OTHERS)
 
     @given(case=cases(), estimator=st.sampled_from(FAMILIES[name]), inference=inferences)
-    @settings(
-        max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
-    )
+    @inputs(15, 60, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow])
     def attack(case: Case, estimator: Estimator, inference: Inference) -> None:
         before = case.frame.copy()
         if alone:
@@ -182,7 +182,9 @@ def test_small_panels_are_estimated_or_refused(name: str) -> None:
 
     outcome: set[str] = set()
     attack()
-    assert outcome == {"estimated", "refused"}  # the cases are neither all hopeless nor all easy
+    assert (
+        outcome == {"estimated", "refused"} or not sampling.exhaustive
+    )  # neither all hopeless nor all easy; 15 can be
 
 
 def farms(*, anticipated: float = 0.0) -> pd.DataFrame:

@@ -225,6 +225,7 @@ def test_without_influence_the_gap_itself_is_ranked() -> None:
 # ------------------------------------------------------------------------------------------------------------ inference
 
 
+@pytest.mark.exhaustive
 def test_p_is_uniform_under_shocks_of_groups_in_counties_and_relabelled_farms_are_not() -> None:
     rng = np.random.default_rng(11)
     counties, each, repetitions = 8, 12, 100

@@ -20,7 +20,7 @@ import numpy as np
 import openpyxl
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from evalkit.errors import EvalkitError, SourceError
@@ -30,6 +30,7 @@ from evalkit.sources.ledger.fields import kind_of_field, plain
 from evalkit.sources.ledger.values import read_day, read_number
 from evalkit.sources.pseudonyms import citizen_check, read_document
 from evalkit.tables.table import Table
+from sampling import inputs
 
 KEY = hashlib.sha256(b"the key of these tests").hexdigest()
 ANOTHER = hashlib.sha256(b"another one").hexdigest()
@@ -791,7 +792,7 @@ TEXT = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"
 CELL = st.one_of(TEXT, st.sampled_from([*ROWS[0], *ROWS[3], "", "0", "-1", "1e5", "是", "展期", "合计", "20200101"]))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@inputs(40, 150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.lists(CELL, min_size=len(HEADER), max_size=len(HEADER)), min_size=1, max_size=4),
     st.booleans(),

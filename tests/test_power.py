@@ -104,17 +104,19 @@ def test_power_of_t_is_the_noncentral_t(df: int) -> None:
     assert power_of_t(half, std_error=2.0, df=df, alpha=0.05) == pytest.approx(0.5, abs=1e-9)
 
 
-def test_draws_agree_with_the_closed_form() -> None:
+@pytest.mark.parametrize("draws", [150, pytest.param(500, marks=pytest.mark.exhaustive)])
+def test_draws_agree_with_the_closed_form(draws: int) -> None:
     spec = specified(farms(), PooledGroups())
     exact = Power(noise_sd=1.0, place_sd=0.5).run(spec).statistic
-    drawn = draw_estimates(_lay_out(spec, noise_sd=1.0, place_sd=0.5, unit_sd=2.0), draws=500, seed=1, alpha=0.05)
-    margin = 1.96 * np.sqrt(0.8 * 0.2 / 500)
+    drawn = draw_estimates(_lay_out(spec, noise_sd=1.0, place_sd=0.5, unit_sd=2.0), draws=draws, seed=1, alpha=0.05)
+    margin = 1.96 * np.sqrt(0.8 * 0.2 / draws)
     assert drawn.smallest(0.8 - margin) < exact < drawn.smallest(0.8 + margin)
     assert drawn.power(exact) == pytest.approx(0.8, abs=2 * margin)
-    assert drawn.power(0.0) == pytest.approx(0.05, abs=0.03)
-    assert drawn.unit == pytest.approx(true_error(12, 5, 3, 4, 2, 1.0, 0.5), rel=0.07)
+    assert drawn.power(0.0) == pytest.approx(0.05, abs=3 * np.sqrt(0.05 * 0.95 / draws))
+    assert drawn.unit == pytest.approx(true_error(12, 5, 3, 4, 2, 1.0, 0.5), rel=0.07 * np.sqrt(500 / draws))
 
 
+@pytest.mark.exhaustive
 def test_draws_agree_with_clustered_t_written_out() -> None:
     counties, treated = 12, 4
     found = Power(noise_sd=1.0, place_sd=0.5, draws=600, seed=3).run(specified(farms(counties, treated), Cluster()))
@@ -141,6 +143,7 @@ def _range(found: Finding) -> tuple[float, float]:
     return float(words[1]), float(words[2])
 
 
+@pytest.mark.exhaustive
 def test_the_smallest_effect_put_into_the_outcome_is_found_as_often_as_asked() -> None:
     f = farms(10, 4)
     f = f[(f["farm"] != 3) | (f["year"] > 2011)]  # unbalanced
@@ -211,6 +214,7 @@ def test_other_designs_are_drawn(change: Any, design: dict[str, Any]) -> None:
     assert 0.3 < Power(noise_sd=1.0, place_sd=0.5, draws=50, seed=1).run(spec).statistic < 3
 
 
+@pytest.mark.exhaustive
 def test_units_not_followed_bring_their_own_spread() -> None:
     f = farms()
     one = Power(noise_sd=1.0, place_sd=0.5, unit_sd=2.0)
@@ -229,6 +233,7 @@ def test_units_not_followed_bring_their_own_spread() -> None:
 @pytest.mark.parametrize(
     ("estimator", "treated"), [(EventStudy(leads=3, lags=1), 4), (CallawaySantAnna(aggregate="dynamic"), 5)]
 )
+@pytest.mark.exhaustive
 def test_of_several_effects_the_average_after_adoption_counts(estimator: Any, treated: int) -> None:
     # Against the last period before adoption alone: changes vary by 1 + 1/2 periods, not by 1/4 + 1/2.
     spec = specified(farms(12, treated), Cluster(), estimator)

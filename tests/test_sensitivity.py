@@ -224,6 +224,7 @@ def test_breakdown_is_where_zero_enters(method: str) -> None:
     assert np.isnan(breakdown(lambda m: relative_magnitudes_interval(null, m), 1.0))
 
 
+@pytest.mark.exhaustive
 def test_sets_cover_the_truth_under_the_largest_violation() -> None:
     rng, V = np.random.default_rng(10), tax_cut().covariance
     violation = 0.03 * np.array([4, 3, 2, 1, -1, -2, -3, -4])  # all changes alike: the largest that M = 1 allows

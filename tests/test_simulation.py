@@ -121,6 +121,7 @@ def test_diagnosis_agrees_with_a_loop_by_hand() -> None:
     assert table.loc["ATT", "std_error"] == pytest.approx(sd, rel=0.35)
 
 
+@pytest.mark.exhaustive
 def test_pooled_groups_cover_as_they_claim_and_clusters_do_not_when_shocks_are_shared_above() -> None:
     quiet = world(noise_sd=0.1, place_sd=0.5)
     claimed = diagnose(quiet, TwoWayFE(), PooledGroups(), seed=11, worlds=300).iloc[0]

@@ -414,7 +414,7 @@ def test_bad_settings_are_refused(settings: dict[str, Any], says: str) -> None:
     assert caught.value.remedy
 
 
-def test_shocks_shared_by_villages_and_not_over_time_are_allowed_for() -> None:
+def villages() -> pd.DataFrame:
     f = farms(units=48, years=6)
     village = f["farm"] // 4
     f["lat"], f["lon"] = 42.0 + village % 4 + 0.01 * (f["farm"] % 4), 85.0 + village // 4  # within 4 km, 80 km apart
@@ -424,8 +424,18 @@ def test_shocks_shared_by_villages_and_not_over_time_are_allowed_for() -> None:
         village * 10_000 + f["year"],
     )
     f["y"] = np.random.default_rng(1).normal(size=len(f))
+    return f
+
+
+def test_places_within_reach_of_one_another_and_no_others_are_clusters_of_a_period() -> None:
+    f = villages()
     one, other = run(f, conley(20, "uniform")), run(f, Cluster("cell", correction="none"))
     np.testing.assert_allclose(cov(one), 288 / (288 - 1 - 48 - 5) * cov(other), rtol=1e-11)
+
+
+@pytest.mark.exhaustive
+def test_shocks_shared_by_villages_and_not_over_time_are_allowed_for() -> None:
+    f = villages()
     rng = np.random.default_rng(9)
     rejected = {"Conley": 0, "Robust": 0}
     for _ in range(200):

@@ -64,8 +64,25 @@ def farms() -> pd.DataFrame:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
+    return make_project(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = make_project(tmp_path_factory.mktemp("run"))
+    run_study(root / "analyses/demo")
+    return root
+
+
+@pytest.fixture
+def project_that_ran(first_run: Path, tmp_path: Path) -> Path:
+    """A copy of the project with its results."""
+    return Path(shutil.copytree(first_run, tmp_path / first_run.name))
+
+
+def make_project(folder: Path) -> Path:
     """A project in a folder with spaces and Chinese characters."""
-    root = tmp_path / "碳 账户"
+    root = folder / "碳 账户"
     (root / "data/raw").mkdir(parents=True)
     (root / "analyses/demo").mkdir(parents=True)
     (root / "pyproject.toml").write_text("", encoding="utf-8")
@@ -190,9 +207,9 @@ def test_a_wrong_setting_is_named_with_its_place_and_the_nearest_valid_one(
     ],
 )
 def test_a_setting_that_does_not_fit_the_data_leaves_the_last_results_untouched(
-    project: Path, old: str, new: str, says: list[str]
+    project_that_ran: Path, old: str, new: str, says: list[str]
 ) -> None:
-    run_study(project / "analyses/demo")
+    project = project_that_ran
     before = {path: path.read_bytes() for path in sorted(project.rglob("*")) if path.is_file()}
     study = edit(project, old, new)
     before[study / "study.toml"] = (study / "study.toml").read_bytes()
@@ -225,8 +242,10 @@ def test_a_run_writes_the_contract_files_and_the_same_bytes_again(project: Path)
     assert again == first
 
 
-def test_results_that_another_program_holds_are_left_whole(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run_study(project / "analyses/demo")
+def test_results_that_another_program_holds_are_left_whole(
+    project_that_ran: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = project_that_ran
     before = {path: path.read_bytes() for path in sorted(project.rglob("*")) if path.is_file()}
     rename = Path.rename
 

@@ -13,7 +13,7 @@ from typing import Any
 import openpyxl
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from evalkit.errors import EvalkitError, SourceError
@@ -23,6 +23,7 @@ from evalkit.sources.yearbook import pages
 from evalkit.sources.yearbook.captions import name_indicator, split_unit
 from evalkit.sources.yearbook.words import join_words, read_value, read_year
 from evalkit.tables.table import Table
+from sampling import inputs
 from yearbook_files import Rows, book, edited, load, notes, put, refused, says
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -729,7 +730,7 @@ GRIDS = st.lists(st.lists(CELLS, max_size=5), max_size=8)
 REFS = st.lists(st.sampled_from(["A1:C1", "A2:A3", "B2:C2", "B3:B5", "D2:E3"]), max_size=2, unique=True)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@inputs(40, 150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(GRIDS, REFS, st.booleans())
 def test_any_grid_is_read_or_refused(tmp_path: Path, grid: Rows, refs: list[str], as_text: bool) -> None:
     lines = "\n".join("\t".join("" if cell is None else str(cell) for cell in row) for row in grid)
@@ -747,7 +748,7 @@ def test_any_grid_is_read_or_refused(tmp_path: Path, grid: Rows, refs: list[str]
 EDITS = st.lists(st.tuples(st.integers(1, 8), st.sampled_from("ABCDE"), CELLS), min_size=1, max_size=3)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@inputs(40, 150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(EDITS)
 def test_an_edited_table_is_read_as_it_stands_or_refused(tmp_path: Path, edits: list[tuple[int, str, Any]]) -> None:
     rows = edited(INCOME, **{f"{column}{row}": cell for row, column, cell in edits})

@@ -13,19 +13,20 @@ from typing import Any
 import msoffcrypto.format.ooxml
 import openpyxl.utils
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from biff8 import DEFAULT_PASSWORD, Formula, Raised, XlsSheet, xls, xls_bytes
 from evalkit.errors import EvalkitError
 from evalkit.sources import Yearbook
 from evalkit.tables.table import Table
+from sampling import inputs
 from test_yearbook import EXPORT, INCOME, INPUTS, INPUTS_MERGED
 from yearbook_files import Rows, book, load, page
 
 pytestmark = pytest.mark.filterwarnings("error")
 
-SLOW = {"deadline": None, "suppress_health_check": [HealthCheck.function_scoped_fixture]}
+SLOW = {"suppress_health_check": [HealthCheck.function_scoped_fixture]}
 KINDS = ("xls", "rc4", "cryptoapi", "xlsx", "protected", "html", "gb18030", "utf-16", "gzip")
 
 
@@ -92,7 +93,7 @@ def test_a_damaged_file_is_a_table_or_an_error(tmp_path: Path, kind: str) -> Non
     path.write_bytes(whole)
     assert len(Yearbook(path).load().frame) >= 6
 
-    @settings(max_examples=6 if kind == "protected" else 50, **SLOW)  # type: ignore[arg-type]
+    @inputs(*((6, 6) if kind == "protected" else (15, 50)), **SLOW)
     @given(CHANGES)
     def damage(changes: list[tuple[float, str, bytes]]) -> None:
         path.write_bytes(change(whole, changes))
@@ -198,7 +199,7 @@ FORMS = ["regions and years beside", "years beside", "indicators over years", "y
 SPLITS = ["whole", "below", "beside", "beside, a row higher"]
 
 
-@settings(max_examples=50, **SLOW)  # type: ignore[arg-type]
+@inputs(15, 50, **SLOW)
 @given(worlds(), st.sampled_from(FORMS), st.sampled_from(SPLITS), st.booleans(), st.booleans())
 def test_a_table_in_any_printed_form_is_read_as_it_was_meant(
     tmp_path: Path, world: World, form: str, split: str, written: bool, old: bool
@@ -253,7 +254,7 @@ ROWS = st.one_of(
 )
 
 
-@settings(max_examples=80, **SLOW)  # type: ignore[arg-type]
+@inputs(25, 80, **SLOW)
 @given(st.lists(ROWS, min_size=3, max_size=10))
 def test_no_number_is_lost_where_a_page_is_read(tmp_path: Path, rows: Rows) -> None:
     with suppress(EvalkitError):
