@@ -17,8 +17,8 @@ from evalkit.checks import LeaveOneOut
 from evalkit.estimators import TwoWayFE
 from evalkit.inference import Cluster
 from evalkit.reporting import Papers, Tables
-from evalkit.reporting.csv_files import list_texts, write_csv
-from evalkit.reporting.exhibits import list_pictures
+from evalkit.reporting.figures import list_pictures
+from evalkit.reporting.tables import list_texts, write_csv
 from evalkit.results.evidence import Desk, Evidence
 from evalkit.tables.table import Table
 

@@ -26,9 +26,8 @@ from hypothesis import strategies as st
 from evalkit.errors import EvalkitError, SourceError
 from evalkit.panels.assembly import assemble
 from evalkit.sources import LoanLedger
-from evalkit.sources.ledger.fields import kind_of_field, plain
-from evalkit.sources.ledger.values import read_day, read_number
-from evalkit.sources.pseudonyms import citizen_check, read_document
+from evalkit.sources.ledger.values import kind_of_field, plain, read_day, read_number
+from evalkit.sources.persons import citizen_check, read_document
 from evalkit.tables.table import Table
 from sampling import inputs
 

@@ -21,8 +21,7 @@ import pytest
 from evalkit.errors import SourceError
 from evalkit.panels.assembly import assemble
 from evalkit.sources import Delimited, LoanLedger
-from evalkit.sources.persons import find_persons
-from evalkit.sources.pseudonyms import citizen_check, read_key
+from evalkit.sources.persons import citizen_check, find_persons, read_key
 from evalkit.study.config import read_study
 
 DRAW = random.Random(17)

@@ -25,7 +25,7 @@ from evalkit.estimators import EventStudy, Split, TwoWayFE
 from evalkit.inference import Cluster
 from evalkit.reporting import Figures, Papers, Tables, plot, plot_finding
 from evalkit.reporting._canvas import drawing_style, wrap_text
-from evalkit.reporting.exhibits import list_pictures
+from evalkit.reporting.figures import list_pictures
 from evalkit.reporting.finding_figures import EXHIBITS
 from evalkit.results.estimation import Estimate
 from evalkit.results.evidence import Desk, Evidence

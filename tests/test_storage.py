@@ -27,9 +27,9 @@ from evalkit.errors import ConfigError, EvalkitError, SourceError
 from evalkit.reporting import Figures, papers
 from evalkit.results.evidence import Desk, Evidence
 from evalkit.results.filing import MOST_LETTERS, file_inside, fold_name, require_file_name
-from evalkit.study import locking, running, storage
+from evalkit.study import running, storage
 from evalkit.study.config import read_study
-from evalkit.study.locking import hold_lock
+from evalkit.study.storage import hold_lock
 from tiny_results import FILES, NEW, OLD, calls, count_calls, hidden, make, reset, results, start_next
 
 
@@ -329,7 +329,7 @@ def test_a_lock_of_another_computer_is_left_to_people(tmp_path: Path) -> None:
 
 
 def test_on_a_disk_without_locks_the_text_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locking, "_lock", lambda descriptor: None)
+    monkeypatch.setattr(storage, "_lock", lambda descriptor: None)
     file = tmp_path / "lock"
     with hold_lock(file):
         with pytest.raises(SourceError, match=f"process {os.getpid()}.*cannot be seen whether"), hold_lock(file):
@@ -342,7 +342,7 @@ def test_a_lock_taken_away_between_opening_and_locking_is_opened_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run that held it ends just then: what was opened is no longer what others open."""
-    file, lock, ended = tmp_path / "lock", locking._lock, []
+    file, lock, ended = tmp_path / "lock", storage._lock, []
 
     def take(descriptor: int) -> bool | None:
         if len(ended) < 2:
@@ -351,7 +351,7 @@ def test_a_lock_taken_away_between_opening_and_locking_is_opened_anew(
             file.write_text("", encoding="utf-8")
         return lock(descriptor)
 
-    monkeypatch.setattr(locking, "_lock", take)
+    monkeypatch.setattr(storage, "_lock", take)
     with hold_lock(file):
         assert json.loads(file.read_text(encoding="utf-8"))["process"] == os.getpid()
 

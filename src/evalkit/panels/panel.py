@@ -17,15 +17,7 @@ import pyarrow as pa
 from evalkit.catalogue import Message
 from evalkit.errors import DataError
 from evalkit.numerics.arrays import Flags, Ints, first_rows
-from evalkit.tables.columns import (
-    Codes,
-    count_lost_units,
-    factorise,
-    name_rows,
-    numbers,
-    require_column,
-    require_ids,
-)
+from evalkit.tables.columns import Codes, count_lost_units, factorise, name_rows, numbers, require_column, require_ids
 from evalkit.tables.contents import cut_short, hash_columns, in_full, same_content
 from evalkit.tables.periods import Periods, end_of_year, read_periods
 from evalkit.tables.table import Provenance

@@ -1,6 +1,6 @@
 """Reporting: evidence to tables, figures and papers. The only code that draws; exported classes are the registry of writers."""
 
-from evalkit.reporting.exhibits import Figures as Figures
+from evalkit.reporting.figures import Figures as Figures
 from evalkit.reporting.figures import plot as plot
 from evalkit.reporting.figures import plot_finding as plot_finding
 from evalkit.reporting.papers import Papers as Papers

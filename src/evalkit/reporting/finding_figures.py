@@ -27,8 +27,7 @@ from evalkit.reporting._canvas import (
     text_ems,
     write_minus,
 )
-from evalkit.reporting._drawn import path_terms
-from evalkit.reporting.estimate_figures import effect_axis, frame_event_times, legend_above
+from evalkit.reporting.estimate_figures import effect_axis, frame_event_times, legend_above, path_terms
 from evalkit.results.estimation import Estimate
 from evalkit.results.finding import Finding, weigh_after_adoption
 

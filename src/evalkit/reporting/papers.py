@@ -16,9 +16,8 @@ import typst
 from evalkit.catalogue import entries
 from evalkit.errors import ConfigError, nearest
 from evalkit.reporting._canvas import font_folder
-from evalkit.reporting.csv_files import list_texts
-from evalkit.reporting.exhibits import list_pictures
-from evalkit.reporting.tables import list_tables
+from evalkit.reporting.figures import list_pictures
+from evalkit.reporting.tables import list_tables, list_texts
 from evalkit.results.evidence import Desk, Evidence
 
 LIBRARY = "evalkit.typ"

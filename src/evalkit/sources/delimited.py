@@ -9,11 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from evalkit.errors import SourceError
-from evalkit.sources.files.columns import check_known
-from evalkit.sources.files.rows import Rows
+from evalkit.sources.files.columns import Rows, check_known
 from evalkit.sources.files.sheet import read_content
-from evalkit.sources.persons import refuse_headers, refuse_persons, replace_identifiers
-from evalkit.sources.pseudonyms import read_key
+from evalkit.sources.persons import read_key, refuse_headers, refuse_persons, replace_identifiers
 from evalkit.sources.sidecar import read_sidecar, with_sidecar
 from evalkit.tables.table import Table
 

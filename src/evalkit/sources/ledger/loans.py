@@ -9,20 +9,23 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from evalkit.errors import SourceError
-from evalkit.sources.files.rows import Rows, each
-from evalkit.sources.ledger.fields import Columns, plain, read_unit, words
+from evalkit.sources.files.columns import Rows, each
 from evalkit.sources.ledger.values import (
+    Columns,
     UnitName,
     check_currency,
     kind_said,
+    plain,
     read_day,
     read_flags,
     read_green,
     read_principal,
     read_rates,
+    read_unit,
     read_units,
+    words,
 )
-from evalkit.sources.pseudonyms import read_identifiers
+from evalkit.sources.persons import read_identifiers
 
 
 class Loan(NamedTuple):

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from fractions import Fraction
+from itertools import groupby
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
 
 from evalkit.auditing import note_audit
 from evalkit.errors import SourceError, nearest
+from evalkit.sources.files.cells import cell_name, column_letters
 from evalkit.sources.files.columns import check_known
 from evalkit.sources.sidecar import read_sidecar, with_sidecar
 from evalkit.sources.yearbook.captions import Caption
 from evalkit.sources.yearbook.declared import Declarations, read_layout
-from evalkit.sources.yearbook.frames import LONG, convert_reading, describe_readings, make_long, make_wide, pick_unit
 from evalkit.sources.yearbook.pages import Pages, read_pages
 from evalkit.sources.yearbook.readings import Reading, Readings, read_page
-from evalkit.sources.yearbook.words import join_words, narrow
+from evalkit.sources.yearbook.words import Mark, join_words, narrow
 from evalkit.tables.table import Table
+from evalkit.tables.units import unit_ratio
 
 
 @dataclass(frozen=True)
@@ -189,3 +195,124 @@ def _with_units(table: Readings, asked: Collection[str], declared: Mapping[str, 
 
 def _fold(units: Mapping[str, str]) -> dict[str, str]:
     return {join_words(narrow(indicator)): "".join(narrow(unit).split()) for indicator, unit in units.items()}
+
+
+LONG = (
+    *("region_code", "indicator", "value", "unit", "mark", "published_value", "published_unit", "note"),
+    *("file", "sheet", "cell"),
+)
+"""Columns of the long frame, beside those of the region and the time."""
+
+_SAID: Mapping[Mark, str] = {"below_unit": "below the unit", "none": "not applicable", "missing": "missing"}
+
+
+def make_long(readings: Sequence[Reading], region: str, time: str) -> pd.DataFrame:
+    """Return one row per value, in the order of the file, indexed by the cells."""
+    names = {file: PurePosixPath(file).name for file in {reading.page.file for reading in readings}}
+    columns: dict[str, object] = {
+        "region_code": pd.array([reading.code for reading in readings], dtype="str"),
+        region: pd.array([reading.region for reading in readings], dtype="str"),
+        time: pd.array([reading.year for reading in readings], dtype="int64"),
+        "indicator": pd.array([reading.indicator for reading in readings], dtype="str"),
+        "value": pd.array([reading.value for reading in readings], dtype="float64"),
+        "unit": pd.array([reading.unit for reading in readings], dtype="str"),
+        "mark": pd.array([reading.mark for reading in readings], dtype="str"),
+        "published_value": pd.array([reading.published[0] for reading in readings], dtype="float64"),
+        "published_unit": pd.array([reading.published[1] for reading in readings], dtype="str"),
+        "note": pd.array([reading.note for reading in readings], dtype="str"),
+        "file": pd.array([names[reading.page.file] for reading in readings], dtype="str"),
+        "sheet": pd.array([reading.page.sheet for reading in readings], dtype="str"),
+        "cell": pd.array([cell_name(reading.row, reading.column) for reading in readings], dtype="str"),
+    }
+    return pd.DataFrame(columns, index=pd.Index([reading.address for reading in readings], name="row", dtype="str"))
+
+
+def make_wide(readings: Mapping[str, Sequence[Reading]], region: str, time: str) -> pd.DataFrame:
+    """Return one row per region and year, regions in the order of the file; the column names are the keys of `readings`.
+
+    The index is the cell of the first column that has one. Raises SourceError where two places give different values.
+    """
+    rows: dict[tuple[str, int], dict[str, Reading]] = {}
+    for name, found in readings.items():
+        for reading in found:
+            row = rows.setdefault((reading.region, reading.year), {})
+            row[name] = _agree(row[name], reading) if name in row else reading
+    order = {place: i for i, place in enumerate(dict.fromkeys(place for place, _ in rows))}
+    keys = sorted(rows, key=lambda key: (order[key[0]], key[1]))
+    columns: dict[str, object] = {
+        region: pd.array([place for place, _ in keys], dtype="str"),
+        time: pd.array([year for _, year in keys], dtype="int64"),
+    }
+    for name in readings:
+        values = [rows[key][name].value if name in rows[key] else float("nan") for key in keys]
+        columns[name] = pd.array(values, dtype="float64")
+    index = [next(iter(rows[key].values())).address for key in keys]
+    return pd.DataFrame(columns, index=pd.Index(index, name="row", dtype="str"))
+
+
+def pick_unit(readings: Sequence[Reading]) -> str:
+    """Return the one unit of a column; raise SourceError where two places give it in different ones."""
+    first: dict[str, Reading] = {}
+    for reading in readings:
+        first.setdefault(str(reading.unit), reading)
+    if len(first) > 1:
+        one, other, *_ = first.values()
+        raise SourceError(
+            f"'{one.indicator}' is in {one.unit} in {one.address} and in {other.unit} in {other.address}",
+            where=one.page.file,
+            remedy=f'convert both: convert={{"{one.indicator}": "{one.unit}"}}, or read the sheets of one unit by sheets=',
+        )
+    return next(iter(first))
+
+
+def describe_readings(name: str, readings: Sequence[Reading]) -> list[str]:
+    """Say from which cells a column came and which marks stand among them, one sentence per sheet."""
+    sentences = []
+    for page, group in groupby(readings, key=lambda reading: reading.page):
+        found = list(group)
+        marks = Counter(reading.mark for reading in found)
+        counted = [f"{marks[mark]} {said}" for mark, said in _SAID.items() if marks[mark]]
+        units = ", ".join(dict.fromkeys(_write_unit(reading) for reading in found))
+        sheet = "" if page.sheet is None else f"sheet '{page.sheet}', "
+        sentences.append(
+            ("" if name == found[0].indicator else f"{name} is ")
+            + f"'{found[0].indicator}' ({units}) from {sheet}cells {_range(found)}"
+            + (f", of which {', '.join(counted)}" if counted else "")
+        )
+    return sentences
+
+
+def convert_reading(reading: Reading, to: str) -> Reading:
+    """Express a value in another unit, exactly: the number as it is printed times a fraction, rounded once.
+
+    Raises DataError for a unit that is unknown or of another kind.
+    """
+    factor = unit_ratio(reading.unit or "", to, where=reading.page.place(reading.row, reading.column))
+    value = reading.value if reading.mark else float(Fraction(repr(reading.value)) * factor)
+    return replace(reading, value=value, unit=to)
+
+
+def _write_unit(reading: Reading) -> str:
+    published = str(reading.published[1])
+    return published if reading.unit == published else f"{reading.unit}, published in {published}"
+
+
+def _agree(one: Reading, other: Reading) -> Reading:
+    """Keep the reading that says more; raise SourceError where two say different things."""
+    if other.mark == "missing" or (one.value, one.mark) == (other.value, other.mark) or one.mark == other.mark != "":
+        return one
+    if one.mark == "missing":
+        return other
+    said = [f"{_SAID[reading.mark]}" if reading.mark else f"{reading.value:.15g}" for reading in (one, other)]
+    raise SourceError(
+        f"'{one.indicator}' of {one.region} in {one.year} is {said[0]} in {one.address} and {said[1]} in {other.address}",
+        where=one.page.file,
+        remedy="find out which was published last, and read its sheets by sheets=",
+    )
+
+
+def _range(readings: Sequence[Reading]) -> str:
+    top, bottom = min(reading.row for reading in readings), max(reading.row for reading in readings)
+    columns = sorted({reading.column for reading in readings})
+    runs = [[column for _, column in run] for _, run in groupby(enumerate(columns), key=lambda pair: pair[1] - pair[0])]
+    return ", ".join(f"{column_letters(run[0])}{top}:{column_letters(run[-1])}{bottom}" for run in runs)
