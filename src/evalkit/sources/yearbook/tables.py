@@ -12,9 +12,9 @@ from evalkit.sources.files.columns import write_number
 from evalkit.sources.yearbook.captions import Caption, is_caption, is_title
 from evalkit.sources.yearbook.declared import Declared, lay_out_declared
 from evalkit.sources.yearbook.headings import REGION_WORDS, header_word, is_aside, is_header_word
+from evalkit.sources.yearbook.keys import refuse_second
 from evalkit.sources.yearbook.layout import Layout, find_layout, is_headed, key_of, read_code
 from evalkit.sources.yearbook.pages import Page
-from evalkit.sources.yearbook.readings import refuse_second
 from evalkit.sources.yearbook.words import (
     is_note,
     is_numbered_note,
