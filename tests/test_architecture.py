@@ -172,7 +172,7 @@ def test_members_of_a_family_do_not_import_one_another(family: str) -> None:
         if path.name == "__init__.py" or str(here.as_posix()) in CHOOSERS:
             continue
         shared = {
-            "sources": ("sources.files", "sources.sidecar"),
+            "sources": ("sources.files", "sources.sidecar", "sources.persons", "sources.pseudonyms"),
             "claims": ("claims.claim",),
             "accounting": ("accounting",),
         }

@@ -269,6 +269,17 @@ def test_placebo_assignment_asks_for_draws_and_seed(settings: dict[str, int]) ->
         run(counties(40, 12), PlaceboAssignment(**settings))
 
 
+@pytest.mark.parametrize(
+    "one", [PlaceboAssignment(draws=99), PlaceboAdoption(shift=2, draws=99), PreTrends(estimator=STUDY, draws=99)]
+)
+def test_too_many_assignments_are_told_by_the_check_that_asks(one: Any) -> None:
+    name = type(one).__name__
+    with pytest.raises(
+        EvalkitError, match=f"^{name}: there are about .* to 40 county.*Remedy: give {name} draws= and seed="
+    ):
+        run(counties(40, 5), one)
+
+
 def test_a_very_large_number_of_assignments_can_be_told() -> None:
     with pytest.raises(EvalkitError, match=r"about 10\^1503 ways"):
         run(counties(5000, 2500, years=2, start=2011), PlaceboAssignment())

@@ -391,6 +391,8 @@ def test_parquet_refusals(tmp_path: Path) -> None:
     says(refused(path), "no data rows", "p.parquet", "again")
     pd.DataFrame([[1, 2]], columns=pd.MultiIndex.from_tuples([("a", "x"), ("a", "y")])).to_parquet(path)
     says(refused(path), "several levels", "p.parquet", "join the levels")
+    pd.DataFrame({"a": ["mulei"]}).to_parquet(path, compression=None)
+    says(refused(put(tmp_path, path.read_bytes().replace(b"mulei", b"m\xfflei"))), "Invalid UTF8", "data.csv", "whole")
 
 
 # --- Excel ---
@@ -697,6 +699,28 @@ def test_damaged_and_foreign_zips_are_refused(tmp_path: Path) -> None:
         "raw",
         "Excel",
     )
+
+
+@pytest.mark.parametrize("part", ["xl/workbook.xml", "xl/_rels/workbook.xml.rels", "xl/sharedStrings.xml", "xl/styles.xml",
+                                  "xl/worksheets/sheet1.xml"])  # fmt: skip
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "iso-8859-1"])
+def test_a_document_type_is_refused_in_any_encoding(tmp_path: Path, part: str, encoding: str) -> None:
+    """It declares nothing here."""
+    said = encoding.removesuffix("-sig").removesuffix("-le").removesuffix("-be")
+    for prologue in ("", "<!-- a comment first -->"):
+        xml = f'<?xml version="1.0" encoding="{said}"?>{prologue}<!DOCTYPE x><x/>'.encode(encoding)
+        says(refused(raw(tmp_path, HEAD, more={part: xml})), f"{part} declares a document type", "raw.xlsx", "Excel")
+
+
+def test_other_encodings_of_a_workbook_and_words_about_document_types_are_read(tmp_path: Path) -> None:
+    cells = HEAD + '<row r="2"><c r="A2" t="inlineStr"><is><t><![CDATA[<!DOCTYPE x>]]></t></is></c></row>'
+    with zipfile.ZipFile(raw(tmp_path, cells)) as archive:
+        parts = {name: archive.read(name).decode() for name in archive.namelist()}
+    for encoding in ("utf-8-sig", "utf-16"):
+        with zipfile.ZipFile(tmp_path / "raw.xlsx", "w") as archive:
+            for name, xml in parts.items():
+                archive.writestr(name, xml.encode(encoding))
+        assert load(tmp_path / "raw.xlsx")["a"].tolist() == ["<!DOCTYPE x>"]
 
 
 def test_bombs_are_refused_before_they_are_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

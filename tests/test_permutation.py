@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
-from itertools import combinations, permutations, product
+from itertools import combinations, product
 from math import comb
 from typing import Any
 
@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evalkit import Design, Estimate, Panel, check, estimate
+from evalkit import Design, Estimate, Finding, Panel, check, estimate
 from evalkit.checks import PlaceboAdoption, PlaceboAssignment
-from evalkit.designs.sample import draw_sample
+from evalkit.checks._ranking import average_after_adoption, rank_among_assignments
 from evalkit.errors import DataError, DesignError, EvalkitError, InferenceError
 from evalkit.estimators import (
     CallawaySantAnna,
@@ -36,8 +36,8 @@ from evalkit.numerics.permutation import (
     log10_assignments,
     positive_roots,
 )
-from evalkit.reassignment.assignments import reassign
-from evalkit.reassignment.refits import Refits
+from evalkit.numerics.reassigned import date_sums
+from evalkit.reassignment.effects import reassign
 
 NEVER = np.nan
 
@@ -73,6 +73,16 @@ def run(frame: pd.DataFrame, estimator: Any, inference: Any, **design: Any) -> E
     return estimate(Panel.from_frame(frame, unit=unit, time="year"), chosen, estimator, inference=inference)
 
 
+def arrangements(dates: list[float]) -> Iterator[tuple[float, ...]]:
+    """Every distinct order of dates."""
+    if not dates:
+        yield ()
+    for date in sorted(set(dates)):
+        rest = list(dates)
+        rest.remove(date)
+        yield from ((date, *others) for others in arrangements(rest))
+
+
 def assignments(frame: pd.DataFrame, stratum: str | None = None) -> Iterator[dict[int, float]]:
     """Every distinct assignment of dates to counties, by permuting them."""
     first = frame.groupby("county")["first"].first()
@@ -81,8 +91,7 @@ def assignments(frame: pd.DataFrame, stratum: str | None = None) -> Iterator[dic
         if stratum is None
         else list(first.groupby(frame.groupby("county")[stratum].first()).groups.values())
     )
-    each = [sorted(set(permutations(first[group].fillna(0)))) for group in groups]
-    for dates in product(*each):
+    for dates in product(*(list(arrangements(first[group].fillna(0).tolist())) for group in groups)):
         yield {c: d or NEVER for group, one in zip(groups, dates, strict=True) for c, d in zip(group, one, strict=True)}
 
 
@@ -167,9 +176,9 @@ def test_p_is_the_share_of_assignments_estimated_anew(name: str) -> None:
 def test_sums_by_cluster_give_what_refits_give(name: str) -> None:
     one, _ = enumerated(name)
     law: Any = one.distribution
-    drawn = draw_sample(one.spec.panel, one.spec.design)
-    to = reassign(one.spec, drawn, draws=None, seed=None, strata=None, alike=False)
-    _, others = Refits(one.fit, one.spec, None, to).moments(studentised=True)
+    found = reassign(one.fit, one.spec, None, by="Permutation", draws=None, seed=None)
+    assert found.sums is not None
+    _, others = replace(found, sums=None).moments(studentised=True)
     # Coefficients of size 1, variances of .1; a regression of 80 rows.
     np.testing.assert_allclose(law.others.coefficients, others.coefficients, atol=1e-9)
     np.testing.assert_allclose(law.others.squares, others.squares, atol=1e-9)
@@ -204,6 +213,168 @@ def test_others_are_estimated_anew(name: str) -> None:
     counted = Counted(estimator)
     run(farms(), counted, Permutation(), **design)
     assert len(counted.times) > 60  # the outcome and the treatment, under 30 assignments
+
+
+def average(one: Estimate | None) -> float:
+    """Mean of the effects after adoption."""
+    if one is None:
+        return float("nan")
+    terms = [t.role == "effect" and (t.event_time is None or t.event_time >= 0) for t in one.fit.terms]
+    return float(np.mean(one.fit.coefficients[np.array(terms)]))
+
+
+def listed(frame: pd.DataFrame, found: list[Estimate | None]) -> tuple[pd.DataFrame, float]:
+    """What `by_hand` found as the table of the check, in the order in which assignments are enumerated; the actual effect."""
+    first = frame.groupby("county")["first"].first()
+    one = {
+        tuple(np.nan_to_num(list(dates.values()))): each
+        for dates, each in zip(assignments(frame), found[1:], strict=True)
+    }
+    dates, cohort = np.unique(first.fillna(np.inf), return_inverse=True)
+    assert found[0] is not None
+    rows = []
+    for codes in enumerate_assignments(cohort):
+        given = np.where(np.isinf(dates), 0.0, dates)[codes]
+        each, treated = one[tuple(given)], first.index[given > 0]
+        inside = frame[frame["county"].isin(treated)]
+        row = {
+            "treated": ", ".join(map(str, treated)),
+            "n_units": inside["farm" if "farm" in frame else "county"].nunique(),
+            "n_obs": len(inside),
+            "statistic": average(each),
+            "actual": np.array_equal(codes, cohort),
+        }
+        kept = () if each is None else zip(each.fit.terms, each.fit.coefficients, strict=True)
+        rows.append(row | {term.name: c for term, c in kept if term.role != "covariate"})
+    terms = [term.name for term in found[0].fit.terms if term.role != "covariate"]
+    return pd.DataFrame(rows, columns=["treated", "n_units", "n_obs", "statistic", "actual", *terms]), average(found[0])
+
+
+def agrees(finding: Finding, frame: pd.DataFrame, found: list[Estimate | None]) -> None:
+    """Compare a finding of PlaceboAssignment with assignments estimated by hand."""
+    expected, actual = listed(frame, found)
+    table = finding.table
+    assert list(table.drop(columns="why")) == list(expected)
+    pd.testing.assert_frame_equal(table.drop(columns="why"), expected, rtol=0, atol=1e-12)  # effects of size 1
+    assert (table["why"] != "").equals(expected["statistic"].isna())
+    assert finding.statistic == pytest.approx(actual, rel=1e-12)
+    size, own = expected["statistic"].abs().fillna(np.inf), abs(actual)
+    failed, ties = int(np.isinf(size).sum()), int((np.abs(size - own) <= 1e-9 * own).sum())
+    assert finding.p_value == float((size >= own * (1 - 1e-9)).sum()) / len(size)
+    assert finding.bound == (ties + failed) / len(size)
+    assert f"the actual one ranks {1 + int((size > own * (1 + 1e-9)).sum())} by absolute effect" in finding.summary()
+
+
+@pytest.mark.parametrize("name", EXACT)
+def test_the_check_lists_and_ranks_what_refits_give(name: str) -> None:
+    one, found = enumerated(name)
+    (finding,) = check(one, PlaceboAssignment())
+    agrees(finding, one.spec.panel.frame, found)
+
+
+def few(total: int, treated: int) -> pd.DataFrame:
+    return counties(total, treated).assign(older=lambda f: f["county"] % 2, third=lambda f: f["county"] == 3)
+
+
+FEW: dict[str, tuple[pd.DataFrame, Any, dict[str, Any]]] = {
+    "one of twelve": (few(12, 1), TwoWayFE(), {}),
+    "one half": (few(6, 3), EventStudy(leads=2, lags=1), {}),
+    "a subgroup untreated": (few(7, 2), Split(by="older", estimator=TwoWayFE()), {}),
+    "never seen before": (few(7, 1)[lambda f: (f["county"] != 5) | (f["year"] >= 2012)], TwoWayFE(), {}),
+    "other event times": (few(7, 1)[lambda f: (f["county"] > 2) | (f["year"] < 2013)], EventStudy(leads=2, lags=1), {}),
+    "little is left": (
+        few(5, 4).assign(w=lambda f: np.where(f["county"] == 0, 1e-9, 1.0)),
+        TwoWayFE(),
+        {"weights": "w"},
+    ),
+    "a covariate is a placebo": (
+        few(7, 1).assign(x=lambda f: (f["third"] & (f["year"] >= 2012)).astype(float)),
+        TwoWayFE(),
+        {"covariates": ("x",)},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_assignments_that_sums_do_not_tell_are_estimated_anew(name: str) -> None:
+    f, estimator, design = FEW[name]
+    f = f.reset_index(drop=True)
+    found = by_hand(f, estimator, **design)
+    one = run(f, estimator, Permutation(), **design)
+    (finding,) = check(one, PlaceboAssignment())
+    agrees(finding, f, found)
+    terms = [term.name for term in one.fit.terms if term.role == "effect"]
+    for term in terms:
+        assert one.pvalues[term] == share([t_of(each, {term: 1.0}) for each in found])
+
+
+@pytest.mark.parametrize("estimator", [TwoWayFE(), EventStudy(leads=2, lags=2)])
+def test_a_ranking_of_some_rows_is_that_of_refits_of_these(estimator: Any) -> None:
+    f = farms()
+    f.loc[::9, "y"] = np.nan
+    keep = (f["year"] != 2011).to_numpy()
+    panel = Panel.from_frame(f, unit="farm", time="year")
+    spec = run(f, estimator, Cluster()).spec
+    ranking = rank_among_assignments(
+        estimator.fit(panel, spec.design, keep),
+        spec,
+        average_after_adoption,
+        by="test",
+        keep=keep,
+        draws=None,
+        seed=None,
+    )
+    found = by_hand(f[keep], estimator)
+    expected, actual = listed(f[keep & f["y"].notna()], found)
+    pd.testing.assert_frame_equal(ranking.table.drop(columns="why"), expected, rtol=0, atol=1e-12)
+    assert ranking.actual == pytest.approx(actual, rel=1e-12)
+    assert ranking.rank == 1 + (expected["statistic"].abs() > abs(actual) * (1 + 1e-9)).sum()
+
+
+@pytest.mark.parametrize("name", ["two-way, covariate", "events of groups", "Callaway-Sant'Anna"])
+def test_the_check_estimates_anew_only_where_it_must(name: str) -> None:
+    estimator, design, _ = EXACT[name]
+    counted = Counted(estimator)
+    one = run(farms(thin=0.0), counted, Cluster(), **design)
+    counted.times.clear()
+    (finding,) = check(one, PlaceboAssignment())
+    assert len(finding.table) == 30
+    # The fit itself, and one assignment to compare with; or all but the actual one.
+    assert len(counted.times) == (30 if "Sant'Anna" in name else 2)
+
+
+def test_random_assignments_of_the_check_count_the_actual_one_besides() -> None:
+    f = counties(20, 8)
+    (found,) = check(run(f, TwoWayFE(), Cluster()), PlaceboAssignment(draws=199, seed=4))
+    cohort, d = np.where(np.arange(20) < 8, 0, 1), changes(f)
+    drawn = [d[a == 0].mean() - d[a == 1].mean() for a in draw_assignments(cohort, 199, 4)]
+    np.testing.assert_allclose(found.table["statistic"], drawn, atol=1e-13)  # effects of size 1
+    own = abs(d[:8].mean() - d[8:].mean())
+    assert found.p_value == (1 + np.sum(np.abs(drawn) >= own * (1 - 1e-9))) / 200
+    assert found.bound == 1 / 200
+
+
+def test_what_residuals_keep_of_other_effects_is_taken_out_of_the_sums() -> None:
+    one = run(farms(), TwoWayFE(), Permutation())
+    (part,) = one.fit.parts
+    assert part.regression is not None
+    unit, period = part.regression.factors
+    dates = np.array([2.0, 3.0, np.inf])
+    sums = date_sums(
+        outcomes=part.sample.outcome[:, None],  # no residual at all
+        covariates=np.empty((len(unit), 0)),
+        bread=np.empty((0, 0)),
+        weights=None,
+        unit=unit,
+        factors=(period,),
+        cluster=part.sample.cluster,
+        n_clusters=5,
+        columns=(np.arange(6) >= dates[:, None]).astype(float)[:, :, None],
+    )
+    b, influence, doubtful = sums.effects(np.array([[0, 0, 1, 2, 2]]))
+    assert not doubtful.any()
+    assert b.item() == pytest.approx(one.params["ATT"], rel=1e-12)
+    assert float((influence**2).sum()) == pytest.approx(one.bse["ATT"] ** 2, rel=1e-9)
 
 
 @pytest.mark.parametrize("name", ["two-way, weights", "events", "events, not binned", "split", "Callaway-Sant'Anna"])

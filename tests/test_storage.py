@@ -22,7 +22,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from evalkit.cli import app
+from evalkit.cli import app, main
 from evalkit.errors import ConfigError, EvalkitError, SourceError
 from evalkit.reporting import Figures, papers
 from evalkit.results.evidence import Desk, Evidence
@@ -137,14 +137,22 @@ def test_what_a_killed_run_left_is_put_back_and_said(root: Path) -> None:
     assert not hidden(root)
 
 
-def test_the_first_results_are_taken_away_again_where_not_all_could_be_put(tmp_path: Path) -> None:
-    (tmp_path / "figures").write_text("a file where a folder belongs", encoding="utf-8")
-    with (
-        pytest.raises(EvalkitError, match="a file stands where a folder belongs"),
-        storage.explain_failed_writes(tmp_path),
-    ):
+def test_the_first_results_are_taken_away_again_where_not_all_could_be_put(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is nothing to put back, and nothing may stay."""
+    rename = os.rename
+
+    def refuse(source: Any, target: Any, **named: Any) -> None:
+        if Path(target) == tmp_path / "analyses/s/a.pdf":
+            raise PermissionError(13, "in use")
+        rename(source, target, **named)
+
+    monkeypatch.setattr(os, "rename", refuse)
+    with pytest.raises(SourceError, match="cannot be replaced"):
         make(tmp_path, "new")
-    assert [path.name for path in tmp_path.iterdir()] == ["figures"]
+    assert not [one for one in tmp_path.rglob("*") if one.is_file()]
+    assert not hidden(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["[{", "[3]", '[{"new": "a", "place": "../b", "replaces": true}]', '[{"place": "a"}]'])
@@ -483,16 +491,22 @@ def test_every_other_refusal_is_a_sentence_too(study: Path, monkeypatch: pytest.
     assert "Remedy: " in done.stderr
 
 
-def test_a_stopped_run_says_so_and_leaves_the_old_results(study: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stopped_run_says_so_and_leaves_the_old_results(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = everything(study)
 
     def stop(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(storage, "_write_journal", stop)
-    done = CliRunner().invoke(app, ["run", str(study)])
-    assert done.exit_code == 130
-    assert done.stderr.splitlines()[-1].startswith("evalkit: stopped; results are replaced whole or not at all")
+    monkeypatch.setattr(sys, "argv", ["evalkit", "run", str(study)])
+    monkeypatch.setattr(os, "environ", dict(os.environ))  # main sets the number of threads
+    with pytest.raises(SystemExit, match="130"):
+        main()
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1].startswith("evalkit: stopped; results are replaced whole or not at all")
+    assert [line for line in said if not line.startswith("…")] == said[-1:]
     assert everything(study) == before
 
 

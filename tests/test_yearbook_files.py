@@ -215,6 +215,19 @@ def protect(path: Path, password: str) -> Path:
     return path
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_document_type_in_the_description_of_the_encryption_is_refused(tmp_path: Path, encoding: str) -> None:
+    """It declares nothing here."""
+    xml = "<!DOCTYPE encryption><encryption/>".encode(encoding)
+    stream = struct.pack("<HHI", 4, 4, 0x40) + xml + " ".encode(encoding)[-2:] * 2500
+    says(
+        refused(put(tmp_path, ole2(stream, "EncryptionInfo"))),
+        "declares a document type",
+        "export.csv",
+        "save it as .xlsx",
+    )
+
+
 def test_an_xlsx_under_the_default_password(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = book(tmp_path, s=INCOME)
     plain = load(path)

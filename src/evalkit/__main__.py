@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from evalkit.cli import main
+import sys
 
-main()
+try:
+    from evalkit.cli import main
+
+    main()
+except KeyboardInterrupt:  # while the command line itself is loaded
+    print("evalkit: stopped", file=sys.stderr)
+    sys.exit(130)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
@@ -26,7 +26,13 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")  # a Windows console would stop at Chinese
-    app()
+    try:
+        app()
+    except SystemExit as ended:
+        if ended.code == 130:  # Ctrl-C
+            said = "results are replaced whole or not at all, and the next run puts back what was left half done"
+            typer.echo(f"evalkit: stopped; {said}", err=True)
+        raise
 
 
 @app.callback()
@@ -95,21 +101,16 @@ def _list() -> None:
 
 @contextmanager
 def _remedies() -> Iterator[None]:
-    """End with a sentence and an exit code, never with a traceback; a reader that went away (`| head`) typer sees to."""
+    """End with a sentence and exit code 2, never with a traceback."""
     try:
         yield
     except EvalkitError as error:
-        _stop(str(error), 2)
-    except KeyboardInterrupt:
-        _stop(
-            "stopped; results are replaced whole or not at all, and the next run puts back what was left half done", 130
-        )
-    except BrokenPipeError:
+        sentence = str(error)
+    except BrokenPipeError:  # a reader that went away (`| head`): typer ends without a word
         raise
     except OSError as error:
-        _stop(str(explain_refusal(error)), 2)
-
-
-def _stop(sentence: str, code: int) -> NoReturn:
+        sentence = str(explain_refusal(error))
+    else:
+        return
     typer.echo(f"evalkit: {sentence}", err=True)
-    raise typer.Exit(code) from None
+    raise typer.Exit(2)

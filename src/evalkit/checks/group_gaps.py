@@ -397,7 +397,7 @@ class Pair:
         )
         if sums is None:
             return None
-        gaps, errors = sums.gaps(exchanges, weigh_after_adoption(both)[part.positions])
+        gaps, errors = sums.gaps(exchanges, weigh_after_adoption(both.terms)[part.positions])
         statistics = np.full(len(exchanges), np.nan)
         known = errors > _EMPTY * np.abs(part.sample.outcome).max()
         statistics[known] = gaps[known] / errors[known]
@@ -425,7 +425,7 @@ def _statistic(first: Fit, second: Fit) -> float:
 
     The gap itself where the estimator has no influence.
     """
-    weights = [weigh_after_adoption(fit) for fit in (first, second)]
+    weights = [weigh_after_adoption(fit.terms) for fit in (first, second)]
     gap = float(weights[1] @ second.coefficients - weights[0] @ first.coefficients)
     try:
         (pulled, size), (drawn, other) = (_influence(fit, w) for fit, w in zip((first, second), weights, strict=True))

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 
 from evalkit.catalogue import Message, message
+from evalkit.checks._ranking import average_after_adoption, rank_among_assignments
 from evalkit.designs.adoption import read_assignment, with_adoption
 from evalkit.designs.sample import draw_sample
 from evalkit.errors import DesignError
-from evalkit.reassignment.ranking import can_enumerate, permute_assignment
+from evalkit.reassignment.assignments import can_enumerate
 from evalkit.results.estimation import Estimate, Specification
-from evalkit.results.finding import Chart, Finding, Verdict, headline, judge_zero, weigh_after_adoption
+from evalkit.results.finding import Chart, Finding, Verdict, headline, judge_zero
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,9 +59,11 @@ class PlaceboAdoption:
         elif not error > 0:  # the placebo rows leave nothing to estimate an error from
             supported, how = False, "no_error"
         if not supported and (self.draws is not None or can_enumerate(placebo, before)):
-            ranked = permute_assignment(
+            ranked = rank_among_assignments(
+                fit,
                 placebo,
-                lambda f: float(weigh_after_adoption(f) @ f.coefficients),
+                average_after_adoption,
+                by="PlaceboAdoption",
                 keep=before,
                 draws=self.draws,
                 seed=self.seed,
@@ -103,7 +106,8 @@ class PlaceboAdoption:
 class PlaceboAssignment:
     """Permute adoption over the units of assignment and rank the actual effect among the placebo effects.
 
-    Enumerated while there are at most 10,000 assignments; beyond that give `draws` and `seed`. The bound of the finding is the
+    Enumerated while there are at most 10,000 assignments; beyond that give `draws` and `seed`. A regression on one treatment or
+    on event time needs no new estimates, others are estimated anew under each assignment. The bound of the finding is the
     smallest p that the design can attain. Exact if assignment was random; otherwise a description of how unusual the treated are.
     Source: Fisher's randomization test; Conley and Taber, Review of Economics and Statistics 93 (2011), on few treated.
     """
@@ -113,8 +117,9 @@ class PlaceboAssignment:
 
     def run(self, spec: Specification) -> Finding:
         """Rank the average effect after adoption."""
-        found = permute_assignment(
-            spec, lambda fit: float(weigh_after_adoption(fit) @ fit.coefficients), draws=self.draws, seed=self.seed
+        fit = spec.estimator.fit(spec.panel, spec.design)
+        found = rank_among_assignments(
+            fit, spec, average_after_adoption, by="PlaceboAssignment", draws=self.draws, seed=self.seed
         )
         verdict: Verdict = "pass" if found.p_value < 0.05 else "inconclusive"
         key = "finding.placebo_assignment" if found.floor <= 0.05 else "finding.placebo_assignment_floor"
@@ -123,7 +128,7 @@ class PlaceboAssignment:
         sentence = message(
             key,
             rank=found.rank,
-            assignments=found.n_assignments,
+            assignments=len(found.table),
             p=f"{found.p_value:.3f}",
             floor=f"{found.floor:.3f}",
             level=spec.design.assigned_at,

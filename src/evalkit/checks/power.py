@@ -247,7 +247,7 @@ def draw_estimates(layout: _DrawnOutcomes, *, draws: int, seed: int, alpha: floa
 
 
 def _judge(one: Estimate) -> tuple[float, Callable[[float], float]]:
-    weights, distribution = weigh_after_adoption(one.fit), one.distribution
+    weights, distribution = weigh_after_adoption(one.fit.terms), one.distribution
     return float(weights @ one.fit.coefficients), lambda null: distribution.p_value(weights, null)
 
 
@@ -300,7 +300,7 @@ def _find_exact(layout: _DrawnOutcomes, one: Estimate, alpha: float) -> _Exact |
     inside = sum(float(((change[side] - change[side].mean()) ** 2).sum()) for side in (treated, ~treated))
     root = np.sqrt(1 / n_treated + 1 / n_control)
     by_hand = (change[treated].mean() - change[~treated].mean(), root * np.sqrt(inside / df), df)
-    weights = weigh_after_adoption(one.fit)
+    weights = weigh_after_adoption(one.fit.terms)
     found = (float(weights @ one.fit.coefficients), one.distribution.std_error(weights), one.distribution.df(weights))
     size = by_hand[1]
     if not all(abs(a - b) <= _SAME * size for a, b in zip(found[:2], by_hand[:2], strict=True)) or found[2] != df:
@@ -402,7 +402,10 @@ def _refuse_not_linear(layout: _DrawnOutcomes, outcome: Floats, one: Estimate) -
     """Raise DesignError where an effect added to the outcome does not move the estimate by as much."""
     size = float(np.std(outcome)) or 1.0
     other = layout.estimate(layout.add_effect(outcome, size)).fit
-    moved = weigh_after_adoption(other) @ other.coefficients - weigh_after_adoption(one.fit) @ one.fit.coefficients
+    moved = (
+        weigh_after_adoption(other.terms) @ other.coefficients
+        - weigh_after_adoption(one.fit.terms) @ one.fit.coefficients
+    )
     if abs(moved - size) > 1e-6 * size:
         raise DesignError(
             f"an effect of {size:.3g} in every treated row moves the estimate by {moved:.3g}: it is no average of effects",

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from evalkit.catalogue import Message, message
+from evalkit.checks._ranking import rank_among_assignments
 from evalkit.errors import DesignError, InferenceError
 from evalkit.numerics.arrays import Floats
 from evalkit.numerics.power import Leads
-from evalkit.reassignment.ranking import can_enumerate, permute_assignment
+from evalkit.reassignment.assignments import can_enumerate
 from evalkit.results.estimation import Estimate, Estimator, Inference, Specification
 from evalkit.results.finding import Chart, Finding, Verdict
-from evalkit.results.fit import Fit
+from evalkit.results.fit import Fit, Term
 from evalkit.results.uncertainty import Wald
 from evalkit.tables.periods import Periods
 
@@ -56,8 +58,13 @@ class PreTrends:
         floor = float("nan")
         if how != "joint" and (self.draws is not None or can_enumerate(spec)):
             names = {path.fit.terms[i].name for i in leads}
-            ranked = permute_assignment(
-                path.spec, lambda fit: _largest_lead(fit, names), draws=self.draws, seed=self.seed
+            ranked = rank_among_assignments(
+                path.fit,
+                path.spec,
+                lambda terms, coefficients: _largest_lead(terms, coefficients, names),
+                by="PreTrends",
+                draws=self.draws,
+                seed=self.seed,
             )
             statistic, p, floor = ranked.actual, ranked.p_value, ranked.floor
             how = "ranked" if ranked.exact else "drawn"
@@ -189,9 +196,12 @@ def _tell_trends(sentence: Message, trends: tuple[_Trend, ...], one: Estimate) -
     return sentence
 
 
-def _largest_lead(fit: Fit, leads: set[str]) -> float:
-    sizes = [abs(float(c)) for t, c in zip(fit.terms, fit.coefficients, strict=True) if t.name in leads]
-    return max(sizes, default=float("nan"))
+def _largest_lead(terms: Sequence[Term], coefficients: Floats, leads: set[str]) -> Floats:
+    chosen = [term.name in leads for term in terms]
+    if not any(chosen):
+        return np.full(len(coefficients), np.nan)
+    largest: Floats = np.abs(coefficients[:, chosen]).max(axis=1)
+    return largest
 
 
 _PROBABILITIES = (0.5, 0.8)

@@ -77,9 +77,9 @@ def _read_adoption(panel: Panel, column: str, level: str) -> Floats:
     if pd.api.types.is_float_dtype(labels):
         labels = labels.where(labels != np.inf, 0.0)
     try:
-        ordinals, _, frequency = read_periods(labels, panel.periods.frequency)
+        ordinals, _, frequency = read_periods(labels, panel.periods.frequency, year_end=panel.periods.year_end)
     except DataError:
-        read_periods(panel.frame[column], panel.periods.frequency)  # says in which row
+        read_periods(panel.frame[column], panel.periods.frequency, year_end=panel.periods.year_end)  # says in which row
         raise
     if len(labels) and frequency != panel.periods.frequency:
         raise DataError(

@@ -7,14 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from evalkit.catalogue import Message, message
-from evalkit.designs.adoption import with_adoption
-from evalkit.designs.sample import Sample, draw_sample
 from evalkit.errors import InferenceError
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.permutation import Moments, Ranked, joint_rank
-from evalkit.reassignment.assignments import Reassigned, reassign
-from evalkit.reassignment.refits import Refits, effects_of, influence_of_assigned, part_of_effects, rows_to_keep
-from evalkit.reassignment.regressions import is_on_treatment, may_be_summed, sum_parts
+from evalkit.reassignment.effects import reassign
+from evalkit.reassignment.refits import effects_of, influence_of_assigned, part_of_effects, rows_to_keep
 from evalkit.results.clusters import assignment, count_clusters, named, only_rounding, smallest_p
 from evalkit.results.estimation import Specification
 from evalkit.results.fit import Fit
@@ -67,15 +64,30 @@ class Permutation:
 
     def assess(self, fit: Fit, spec: Specification) -> Uncertainty:
         """Estimate under each assignment; each combination of effects is ranked when it is asked for."""
-        # Refuses what no assignment could change.
-        with_adoption(spec.panel, spec.design, np.full(len(spec.panel), np.inf))
         influence, effects = influence_of_assigned(fit), effects_of(fit)
         k = len(fit.terms)
         covariance = np.full((k, k), np.nan) if influence is None else influence.T @ influence
-        to, actual, others = self._permute(fit, spec, studentised=influence is not None)
+        permuted = reassign(
+            fit,
+            spec,
+            rows_to_keep(fit, spec),
+            by="Permutation",
+            draws=self.draws,
+            seed=self.seed,
+            strata=self.strata,
+            alike=True,
+        )
+        assignments = permuted.lottery.assignments
+        if 3 * len(assignments) * len(effects) ** 2 > _MOST_NUMBERS:
+            raise InferenceError(
+                f"{len(assignments)} assignments times {len(effects)} effects squared is more than memory holds",
+                where="Permutation",
+                remedy="give fewer draws, or estimate fewer effects",
+            )
+        actual, others = permuted.moments(studentised=influence is not None)
         covariates = np.array([term.role == "covariate" for term in fit.terms])
         distribution = _PermutationTest(
-            covariance, effects, covariates, part_of_effects(fit), actual, others, to.source.enumerated
+            covariance, effects, covariates, part_of_effects(fit), actual, others, assignments.enumerated
         )
         clusters, parts = count_clusters(fit, assignment(fit))
         smallest, notes = self._told(fit, spec, distribution)
@@ -84,34 +96,12 @@ class Permutation:
             level=spec.design.assigned_at,
             strata=self.strata,
             how=message(
-                "permutation.all" if distribution.enumerated else "permutation.drawn", assignments=len(to.source)
+                "permutation.all" if distribution.enumerated else "permutation.drawn", assignments=len(assignments)
             ),
             statistic=message("permutation.effect" if influence is None else "permutation.t"),
         )
         nan = np.full(k, np.nan)
         return Uncertainty(covariance, nan, method, smallest, clusters, parts, notes=notes, distribution=distribution)
-
-    def _permute(self, fit: Fit, spec: Specification, *, studentised: bool) -> tuple[Reassigned, Moments, Moments]:
-        """The assignments, and the moments of the actual one and of all."""
-        keep = rows_to_keep(fit, spec)
-        sample = draw_sample(spec.panel, spec.design, keep)
-        if studentised and may_be_summed(fit, spec, sample.rows):
-            to = self._reassign(spec, sample, fit, alike=is_on_treatment(fit))
-            summed = sum_parts(fit, Refits(fit, spec, keep, to))
-            if summed.is_right(fit):
-                return to, *summed.moments()
-        to = self._reassign(spec, sample, fit, alike=False)
-        return to, *Refits(fit, spec, keep, to).moments(studentised=studentised)
-
-    def _reassign(self, spec: Specification, sample: Sample, fit: Fit, *, alike: bool) -> Reassigned:
-        to = reassign(spec, sample, draws=self.draws, seed=self.seed, strata=self.strata, alike=alike)
-        if 3 * len(to.source) * len(effects_of(fit)) ** 2 > _MOST_NUMBERS:
-            raise InferenceError(
-                f"{len(to.source)} assignments times {len(effects_of(fit))} effects squared is more than memory holds",
-                where="Permutation",
-                remedy="give fewer draws, or estimate fewer effects",
-            )
-        return to
 
     def _told(self, fit: Fit, spec: Specification, distribution: _PermutationTest) -> tuple[float, tuple[Message, ...]]:
         """Smallest attainable p, and what must be said besides."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from evalkit.catalogue import message
-from evalkit.designs.adoption import read_assignment, with_adoption
+from evalkit.designs.adoption import read_assignment
 from evalkit.errors import InferenceError
-from evalkit.numerics.arrays import Floats, Ints
-from evalkit.numerics.permutation import count_assignments, draw_assignments, enumerate_assignments
+from evalkit.numerics.arrays import Floats
+from evalkit.numerics.permutation import Assignments
+from evalkit.reassignment.assignments import Lottery
 from evalkit.reassignment.refits import refit, rows_of
 from evalkit.results.clusters import assignment, count_clusters, smallest_p
 from evalkit.results.estimation import Specification, no_columns
@@ -50,11 +50,8 @@ class Placebo:
     def assess(self, fit: Fit, spec: Specification) -> Uncertainty:
         """Estimate once per placebo assignment."""
         way = assignment(fit)
-        dates, cohort, controls = _untreated(fit, spec, way.n_codes)
-        total = count_assignments(cohort)
-        exact = total <= self.draws
-        assignments = enumerate_assignments(cohort) if exact else draw_assignments(cohort, self.draws, self.seed)
-        effects = _placebo_effects(fit, spec, dates, controls, assignments)
+        lottery = _among_untreated(fit, spec, way.n_codes, self.draws, self.seed)
+        effects = _placebo_effects(fit, spec, lottery)
         spread = effects - effects.mean(axis=0)
         clusters, parts = count_clusters(fit, way)
         df = np.full(len(fit.terms), np.nan)
@@ -62,9 +59,9 @@ class Placebo:
             df[part.positions] = counted.control - 1
         level = spec.design.assigned_at
         method = message(
-            "method.placebo_enumerated" if exact else "method.placebo_drawn",
+            "method.placebo_enumerated" if lottery.assignments.enumerated else "method.placebo_drawn",
             level=level,
-            controls=len(controls),
+            controls=len(lottery.present),
             assignments=len(effects),
         )
         return Uncertainty(
@@ -79,8 +76,8 @@ class Placebo:
         )
 
 
-def _untreated(fit: Fit, spec: Specification, n_codes: int) -> tuple[Floats, Ints, Ints]:
-    """Dates of adoption, inf last; how many of the controls get which, as their codes (N0,); and the controls (N0,)."""
+def _among_untreated(fit: Fit, spec: Specification, n_codes: int, draws: int, seed: int) -> Lottery:
+    """The dates of those that adopt, as lots among the units of assignment that never do."""
     adoption = np.full(n_codes, np.nan)
     for part in fit.parts:
         own = part.sample.cluster_adoption()
@@ -95,21 +92,16 @@ def _untreated(fit: Fit, spec: Specification, n_codes: int) -> tuple[Floats, Int
         )
     dates, cohort = np.unique(treated, return_inverse=True)
     spare = np.full(len(controls) - len(treated), len(dates))
-    return np.append(dates, np.inf), np.concatenate([cohort, spare]).astype(np.int64), controls
+    assignments = Assignments(np.concatenate([cohort, spare]).astype(np.int64), None, draws, seed, many=draws)
+    return Lottery(controls, np.append(dates, np.inf), assignments, read_assignment(spec.panel, spec.design)[0].values)
 
 
-def _placebo_effects(
-    fit: Fit, spec: Specification, dates: Floats, controls: Ints, assignments: Iterable[Ints]
-) -> Floats:
+def _placebo_effects(fit: Fit, spec: Specification, lottery: Lottery) -> Floats:
     """Coefficients (B, k) under each placebo assignment."""
-    assigned = read_assignment(spec.panel, spec.design)[0].values
-    keep = rows_of(fit, spec.panel) & np.isin(assigned, controls)
-    position = np.full(int(assigned.max()) + 1, np.inf)
+    keep = rows_of(fit, spec.panel) & np.isin(lottery.codes, lottery.present)
     effects = []
-    for placebo in assignments:
-        position[controls] = dates[placebo]
-        panel, design = with_adoption(spec.panel, spec.design, position[assigned])
-        coefficients, why = refit(fit, replace(spec, panel=panel, design=design), keep)
+    for placebo in lottery.assignments:
+        coefficients, why = refit(fit, lottery.specify(spec, placebo), keep)
         if why:
             raise InferenceError(
                 f"a placebo among the untreated {spec.design.assigned_at} cannot be estimated as the actual effect is ({why})",

@@ -113,14 +113,15 @@ class Ranked:
 
     def floor(self) -> float:
         """Smallest p that could be attained: as many assignments as tie with the actual one, or fail."""
-        n, square = self.others.at(0.0)
-        own, own_square = self.actual.at(0.0)
-        failed = int(np.isnan(n).sum())
+        failed = int(np.isnan(self.others.n0).sum())
         if not self.enumerated:
             return float(self._share(failed))
-        beyond = n**2 * own_square > own**2 * square * (1 + _TIE)
-        ties = int(np.count_nonzero(self._extreme(0.0) & ~beyond)) - failed
+        ties = int(np.count_nonzero(self._extreme(0.0) & ~self._beyond())) - failed
         return float(self._share(max(ties, 1) + failed))
+
+    def rank(self) -> int:
+        """Rank of the actual statistic: 1 where none is larger; those that fail are before it."""
+        return 1 + int(np.count_nonzero(self._beyond() | np.isnan(self.others.n0)))
 
     def interval(self, level: float) -> tuple[float, float]:
         """Outermost effects whose p exceeds 1 - level; infinite where p does so at a million standard errors.
@@ -139,6 +140,12 @@ class Ranked:
         n, square = self.others.at(r)
         own, own_square = self.actual.at(r)
         return ~(n**2 * own_square < own**2 * square * (1 - _TIE))  # NaN counts
+
+    def _beyond(self) -> Flags:
+        n, square = self.others.at(0.0)
+        own, own_square = self.actual.at(0.0)
+        beyond: Flags = n**2 * own_square > own**2 * square * (1 + _TIE)
+        return beyond
 
     def _share(self, count: int | Ints) -> Floats:
         total = len(self.others.n0)
@@ -245,7 +252,7 @@ def log10_assignments(cohort: Ints, strata: Ints | None = None) -> float:
 
 @dataclass(frozen=True)
 class Assignments:
-    """The assignments (G,) to go through: all of them while there are at most 10,000, else `draws` random ones by `seed`.
+    """The assignments (G,) to go through: all of them while there are at most so `many`, else `draws` random ones by `seed`.
 
     Both are needed where `enumerated` and `drawn` would otherwise both be False.
     """
@@ -254,6 +261,7 @@ class Assignments:
     strata: Ints | None
     draws: int | None
     seed: int | None
+    many: int = MAX_ENUMERATED
 
     @cached_property
     def log10(self) -> float:
@@ -262,7 +270,7 @@ class Assignments:
 
     @property
     def enumerated(self) -> bool:
-        return self.log10 <= math.log10(MAX_ENUMERATED) + 1e-12
+        return self.log10 <= math.log10(self.many) + 1e-12
 
     @property
     def drawn(self) -> bool:

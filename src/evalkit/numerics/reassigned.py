@@ -12,8 +12,9 @@ from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.clusters import level_grams
 
 _BLOCK = 1 << 21  # numbers in one block of gathered sums
-# Effects of which less than this share, by its square, is left once all else is absorbed cannot be told from the rest.
-_LEFT = 1e-12
+# Shares, by squares, that are left of slopes once all else is absorbed: below the first only rounding is; below the second, less
+# than nine digits would be right, and the rows must decide.
+_ROUNDING, _CONDITION = 1e-13, 1e-6
 _EMPTY = 1e-20  # share of the classical variance below which a clustered one is rounding
 
 
@@ -35,20 +36,22 @@ class DateSums:
     gram: Floats
     squares: Floats
 
-    def effects(self, dates: Ints) -> tuple[Floats, Floats]:
+    def effects(self, dates: Ints) -> tuple[Floats, Floats, Flags]:
         """Coefficients (B, k, m) and their influence (B, G, k, m) under assignments (B, G) of dates; NaN where there are none.
 
+        Flags (B,) say where, of these, it takes the rows to tell whether there are any.
         With A = Σ loads, X keeps L = Σ lengths - AA' once all is absorbed; b = L⁻¹ Σ pulled, and the influence of a cluster is
         L⁻¹ (pulled_g - lengths_g b + loads_g v - A (sums_g - loads_g'b + gram_g v)) with v = A'b.
         """
         (n_clusters, _, k, p), m = self.loads.shape, self.pulled.shape[3]
         coefficients, influence = np.empty((len(dates), k, m)), np.empty((len(dates), n_clusters, k, m))
+        doubtful = np.empty(len(dates), dtype=bool)
         step = max(1, _BLOCK // (n_clusters * k * (p + k + m)))
         for first in range(0, len(dates), step):
             block = slice(first, first + step)
             pulled, lengths, loads = (_gather(t, dates[block]) for t in (self.pulled, self.lengths, self.loads))
             A = loads.sum(axis=1)
-            left, inverse = self._remaining(dates[block], lengths.sum(axis=1), A)
+            left, inverse, doubtful[block] = self._remaining(dates[block], lengths.sum(axis=1), A)
             b = inverse @ pulled.sum(axis=1)
             v = A.transpose(0, 2, 1) @ b  # (B, p, m)
             along = np.tensordot(v, self.gram, axes=([1], [1])).transpose(0, 2, 3, 1)  # (B, G, p, m)
@@ -57,23 +60,24 @@ class DateSums:
             coefficients[block] = b
             influence[block] = inverse[:, None] @ scores
             influence[block] *= ~self._only_rounding(influence[block], b, left, inverse)[:, None]
-        return coefficients, influence
+        return coefficients, influence, doubtful
 
     def remaining(self, dates: Ints) -> Floats:
         """Cross-products (B, k, k) of X once all is absorbed; NaN where its columns cannot be told apart."""
         lengths, loads = (_gather(table, dates).sum(axis=1) for table in (self.lengths, self.loads))
         return self._remaining(dates, lengths, loads)[0]
 
-    def _remaining(self, dates: Ints, lengths: Floats, A: Floats) -> tuple[Floats, Floats]:
-        """Take AA' from cross-products (B, k, k), and invert; NaN where of a combination only rounding is left."""
+    def _remaining(self, dates: Ints, lengths: Floats, A: Floats) -> tuple[Floats, Floats, Flags]:
+        """Take AA' from cross-products (B, k, k), and invert; NaN where too little is left, and whether it is some."""
         left = lengths - A @ A.transpose(0, 2, 1)
         scale = np.sqrt(np.maximum(_gather(self.masses, dates).sum(axis=1), 1e-300))
         scale = scale[:, :, None] * scale[:, None, :]
-        told = np.linalg.eigvalsh(left / scale)[:, 0] > _LEFT
+        smallest = np.linalg.eigvalsh(left / scale)[:, 0]
+        told = smallest > _CONDITION
         left = np.where(told[:, None, None], left, np.nan)
         inverse = np.full_like(left, np.nan)
         inverse[told] = np.linalg.inv(left[told] / scale[told]) / scale[told]
-        return left, inverse
+        return left, inverse, ~told & (smallest > _ROUNDING)
 
     def _only_rounding(self, influence: Floats, b: Floats, left: Floats, inverse: Floats) -> Flags:
         """Flag (B, k, m) an influence whose sum of squares is rounding."""
@@ -111,6 +115,9 @@ def date_sums(
     a cluster with each date.
     """
     pull = np.ones(len(unit)) if weights is None else weights
+    # Residuals are orthogonal as well as the size of the outcome lets them be; made so to the digit, here and by `total` below.
+    means = np.column_stack([np.bincount(unit, y * pull) for y in outcomes.T]) / np.bincount(unit, pull)[:, None]
+    outcomes = outcomes - means[unit]
     levels, n_levels = number_jointly(factors)
     own = level_grams(unit, levels, n_levels, weights, cluster, n_clusters)
 
@@ -144,16 +151,18 @@ def date_sums(
     gram[:, :c, c:] = crossed[:, :, :c].transpose(0, 2, 1)
     gram[:, c:, c:] = to_basis @ own[:, kept[:, None], kept] @ to_basis.T
     sums[:, c:] = crossed[:, :, c:]
+    total = sums.sum(axis=0)
     of_covariates = at_dates(within(covariates, levels[:1], n_periods))
     of_levels = at_dates(own[:, :n_periods, kept]) @ to_basis.T
+    loads = np.concatenate([of_covariates, of_levels], axis=3)
     return DateSums(
-        pulled=at_dates(within(outcomes, levels[:1], n_periods)),
+        pulled=at_dates(within(outcomes, levels[:1], n_periods)) - loads @ total,
         masses=np.tensordot(
             within(np.ones((len(unit), 1)), levels[:1], n_periods)[:, :, 0], columns**2, axes=([1], [1])
         ),
         lengths=at_dates(own[:, :n_periods, :n_periods]) @ columns,
-        loads=np.concatenate([of_covariates, of_levels], axis=3),
-        sums=sums,
+        loads=loads,
+        sums=sums - gram @ total,
         gram=gram,
         squares=np.einsum("im,im,i->m", outcomes, outcomes, pull),
     )
@@ -162,10 +171,9 @@ def date_sums(
 _MOST_NUMBERS = 2e7  # in the columns, and in the cross-products: 160 MB each
 _MOST_LEVELS = 100  # more of them are quicker absorbed row by row
 _EXCHANGE_BLOCK = 1 << 21  # numbers in one block of exchanges
-# Eigenvalues, as shares of a level's own weight: below the first a level depends on others (as absorb.py has it); between the
-# outer two rounding could decide, and the rows must.
-_DEPENDENT, _ROUNDING, _CLEAR = 1e-10, 1e-13, 1e-7
-_CONDITION = 1e-6  # of the slopes, by squares: below, less than nine digits would be right
+# Eigenvalues, as shares of a level's own weight: below the first a level depends on others (as absorb.py has it); between
+# _ROUNDING and the second rounding could decide, and the rows must.
+_DEPENDENT, _CLEAR = 1e-10, 1e-7
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import narwhals as nw
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from evalkit.catalogue import Message
 from evalkit.errors import DataError
@@ -26,7 +27,7 @@ from evalkit.tables.columns import (
     require_ids,
 )
 from evalkit.tables.contents import cut_short, hash_columns, in_full, same_content
-from evalkit.tables.periods import Periods, read_periods
+from evalkit.tables.periods import Periods, end_of_year, read_periods
 from evalkit.tables.table import Provenance
 
 _T = TypeVar("_T")
@@ -90,7 +91,8 @@ class Panel:
     ) -> Panel:
         """Verify the key of a frame and sort it; the input is not modified.
 
-        `frame` is anything that narwhals reads (pandas, polars, Arrow, DuckDB, …). `unit=None` declares repeated
+        `frame` is anything that narwhals reads (pandas, polars, Arrow, DuckDB, …) or that offers an Arrow stream; a stream
+        such as a RecordBatchReader is read to its end, and can be read only once. `unit=None` declares repeated
         cross-sections. `counts` names a column with how many original rows each row stands for.
         Raises DataError for missing or duplicate keys, an unreadable period, an empty table, a missing column.
         """
@@ -117,7 +119,7 @@ class Panel:
         distinct = _distinct(ordinals, first, last)
         step = int(np.gcd.reduce(np.diff(distinct))) if len(distinct) > 1 else 1
         position = (ordinals - first) // step
-        periods = Periods(frequency, first, step, (distinct - first) // step)
+        periods = Periods(frequency, first, step, (distinct - first) // step, end_of_year(table[time], frequency))
         if periods.observed[-1] > _LONGEST:
             raise DataError(
                 f"{len(distinct)} periods lie up to {int(periods.observed[-1])} steps apart",
@@ -263,12 +265,34 @@ def _to_pandas(frame: Any) -> pd.DataFrame:
     try:
         native = nw.from_native(frame)
     except TypeError:
+        return _read_stream(frame)
+    return native.collect().to_pandas() if isinstance(native, nw.LazyFrame) else native.to_pandas()
+
+
+def _read_stream(frame: Any) -> pd.DataFrame:
+    """Read what offers an Arrow stream, such as the RecordBatchReader that DuckDB's .arrow() gives, to its end."""
+    kind = type(frame).__name__
+    if not hasattr(frame, "__arrow_c_stream__"):
         raise DataError(
-            f"a {type(frame).__name__} is not a table",
+            f"a {kind} is not a table",
+            where="Panel.from_frame",
+            remedy="pass a pandas, polars, Arrow or DuckDB table",
+        )
+    try:
+        table: pd.DataFrame = pa.RecordBatchReader.from_stream(frame).read_all().to_pandas()
+    except pa.ArrowException as error:  # a column instead of a table, or a query that fails while it is read
+        raise DataError(
+            f"a {kind} cannot be read as a table ({error})",
             where="Panel.from_frame",
             remedy="pass a pandas, polars, Arrow or DuckDB table",
         ) from None
-    return native.collect().to_pandas() if isinstance(native, nw.LazyFrame) else native.to_pandas()
+    if table.empty:
+        raise DataError(
+            f"the {kind} has no rows, or none any more",
+            where="Panel.from_frame",
+            remedy="a stream can be read only once: make it again, or keep its table (.read_all()) and use that each time",
+        )
+    return table
 
 
 def _distinct(ordinals: Ints, first: int, last: int) -> Ints:

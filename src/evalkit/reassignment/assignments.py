@@ -1,100 +1,125 @@
-"""Who could have adopted when: the units of assignment, their dates, the strata within which dates are exchanged."""
+"""Who could have adopted when: adoption as a lottery of dates among the units of assignment.
+
+`find_lottery` reads from a design who takes part and which dates there are; the `Lottery` lists the assignments, all or random
+ones, and rewrites a specification as it would stand under one of them. Nothing is estimated here.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
 
-from evalkit.designs.adoption import read_assignment
-from evalkit.designs.sample import Sample
+from evalkit.designs.adoption import read_assignment, with_adoption
+from evalkit.designs.sample import Sample, draw_sample
 from evalkit.errors import DataError, InferenceError
-from evalkit.numerics.arrays import Floats, Ints
+from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.permutation import Assignments
 from evalkit.results.estimation import Specification
 from evalkit.tables.columns import Codes, name_rows
 
 
 @dataclass(frozen=True)
-class Reassigned:
-    """Assignments of adoption to the units of assignment `present` (G,), given by their codes.
+class Lottery:
+    """Dates of adoption as lots: the units of assignment `present` (G,), given by their codes, could have drawn others.
 
-    dates (J,) are positions on the time axis, sorted, inf = never; an assignment (G,) indexes them. codes (n,) are those of the
-    panel's rows.
+    dates (J,) are positions on the time axis, sorted, inf = never; an assignment (G,) indexes them, and `assignments` lists those
+    to go through. codes (n,) are the units of assignment of the panel's rows.
     """
 
     present: Ints
     dates: Floats
-    source: Assignments
+    assignments: Assignments
     codes: Ints
 
     @property
     def actual(self) -> Ints:
         """The assignment that took place (G,)."""
-        return self.source.cohort
+        return self.assignments.cohort
 
     def blocks(self, size: int) -> Iterator[Ints]:
         """Yield blocks (B, G) of assignments."""
-        each = iter(self.source)
+        each = iter(self.assignments)
         while block := list(islice(each, size)):
             yield np.array(block)
 
     def others(self) -> Iterator[Ints]:
         """Yield assignments (G,) besides the actual one."""
-        return (one for one in self.source if (one != self.actual).any())
+        return (one for one in self.assignments if (one != self.actual).any())
 
     def positions(self, assignment: Ints) -> Floats:
-        """Adoption (n,) of every row of the panel; never, for units of assignment that are not present."""
+        """Adoption (n,) of every row of the panel; never, for units of assignment that do not take part."""
         everywhere = np.full(int(self.codes.max()) + 1, np.inf)
         everywhere[self.present] = self.dates[assignment]
         adoption: Floats = everywhere[self.codes]
         return adoption
 
+    def specify(self, spec: Specification, assignment: Ints) -> Specification:
+        """Rewrite a specification as it would stand under an assignment (G,)."""
+        panel, design = with_adoption(spec.panel, spec.design, self.positions(assignment))
+        return replace(spec, panel=panel, design=design)
 
-def reassign(
+
+def find_lottery(
     spec: Specification,
     sample: Sample,
     *,
+    by: str,
     draws: int | None,
     seed: int | None,
-    strata: str | None,
-    alike: bool,
-) -> Reassigned:
+    strata: str | None = None,
+    alike: bool = False,
+) -> Lottery:
     """List the assignments that keep how many adopt when, among the units of assignment in the rows that the design draws.
 
-    `alike`: adoption after the last period, and before all others, count as none, where they are none to the estimator.
-    Raises InferenceError where there are too many to enumerate, or only one; DataError where a stratum is missing.
+    `by` names the member that asks. `alike`: adoption after the last period, and before all others, count as none, where they
+    are none to the estimator. Raises InferenceError where there are too many to enumerate, or only one; DataError where a
+    stratum is missing.
     """
-    adoption = sample.cluster_adoption()
-    present = np.flatnonzero(~np.isnan(adoption))
+    present, adoption = _adoption(sample)
     if alike:
         adoption[(adoption > sample.period.max()) | (adoption <= sample.period.min())] = np.inf
-    dates, cohort = np.unique(adoption[present], return_inverse=True)
+    dates, cohort = np.unique(adoption, return_inverse=True)
     assigned = read_assignment(spec.panel, spec.design)[0]
-    stratum = None if strata is None else _strata(spec, assigned, present, strata)
-    source = Assignments(cohort.astype(np.int64), stratum, draws, seed)
+    stratum = None if strata is None else _strata(spec, assigned, present, strata, by)
+    assignments = Assignments(cohort.astype(np.int64), stratum, draws, seed)
     level = spec.design.assigned_at
-    if not (source.enumerated or source.drawn):
+    if not (assignments.enumerated or assignments.drawn):
         raise InferenceError(
-            f"there are about 10^{source.log10:.0f} ways to assign adoption to {len(present)} {level}, too many to enumerate",
-            where="Permutation",
-            remedy="give draws= and seed=, for example Permutation(draws=999, seed=1)",
+            f"there are about 10^{assignments.log10:.0f} ways to assign adoption to {len(present)} {level}, "
+            "too many to enumerate",
+            where=by,
+            remedy=f"give {by} draws= and seed=, for example draws=999, seed=1",
         )
-    if source.enumerated and len(source) == 1:
+    if assignments.enumerated and len(assignments) == 1:
         raise InferenceError(
             f"the actual assignment of adoption to {level} is the only one"
             + ("" if strata is None else f" within {strata}: in each, all adopt at once or none does"),
-            where="Permutation",
+            where=by,
             remedy="permute within larger strata, or without"
             if strata is not None
             else "add units that adopt at other dates",
         )
-    return Reassigned(present, dates, source, assigned.values)
+    return Lottery(present, dates, assignments, assigned.values)
 
 
-def _strata(spec: Specification, assigned: Codes, present: Ints, column: str) -> Ints:
+def can_enumerate(spec: Specification, keep: Flags | None = None) -> bool:
+    """Say whether all assignments of adoption are few enough to be enumerated, on the rows flagged in `keep` (n,), if given."""
+    _, adoption = _adoption(draw_sample(spec.panel, spec.design, keep))
+    cohort = np.unique(adoption, return_inverse=True)[1]
+    return Assignments(cohort.astype(np.int64), None, None, None).enumerated
+
+
+def _adoption(sample: Sample) -> tuple[Ints, Floats]:
+    """Units of assignment (G,) in a sample, by code, and their adoption."""
+    adoption = sample.cluster_adoption()
+    present = np.flatnonzero(~np.isnan(adoption))
+    return present, adoption[present]
+
+
+def _strata(spec: Specification, assigned: Codes, present: Ints, column: str, by: str) -> Ints:
     """Stratum (G,) of each unit of assignment; a unit that moves counts where it was assigned."""
     panel, level = spec.panel, spec.design.assigned_at
     strata = panel.codes(column)
@@ -116,7 +141,7 @@ def _strata(spec: Specification, assigned: Codes, present: Ints, column: str) ->
         code = int(cluster[at])
         raise InferenceError(
             f"{level} {assigned.labels[code]} lies in two strata: {strata.labels[lowest[code]]} and {strata.labels[here[at]]}",
-            where=f"Permutation(strata='{column}')",
+            where=f"{by}(strata='{column}')",
             remedy=f"name a column that is the same in all rows of a {level}, such as its prefecture",
         )
     chosen: Ints = lowest[present]

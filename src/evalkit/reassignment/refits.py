@@ -1,4 +1,10 @@
-"""A fit's effects under other assignments of adoption, estimated anew under each."""
+"""Effects estimated anew: on other rows, and under the assignments of a lottery.
+
+`refit` estimates on other rows, and puts the coefficients in the order of a fit. `Refits` estimates under an assignment of a
+lottery, and reads from that what a permutation test needs: effects and the influence of the units of assignment, of the outcome
+and, where the estimator is linear in that, of the treatment in its place. Every estimator can be estimated anew; `sums` spares
+regressions on the treatment or on event time that.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +13,10 @@ from functools import cached_property
 
 import numpy as np
 
-from evalkit.designs.adoption import with_adoption
 from evalkit.errors import EvalkitError, InferenceError
 from evalkit.numerics.arrays import Flags, Floats, Ints
-from evalkit.numerics.permutation import Moments
 from evalkit.panels.panel import Panel
-from evalkit.reassignment.assignments import Reassigned
+from evalkit.reassignment.assignments import Lottery
 from evalkit.results.clusters import assignment, only_rounding, summed_influence
 from evalkit.results.estimation import Specification
 from evalkit.results.fit import Fit
@@ -60,28 +64,14 @@ def rows_to_keep(fit: Fit, spec: Specification) -> Flags | None:
     return None if (rows_of(whole, spec.panel) == rows).all() else rows
 
 
-def moments_of(coefficients: Floats, influence: Floats) -> Moments:
-    """From coefficients (B, E, m) and influence (B, G, E, m) of m = 1 or 2 outcomes."""
-    pairs = [(i, j) for i in range(influence.shape[3]) for j in range(i, influence.shape[3])]
-    squares = [influence[..., i].transpose(0, 2, 1) @ influence[..., j] for i, j in pairs]
-    return Moments(np.moveaxis(coefficients, 2, 0), np.array(squares))
-
-
-def stack_moments(blocks: list[Moments]) -> Moments:
-    """Put blocks of assignments one after the other."""
-    squares = [one.squares for one in blocks if one.squares is not None]
-    coefficients = np.concatenate([one.coefficients for one in blocks], axis=1)
-    return Moments(coefficients, np.concatenate(squares, axis=1) if squares else None)
-
-
 @dataclass(frozen=True)
 class Refits:
-    """The estimator of a fit, on the rows flagged in `keep` (None: all), under other assignments."""
+    """The estimator of a fit, on the rows flagged in `keep` (None: all), under the assignments of a lottery."""
 
     fit: Fit
     spec: Specification
     keep: Flags | None
-    to: Reassigned
+    lottery: Lottery
 
     @cached_property
     def specs(self) -> tuple[Specification, ...]:
@@ -89,50 +79,45 @@ class Refits:
         both = self.spec, self._of_treatment(0.0)
         return both if self._is_linear(*both) else both[:1]
 
-    def under(self, assigned: Ints) -> tuple[Floats, Floats]:
-        """Coefficients (E, m) and influence (G, E, m) under an assignment (G,)."""
-        found = [self.found(one, assigned) for one in self.specs]
-        return np.stack([b for b, _ in found], axis=-1), np.stack([influence for _, influence in found], axis=-1)
-
-    def moments(self, *, studentised: bool) -> tuple[Moments, Moments]:
-        """Moments of the actual and of all assignments."""
-
-        def moments(assigned: Ints) -> Moments:
-            b, influence = self.under(assigned)
-            whole = moments_of(b[None], influence[None])
-            return whole if studentised else replace(whole, squares=None)
-
-        every = [moments(one) for block in self.to.blocks(1) for one in block]
-        return moments(self.to.actual), stack_moments(every)
-
-    def found(self, spec: Specification, assigned: Ints) -> tuple[Floats, Floats]:
-        """Coefficients (E,) of the fit's effects and their influence (G, E); NaN for those that cannot be estimated."""
-        to, effects = self.to, effects_of(self.fit)
-        b, influence = np.full(len(effects), np.nan), np.full((len(to.present), len(effects)), np.nan)
-        panel, design = with_adoption(spec.panel, spec.design, to.positions(assigned))
+    def fit_under(self, assignment: Ints, spec: Specification) -> tuple[Fit | None, str]:
+        """Estimate a specification under an assignment (G,): its fit, or why there is none."""
+        moved = self.lottery.specify(spec, assignment)
         try:
-            other = spec.estimator.fit(panel, design, self.keep)
-        except EvalkitError:
+            return moved.estimator.fit(moved.panel, moved.design, self.keep), ""
+        except EvalkitError as error:
+            return None, str(error)
+
+    def effects_under(self, assignment: Ints, spec: Specification) -> tuple[Floats, Floats]:
+        """Coefficients (E,) of the fit's effects and their influence (G, E); NaN for those that cannot be estimated."""
+        present, effects = self.lottery.present, effects_of(self.fit)
+        b, influence = np.full(len(effects), np.nan), np.full((len(present), len(effects)), np.nan)
+        other, _ = self.fit_under(assignment, spec)
+        if other is None:
             return b, influence
         at = find_terms(self.fit, other)[0][effects]
         there = at >= 0
         b[there] = other.coefficients[at[there]]
         summed = influence_of_assigned(other)
-        influence[:, there] = 0.0 if summed is None else summed[np.ix_(to.present, at[there])]
+        influence[:, there] = 0.0 if summed is None else summed[np.ix_(present, at[there])]
         return b, influence
+
+    def of_outcomes(self, assignment: Ints) -> tuple[Floats, Floats]:
+        """Coefficients (E, m) and influence (G, E, m) of the m outcomes of `specs`."""
+        found = [self.effects_under(assignment, one) for one in self.specs]
+        return np.stack([b for b, _ in found], axis=-1), np.stack([influence for _, influence in found], axis=-1)
 
     def _is_linear(self, of_outcome: Specification, of_treatment: Specification) -> bool:
         """Say whether effects of outcome - r × treatment are those of the outcome less r times those of the treatment.
 
         Tried for one r, under the actual and another assignment.
         """
-        to = self.to
+        lottery = self.lottery
         r = float(np.std(np.concatenate([part.sample.outcome for part in self.fit.parts]))) or 1.0
         both = self._of_treatment(r)
-        for assigned in (to.actual, next(to.others(), to.actual)):
-            (b, influence), (b1, influence1) = (self.found(one, assigned) for one in (of_outcome, of_treatment))
+        for one in (lottery.actual, next(lottery.others(), lottery.actual)):
+            (b, influence), (b1, influence1) = (self.effects_under(one, spec) for spec in (of_outcome, of_treatment))
             known = (np.isnan(b1) == np.isnan(b)).all()
-            if not known or not alike((b - r * b1, influence - r * influence1), self.found(both, assigned), size=r):
+            if not known or not alike((b - r * b1, influence - r * influence1), self.effects_under(one, both), size=r):
                 return False
         return True
 
@@ -140,7 +125,7 @@ class Refits:
         """Put the actual treatment in the place of the outcome, or, with r > 0, the outcome less r times the treatment."""
         panel, design = self.spec.panel, self.spec.design
         outcome = numbers(panel.frame, design.outcome)
-        treatment = (panel.position >= self.to.positions(self.to.actual)).astype(np.float64)
+        treatment = (panel.position >= self.lottery.positions(self.lottery.actual)).astype(np.float64)
         if design.eligible is not None:
             treatment *= np.nan_to_num(numbers(panel.frame, design.eligible))
         column = outcome - r * treatment if r else np.where(np.isnan(outcome), np.nan, treatment)

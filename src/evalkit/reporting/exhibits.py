@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from evalkit.catalogue import LANGUAGES
 from evalkit.reporting._canvas import Reader, drawing_style, new_axes
 from evalkit.reporting._drawn import has_event_times, tabulate_estimate
+from evalkit.reporting.csv_files import write_csv
 from evalkit.reporting.figures import draw_estimate, estimate_size
 from evalkit.reporting.finding_figures import EXHIBITS, Exhibit
 from evalkit.results.estimation import Estimate
@@ -66,8 +67,7 @@ class Figures:
         written = []
         for picture in list_pictures(evidence):
             path = file_inside(desk.figures, f"{picture.name}.csv")
-            table = picture.table.assign(synthetic=evidence.synthetic)
-            table.to_csv(path, index=False, encoding="utf-8", lineterminator="\n")
+            write_csv(picture.table.assign(synthetic=evidence.synthetic), path)
             written.append(path)
             for language in LANGUAGES:
                 for ending in ("png", "svg"):

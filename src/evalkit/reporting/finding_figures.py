@@ -169,7 +169,7 @@ def tabulate_left_out(finding: Finding, estimate: Estimate) -> pd.DataFrame:
 
 
 def _full_sample(estimate: Estimate) -> float:
-    return float(weigh_after_adoption(estimate.fit) @ estimate.fit.coefficients)
+    return float(weigh_after_adoption(estimate.fit.terms) @ estimate.fit.coefficients)
 
 
 def draw_placebos(ax: Axes, finding: Finding, estimate: Estimate, reader: Reader) -> None:

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import tempfile
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +16,9 @@ import typst
 from evalkit.catalogue import entries
 from evalkit.errors import ConfigError, nearest
 from evalkit.reporting._canvas import font_folder
+from evalkit.reporting.csv_files import list_texts
+from evalkit.reporting.exhibits import list_pictures
+from evalkit.reporting.tables import list_tables
 from evalkit.results.evidence import Desk, Evidence
 
 LIBRARY = "evalkit.typ"
@@ -37,8 +41,9 @@ class Papers:
     """Set every `paper*.typ` of a study's folder as a PDF.
 
     A paper finds beside it the other .typ and .bib files of its folder, the library `evalkit.typ`, the tables of the run
-    (estimates.csv, findings.csv and so on, manifest.json, the study's reference tables) and `figures/`. Only fonts that ship
-    with the package and with Typst are used, and no date is written: the same inputs give the same bytes.
+    (estimates.csv, findings.csv and so on, manifest.json, the study's reference tables) and `figures/`. Cells of a column of
+    text stay text whatever they look like; others become numbers and truth values. Only fonts that ship with the package and
+    with Typst are used, and no date is written: the same inputs give the same bytes.
     """
 
     def write(self, evidence: Evidence, desk: Desk) -> tuple[Path, ...]:
@@ -52,7 +57,9 @@ class Papers:
         made = []
         with tempfile.TemporaryDirectory(dir=desk.documents.parent, ignore_cleanup_errors=True) as folder:
             table = Path(folder).resolve()
-            _lay_out(table, desk.home, desk.processed, desk.figures)
+            texts = {f"{name}.csv": list_texts(one) for name, one in list_tables(evidence).items()}
+            texts |= {f"figures/{one.name}.csv": list_texts(one.table) for one in list_pictures(evidence)}
+            _lay_out(table, desk.home, desk.processed, desk.figures, texts)
             for paper in papers:
                 content = _compile(table, paper.name, desk.home)
                 path = desk.documents / f"{paper.stem}.pdf"
@@ -61,7 +68,9 @@ class Papers:
         return tuple(made)
 
 
-def _lay_out(desk: Path, study_folder: Path, processed: Path, figures: Path) -> None:
+def _lay_out(
+    desk: Path, study_folder: Path, processed: Path, figures: Path, texts: Mapping[str, Collection[str]]
+) -> None:
     """Put all that a paper can name into one folder."""
     for pattern in ("*.typ", "*.bib"):
         for path in study_folder.glob(pattern):
@@ -81,6 +90,7 @@ def _lay_out(desk: Path, study_folder: Path, processed: Path, figures: Path) -> 
         ("exhibits.json", exhibits),
         ("references.json", listed),
         ("catalogue.json", entries()),
+        ("texts.json", {file: list(columns) for file, columns in texts.items()}),
     ):
         (desk / name).write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
     (desk / LIBRARY).write_bytes(files("evalkit.reporting").joinpath(LIBRARY).read_bytes())

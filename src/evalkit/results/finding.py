@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypedDict
 
@@ -13,7 +14,7 @@ from evalkit.catalogue import Labels, Message
 from evalkit.errors import DesignError
 from evalkit.numerics.arrays import Floats
 from evalkit.results.estimation import Estimate, Specification
-from evalkit.results.fit import Fit
+from evalkit.results.fit import Term
 from evalkit.tables.contents import cut_short, same_content
 
 Verdict = Literal["pass", "fail", "inconclusive", "described"]
@@ -98,9 +99,9 @@ def judge_zero(estimate: float, std_error: float, df: float, p_value: float, bou
     return "fail" if p_value < 0.05 else "inconclusive"
 
 
-def weigh_after_adoption(fit: Fit) -> Floats:
-    """Weights (k,) of a fit's headline: the average of its effects at or after adoption (of one ATT, itself)."""
-    chosen = np.array([t.role == "effect" and (t.event_time is None or t.event_time >= 0) for t in fit.terms])
+def weigh_after_adoption(terms: Sequence[Term]) -> Floats:
+    """Weights (k,) of the headline of a fit with these terms: the average of effects after adoption (of one ATT, itself)."""
+    chosen = np.array([t.role == "effect" and (t.event_time is None or t.event_time >= 0) for t in terms])
     if not chosen.any():
         raise DesignError("the fit has no effect after adoption", where="check", remedy="ask for lags")
     weights: Floats = chosen / chosen.sum()
@@ -121,7 +122,7 @@ class Headline(TypedDict):
 
 def headline(one: Estimate, level: float = 0.95) -> Headline:
     """Term, estimate, std_error, df, p_value and interval of the average effect after adoption."""
-    weights = weigh_after_adoption(one.fit)
+    weights = weigh_after_adoption(one.fit.terms)
     names = [term.name for term, weight in zip(one.fit.terms, weights, strict=True) if weight]
     distribution = one.distribution
     low, high = distribution.interval(weights, level)

@@ -40,7 +40,7 @@ def hold_lock(file: Path) -> Iterator[None]:
                 yield
             finally:
                 with suppress(OSError):
-                    handle.truncate(0)
+                    os.ftruncate(handle.fileno(), 0)
                 if sys.platform == "win32":
                     handle.close()  # an open file cannot be deleted there
                 with suppress(OSError):
@@ -52,23 +52,28 @@ def hold_lock(file: Path) -> Iterator[None]:
 
 
 def _take(file: Path) -> TextIO:
-    """Open the file, lock it and write into it whose it is."""
+    """Open the file, lock it and sign it."""
     for _ in range(_TRIES):
         with suppress(FileNotFoundError), ExitStack() as closing:  # not found: the run that held it has just ended
             file.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
-            handle = closing.enter_context(open(descriptor, "r+", encoding="utf-8", errors="replace"))
+            handle = closing.enter_context(open(descriptor, encoding="utf-8", errors="replace"))
             _require_free(handle, file)
             if os.path.samestat(os.fstat(descriptor), file.stat()):
-                handle.seek(0)
-                handle.truncate()
-                since = datetime.now().astimezone().isoformat(" ", "seconds")
-                owner = {"process": os.getpid(), "computer": socket.gethostname(), "since": since}
-                handle.write(json.dumps(owner, ensure_ascii=False))
-                handle.flush()
+                with suppress(OSError):  # a full disk is told of where results are written
+                    _sign(descriptor)
                 closing.pop_all()
                 return handle
     raise FileNotFoundError(ENOENT, os.strerror(ENOENT), str(file))
+
+
+def _sign(descriptor: int) -> None:
+    """Write whose the lock is."""
+    since = datetime.now().astimezone().isoformat(" ", "seconds")
+    owner = {"process": os.getpid(), "computer": socket.gethostname(), "since": since}
+    os.ftruncate(descriptor, 0)
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    os.write(descriptor, json.dumps(owner, ensure_ascii=False).encode())
 
 
 def _require_free(handle: TextIO, file: Path) -> None:

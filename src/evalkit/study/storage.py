@@ -97,9 +97,10 @@ def explain_failed_writes(folder: Path, last: Iterable[Path] = ()) -> Iterator[N
         refused = explain_refusal(error, str(folder))
         if error.errno != ENOSPC:
             raise refused from None
-        needed = sum(_size(one) for one in last)
-        room = f"; the last results take {needed / 1e6:.1f} MB, and new ones are made beside them" if needed else ""
-        remedy = f"make room on it, at least {needed * 1.2 / 1e6:.1f} MB, and run again" if needed else refused.remedy
+        taken = sum(_size(one) for one in last)
+        room = f"; the last results take {taken / 1e6:.1f} MB, and new ones are made beside them" if taken else ""
+        least = 2.5 * taken / 1e6  # tables and figures twice: papers are set from a copy
+        remedy = f"make room on it, at least {least:.1f} MB, and run again" if taken else refused.remedy
         what = f"{refused.what}: {shutil.disk_usage(folder).free / 1e6:.1f} MB are free{room}"
         raise SourceError(what, where=refused.where, remedy=remedy) from None
 

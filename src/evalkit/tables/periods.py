@@ -17,6 +17,8 @@ from evalkit.tables.contents import in_short, same_content
 
 Frequency = Literal["integer", "quarter", "month", "day"]
 
+_KINDS: dict[str, Frequency] = {"YE": "integer", "QE": "quarter"}
+_ENDS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _QUARTER = re.compile(r"(\d{4})\s*(?:年第?|[-/. ]?[Qq])\s*([1-4])\s*(?:季度?)?")
 _MONTH = re.compile(r"(\d{4})\s*(?:年|[-/.M])\s*(\d{1,2})\s*月?")
 _YEAR = re.compile(r"(-?\d{1,9})(?:\.0*)?\s*年?")
@@ -26,13 +28,15 @@ _YEAR = re.compile(r"(-?\d{1,9})(?:\.0*)?\s*年?")
 class Periods:
     """The time axis: positions 0, 1, 2, … count steps from the first period; a step is the greatest common gap.
 
-    `observed` holds the positions that have rows. Years, quarters, months and days are ordinals of their frequency.
+    `observed` holds the positions that have rows. Years, quarters, months and days are ordinals of their frequency. Years, and
+    the quarters in them, end with the month `year_end`.
     """
 
     frequency: Frequency
     first: int
     step: int
     observed: Ints
+    year_end: int = 12
 
     __eq__ = same_content
     __repr__ = in_short
@@ -49,12 +53,15 @@ class Periods:
         return str(ordinal)
 
 
-def read_periods(values: pd.Series, frequency: Frequency | None = None) -> tuple[Ints, Flags, Frequency]:
+def read_periods(
+    values: pd.Series, frequency: Frequency | None = None, *, year_end: int = 12
+) -> tuple[Ints, Flags, Frequency]:
     """Read periods as integers of one frequency: ordinals (n,), which are missing (n,), and the frequency.
 
     Understands integers and whole floats (years or any integer period), Timestamps and Periods, and text such as 2011, 2011年,
-    2011Q3, 2011年第3季度, 2011-07, 2011-07-15. A frequency given beforehand is used for dates (an adoption date in a panel of
-    years).
+    2011Q3, 2011年第3季度, 2011-07, 2011-07-15, all in one form. Dates that share their month in several years are years. Periods
+    of fiscal years and quarters (Y-MAR, Q-MAR) are called as pandas calls them, by the year in which they end. A frequency given
+    beforehand, and the month with which its years end, are used for dates (an adoption date in a panel of years).
     """
     name = str(values.name)
     frame = values.to_frame()
@@ -66,9 +73,13 @@ def read_periods(values: pd.Series, frequency: Frequency | None = None) -> tuple
             f"column '{name}' is true or false, not a period", where=f"column '{name}'", remedy="name the period"
         )
     if isinstance(values.dtype, pd.PeriodDtype):
+        own, _ = _fiscal(values.dtype)
+        if own is not None and frequency in (None, own):
+            known = pd.PeriodIndex(values[~missing])
+            return _fill(known.year if own == "integer" else known.qyear * 4 + known.quarter - 1, missing), missing, own
         values = values.dt.to_timestamp()
     if isinstance(values.dtype, pd.DatetimeTZDtype) or values.dtype.kind == "M":
-        return _from_dates(pd.Series(pd.DatetimeIndex(values).tz_localize(None)), missing, frequency)
+        return _from_dates(pd.Series(pd.DatetimeIndex(values).tz_localize(None)), missing, frequency, year_end)
     if isinstance(values.dtype, np.dtype) and values.dtype.kind == "f":
         raw = values.to_numpy(dtype=np.float64)
         whole = missing | (np.isfinite(raw) & (raw == np.floor(raw)) & (np.abs(raw) < 2**53))
@@ -84,7 +95,30 @@ def read_periods(values: pd.Series, frequency: Frequency | None = None) -> tuple
             return np.array(ordinals, dtype=np.int64), missing, kind  # type: ignore[return-value]  # mypy widens the tuple
     dates = pd.to_datetime(pd.Series(texts).where(~missing), format="ISO8601", errors="coerce")
     _refuse_periods(frame, dates.isna().to_numpy(dtype=bool) & ~missing, name)
-    return _from_dates(dates, missing, frequency)
+    short = np.array([any(form.fullmatch(text) for form in (_YEAR, _QUARTER, _MONTH)) for text in texts])
+    _refuse_periods(frame, short & ~missing, name)  # beside dates, among which pandas takes a year for its first day
+    return _from_dates(dates, missing, frequency, year_end)
+
+
+def end_of_year(values: pd.Series, frequency: Frequency) -> int:
+    """Return the month with which the years of a time axis end, as read_periods() has read it.
+
+    It is December, except for Periods of fiscal years and quarters, and for dates that share another month than January: what
+    happens after the last day of a June shows in the June of the next year.
+    """
+    if isinstance(values.dtype, pd.PeriodDtype):
+        return _fiscal(values.dtype)[1]
+    if frequency != "integer" or pd.api.types.is_numeric_dtype(values.dtype):
+        return 12
+    first = _as_text(values.dropna().iloc[0])
+    month = 12 if _YEAR.fullmatch(first) else int(pd.Timestamp(first).month)
+    return 12 if month == 1 else month
+
+
+def _fiscal(dtype: pd.PeriodDtype) -> tuple[Frequency | None, int]:
+    """Return the frequency of Periods that are years or quarters (else None), and the month with which their year ends."""
+    kind, _, end = dtype.freq.rule_code.partition("-")  # YE-MAR, QE-DEC, ME, W-SUN
+    return _KINDS.get(kind), _ENDS.index(end) + 1 if end in _ENDS else 12
 
 
 def _as_text(value: Any) -> str:
@@ -93,25 +127,35 @@ def _as_text(value: Any) -> str:
     return unicodedata.normalize("NFKC", str(value)).strip()
 
 
-def _from_dates(dates: pd.Series, missing: Flags, frequency: Frequency | None) -> tuple[Ints, Flags, Frequency]:
+def _from_dates(
+    dates: pd.Series, missing: Flags, frequency: Frequency | None, year_end: int
+) -> tuple[Ints, Flags, Frequency]:
     known = pd.DatetimeIndex(dates[~missing])
+    month = known.month
     first_of_month = bool((known.day == 1).all() or known.is_month_end.all())
     if frequency is None:
-        if first_of_month and len(set(known.month)) == 1 and known.month.isin([1, 12]).all():
+        share_month = len(known) > 0 and bool((month == month[0]).all())
+        if share_month and ((first_of_month and month[0] in (1, 12)) or known.year.nunique() > 1):
             frequency = "integer"
         elif first_of_month and (known.is_quarter_start.all() or known.is_quarter_end.all()):
             frequency = "quarter"
         else:
             frequency = "month" if first_of_month else "day"
+    year = known.year + (month > year_end)
     found = {
-        "integer": known.year,
-        "quarter": known.year * 4 + known.quarter - 1,
-        "month": known.year * 12 + known.month - 1,
+        "integer": year,
+        "quarter": year * 4 + (month - year_end - 1) % 12 // 3,
+        "month": known.year * 12 + month - 1,
         "day": known.to_numpy().astype("datetime64[D]").astype(np.int64),
     }[frequency]
-    ordinals = np.zeros(len(dates), dtype=np.int64)
-    ordinals[~missing] = np.asarray(found, dtype=np.int64)
-    return ordinals, missing, frequency
+    return _fill(found, missing), missing, frequency
+
+
+def _fill(known: object, missing: Flags) -> Ints:
+    """Place the ordinals that are known among the rows; 0 where missing."""
+    ordinals = np.zeros(len(missing), dtype=np.int64)
+    ordinals[~missing] = np.asarray(known, dtype=np.int64)
+    return ordinals
 
 
 def _refuse_periods(frame: pd.DataFrame, bad: Flags, name: str) -> None:

@@ -7,12 +7,13 @@ import io
 import struct
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
-from xml.parsers.expat import ExpatError
+from xml.parsers.expat import ExpatError, ParserCreate
 
 import msoffcrypto
+import olefile
 from msoffcrypto import exceptions
 
 from evalkit.errors import SourceError, nearest
@@ -120,6 +121,24 @@ def check_size(size: int, where: str, limit: int | None = None) -> None:
         )
 
 
+def refuse_doctype(xml: bytes, part: str) -> None:
+    """Raise ValueError where a part of a workbook has a document type, in which entities could be declared.
+
+    The parser that will read the part reads its beginning, so that no encoding hides one. Raises ExpatError where it is not XML.
+    """
+
+    def refuse(*_: object) -> None:
+        raise ValueError(f"{part} declares a document type, for entities, which Excel never writes")
+
+    def stop(*_: object) -> None:
+        raise StopIteration
+
+    scanner = ParserCreate()
+    scanner.StartDoctypeDeclHandler, scanner.StartElementHandler = refuse, stop
+    with suppress(StopIteration):  # a document type stands before the first element
+        scanner.Parse(xml, True)
+
+
 def _nearest_path(path: Path) -> str:
     """Name what stands nearest to the first part of the path that does not exist."""
     missing = path
@@ -132,6 +151,7 @@ def _nearest_path(path: Path) -> str:
 
 
 _DEFAULT = "VelvetSweatshop"  # under which Excel encrypts, and opens unasked, a workbook whose structure is protected
+_AGILE = struct.pack("<HH", 4, 4)  # the version whose description is XML
 _MOST_ROUNDS = 1_000_000  # of hashing a password; Excel does 100,000, and each million takes two seconds
 _DOCUMENTS = {"doc97": "a Word document (.doc)", "ppt97": "a PowerPoint presentation (.ppt)"}
 _RESAVE = "open the file in Excel, and save it as .xlsx"
@@ -180,6 +200,7 @@ def _open(data: bytes, where: str) -> Any:
         shift, sectors = struct.unpack_from("<H12xI", data, 30)
         if shift not in (9, 12) or sectors > len(data) >> shift:
             raise ValueError("its table of sectors is larger than the file")
+        _refuse_doctype_of_encryption(data)
         try:
             return msoffcrypto.OfficeFile(io.BytesIO(data))
         except exceptions.FileFormatError as error:
@@ -188,6 +209,16 @@ def _open(data: bytes, where: str) -> Any:
                 where=where,
                 remedy=f"{_RESAVE}, if it is an older workbook; open it with the program that wrote it, if it is not",
             ) from error
+
+
+def _refuse_doctype_of_encryption(data: bytes) -> None:
+    """Look at the XML that says how an .xlsx is encrypted before msoffcrypto parses it."""
+    if olefile.isOleFile(io.BytesIO(data)):
+        with olefile.OleFileIO(io.BytesIO(data)) as ole:
+            if ole.exists("EncryptionInfo"):
+                head = ole.openstream("EncryptionInfo").read()
+                if head[:4] == _AGILE:
+                    refuse_doctype(head[8:], "EncryptionInfo")
 
 
 def _decrypt(office: Any, where: str) -> bytes:

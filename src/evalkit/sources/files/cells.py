@@ -77,7 +77,7 @@ class NumberReader:
             raise self.refuse(
                 row,
                 column,
-                f"holds the whole number {number:.0f}, and Excel has kept only its first 15 digits",
+                f"holds a whole number of {len(f'{abs(number):.0f}')} digits, and Excel has kept only its first 15 digits",
                 "store the column as text in the source system and export it again",
             )
         return number

@@ -19,7 +19,6 @@ from evalkit.sources.files.bytes import check_size, inflate, read_bytes, sniff
 from evalkit.sources.files.cells import Cell, cell_name, column_letters
 from evalkit.sources.files.columns import (
     MISSING,
-    check_known,
     check_names,
     parse_column,
     refuse_no_rows,
@@ -32,11 +31,13 @@ from evalkit.sources.files.xlsx import Grid, Sheet, Workbook
 
 @dataclass(frozen=True)
 class Content:
-    """A frame indexed by the file's row numbers, the hash of the bytes it was read from, and what is to be noted."""
+    """A frame indexed by the file's row numbers, the hash of the bytes it was read from, what is to be noted, and the file
+    (and sheet) that errors are to name."""
 
     frame: pd.DataFrame
     sha256: str
     notes: list[str]
+    where: str
 
 
 def read_content(path: Path, where: str, *, sheet: str | None, text: Collection[str]) -> Content:
@@ -45,10 +46,8 @@ def read_content(path: Path, where: str, *, sheet: str | None, text: Collection[
     sha256 = hashlib.sha256(data).hexdigest()
     kind = sniff(data, where)
     if kind == "zip":
-        from evalkit.sources.files.sheet import read_workbook
-
-        frame, notes = read_workbook(data, where, sheet, text)
-        return Content(frame, sha256, notes)
+        frame, notes, where = read_workbook(data, where, sheet, text)
+        return Content(frame, sha256, notes, where)
     if sheet is not None:
         raise SourceError(
             f"sheet='{sheet}' was given, but this is no Excel workbook", where=where, remedy="leave sheet= out"
@@ -57,7 +56,7 @@ def read_content(path: Path, where: str, *, sheet: str | None, text: Collection[
         from evalkit.sources.files.parquet import read_parquet  # pyarrow.parquet is only worth loading for Parquet
 
         frame, notes = read_parquet(data, where, text)
-        return Content(frame, sha256, notes)
+        return Content(frame, sha256, notes, where)
     if kind == "gzip":
         data = inflate(data, where)
         if sniff(data, where) != "text":
@@ -65,14 +64,16 @@ def read_content(path: Path, where: str, *, sheet: str | None, text: Collection[
             raise SourceError("the gzip file holds something other than text", where=where, remedy=remedy)
     check_size(len(data), where)
     frame, notes = read_text(data, where, text)
-    return Content(frame, sha256, notes)
+    return Content(frame, sha256, notes, where)
 
 
 _MAX_CELLS = 50_000_000
 
 
-def read_workbook(data: bytes, where: str, sheet: str | None, text: Collection[str]) -> tuple[pd.DataFrame, list[str]]:
-    """Read the one table of a sheet, and say in notes what is hidden.
+def read_workbook(
+    data: bytes, where: str, sheet: str | None, text: Collection[str]
+) -> tuple[pd.DataFrame, list[str], str]:
+    """Read the one table of a sheet; say in notes what is hidden, and which sheet of which file it is.
 
     The table is the block of cells that hold something, its first row the header; rows without any value are skipped.
     """
@@ -87,7 +88,6 @@ def read_workbook(data: bytes, where: str, sheet: str | None, text: Collection[s
     right = max(max(cells) for cells in grid.cells.values())
     _refuse_merged(grid, rows[0], rows[-1], left, right, where)
     names = _read_header(grid.cells[rows[0]], rows[0], range(left, right + 1), where)
-    check_known(text, names, where, "text=")
     if len(rows) == 1:
         raise refuse_no_rows(where)
     if len(rows) * len(names) > _MAX_CELLS:
@@ -98,7 +98,7 @@ def read_workbook(data: bytes, where: str, sheet: str | None, text: Collection[s
         cells = [grid.cells[row].get(column) for row in rows[1:]]
         columns[name] = _read_column(cells, rows[1:], column, where, as_text=name in text)
     notes += note_hidden(grid, rows, left, right, chosen)
-    return pd.DataFrame(columns, index=pd.Index(rows[1:], name="row", dtype="int64")), notes
+    return pd.DataFrame(columns, index=pd.Index(rows[1:], name="row", dtype="int64")), notes, where
 
 
 def _choose(book: Workbook, wanted: str | None, where: str) -> tuple[Sheet, list[str]]:

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 
 from evalkit.errors import SourceError
-from evalkit.sources.files.columns import check_known, check_names, parse_column, refuse_no_rows, write_runs
+from evalkit.sources.files.columns import check_names, parse_column, refuse_no_rows, write_runs
 
 SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _SAMPLE_LINES = 200
@@ -55,7 +55,6 @@ def read_text(data: bytes, where: str, text: Collection[str]) -> tuple[pd.DataFr
     if not header[0].strip() and width > 1:
         _refuse_pandas_index(columns[0], where)
     names = check_names(header, [f"column {i + 1}" for i in range(width)], f"{where}, row {header_line}")
-    check_known(text, names, where, "text=")
     if not lines:
         raise refuse_no_rows(where)
     if blank:

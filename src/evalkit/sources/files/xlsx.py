@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from xml.etree import ElementTree
+from xml.parsers.expat import ExpatError
 
 from evalkit.errors import SourceError
+from evalkit.sources.files.bytes import refuse_doctype
 from evalkit.sources.files.cells import Cell, CellReader, Formats, column_number, read_cell_text
 
 _MAX_BYTES, _MAX_RATIO, _RATIO_FROM, _MAX_ENTRIES = 200_000_000, 100, 10_000_000, 2_000
@@ -28,6 +30,7 @@ _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
     ElementTree.ParseError,
+    ExpatError,
     EOFError,
     OSError,
     ValueError,
@@ -154,8 +157,7 @@ class Workbook:
         if part is None:
             return
         xml = self._zip.read(part)
-        if b"<!DOCTYPE" in xml:
-            raise ValueError(f"{part} declares entities, which Excel never writes")
+        refuse_doctype(xml, part)
         parents: list[ElementTree.Element] = []
         for event, element in ElementTree.iterparse(io.BytesIO(xml), ("start", "end")):
             if event == "start":

@@ -9,21 +9,20 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from evalkit.errors import SourceError
+from evalkit.sources.files.rows import Rows, each
 from evalkit.sources.ledger.fields import Columns, plain, read_unit, words
 from evalkit.sources.ledger.values import (
-    Rows,
     UnitName,
     check_currency,
-    each,
     kind_said,
     read_day,
     read_flags,
     read_green,
-    read_identifiers,
     read_principal,
     read_rates,
     read_units,
 )
+from evalkit.sources.pseudonyms import read_identifiers
 
 
 class Loan(NamedTuple):

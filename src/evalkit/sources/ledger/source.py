@@ -11,10 +11,11 @@ from pathlib import Path
 import pandas as pd
 
 from evalkit.errors import SourceError
+from evalkit.sources.files.rows import Rows
 from evalkit.sources.ledger.fields import Columns, check_declared
 from evalkit.sources.ledger.loans import Loan, Wanted, read_new_loans
-from evalkit.sources.ledger.pseudonyms import read_key
-from evalkit.sources.ledger.values import Rows, UnitName, find_unit, read_cells, refuse_totals
+from evalkit.sources.ledger.values import UnitName, find_unit, read_cells, refuse_totals
+from evalkit.sources.pseudonyms import read_key
 from evalkit.sources.sidecar import Sidecar, read_sidecar, with_sidecar
 from evalkit.tables.table import Table
 

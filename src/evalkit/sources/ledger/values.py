@@ -5,17 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import re
 import unicodedata
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import TypeVar
 
-import pandas as pd
 import pyarrow as pa
 
 from evalkit.errors import SourceError, nearest
-from evalkit.sources.files.columns import parse_column, write_runs
+from evalkit.sources.files.columns import parse_column
+from evalkit.sources.files.rows import Rows, each
 from evalkit.sources.files.sheet import Content, read_content
 from evalkit.sources.ledger.fields import (
     Columns,
@@ -27,14 +25,14 @@ from evalkit.sources.ledger.fields import (
     plain,
     read_unit,
 )
-from evalkit.sources.ledger.pseudonyms import are_cut, clean, is_damaged, pseudonym, read_document, reveals_persons
+from evalkit.sources.persons import are_mobile_numbers, find_persons
+from evalkit.sources.pseudonyms import pseudonym, read_documents, read_identifiers
 
 UnitName = str | float
 """A pseudonym, or a code as a table would hold it."""
 
 _HIGHEST = Decimal(36)  # % a year
 _LOWEST = Decimal("0.36")  # every rate up to 36 % lies below this when it is written as a fraction
-_AS_TEXT = "store the column as text in the source system and export it again; in Excel, import it as text"
 
 
 def find_unit(columns: Columns, unit: str) -> tuple[str, str]:
@@ -56,17 +54,6 @@ def find_unit(columns: Columns, unit: str) -> tuple[str, str]:
     return header, kind_of_field(header)
 
 
-def read_identifiers(rows: Rows, header: str) -> list[str | None]:
-    """Read a column of ids in one spelling, None where empty; raise SourceError where ids lost digits on their way."""
-    cells = each(rows.cells(header), lambda cell: clean(cell or "") or None)
-    damaged = [cell is not None and is_damaged(cell) for cell in cells]
-    rows.refuse(damaged, header, "the id was turned into a number, and its digits may be lost", _AS_TEXT)
-    if are_cut(cell for cell in cells if cell is not None):
-        long = [cell is not None and cell.isdecimal() and len(cell) > 15 for cell in cells]
-        rows.refuse(long, header, "all long ids end in zeros: Excel has kept only their first 15 digits", _AS_TEXT)
-    return cells
-
-
 def read_units(rows: Rows, header: str, kind: str, key: bytes) -> list[UnitName | None]:
     """Read the unit of each row, None where empty: ids checked and replaced by pseudonyms, others as a table would hold them.
 
@@ -75,7 +62,7 @@ def read_units(rows: Rows, header: str, kind: str, key: bytes) -> list[UnitName 
     if kind != "identifier":
         cells = rows.cells(header)
         values = [cell for cell in cells if cell is not None]
-        if values and reveals_persons(set(values)):
+        if values and (find_persons(values) is not None or are_mobile_numbers(values)):
             raise SourceError(
                 "the column holds citizen ids or telephone numbers, which may not be used as they are",
                 where=f"{rows.where}, column '{header}'",
@@ -86,11 +73,7 @@ def read_units(rows: Rows, header: str, kind: str, key: bytes) -> list[UnitName 
         return [next(read) if cell is not None else None for cell in cells]
     numbers = read_identifiers(rows, header)
     if field_of(header) == "id_number":
-        documents = each(numbers, lambda number: read_document(number) if number is not None else ("", ""))
-        for fault in dict.fromkeys(fault for _, fault in documents if fault):
-            wrong = [found == fault for _, found in documents]
-            rows.refuse(wrong, header, f"the id {fault}", "correct the id from the contract, or leave the row out")
-        numbers = [number or None for number, _ in documents]
+        numbers = read_documents(rows, header, numbers)
     return each(numbers, lambda number: pseudonym(key, number) if number is not None else None)
 
 
@@ -163,8 +146,6 @@ def read_flags(rows: Rows, header: str) -> list[bool]:
     return [bool(flag) for flag in flags]
 
 
-_T = TypeVar("_T")
-
 _DAY = re.compile(
     r"([0-9]{4})(?:([0-9]{2})([0-9]{2})|-([0-9]{1,2})-([0-9]{1,2})|/([0-9]{1,2})/([0-9]{1,2})|年([0-9]{1,2})月([0-9]{1,2})日)"
     r"(?:[ T][0-2]?[0-9]:[0-5][0-9](?::[0-5][0-9](?:\.[0-9]+)?)?)?"
@@ -202,39 +183,6 @@ def read_cells(path: Path, where: str, sheet: str | None) -> Content:
     shown = re.sub("[0-9]{6,}", "…", shown)
     # Outside the handler, so that no traceback shows the first message.
     raise SourceError(shown, where=refusal.where, remedy=refusal.remedy)
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Some rows of a ledger as text, indexed by the rows of the file."""
-
-    frame: pd.DataFrame
-    where: str
-
-    def cells(self, header: str) -> list[str | None]:
-        """Return a column, None where a cell is empty."""
-        return [cell if isinstance(cell, str) else None for cell in self.frame[header].tolist()]
-
-    def read(self, header: str, parse: Callable[[str], _T | None], what: str, remedy: str) -> list[_T]:
-        """Parse a column in which every cell must say something that is understood; raise SourceError otherwise."""
-        cells = self.cells(header)
-        self.refuse([cell is None for cell in cells], header, "the cell is empty", remedy)
-        read = each(cells, lambda cell: parse(cell or ""))
-        self.refuse([value is None for value in read], header, what, remedy)
-        return [value for value in read if value is not None]
-
-    def refuse(self, wrong: Sequence[bool], header: str, what: str, remedy: str) -> None:
-        """Raise SourceError naming the rows that are wrong, if there are any."""
-        rows = [int(row) for row, bad in zip(self.frame.index, wrong, strict=True) if bad]
-        if rows:
-            named = f"row{'s' if len(rows) > 1 else ''} {write_runs(rows)}"
-            raise SourceError(what, where=f"{self.where}, {named}, column '{header}'", remedy=remedy)
-
-
-def each(cells: Sequence[str | None], read: Callable[[str | None], _T]) -> list[_T]:
-    """Read every cell, and those that say the same once."""
-    known = {cell: read(cell) for cell in set(cells)}
-    return [known[cell] for cell in cells]
 
 
 def refuse_totals(rows: Rows) -> None:

@@ -8,37 +8,42 @@ import hashlib
 import hmac
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from evalkit.errors import SourceError
+from evalkit.sources.files.rows import Rows, each
+
+AS_TEXT = "store the column as text in the source system and export it again; in Excel, import it as text"
+"""What to do about long numbers that a program has taken for numbers."""
 
 _MAKE_KEY = 'make one with: python -c "import secrets; print(secrets.token_hex(32))" > study.key'
 _KEEP_KEY = "keep it outside data/ and out of version control"
 _SHORTEST = 16
+_FEWEST = 7  # different characters in a key: of drawn keys of 64 hexadecimal digits, all have more
 _CITIZEN_CODES = "10X98765432"
 _CREDIT_ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 _DAMAGED = re.compile(r"[0-9](?:\.[0-9]+)?[Ee]\+[0-9]+|[0-9]+\.0*")
 _EXACT_DIGITS = 15  # Excel and float64 keep no more of a whole number
-_MOBILE = re.compile("1[3-9][0-9]{9}")
 
 
-def read_key(key_file: str | Path | None, ledger: Path, unit: str) -> bytes:
-    """Read the key of a study; raise SourceError where it is missing, short, or lies with the data. Errors never show it.
+def read_key(key_file: str | Path | None, data: Path, column: str) -> bytes:
+    """Read the key of a study; raise SourceError where it is missing, guessable, or lies with the data. Errors never show it.
 
     An editor's byte order mark, UTF-16 (as Windows writes it) and white space around the key do not change it.
     """
     if key_file is None:
         raise SourceError(
-            f"the unit '{unit}' identifies persons or firms, and there is no key to replace it by pseudonyms",
+            f"'{column}' identifies persons or firms, and there is no key to replace it by pseudonyms",
             where="key_file",
             remedy=f'{_MAKE_KEY}, {_KEEP_KEY}, and give key_file = "study.key"; use the same key for every file of a study',
         )
     path = Path(key_file)
     where = path.as_posix()
-    if path.resolve().is_relative_to(ledger.resolve().parent):
+    if path.resolve().is_relative_to(data.resolve().parent):
         raise SourceError(
-            "the key lies in the folder of the ledger, and whoever is given the folder could undo the pseudonyms",
+            "the key lies in the folder of the data, and whoever is given the folder could undo the pseudonyms",
             where=where,
             remedy=f"move the key elsewhere; {_KEEP_KEY}",
         )
@@ -55,7 +60,50 @@ def read_key(key_file: str | Path | None, ledger: Path, unit: str) -> bytes:
         raise SourceError("the key file cannot be read", where=where, remedy="check its rights, or make a new key")
     if len(key) < _SHORTEST:
         raise SourceError(f"the key has fewer than {_SHORTEST} bytes", where=where, remedy=_MAKE_KEY)
+    if _is_made_up(key):
+        raise SourceError(
+            "the key can be guessed: it is made of few characters, repeats, runs such as 12345, or words",
+            where=where,
+            remedy=f"{_MAKE_KEY}; pseudonyms of files that were read with the old key will change",
+        )
     return key
+
+
+def _is_made_up(key: bytes) -> bool:
+    """Tell a key that somebody thought of from one that a machine drew.
+
+    Fewer than 1 in 10,000 drawn keys of 32 hexadecimal digits are taken for one, and of 64 none in 40,000.
+    """
+    try:
+        text = key.decode()
+    except UnicodeDecodeError:
+        text = key.decode("latin-1")  # raw bytes
+    repeats = (text == (text[:size] * len(text))[: len(text)] for size in range(1, min(15, len(text) // 2) + 1))
+    steps = [ord(right) - ord(left) for left, right in pairwise(text)]
+    runs = (len(set(steps[i : i + 5])) == 1 and abs(steps[i]) <= 1 for i in range(len(steps) - 4))
+    small, capital, letters = (sum(map(test, text)) for test in (str.islower, str.isupper, str.isalpha))
+    words = 4 * max(small, capital, letters - small - capital) >= 3 * len(text)
+    return len(set(text)) < _FEWEST or any(repeats) or any(runs) or words
+
+
+def read_identifiers(rows: Rows, header: str) -> list[str | None]:
+    """Read a column of ids in one spelling, None where empty; raise SourceError where ids lost digits on their way."""
+    cells = each(rows.cells(header), lambda cell: clean(cell or "") or None)
+    damaged = [cell is not None and is_damaged(cell) for cell in cells]
+    rows.refuse(damaged, header, "the id was turned into a number, and its digits may be lost", AS_TEXT)
+    if are_cut(cell for cell in cells if cell is not None):
+        long = [cell is not None and cell.isdecimal() and len(cell) > _EXACT_DIGITS for cell in cells]
+        rows.refuse(long, header, "all long ids end in zeros: Excel has kept only their first 15 digits", AS_TEXT)
+    return cells
+
+
+def read_documents(rows: Rows, header: str, numbers: Sequence[str | None]) -> list[str | None]:
+    """Return the numbers of documents as they are hashed; raise SourceError naming the rows of those that cannot be right."""
+    documents = each(numbers, lambda number: read_document(number) if number is not None else ("", ""))
+    for fault in dict.fromkeys(fault for _, fault in documents if fault):
+        wrong = [found == fault for _, found in documents]
+        rows.refuse(wrong, header, f"the id {fault}", "correct the id from the contract, or leave the row out")
+    return [number or None for number, _ in documents]
 
 
 def pseudonym(key: bytes, identifier: str) -> str:
@@ -90,10 +138,10 @@ def read_document(number: str) -> tuple[str, str]:
     documents have 6 to 14 letters, digits, hyphens and brackets, and no checksum that could be tested.
     """
     number = number.upper()
-    if re.fullmatch("[0-9]{15}", number) and _is_date("19" + number[6:12]):
+    if re.fullmatch("[0-9]{15}", number) and is_date("19" + number[6:12]):
         body = f"{number[:6]}19{number[6:]}"
         return body + citizen_check(body), ""
-    if re.fullmatch("[0-9]{17}[0-9X]", number) and _is_date(number[6:14]):
+    if re.fullmatch("[0-9]{17}[0-9X]", number) and is_date(number[6:14]):
         return number, "" if number[17] == citizen_check(number) else "fails the checksum of citizen ids (GB 11643)"
     if re.fullmatch(f"[{_CREDIT_ALPHABET}]{{18}}", number):
         good = number[17] == _credit_check(number)
@@ -102,13 +150,6 @@ def read_document(number: str) -> tuple[str, str]:
     if re.fullmatch("[A-Z0-9()-]{6,14}", number):
         return number, ""
     return number, "is not the number of a document (18 digits or letters; masked ids identify nobody)"
-
-
-def reveals_persons(values: Iterable[str]) -> bool:
-    """Tell whether a column holds a valid citizen id, or nothing but mobile numbers, whatever it is called."""
-    cleaned = [clean(value) for value in values]
-    citizens = (one for one in cleaned if re.fullmatch("[0-9]{17}[0-9Xx]", one) and _is_date(one[6:14]))
-    return any(not read_document(one)[1] for one in citizens) or all(map(_MOBILE.fullmatch, cleaned))
 
 
 def citizen_check(number: str) -> str:
@@ -122,8 +163,9 @@ def _credit_check(code: str) -> str:
     return _CREDIT_ALPHABET[-total % 31]
 
 
-def _is_date(digits: str) -> bool:
+def is_date(digits: str) -> bool:
+    """Tell whether eight digits are a day on which somebody may have been born."""
     try:
-        return dt.date(int(digits[:4]), int(digits[4:6]), int(digits[6:])).year >= 1850
+        return 1850 <= dt.date(int(digits[:4]), int(digits[4:6]), int(digits[6:])).year < 2100
     except ValueError:
         return False

@@ -1,4 +1,9 @@
-"""Regressions on one treatment, or on event time, under other assignments of adoption: from sums by cluster and date."""
+"""Effects from sums by cluster and date, for regressions on one treatment or on event time: no estimate is made anew.
+
+`may_be_summed` says whether the parts of a fit look like such regressions, `sum_parts` sums them, and `Summed.is_right` compares
+with an estimate made anew under another assignment, since nothing but the numbers shows what an estimator does. Where the sums
+cannot tell an effect, they say so.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from evalkit.numerics.arrays import Flags, Floats, Ints
-from evalkit.numerics.permutation import Moments
 from evalkit.numerics.reassigned import DateSums, date_sums
-from evalkit.reassignment.assignments import Reassigned
-from evalkit.reassignment.refits import Refits, alike, effects_of, influence_of_assigned, moments_of, stack_moments
+from evalkit.reassignment.assignments import Lottery
+from evalkit.reassignment.refits import Refits, alike, effects_of, influence_of_assigned
 from evalkit.results.estimation import Specification
 from evalkit.results.fit import Fit, Part
 
-_BLOCK = 1 << 21  # numbers in one block of influence
 _MOST_NUMBERS = 5e7  # of sums by cluster: 400 MB
 _AGREE = 1e-8
 
@@ -65,18 +68,26 @@ def _event_times(fit: Fit, part: Part) -> list[int] | None:
 
 
 @dataclass(frozen=True)
-class SummedPart:
+class _SummedPart:
     """A part as sums by cluster and date; `at` (k,) says which of the fit's effects are its own.
 
-    times (G, J, R) flags the event times that a cluster with a date has rows at: the terms follow from those of all clusters.
-    None for one treatment.
+    `covariates` says that there are some. times (G, J, R) flags the event times that a cluster with a date has rows at: the terms
+    follow from those of all clusters. None for one treatment.
     """
 
     sums: DateSums
     at: Ints
+    covariates: bool
     times: Flags | None
 
-    def has_other_terms(self, assignments: Ints, actual: Ints) -> Flags:
+    def effects(self, assignments: Ints, actual: Ints) -> tuple[Floats, Floats, Flags]:
+        """Coefficients (B, k, 2) and influence (B, G, k, 2) under assignments (B, G), and where they must be estimated anew."""
+        b, influence, anew = self.sums.effects(assignments)
+        if self.covariates:  # the estimator may leave one of them out instead
+            anew |= np.isnan(b[:, 0, 0])
+        return b, influence, anew | self._has_other_terms(assignments, actual)
+
+    def _has_other_terms(self, assignments: Ints, actual: Ints) -> Flags:
         """Flag assignments (B, G) under which other event times are observed than under the actual one (G,)."""
         if self.times is None:
             return np.zeros(len(assignments), dtype=bool)
@@ -87,68 +98,59 @@ class SummedPart:
 
 @dataclass(frozen=True)
 class Summed:
-    """A fit's parts as sums by cluster and date, and how to estimate anew where they do not do."""
+    """The parts of a fit with E effects as sums by cluster and date."""
 
-    parts: tuple[SummedPart, ...]
-    refits: Refits
+    parts: tuple[_SummedPart, ...]
+    lottery: Lottery
 
-    def under(self, assignments: Ints) -> tuple[Floats, Floats]:
-        """Coefficients (B, E, 2) and influence (B, G, E, 2) under assignments (B, G)."""
+    def effects(self, assignments: Ints) -> tuple[Floats, Floats, Flags]:
+        """Coefficients (B, E, 2) and influence (B, G, E, 2) under assignments (B, G) of the outcome, and of the actual treatment.
+
+        NaN where an effect cannot be estimated. Flags (B,) say where the sums do not tell, and effects must be estimated anew.
+        """
         n_effects = sum(len(part.at) for part in self.parts)
         b, influence = np.empty((len(assignments), n_effects, 2)), np.empty((*assignments.shape, n_effects, 2))
         anew = np.zeros(len(assignments), dtype=bool)
         for part in self.parts:
-            b[:, part.at], influence[:, :, part.at] = part.sums.effects(assignments)
-            anew |= part.has_other_terms(assignments, self.refits.to.actual)
-        for i in np.flatnonzero(anew):
-            found = self.refits.under(assignments[i])
-            m = found[0].shape[-1]
-            b[i, :, :m], influence[i, :, :, :m] = found
-            b[i, :, m:] = influence[i, :, :, m:] = np.nan
-        return b, influence
+            b[:, part.at], influence[:, :, part.at], unknown = part.effects(assignments, self.lottery.actual)
+            anew |= unknown
+        return b, influence, anew
 
-    def moments(self) -> tuple[Moments, Moments]:
-        """Moments of the actual and of all assignments."""
-        to = self.refits.to
-        size = max(1, _BLOCK // (len(to.present) * 2 * sum(len(part.at) for part in self.parts)))
-        every = [moments_of(*self.under(block)) for block in to.blocks(size)]
-        return moments_of(*self.under(to.actual[None])), stack_moments(every)
-
-    def is_right(self, fit: Fit) -> bool:
+    def is_right(self, refits: Refits) -> bool:
         """Say whether the sums give what the estimator gives: under the actual assignment, and another one.
 
         The effects of the treatment on itself, and the length of its column, tell that it is the regression's.
         """
-        to, influence = self.refits.to, influence_of_assigned(fit)
-        assert influence is not None
-        known = fit.coefficients[effects_of(fit)], influence[np.ix_(to.present, effects_of(fit))]
+        fit, actual = refits.fit, self.lottery.actual
+        influence = influence_of_assigned(fit)
+        if influence is None:
+            return False
+        known = fit.coefficients[effects_of(fit)], influence[np.ix_(self.lottery.present, effects_of(fit))]
         for part in self.parts:
-            b, _ = part.sums.effects(to.actual[None])
-            left = part.sums.remaining(to.actual[None])[0]
-            explained = float(b[0, :, 1] @ left @ b[0, :, 1])
+            b = part.sums.effects(actual[None])[0][0, :, 1]
+            explained = float(b @ part.sums.remaining(actual[None])[0] @ b)
             if not abs(explained - part.sums.squares[1]) < _AGREE * part.sums.squares[1]:
                 return False
-        if not alike(self._of_outcome(to.actual), known):
+        found, anew = self._of_outcome(actual)
+        if anew or not alike(found, known):
             return False
-        for one in to.others():
-            if any(part.has_other_terms(one[None], to.actual)[0] for part in self.parts):
-                continue
-            found = self._of_outcome(one)
-            if np.isfinite(found[0]).all():
-                return alike(found, self.refits.found(self.refits.spec, one))
+        for one in self.lottery.others():
+            found, anew = self._of_outcome(one)
+            if not anew and np.isfinite(found[0]).all():
+                return alike(found, refits.effects_under(one, refits.spec))
         return False
 
-    def _of_outcome(self, assigned: Ints) -> tuple[Floats, Floats]:
-        b, influence = self.under(assigned[None])
-        return b[0, :, 0], influence[0, :, :, 0]
+    def _of_outcome(self, assignment: Ints) -> tuple[tuple[Floats, Floats], bool]:
+        b, influence, anew = self.effects(assignment[None])
+        return (b[0, :, 0], influence[0, :, :, 0]), bool(anew[0])
 
 
-def sum_parts(fit: Fit, refits: Refits) -> Summed:
-    """Sum the parts by cluster and date."""
-    return Summed(tuple(_sum_part(fit, part, refits.to) for part in fit.parts), refits)
+def sum_parts(fit: Fit, lottery: Lottery) -> Summed:
+    """Sum the parts of a fit by cluster and date."""
+    return Summed(tuple(_sum_part(fit, part, lottery) for part in fit.parts), lottery)
 
 
-def _sum_part(fit: Fit, part: Part, to: Reassigned) -> SummedPart:
+def _sum_part(fit: Fit, part: Part, lottery: Lottery) -> _SummedPart:
     regression, sample, mine = part.regression, part.sample, np.array(_effects(fit, part))
     times = _event_times(fit, part)
     assert regression is not None
@@ -158,8 +160,8 @@ def _sum_part(fit: Fit, part: Part, to: Reassigned) -> SummedPart:
     inner = np.linalg.inv(bread[np.ix_(mine, mine)])
     columns = X @ bread[:, mine] @ inner  # less the covariates
     periods = np.unique(sample.period)
-    cluster = np.searchsorted(to.present, sample.cluster)
-    since = periods - to.dates[:, None]  # (J, P)
+    cluster = np.searchsorted(lottery.present, sample.cluster)
+    since = periods - lottery.dates[:, None]  # (J, P)
     if times:
         lowest, highest = min(times), max(times)
         event = np.where(np.isfinite(since), np.clip(since, lowest, highest), np.nan)
@@ -175,18 +177,19 @@ def _sum_part(fit: Fit, part: Part, to: Reassigned) -> SummedPart:
         unit=regression.factors[0],
         factors=regression.factors[1:],
         cluster=cluster,
-        n_clusters=len(to.present),
+        n_clusters=len(lottery.present),
         columns=by_date,
     )
     at = np.searchsorted(effects_of(fit), part.positions[mine])
-    return SummedPart(sums, at, _observed_times(cluster, sample.period, to) if times else None)
+    observed = _observed_times(cluster, sample.period, lottery) if times else None
+    return _SummedPart(sums, at, len(rest) > 0, observed)
 
 
-def _observed_times(cluster: Ints, period: Ints, to: Reassigned) -> Flags:
+def _observed_times(cluster: Ints, period: Ints, lottery: Lottery) -> Flags:
     """Flag (G, J, R) at which of R event times a cluster with a date has rows."""
-    finite = to.dates[np.isfinite(to.dates)].astype(np.int64)
+    finite = lottery.dates[np.isfinite(lottery.dates)].astype(np.int64)
     first, last = int(period.min() - finite.max()), int(period.max() - finite.min())
-    flags = np.zeros((len(to.present), len(to.dates), last - first + 1), dtype=bool)
+    flags = np.zeros((len(lottery.present), len(lottery.dates), last - first + 1), dtype=bool)
     for j, date in enumerate(finite):
         flags[cluster, j, period - date - first] = True
     return flags

@@ -1,0 +1,159 @@
+"""Effects under all assignments of a lottery: the one engine of permutations, for inference and for checks.
+
+`reassign` finds the lottery of a fit and whether sums give its effects; `Reassigned.moments` are what an inference ranks, effects
+and their covariances, and `Reassigned.estimates` what checks rank and list, the terms and coefficients of each assignment. Both
+take from the sums what these tell and estimate the rest anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from evalkit.designs.adoption import with_adoption
+from evalkit.designs.sample import Sample, draw_sample
+from evalkit.numerics.arrays import Flags, Floats, Ints
+from evalkit.numerics.permutation import Moments
+from evalkit.reassignment.assignments import Lottery, find_lottery
+from evalkit.reassignment.refits import Refits, effects_of
+from evalkit.reassignment.sums import Summed, is_on_treatment, may_be_summed, sum_parts
+from evalkit.results.estimation import Specification
+from evalkit.results.fit import Fit, Term
+
+_BLOCK = 1 << 21  # numbers in one block of influence
+
+
+@dataclass(frozen=True)
+class Reestimated:
+    """Terms besides covariates and their coefficients (k,), estimated anew under one assignment, or `why` there are none."""
+
+    terms: tuple[Term, ...]
+    coefficients: Floats
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class AssignedEffects:
+    """What assignments (B, G) give: coefficients (B, k) of `terms`, those of the fit besides covariates.
+
+    NaN under the assignments that were estimated anew, which `anew` holds by their position: they may give other terms, or none.
+    """
+
+    assignments: Ints
+    terms: tuple[Term, ...]
+    coefficients: Floats
+    anew: dict[int, Reestimated]
+
+
+@dataclass(frozen=True)
+class Reassigned:
+    """A fit of the rows of `sample`, and its effects under the assignments of a lottery: by sums, where these are not None."""
+
+    sample: Sample
+    refits: Refits
+    sums: Summed | None
+
+    @property
+    def lottery(self) -> Lottery:
+        """The assignments."""
+        return self.refits.lottery
+
+    def moments(self, *, studentised: bool) -> tuple[Moments, Moments]:
+        """Moments of the actual and of all assignments; without squares where they are not studentised."""
+
+        def moments(block: Ints) -> Moments:
+            whole = _moments_of(*self._of_outcomes(block))
+            return whole if studentised else replace(whole, squares=None)
+
+        every = [moments(block) for block in self._blocks()]
+        return moments(self.lottery.actual[None]), _stack(every)
+
+    def estimates(self) -> Iterator[AssignedEffects]:
+        """Yield what each assignment gives, block by block: the fit's own coefficients for the actual one."""
+        own = _without_covariates(self.refits.fit)
+        effects = np.flatnonzero([term.role == "effect" for term in own.terms])
+        for block in self._blocks():
+            coefficients, unknown = np.zeros((len(block), len(own.terms))), np.ones(len(block), dtype=bool)
+            if self.sums is not None:
+                b, _, unknown = self.sums.effects(block)
+                coefficients[:, effects] = b[:, :, 0]  # that of a base is 0
+                unknown |= np.isnan(coefficients).any(axis=1)
+            is_actual = (block == self.lottery.actual).all(axis=1)
+            coefficients[unknown] = np.nan
+            coefficients[is_actual] = own.coefficients
+            anew = {int(i): self._estimate_anew(block[i]) for i in np.flatnonzero(unknown & ~is_actual)}
+            yield AssignedEffects(block, own.terms, coefficients, anew)
+
+    def _estimate_anew(self, assignment: Ints) -> Reestimated:
+        other, why = self.refits.fit_under(assignment, self.refits.spec)
+        return Reestimated((), np.empty(0), why) if other is None else _without_covariates(other)
+
+    def _blocks(self) -> Iterator[Ints]:
+        """Assignments (B, G), so many at a time that the influence of two outcomes fits in a block."""
+        return self.lottery.blocks(max(1, _BLOCK // (len(self.lottery.present) * 2 * len(effects_of(self.refits.fit)))))
+
+    def _of_outcomes(self, assignments: Ints) -> tuple[Floats, Floats]:
+        """Coefficients (B, E, m) and influence (B, G, E, m) under assignments (B, G)."""
+        if self.sums is None:
+            found = [self.refits.of_outcomes(one) for one in assignments]
+            return np.array([b for b, _ in found]), np.array([influence for _, influence in found])
+        b, influence, anew = self.sums.effects(assignments)
+        for i in np.flatnonzero(anew):
+            own, own_influence = self.refits.of_outcomes(assignments[i])
+            m = own.shape[-1]
+            b[i, :, :m], influence[i, :, :, :m] = own, own_influence
+            b[i, :, m:] = influence[i, :, :, m:] = np.nan
+        return b, influence
+
+
+def reassign(
+    fit: Fit,
+    spec: Specification,
+    keep: Flags | None,
+    *,
+    by: str,
+    draws: int | None,
+    seed: int | None,
+    strata: str | None = None,
+    alike: bool = False,
+) -> Reassigned:
+    """Find the other assignments of adoption of a fit, which started from the rows flagged in `keep` (None: all).
+
+    All are enumerated while there are at most 10,000; beyond that `draws` and `seed` are needed. Adoption dates are exchanged
+    over the units of assignment, within `strata`, if given; how many adopt when is kept. `by` names the member that asks. With
+    `alike`, adoption after the last period, and before all others, count as none where that changes no effect.
+    Raises DesignError where each unit has a dose of its own.
+    """
+    with_adoption(spec.panel, spec.design, np.full(len(spec.panel), np.inf))  # refuses what no assignment could change
+    sample = draw_sample(spec.panel, spec.design, keep)
+
+    def lottery(*, alike: bool) -> Lottery:
+        return find_lottery(spec, sample, by=by, draws=draws, seed=seed, strata=strata, alike=alike)
+
+    if may_be_summed(fit, spec, sample.rows):
+        refits = Refits(fit, spec, keep, lottery(alike=alike and is_on_treatment(fit)))
+        sums = sum_parts(fit, refits.lottery)
+        if sums.is_right(refits):
+            return Reassigned(sample, refits, sums)
+    return Reassigned(sample, Refits(fit, spec, keep, lottery(alike=False)), None)
+
+
+def _without_covariates(fit: Fit) -> Reestimated:
+    shown = [i for i, term in enumerate(fit.terms) if term.role != "covariate"]
+    return Reestimated(tuple(fit.terms[i] for i in shown), fit.coefficients[shown])
+
+
+def _moments_of(coefficients: Floats, influence: Floats) -> Moments:
+    """From coefficients (B, E, m) and influence (B, G, E, m) of m = 1 or 2 outcomes."""
+    pairs = [(i, j) for i in range(influence.shape[3]) for j in range(i, influence.shape[3])]
+    squares = [influence[..., i].transpose(0, 2, 1) @ influence[..., j] for i, j in pairs]
+    return Moments(np.moveaxis(coefficients, 2, 0), np.array(squares))
+
+
+def _stack(blocks: list[Moments]) -> Moments:
+    """Put blocks of assignments one after the other."""
+    squares = [one.squares for one in blocks if one.squares is not None]
+    coefficients = np.concatenate([one.coefficients for one in blocks], axis=1)
+    return Moments(coefficients, np.concatenate(squares, axis=1) if squares else None)
