@@ -501,7 +501,7 @@ def test_findings_speak_the_contract(name: str) -> None:
             assert one.null.text(language)
 
 
-ELSEWHERE = cover(ALL_RUNS, "another process", estimates_anew)
+ELSEWHERE = cover(ALL_RUNS, "order of rows and columns", estimates_anew)  # which this process has estimated already
 SCRIPT = """
 import sys
 sys.path[:0] = {paths!r}
