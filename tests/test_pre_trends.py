@@ -351,6 +351,5 @@ def test_the_joint_inference_can_be_named_in_a_study(tmp_path: Path) -> None:
         joint = { kind = "WildBootstrap", draws = 999, seed = 1 }
     """
     (tmp_path / "study.toml").write_text(study, encoding="utf-8")
-    assert read_study(tmp_path).checks == (
-        ("main", PreTrends(estimator=STUDY, joint=WildBootstrap(draws=999, seed=1))),
-    )
+    (one,) = read_study(tmp_path).checks
+    assert (one.on, one.check) == ("main", PreTrends(estimator=STUDY, joint=WildBootstrap(draws=999, seed=1)))
