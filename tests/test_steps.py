@@ -13,11 +13,12 @@ import pytest
 
 import evalkit.checks
 from evalkit.catalogue import message
+from evalkit.checks import Power
 from evalkit.errors import ConfigError, EvalkitError
 from evalkit.results.estimation import Specification
 from evalkit.results.finding import Chart, Finding
 from evalkit.study.config import members, read_study
-from evalkit.study.explaining import explain_study
+from evalkit.study.explaining import explain_study, power_study
 from evalkit.study.kept import KeptSteps, step_digest
 from evalkit.study.running import evaluate_study, run_study
 from evalkit.tables.table import Step, Table
@@ -116,6 +117,11 @@ def test_an_account_is_explained(office: Callable[..., Path], language: str, sai
     assert said in text
     assert "72" in text  # rows of the account
     assert "analyses/account/farms.csv" in text
+
+
+def test_an_account_has_no_power(office: Callable[..., Path]) -> None:
+    with pytest.raises(ConfigError, match="this study is an account"):
+        power_study(read_study(office()), Power(noise_sd=1.0, place_sd=1.0))
 
 
 def test_tables_that_estimates_rest_on_are_not_written_again(office: Callable[..., Path]) -> None:

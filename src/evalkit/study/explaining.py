@@ -109,7 +109,11 @@ _WIDTH = 40  # of a bar that stands for 100 %
 def power_study(config: StudyConfig, power: Power, *, estimate: str | None = None, language: str = "en") -> str:
     """Say what one of a study's estimates (the first, unless named) can find, and its power by effect."""
     checked_language(language)
-    name = next(iter(config.estimates)) if estimate is None else estimate
+    name = next(iter(config.estimates), "") if estimate is None else estimate
+    if not config.estimates:
+        raise ConfigError(
+            "this study is an account", where=config.name, remedy="power is of a study with an [[estimate]]"
+        )
     if name not in config.estimates:
         raise ConfigError(f"there is no estimate '{name}'", where="--estimate", remedy=nearest(name, config.estimates))
     planned = config.estimates[name]

@@ -33,7 +33,7 @@ def evaluate_study(config: StudyConfig, say: Say = lambda _: None, kept: KeptSte
     """Load, carry out steps, assemble, estimate, check and judge claims, in memory; `kept` spares steps done before."""
     tables = load_tables(config, say, kept)
     panel = None if config.panel is None else build_panel(config, tables)
-    estimates = {} if panel is None else _estimate_all(config, panel, say)
+    estimates = {} if panel is None else _estimate_all(config, panel, tables, say)
     findings = [] if panel is None else _check_all(config, panel, tables, estimates, say)
     if config.claims:
         say("judging claims")
@@ -45,12 +45,13 @@ def evaluate_study(config: StudyConfig, say: Say = lambda _: None, kept: KeptSte
     return Evidence(config.name, estimates, tuple(findings), manifest, config.labels, judged, references)
 
 
-def _estimate_all(config: StudyConfig, panel: Panel, say: Say) -> dict[str, Estimate]:
+def _estimate_all(config: StudyConfig, panel: Panel, tables: Mapping[str, Table], say: Say) -> dict[str, Estimate]:
     estimates = {}
     for name, planned in config.estimates.items():
         say(f"estimating {name}")
         with _naming(name, panel):
-            estimates[name] = estimate(panel, planned.design, planned.estimator, inference=planned.inference)
+            estimator, inference = supply(planned.estimator, tables), supply(planned.inference, tables)
+            estimates[name] = estimate(panel, planned.design, estimator, inference=inference)
     return estimates
 
 
