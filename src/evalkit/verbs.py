@@ -2,22 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from evalkit.designs.design import Design
 from evalkit.errors import DataError, DesignError
+from evalkit.inference.by_design import ByDesign
 from evalkit.panels.panel import Panel
 from evalkit.results.estimation import Estimate, Estimator, Inference, Specification, require_member
 from evalkit.results.finding import Check, Finding
 
+_BY_DESIGN = ByDesign()
 
-def estimate(panel: Panel, design: Design, estimator: Estimator, *, inference: Inference) -> Estimate:
-    """Estimate a design on a panel. The inference must be written: there is no default statement of uncertainty."""
+
+def estimate(panel: Panel, design: Design, estimator: Estimator, *, inference: Inference = _BY_DESIGN) -> Estimate:
+    """Estimate a design on a panel, judged by what the design supports (ByDesign), or by the inference named.
+
+    Where the p of a named inference is no guide, a summary shows the one by design beside it.
+    """
     require_member(estimator, "fit", "estimator", "TwoWayFE()")
     require_member(inference, "assess", "inference", "Cluster()")
     if not isinstance(panel, Panel):
         raise DataError(
             f"panel is a {type(panel).__name__}", where="estimate", remedy="make one with Panel.from_frame(frame, …)"
         )
-    return Specification(panel, design, estimator, inference).run()
+    return replace(Specification(panel, design, estimator, inference).run(), beside=_BY_DESIGN)
 
 
 def check(estimate: Estimate, *checks: Check) -> tuple[Finding, ...]:

@@ -177,7 +177,7 @@ class _Method:
         except EvalkitError as error:
             return row | {"why": str(error)}
         row |= {"std_error": distribution.std_error(weights), "df": distribution.df(weights), "p_value": p}
-        supported = self.estimate.uncertainty.unsupported is None and bool(np.isfinite(p))
+        supported = self.estimate.doubt(weights) is None and bool(np.isfinite(p))
         return row | {"conf_low": low, "conf_high": high, "supported": supported}
 
 

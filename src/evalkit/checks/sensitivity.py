@@ -86,7 +86,9 @@ class Sensitivity:
         rows += [(method, m, interval(m)) for m in self._grid(path)]
         table = pd.DataFrame({"M": m, "low": i.low, "high": i.high, "method": by} for by, m, i in rows)
         value = breakdown(interval, 1.0 if self.kind == "relative_magnitudes" else path.std_error)
-        reason = one.uncertainty.joint_unsupported or one.uncertainty.unsupported
+        effects = np.eye(len(one.fit.terms))[[term.role == "effect" for term in one.fit.terms]]
+        joint = one.uncertainty.joint_doubt
+        reason = (None if joint is None else joint.of(effects)) or one.uncertainty.unsupported
         verdict: Verdict = "described"
         if self.bound is not None:
             verdict = "fail" if not value >= self.bound else "pass" if reason is None else "inconclusive"

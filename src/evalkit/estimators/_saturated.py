@@ -192,7 +192,7 @@ def _map(fit: Fit, shown: list[Term], mapping: Floats, sample: Sample) -> Fit:
     whole[len(mapping) :, n_cells:] = np.eye(n_covariates)
     positions = np.arange(len(whole))
     influence = MappedInfluence(part.influence, whole)
-    mapped = Part(sample, positions, influence, part.regression, whole, by_cohort=True)
+    mapped = Part(sample, positions, influence, part.regression, whole)
     return Fit((*shown, *fit.terms[n_cells:]), whole @ fit.coefficients, (mapped,), fit.notes)
 
 

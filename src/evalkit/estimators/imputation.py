@@ -88,9 +88,7 @@ class Imputation:
             terms, notes = (*leads, *terms), (*notes, *unseen)
             coefficients = np.concatenate([values, coefficients])
             joined = Joined(((untreated.fit.base, own), *joined.members))
-        # Means without the own unit of assignment are right for small cohorts, too, where all cohorts share in the effect.
-        by_cohort = not (self.leave_out and self.aggregate == "simple")
-        part = Part(untreated.sample, np.arange(len(terms)), joined, by_cohort=by_cohort)
+        part = Part(untreated.sample, np.arange(len(terms)), joined)
         return Fit(terms, coefficients, (part,), notes)
 
     def _group_means(

@@ -301,7 +301,7 @@ def _fit_synthesis(found: _Synthesis, aggregate: _Aggregate) -> Fit:
         weights = np.repeat(sizes, [len(gap) for gap in gaps])
         values = np.bincount(at, weights=weights * np.concatenate(gaps)) / np.bincount(at, weights=weights)
         terms = [Term(f"ATT(e={e})", event_time=int(e)) for e in shown]
-    part = Part(found.sample, np.arange(len(terms)), _NoInfluence(found.estimator), by_cohort=len(found.blocks) > 1)
+    part = Part(found.sample, np.arange(len(terms)), _NoInfluence(found.estimator))
     return Fit(tuple(terms), values, (part,), (*found.sample.notes, *_notes(found)))
 
 

@@ -79,12 +79,10 @@ class TwoStage:
         estimated = np.flatnonzero([term not in base for term in terms])
         coefficients = np.zeros(len(terms))
         coefficients[estimated] = np.concatenate([values, untreated.fit.slopes])
-        # An average over all cohorts rests on all treated clusters, an event time perhaps on one cohort alone.
         part = Part(
             untreated.sample,
             estimated,
             influence.without_rounding(untreated.sample),
-            by_cohort=self.aggregate == "dynamic",
             leads_from_base=not self.leads,
         )
         return Fit(terms, coefficients, (part,), (*closing_notes(untreated, influence), *notes))

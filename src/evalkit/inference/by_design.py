@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 import pandas as pd
@@ -14,44 +14,52 @@ from evalkit.designs.design import Design
 from evalkit.errors import EvalkitError, InferenceError
 from evalkit.inference.bias_reduced import BiasReduced
 from evalkit.inference.cluster import Cluster
-from evalkit.inference.jackknife import Jackknife
+from evalkit.inference.jackknife import EffectiveT, Jackknife
 from evalkit.inference.permutation import Permutation
 from evalkit.inference.placebo import Placebo
 from evalkit.inference.pooled_groups import PooledGroups
 from evalkit.inference.wild_bootstrap import WildBootstrap
-from evalkit.numerics.arrays import Floats
+from evalkit.numerics.arrays import Floats, Ints
+from evalkit.numerics.loadings import ShockMap, turning_noise, turning_share
 from evalkit.numerics.power import detectable_effect
 from evalkit.panels.panel import Panel
+from evalkit.reassignment.assignments import can_enumerate
+from evalkit.results.basis import see
 from evalkit.results.clusters import count_clusters, way_of
 from evalkit.results.estimation import Estimate, Inference, Specification, no_columns
-from evalkit.results.fit import Fit
-from evalkit.results.uncertainty import Clusters, Uncertainty
+from evalkit.results.fit import Fit, headline_effects
+from evalkit.results.loadings import IN_WORDS, LEAST_EFFECTIVE, STANDS, Loadings, loadings_of
+from evalkit.results.uncertainty import ReferenceDistribution, Turning, Uncertainty
 from evalkit.tables.contents import in_short
 
 ALTERNATIVES = (
     "effect method level estimand headline estimate std_error df p_value conf_low conf_high supported smallest_p remark"
 ).split()
-_MOST_REFITS = 300  # estimates anew that a headline may cost
-# Below these, by share and number, CR2 rejects true nulls too often where shocks are those of clusters: with weights 6:1:1
-# against seven .084, 6:1:1:1 against six .090, 6:1 against seven .116; with 3:1:1 .043 and 3:1 .034 (700 draws each).
-_ALIKE, _ENOUGH = 0.7, 3.0
+_MOST_JUDGED_ALONE = 300  # clusters beyond which clustered errors judge, where they are expected to hold
+_PERMUTATION_BESIDE = (
+    4.0  # effective clusters below which the jackknife finds only effects of 4 standard errors or more
+)
+_FEW = 2.5  # effective clusters of a side below which bias-reduced errors reject under .01 of true nulls
+_MOSTLY = 0.5  # share of the variance from which one cluster is named
+_ALPHA = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
 class ByDesign:
     """Choose the inference that the design supports, and carry the others beside it.
 
-    m is the number of treated or of control clusters, whichever is smaller, in the subgroup where it is smallest; for estimators
-    that tell cohorts apart, of the smallest cohort. With a regression BiasReduced is the headline from m = 2 on; without one
-    Jackknife, which beyond 300 clusters gives way to Cluster. Where a few clusters carry most of the weight of the treated or of
-    the others, Permutation comes first and then Jackknife. With m = 1 the residuals of the one cluster say nothing, and what
-    is left is PooledGroups, if the effect is a difference of means of clusters that weigh alike, else Permutation. A method that
-    refuses or calls itself unsupported gives way to the next; if none is left, the first stands and says that it is no guide.
+    What decides is G*, the number of equal clusters on which the average effect after adoption rests as much, in the subgroup for
+    which it is smallest. Where that is below 2, or the effect cannot be estimated without one of the clusters, the data cannot
+    tell its own shock from an effect; what is left is PooledGroups, if the effect is a difference of means of clusters that
+    weigh alike, else Permutation. With more, BiasReduced is the headline for regressions, else Jackknife, whatever a permutation
+    says; beyond 300 clusters Cluster, where its errors are expected to hold. A method that refuses gives way to the next, and
+    the sentence names it with its reason. Where no method is left without draws, Cluster stands with a † and the sentence says
+    which draws to ask for.
 
     Where the design names what lies `above` the units of assignment, shocks may be shared there, and the headline is that one
     level up. `uncertainty.alternatives` holds the others, at both levels, with the estimate from means of clusters, which weigh
-    alike; `uncertainty.sentence` says what the design can and cannot show. Methods that draw need `draws` and `seed`; those
-    that enumerate do not. Sizes behind the choice: docs/inference.md.
+    alike; `uncertainty.sentence` says what the design can and cannot show; `uncertainty.turning` what would turn the conclusion.
+    Methods that draw need `draws` and `seed`; those that enumerate do not. Sizes behind the choice: docs/inference.md.
     """
 
     draws: int | None = None
@@ -73,15 +81,26 @@ class ByDesign:
         here = _Level(fit, spec, None, spec.design.assigned_at, self.draws, self.seed)
         levels = (here, *here.above())
         top = levels[-1]
-        chosen, told = top.headline()
-        sentence = top.sentence(chosen, told, here)
+        chosen = top.headline()
+        turning = Turning(top.noise_ratio(chosen), here.shared_share(chosen if top is here else None))
+        sentence = top.sentence(chosen, here, turning)
         return replace(
-            told,
-            method=message("method.by_design", method=told.method),
-            notes=(*(() if sentence is None else (sentence,)), *told.notes),
+            chosen.told,
+            method=message("method.by_design", method=chosen.told.method),
+            notes=(sentence, *chosen.told.notes),
             sentence=sentence,
-            others=_Alternatives(levels, chosen, told),
+            turning=turning,
+            others=_Alternatives(levels, chosen.method, chosen.told),
         )
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The headline: the method, what it told, and the methods before it that refused, each with its reason."""
+
+    method: Inference
+    told: Uncertainty
+    refused: tuple[tuple[Inference, str], ...]
 
 
 @dataclass(frozen=True)
@@ -108,77 +127,72 @@ class _Level:
         except EvalkitError:  # the treated and others share a cluster there
             yield replace(self, by=above, name=above)
 
-    def clusters(self) -> Clusters:
-        """Count the clusters of the part in which the fewest are treated, or are not."""
-        parts = count_clusters(self.fit, way_of(self.by, self.fit, self.spec))[1]
-        return min(parts, key=self._smaller)
+    @cached_property
+    def loadings(self) -> Loadings:
+        """What the fit rests on at this level."""
+        return loadings_of(self.fit, self.spec, way_of(self.by, self.fit, self.spec))
 
-    def _smaller(self, one: Clusters) -> int:
-        by_cohort = any(part.by_cohort for part in self.fit.parts)
-        return min(one.smallest_cohort if by_cohort else one.treated, one.control)
+    @cached_property
+    def weights(self) -> Floats:
+        """Weights (k,) of the average effect after adoption, of the subgroup for which it rests on the fewest."""
+        return min((weights for _, weights in headline_effects(self.fit)), key=self.loadings.effective)
 
-    def fewest(self) -> int:
-        """Say what m is."""
-        return self._smaller(self.clusters())
-
-    def is_dominated(self) -> bool:
-        """Say whether the treated or the untreated units of assignment weigh so unequally that they count as far fewer.
-
-        The number of equal units with the same sum of squared weights, compared with their own.
-        """
-        if self.by is not None:
-            return False
-        for part in self.fit.parts:
-            sample = part.sample
-            weights = np.ones(len(sample.rows)) if sample.weights is None else sample.weights
-            mass = np.bincount(sample.cluster, weights=weights, minlength=len(sample.clusters))
-            adoption = sample.cluster_adoption()
-            for side in (mass[adoption <= sample.period.max()], mass[adoption > sample.period.max()]):
-                if len(side) > 1 and side.sum() ** 2 / (side @ side) < min(_ALIKE * len(side), _ENOUGH):
-                    return True
-        return False
-
-    def _is_regression(self) -> bool:
-        return all(part.regression is not None for part in self.fit.parts)
+    @cached_property
+    def effective(self) -> float:
+        """How many clusters that effect rests on."""
+        return self.loadings.effective(self.weights)
 
     def candidates(self) -> list[Inference]:
         """List the methods that may be the headline, the best first."""
-        draws, seed = self.draws, self.seed
-        permutation = Permutation(draws=draws, seed=seed)
-        if self.fewest() == 1:
+        draws, seed, by = self.draws, self.seed, self.by
+        if self.effective < LEAST_EFFECTIVE:
+            if by is not None:
+                return [WildBootstrap(draws=draws, seed=seed, by=by)]
             placebo = [] if draws is None or seed is None else [Placebo(draws=draws, seed=seed)]
-            if self.by is not None:
-                return [WildBootstrap(draws=draws, seed=seed, by=self.by)]
-            return [PooledGroups(), permutation, *placebo, Jackknife(), Cluster()]
-        if self._is_regression():
-            if self.is_dominated():
-                return [permutation, Jackknife(), BiasReduced()]
-            return [BiasReduced(by=self.by), Jackknife(by=self.by), Cluster(by=self.by)]
-        if self.by is not None:
-            return [Cluster(by=self.by)]
-        refitted = [] if self.clusters().total > _MOST_REFITS else [Jackknife()]
-        return [*refitted, Cluster(), permutation]
+            return [PooledGroups(), Permutation(draws=draws, seed=seed), *placebo]
+        many = len(self.loadings.treated) > _MOST_JUDGED_ALONE
+        if many and self.loadings.expected_size(self.weights) <= STANDS:
+            return [Cluster(by=by)]
+        if all(part.regression is not None and part.mapping is None for part in self.fit.parts) and not many:
+            return [BiasReduced(by=by), Jackknife(by=by)]
+        return [Jackknife(by=by)]
 
-    def headline(self) -> tuple[Inference, Uncertainty]:
-        """Judge by the first candidate that is supported; by the first that judges at all, if none is."""
-        doubtful: list[tuple[Inference, Uncertainty]] = []
-        why = ""
+    def headline(self) -> _Chosen:
+        """Judge by the first candidate that can; else by clustered errors, which then carry a †."""
+        refused: list[tuple[Inference, str]] = []
         for method in self.candidates():
             try:
                 told = method.assess(self.fit, self.spec)
             except InferenceError as error:
-                why = why or str(error)
+                refused.append((method, error.what))
                 continue
-            if told.unsupported is None:
-                return method, told
-            doubtful.append((method, told))
-        if not doubtful:
+            distribution = Estimate(self.fit, told, self.spec).distribution
+            if np.isfinite(distribution.p_value(self.weights)):
+                return _Chosen(method, told, tuple(refused))
+            refused.append((method, "the effect has no standard error"))
+            if isinstance(method, Jackknife | BiasReduced):  # the effect is lost without one cluster
+                return self._lost(refused)
+        return self._last(refused)
+
+    def _lost(self, refused: list[tuple[Inference, str]]) -> _Chosen:
+        """Judge an effect that one cluster alone determines."""
+        for method in (PooledGroups(), Permutation(draws=self.draws, seed=self.seed)):
+            try:
+                return _Chosen(method, method.assess(self.fit, self.spec), tuple(refused))
+            except InferenceError as error:
+                refused.append((method, error.what))
+        return self._last(refused)
+
+    def _last(self, refused: list[tuple[Inference, str]]) -> _Chosen:
+        try:
+            return _Chosen(Cluster(by=self.by), Cluster(by=self.by).assess(self.fit, self.spec), tuple(refused))
+        except InferenceError as error:
+            why = "; ".join(f"{type(method).__name__}: {reason}" for method, reason in refused) or error.what
             raise InferenceError(
-                f"no method can judge this estimate: {why}",
+                f"this estimate cannot be judged ({why})",
                 where="ByDesign",
-                remedy="add units of comparison, or give draws= and seed= so that permutations can be drawn",
-            )
-        return doubtful[0]
+                remedy="give draws=9999, seed=1 so that permutations can be drawn, or add units of comparison",
+            ) from None
 
     def methods(self) -> list[Inference]:
         """List what stands in the table of alternatives."""
@@ -187,19 +201,34 @@ class _Level:
         listed.append(WildBootstrap(draws=draws, seed=seed, by=by))
         return listed if by is not None else [*listed, PooledGroups(), Permutation(draws=draws, seed=seed)]
 
-    def sentence(self, chosen: Inference, told: Uncertainty, below: _Level) -> Message:
+    def sentence(self, chosen: _Chosen, below: _Level, turning: Turning) -> Message:
         """Say what the design can and cannot show."""
-        m, counted = self.fewest(), self.clusters()
-        key = "none" if told.unsupported is not None else "one" if m == 1 else "two" if m == 2 else "some"
-        values = {"treated": counted.treated, "control": counted.control, "level": self.name}
-        parts = [message(f"by_design.{key}", **values, method=message(f"by_design.{type(chosen).__name__}"))]
-        if told.unsupported is None and (effect := self._detectable(told)) is not None:
+        parts = [self._counted(), self._judged(chosen)]
+        parts += [
+            message("by_design.refused", method=message(f"by_design.{type(method).__name__}"), why=why)
+            for method, why in chosen.refused
+            if not isinstance(method, Placebo | PooledGroups)
+        ]
+        effective = self.effective
+        if isinstance(chosen.method, Jackknife) and effective < _PERMUTATION_BESIDE:
+            parts.append(message("by_design.permutation_beside", draws=self._ask_for_draws()))
+        if isinstance(chosen.method, Cluster) and chosen.told.unsupported is not None:
+            parts.append(message("by_design.draws"))
+        if chosen.told.unsupported is None and (effect := self._detectable(chosen.told)) is not None:
             parts.append(message("by_design.detectable", effect=f"{effect:.3g}"))
-        if m > 1 and self._is_regression() and self.is_dominated():
-            parts.append(message("by_design.dominated"))
-        if m == 2 and (effect := self._pooled_detectable()) is not None:
+        if self.fewest() < _FEW and (effect := self._pooled_detectable(chosen)) is not None:
             parts.append(message("by_design.pooled", effect=f"{effect:.3g}"))
-        parts.append(_floor(told.smallest_p))
+        if isinstance(chosen.method, BiasReduced) and self.fewest() < _FEW:
+            parts.append(message("by_design.rarely"))
+        parts.append(_floor(chosen.told.smallest_p))
+        if isinstance(chosen.method, Permutation | Placebo):
+            parts.append(message("by_design.exact", level=self.name))
+        parts += self._turns(chosen, below, turning)
+        if isinstance(chosen.method, BiasReduced | Jackknife | Cluster) and chosen.told.unsupported is None:
+            parts.append(message("by_design.condition", level=self.name))
+            size, lasting = self.loadings.lasting(self.weights)
+            if self.loadings.expected_size(self.weights) <= STANDS and size > IN_WORDS:
+                parts.append(message("by_design.lasting", level=self.name, effective=f"{lasting:.2g}"))
         if self.spec is not below.spec or self.by is not None:
             parts.append(message("by_design.above", level=self.name, below=below.name))
         joined = parts[0]
@@ -207,14 +236,146 @@ class _Level:
             joined = message("by_design.joined", first=joined, then=part)
         return joined
 
+    def fewest(self) -> float:
+        """The smaller of the effective numbers of treated and of untreated clusters."""
+        return min(self.loadings.sides(self.weights))
+
+    def _counted(self) -> Message:
+        """Say how many are treated, at how many dates, and on how many the effect rests."""
+        counted = count_clusters(self.fit, self.loadings.way)[0]
+        adoption = np.concatenate(
+            [p.sample.unit_adoption[p.sample.unit_adoption <= p.sample.period.max()] for p in self.fit.parts]
+        )
+        treated, control = self.loadings.sides(self.weights)
+        largest, share = self.loadings.largest(self.weights)
+        dates = len(np.unique(adoption))
+        said = message(
+            "by_design.counted",
+            level=self.name,
+            treated=counted.treated,
+            control=counted.control,
+            dates=message("by_design.one_date" if dates == 1 else "by_design.dates", dates=dates),
+            treated_effective=_whole(treated),
+            control_effective=_whole(control),
+        )
+        if share <= _MOSTLY:
+            return said
+        mostly = message("by_design.mostly", level=self.name, largest=largest, share=f"{100 * share:.0f}")
+        return message("by_design.joined", first=said, then=mostly)
+
+    def _judged(self, chosen: _Chosen) -> Message:
+        method = message(f"by_design.{type(chosen.method).__name__}")
+        if chosen.told.unsupported is not None:
+            return message("by_design.no_guide", method=method)
+        if self.effective < LEAST_EFFECTIVE:
+            return message("by_design.alone", method=method)
+        df = Estimate(self.fit, chosen.told, self.spec).distribution.df(self.weights)
+        return (
+            message("by_design.judged", method=method, df=f"{df:.3g}")
+            if np.isfinite(df)
+            else message("by_design.ranked", method=method)
+        )
+
+    def _ask_for_draws(self) -> Message:
+        if self.draws is None and not can_enumerate(self.spec):
+            return message("by_design.with_draws")
+        return message("by_design.no_draws")
+
+    def _turns(self, chosen: _Chosen, below: _Level, turning: Turning) -> list[Message]:
+        """Say at which noise of the treated, and at which share of common shocks, the conclusion turns."""
+        noise, shared = turning.noise, turning.shared
+        if noise is None:
+            return [message("by_design.no_turning")]
+        told = Estimate(self.fit, chosen.told, self.spec)
+        stands = told.distribution.p_value(self.weights) < _ALPHA
+        said = []
+        if stands:
+            said.append(
+                message("by_design.noise_any", level=self.name)
+                if np.isinf(noise)
+                else message("by_design.noise", level=self.name, ratio=f"{noise:.2g}")
+            )
+        elif noise > 0:
+            said.append(message("by_design.noise_less", level=self.name, ratio=f"{noise:.2g}"))
+        if shared is not None and stands:
+            above = below.spec.design.above
+            said.append(
+                message("by_design.shared_any", level=below.name, above=above)
+                if np.isinf(shared)
+                else message("by_design.shared", level=below.name, above=above, share=f"{100 * shared:.0f}")
+            )
+        return said
+
+    def noise_ratio(self, chosen: _Chosen) -> float | None:
+        """How many times as noisy the treated would have to be to turn the conclusion: see Turning."""
+        found = self._see(chosen)
+        if found is None:
+            return None
+        t, of, significant = found
+        values = self.loadings.values @ self.weights
+        return turning_noise(t=t, significant=significant, loadings=values, treated=self.loadings.treated, of=of)
+
+    def shared_share(self, chosen: _Chosen | None) -> float | None:
+        """Which share of shocks would have to be common to what lies above for the conclusion to turn: see Turning.
+
+        It asks of the judgement at this level, also where the headline is that of the level above.
+        """
+        above = self.spec.design.above
+        if above in (None, self.spec.design.assigned_at):
+            return None
+        try:
+            found = self._see(chosen or self.headline())
+        except InferenceError:
+            return None
+        if found is None or not found[2]:
+            return None
+        t, of, _ = found
+        blocks = self._blocks(str(above))
+        if blocks is None:
+            return None
+        values = self.loadings.values @ self.weights
+        return turning_share(t=t, loadings=values, block=blocks, of=of)
+
+    def _blocks(self, above: str) -> Ints | None:
+        """Code (G,) of what each unit of assignment lies in; None where some lie in several."""
+        codes = self.spec.panel.codes(above).values
+        found = np.full(len(self.loadings.treated), -1)
+        for part, cells in zip(self.fit.parts, self.loadings.cells, strict=True):
+            own = codes[part.sample.rows]
+            found[cells.cluster] = own
+            if (found[cells.cluster] != own).any():
+                return None
+        return np.unique(found, return_inverse=True)[1].astype(np.int64) if found.min() >= 0 else None
+
+    def _see(self, chosen: _Chosen) -> tuple[float, ShockMap, bool] | None:
+        """The t statistic of the effect, what its variance sees of shocks, and whether p is below 5 %; None where t is no judge."""
+        if not isinstance(chosen.method, BiasReduced | Jackknife | Cluster) or chosen.told.unsupported is not None:
+            return None
+        told = Estimate(self.fit, chosen.told, self.spec).distribution
+        of = self._shock_map(chosen.method, told)
+        error = told.std_error(self.weights)
+        if of is None or not error > 0:
+            return None
+        return float(self.weights @ self.fit.coefficients) / error, of, told.p_value(self.weights) < _ALPHA
+
+    def _shock_map(self, method: Inference, distribution: ReferenceDistribution) -> ShockMap | None:
+        """Map shocks to the sums whose squares the method adds up."""
+        if isinstance(method, BiasReduced):
+            return see(self.fit, self.loadings.way, "BiasReduced").shock_map(self.weights, -0.5)
+        if isinstance(distribution, EffectiveT):
+            return distribution.shock_map(self.weights)
+        n, found = len(self.loadings.treated), self.loadings.shock_map(self.weights)
+        return None if found is None else found.times(np.sqrt(n / (n - 1)))
+
     def _detectable(self, told: Uncertainty) -> float | None:
         """The effect that t would find in four of five cases, given its standard error; None where draws judge."""
-        judged = Estimate(self.fit, told, self.spec)
-        weights = _effects(self.fit)[0][1]
-        error, df = judged.distribution.std_error(weights), judged.distribution.df(weights)
+        distribution = Estimate(self.fit, told, self.spec).distribution
+        error, df = distribution.std_error(self.weights), distribution.df(self.weights)
         return error * _standard_errors_detected(df) if error > 0 and np.isfinite(df) else None
 
-    def _pooled_detectable(self) -> float | None:
+    def _pooled_detectable(self, chosen: _Chosen) -> float | None:
+        if isinstance(chosen.method, PooledGroups):
+            return None
         try:
             return self._detectable(PooledGroups().assess(self.fit, self.spec))
         except InferenceError:
@@ -223,7 +384,11 @@ class _Level:
 
 @lru_cache
 def _standard_errors_detected(df: float) -> float:
-    return detectable_effect(std_error=1.0, df=df, alpha=0.05, target=0.8)
+    return detectable_effect(std_error=1.0, df=df, alpha=_ALPHA, target=0.8)
+
+
+def _whole(number: float) -> str:
+    return f"{number:.0f}" if np.isfinite(number) else "-"
 
 
 def _floor(p: float) -> Message:
@@ -273,7 +438,7 @@ def _rows(level: _Level, method: Inference, estimand: str, told: Uncertainty | N
             "estimand": estimand,
             "headline": told is not None,
             "estimate": float(weights @ fit.coefficients),
-            "supported": judged is not None and judged.uncertainty.unsupported is None,
+            "supported": judged is not None and judged.doubt(weights) is None,
             "remark": remark,
         }
         if judged is not None:
@@ -284,23 +449,19 @@ def _rows(level: _Level, method: Inference, estimand: str, told: Uncertainty | N
                 "df": distribution.df(weights),
                 "p_value": distribution.p_value(weights),
             }
-            row |= {"conf_low": low, "conf_high": high, "smallest_p": of.smallest_p, "remark": of.unsupported or ""}
+            row |= {
+                "conf_low": low,
+                "conf_high": high,
+                "smallest_p": of.smallest_p,
+                "remark": judged.doubt(weights) or "",
+            }
         rows.append(row)
     return rows
 
 
 def _effects(fit: Fit) -> list[tuple[str, Floats]]:
     """Name and weights (k,) of the average effect after adoption, of each subgroup and of the gap between two."""
-    found: list[tuple[str, Floats]] = []
-    for group in dict.fromkeys(term.subgroup for term in fit.terms):
-        inside = [
-            term.role == "effect" and term.subgroup == group and (term.event_time is None or term.event_time >= 0)
-            for term in fit.terms
-        ]
-        names = [term.name for term, one in zip(fit.terms, inside, strict=True) if one]
-        weights = np.array(inside) / max(sum(inside), 1)
-        if names:
-            found.append((names[0] if len(names) == 1 else f"mean of {names[0]} … {names[-1]}", weights))
+    found = headline_effects(fit)
     if len(found) == 2:
         (first, a), (second, b) = found
         found.append((f"{second} - {first}", b - a))

@@ -26,7 +26,8 @@ from evalkit.results.clusters import (
 )
 from evalkit.results.estimation import Specification
 from evalkit.results.fit import Fit
-from evalkit.results.uncertainty import Uncertainty, few_clusters
+from evalkit.results.loadings import ByBothSides, ByExpectedSize, loadings_of
+from evalkit.results.uncertainty import Uncertainty
 
 Correction = Literal["cr1", "interacted", "none", "all_effects"]
 
@@ -95,14 +96,26 @@ class Cluster:
             notes = (*notes, message("note.no_cluster_variance", terms=named(fit, empty)))
         counted = [count_clusters(fit, way) for way in ways]
         # Of two ways of clustering, the one with fewer treated or control clusters limits what can be said.
-        clusters, parts = min(counted, key=lambda pair: min(pair[0].treated, pair[0].control))
-        single, joint = few_clusters(*parts, by_cohort=any(part.by_cohort for part in fit.parts))
+        limiting = min(range(len(ways)), key=lambda i: min(counted[i][0].treated, counted[i][0].control))
+        clusters, parts = counted[limiting]
+        loadings = loadings_of(fit, spec, ways[limiting])
         method = message(
             f"method.cluster_{len(ways)}way",
             columns=" × ".join(columns),
             correction=message(f"correction.{self.correction}"),
         )
-        return Uncertainty(covariance, df, method, smallest_p(fit), clusters, parts, single, joint, notes)
+        return Uncertainty(
+            covariance,
+            df,
+            method,
+            smallest_p(fit),
+            clusters,
+            parts,
+            loadings,
+            ByExpectedSize(loadings),
+            ByBothSides(loadings),
+            notes,
+        )
 
     def _factors(self, fit: Fit, ways: list[Way], sizes: list[int]) -> list[float]:
         """Small-sample factor of each part."""
@@ -134,4 +147,6 @@ class Cluster:
 def _cross(one: Way, other: Way) -> Way:
     crossed = [a * other.n_codes + b for a, b in zip(one.codes, other.codes, strict=True)]
     found = np.unique(np.concatenate(crossed))
-    return Way(tuple(np.searchsorted(found, codes) for codes in crossed), len(found), False)
+    return Way(
+        f"{one.name} × {other.name}", tuple(np.searchsorted(found, codes) for codes in crossed), len(found), False
+    )

@@ -13,7 +13,8 @@ from evalkit.numerics.arrays import Floats
 from evalkit.results.clusters import assignment, count_clusters, regression_of, smallest_p
 from evalkit.results.estimation import Specification, no_columns
 from evalkit.results.fit import Fit, Regression
-from evalkit.results.uncertainty import Uncertainty, few_clusters
+from evalkit.results.loadings import ByExpectedSize, OneByOne, loadings_of
+from evalkit.results.uncertainty import Uncertainty
 
 # From a regression, N and N - K to the covariance (k, k) of its coefficients.
 _CovarianceOf = Callable[[Regression, float, float], Floats]
@@ -22,8 +23,8 @@ _CovarianceOf = Callable[[Regression, float, float], Floats]
 def _assess_independent(fit: Fit, spec: Specification, name: str, covariance_of: _CovarianceOf) -> Uncertainty:
     """Take each part's covariance, none between parts, and t(N - K).
 
-    A note says so where several units share an assignment; with at most two treated or control units of assignment the p-values
-    then count as unsupported, because no amount of rows tells an effect from a shock to the few.
+    A note says so where several units share an assignment; p-values for which not even clustered errors would be a guide then
+    count as unsupported, because no amount of rows tells an effect from a shock to the few.
     """
     covariance = np.zeros((len(fit.terms), len(fit.terms)))
     df = np.full(len(fit.terms), np.nan)
@@ -33,15 +34,23 @@ def _assess_independent(fit: Fit, spec: Specification, name: str, covariance_of:
         at = np.ix_(part.positions, part.positions)
         covariance[at] = part.of_slopes(covariance_of(regression, part.sample.n_obs, left)) if left > 0 else np.nan
         df[part.positions] = left
-    clusters, parts = count_clusters(fit, assignment(fit))
+    way = assignment(fit)
+    clusters, parts = count_clusters(fit, way)
+    loadings = loadings_of(fit, spec, way)
     shared = any(share_assignment(part.sample) for part in fit.parts)
     independent = message("note.independent", column=spec.design.assigned_at) if shared else None
-    few = few_clusters(*parts, by_cohort=any(part.by_cohort for part in fit.parts))[0] is not None
-    method = message(f"method.{name.lower()}")
-    if independent is not None and few:
-        return Uncertainty(covariance, df, method, smallest_p(fit), clusters, parts, independent, independent)
-    notes = () if independent is None else (independent,)
-    return Uncertainty(covariance, df, method, smallest_p(fit), clusters, parts, notes=notes)
+    return Uncertainty(
+        covariance,
+        df,
+        message(f"method.{name.lower()}"),
+        smallest_p(fit),
+        clusters,
+        parts,
+        loadings,
+        None if independent is None else ByExpectedSize(loadings, independent),
+        None if independent is None else OneByOne(ByExpectedSize(loadings, independent)),
+        () if independent is None else (independent,),
+    )
 
 
 def _row_errors(regression: Regression) -> tuple[Floats, Floats]:

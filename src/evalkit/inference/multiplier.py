@@ -24,7 +24,8 @@ from evalkit.results.clusters import (
 )
 from evalkit.results.estimation import Specification
 from evalkit.results.fit import Fit
-from evalkit.results.uncertainty import StudentT, Uncertainty, few_clusters
+from evalkit.results.loadings import ByBothSides, ByExpectedSize, loadings_of
+from evalkit.results.uncertainty import StudentT, Uncertainty
 from evalkit.tables.contents import in_short, same_content
 
 _LEAST_DRAWS = 99
@@ -76,8 +77,9 @@ class Multiplier:
             df[part.positions] = size - 1
         effects = np.array([term.role == "effect" for term in fit.terms])
         clusters, parts = count_clusters(fit, way)
-        single, joint = few_clusters(*parts, by_cohort=any(part.by_cohort for part in fit.parts))
-        notes = () if joint is None else (message("note.multiplier_few"),)
+        loadings = loadings_of(fit, spec, way)
+        joint = ByBothSides(loadings)
+        notes = () if joint.of(np.eye(len(fit.terms))[effects]) is None else (message("note.multiplier_few"),)
         if empty.any():
             notes = (*notes, message("note.no_cluster_variance", terms=named(fit, empty)))
         return Uncertainty(
@@ -87,7 +89,8 @@ class Multiplier:
             smallest_p(fit),
             clusters,
             parts,
-            single,
+            loadings,
+            ByExpectedSize(loadings),
             joint,
             notes,
             _MultiplierDistribution(fit.coefficients, covariance, df, influence, effects, self.draws, self.seed),

@@ -15,6 +15,7 @@ from evalkit.reassignment.refits import effects_of, influence_of_assigned, part_
 from evalkit.results.clusters import assignment, count_clusters, named, only_rounding, smallest_p
 from evalkit.results.estimation import Specification
 from evalkit.results.fit import Fit
+from evalkit.results.loadings import loadings_of
 from evalkit.results.uncertainty import Joint, Uncertainty
 from evalkit.tables.contents import in_short, same_content
 
@@ -101,7 +102,10 @@ class Permutation:
             statistic=message("permutation.effect" if influence is None else "permutation.t"),
         )
         nan = np.full(k, np.nan)
-        return Uncertainty(covariance, nan, method, smallest, clusters, parts, notes=notes, distribution=distribution)
+        loadings = loadings_of(fit, spec, assignment(fit))
+        return Uncertainty(
+            covariance, nan, method, smallest, clusters, parts, loadings, notes=notes, distribution=distribution
+        )
 
     def _told(self, fit: Fit, spec: Specification, distribution: _PermutationTest) -> tuple[float, tuple[Message, ...]]:
         """Smallest attainable p, and what must be said besides."""

@@ -16,6 +16,7 @@ from evalkit.reassignment.refits import refit, rows_of
 from evalkit.results.clusters import assignment, count_clusters, smallest_p
 from evalkit.results.estimation import Specification, no_columns
 from evalkit.results.fit import Fit
+from evalkit.results.loadings import Always, loadings_of
 from evalkit.results.uncertainty import Uncertainty
 
 _LEAST_DRAWS, _LEAST_LEFT = 50, 2
@@ -71,7 +72,8 @@ class Placebo:
             smallest_p(fit),
             clusters,
             parts,
-            joint_unsupported=message("note.joint_placebo"),
+            loadings_of(fit, spec, assignment(fit)),
+            joint_doubt=Always(message("note.joint_placebo")),
             notes=(message("note.placebo_alike", treated=clusters.treated, control=clusters.control, level=level),),
         )
 

@@ -15,6 +15,7 @@ from evalkit.numerics.group_means import Differences, compare, fit_by_size, sign
 from evalkit.results.clusters import assignment, count_clusters, smallest_p
 from evalkit.results.estimation import Specification
 from evalkit.results.fit import Fit, Part
+from evalkit.results.loadings import Always, loadings_of
 from evalkit.results.uncertainty import Uncertainty
 from evalkit.tables.columns import name_rows, numbers
 
@@ -102,7 +103,8 @@ class PooledGroups:
             smallest_p(fit),
             counted,
             parts,
-            joint_unsupported=message("note.joint_pooled"),
+            loadings_of(fit, spec, assignment(fit)),
+            joint_doubt=Always(message("note.joint_pooled")),
             notes=tuple(notes),
         )
 

@@ -29,7 +29,8 @@ from evalkit.results.clusters import (
 )
 from evalkit.results.estimation import Specification, no_columns
 from evalkit.results.fit import Fit, Part
-from evalkit.results.uncertainty import Clusters, Uncertainty, few_clusters
+from evalkit.results.loadings import Always, ByExpectedSize, OneByOne, loadings_of
+from evalkit.results.uncertainty import Doubt, JointDoubt, Uncertainty
 from evalkit.tables.columns import name_rows, numbers
 
 Kernel = Literal["bartlett", "uniform"]
@@ -98,10 +99,17 @@ class Conley:
         cells = _group_cells(north, east, spec.panel.position[used])
         codes = np.full(len(spec.panel), -1)
         codes[used] = cells.codes
-        way = Way(tuple(codes[part.sample.rows] for part in fit.parts), len(cells.period), False)
+        way = Way("places", tuple(codes[part.sample.rows] for part in fit.parts), len(cells.period), False)
         weighed = _weigh(fit, way, self._near(cells))
         clusters, parts = count_clusters(fit, assignment(fit))
-        unsupported = _unsupported(fit, spec, weighed, parts)
+        loadings = loadings_of(fit, spec, assignment(fit))
+        few = weighed.unsupported(fit, _FEW_PLACES_DF)
+        joint = weighed.joint_unsupported(fit)
+        doubt: Doubt | None = None if few is None else Always(few)
+        joint_doubt: JointDoubt | None = None if joint is None else Always(joint)
+        if few is None and any(share_assignment(part.sample) for part in fit.parts):
+            doubt = ByExpectedSize(loadings, message("note.spatial_few", column=spec.design.assigned_at))
+            joint_doubt = joint_doubt or OneByOne(doubt)
         method = message(
             "method.conley_everywhere" if self._is_everywhere else "method.conley",
             cutoff=f"{self.cutoff:g}",
@@ -114,8 +122,9 @@ class Conley:
             smallest_p(fit),
             clusters,
             parts,
-            unsupported,
-            unsupported or weighed.joint_unsupported(fit),
+            loadings,
+            doubt,
+            joint_doubt,
             (message("note.spatial_only"), *weighed.notes),
         )
 
@@ -156,14 +165,6 @@ class Conley:
         return read[0], read[1]
 
 
-def _unsupported(fit: Fit, spec: Specification, weighed: _Weighed, parts: tuple[Clusters, ...]) -> Message | None:
-    """Say why t cannot be believed: shocks to few assigned units, or few degrees of freedom (None: it can)."""
-    few = few_clusters(*parts, by_cohort=any(part.by_cohort for part in fit.parts))[0] is not None
-    if few and any(share_assignment(part.sample) for part in fit.parts):
-        return message("note.spatial_few", column=spec.design.assigned_at)
-    return weighed.unsupported(fit, _FEW_PLACES_DF)
-
-
 # With fewer periods, or up to so many effective degrees of freedom, t(T-1) rejects a true null about twice as often as it should
 # or more: one date of adoption, independent errors, default lags (10 of 20 periods treated: 9.0 degrees, .10; 15 of 30: 10.5,
 # .10; 10 of 30: 8.2, .12; 25 of 50: 17.8, .08; 10 of 50: 6.9, .13; 50 of 100: 29, .07; 20 of 100: 10.1, .10; 20,000 draws each).
@@ -202,7 +203,9 @@ class DriscollKraay:
     def assess(self, fit: Fit, spec: Specification) -> Uncertainty:
         """Sum influence by period, then the products over neighbouring periods."""
         observed = np.unique(np.concatenate([part.sample.period for part in fit.parts]))
-        way = Way(tuple(np.searchsorted(observed, part.sample.period) for part in fit.parts), len(observed), False)
+        way = Way(
+            "periods", tuple(np.searchsorted(observed, part.sample.period) for part in fit.parts), len(observed), False
+        )
         periods = min(way.sizes)
         lags = math.floor(4 * (periods / 100) ** (2 / 9)) if self.lags is None else self.lags
         if lags >= periods:
@@ -216,7 +219,8 @@ class DriscollKraay:
         for part, size in zip(fit.parts, way.sizes, strict=True):
             df[part.positions] = size - 1
         few = message("note.few_periods", periods=periods) if periods < _FEW_PERIODS else None
-        unsupported = few or weighed.unsupported(fit, _FEW_PERIODS_DF)
+        few = few or weighed.unsupported(fit, _FEW_PERIODS_DF)
+        joint = few or weighed.joint_unsupported(fit)
         clusters, parts = count_clusters(fit, assignment(fit))
         return Uncertainty(
             weighed.covariance,
@@ -225,8 +229,9 @@ class DriscollKraay:
             smallest_p(fit),
             clusters,
             parts,
-            unsupported,
-            unsupported or weighed.joint_unsupported(fit),
+            loadings_of(fit, spec, assignment(fit)),
+            None if few is None else Always(few),
+            None if joint is None else Always(joint),
             weighed.notes,
         )
 
@@ -247,7 +252,7 @@ def _near(observed: Ints, lags: int) -> _Near:
 
 
 _ROUNDING = 1e-12  # share of the sum of absolute products
-_FEW_FOR_JOINT_TESTS = 30.0  # as many as few_clusters asks for
+_FEW_FOR_JOINT_TESTS = 30.0  # as many as ByBothSides asks for
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ import numpy as np
 
 from evalkit.catalogue import Message, message
 from evalkit.errors import InferenceError, nearest
-from evalkit.inference._basis import Seen, name_determined, see
 from evalkit.numerics.arrays import Flags, Floats
 from evalkit.numerics.wild import (
     Replicates,
@@ -22,6 +21,7 @@ from evalkit.numerics.wild import (
     replicate,
     replicate_scores,
 )
+from evalkit.results.basis import Seen, name_determined, see
 from evalkit.results.clusters import (
     Way,
     count_clusters,
@@ -36,7 +36,8 @@ from evalkit.results.clusters import (
 )
 from evalkit.results.estimation import Specification
 from evalkit.results.fit import Fit
-from evalkit.results.uncertainty import Clusters, Joint, Ranks, Uncertainty, covariance_of, quadratic_form
+from evalkit.results.loadings import Always, ByEffective, ByExpectedSize, OneByOne, loadings_of
+from evalkit.results.uncertainty import Doubt, Joint, Ranks, Uncertainty, covariance_of, quadratic_form
 from evalkit.tables.contents import in_short, same_content
 
 _LEAST_DRAWS = 99
@@ -115,14 +116,17 @@ class WildBootstrap:
         clusters, parts = count_clusters(fit, way)
         plain = all(part.regression is not None for part in fit.parts)
         kind = "restricted" if self.restricted and plain else "unrestricted"
-        few = _too_few(parts, by_cohort=any(part.by_cohort for part in fit.parts), restricted=kind == "restricted")
+        loadings = loadings_of(fit, spec, way)
+        doubt: Doubt = ByEffective(loadings, "note.wild_few", by_side=True)
+        if kind == "unrestricted":
+            doubt = ByExpectedSize(loadings)
         distribution: _WildDistribution | _ScoreDistribution
         if plain:
             seen = see(fit, way, "WildBootstrap")
             lost = np.any(seen.determined(), axis=0)
             alone = all(lost[i] for i, term in enumerate(fit.terms) if term.role == "effect")
             if alone:  # one treated cluster: p is given, but counts as unsupported
-                few = few or message("note.wild_few", treated=clusters.treated, control=clusters.control)
+                doubt = Always(message("note.wild_few", listed=min(clusters.treated, clusters.control)))
             else:
                 notes = (*notes, *name_determined(seen, spec, self.by, "WildBootstrap"))
             distribution = _WildDistribution(
@@ -147,8 +151,9 @@ class WildBootstrap:
             smallest_p(fit),
             clusters,
             parts,
-            few,
-            few,
+            loadings,
+            doubt,
+            OneByOne(doubt),
             notes,
             distribution,
         )
@@ -165,15 +170,6 @@ class WildBootstrap:
                 remedy="give draws= and seed=, for example WildBootstrap(draws=9999, seed=1)",
             )
         return _Source(level, clusters, weights, self.draws, self.seed)
-
-
-def _too_few(parts: tuple[Clusters, ...], *, by_cohort: bool, restricted: bool) -> Message | None:
-    """Say which part has too few treated or control clusters: one, or two where the null is not imposed."""
-    for clusters in parts:
-        treated = clusters.smallest_cohort if by_cohort else clusters.treated
-        if min(treated, clusters.control) <= (1 if restricted else 2):
-            return message("note.wild_few", treated=treated, control=clusters.control)
-    return None
 
 
 def _members(fit: Fit, way: Way) -> Flags:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
@@ -14,6 +15,72 @@ from evalkit.numerics.arrays import Floats, Ints
 DETERMINED = 1e-9
 _BLOCK = 256
 _SMALL = 64  # levels
+
+
+@dataclass(frozen=True)
+class RegressionRows:
+    """The rows of a regression whose effects were absorbed, and the cluster and period of each.
+
+    regressors (n, k) and residuals (n,) are residuals on all effects; bread (k, k) is (X'WX)^-1; unit and factors, the further
+    effects, are codes (n,), those of unit sorted; cluster (n,) codes below n_clusters, none of which divides a unit; period (n,)
+    codes below n_periods that the first of the factors tells: each of its levels lies in one period.
+    """
+
+    regressors: Floats
+    residuals: Floats
+    bread: Floats
+    weights: Floats | None
+    unit: Ints
+    factors: tuple[Ints, ...]
+    cluster: Ints
+    n_clusters: int
+    period: Ints
+    n_periods: int
+
+    @property
+    def pull(self) -> Floats:
+        """Weight (n,) of each row."""
+        return np.ones(len(self.unit)) if self.weights is None else self.weights
+
+    @cached_property
+    def slopes(self) -> Floats:
+        """Root (k, k) of the bread: the coefficients as combinations of the products of `orthonormal` with outcomes."""
+        return np.asarray(np.linalg.cholesky(self.bread), dtype=np.float64)
+
+    @cached_property
+    def orthonormal(self) -> Floats:
+        """Regressors (n, k) that are orthonormal with the weights between."""
+        return np.asfortranarray(self.regressors @ self.slopes)
+
+    @cached_property
+    def levels(self) -> tuple[tuple[Ints, ...], int]:
+        """The codes of the factors, numbered jointly, and how many levels there are."""
+        return number_jointly(self.factors)
+
+    @cached_property
+    def own(self) -> Floats:
+        """Cross-products (G, L, L) of the levels' dummies, de-meaned by unit, within each cluster."""
+        return level_grams(self.unit, *self.levels, self.weights, self.cluster, self.n_clusters)
+
+    @cached_property
+    def independent(self) -> tuple[Ints, Floats]:
+        """The r independent levels, and the matrix (r, r) that turns their de-meaned dummies into orthonormal columns."""
+        reference = np.diag(level_cross_product(*self.levels, self.weights))
+        kept, factor = independent_levels(self.own.sum(axis=0), reference)
+        inverse = np.linalg.inv(factor)  # small; SciPy's triangular solver wakes threads for it
+        return kept, np.asarray(inverse, dtype=np.float64)
+
+    def within(self, columns: Floats) -> Floats:
+        """Sum weighted columns (n, m), each 0 on average in every unit, by cluster and basis of the levels, giving (G, r, m)."""
+        levels, n_levels = self.levels
+        total = np.zeros((self.n_clusters * n_levels, columns.shape[1]))
+        for j, column in enumerate(columns.T):
+            for level in levels:
+                place = self.cluster * n_levels + level
+                total[:, j] += np.bincount(place, weights=column * self.pull, minlength=len(total))
+        kept, to_basis = self.independent
+        summed: Floats = np.einsum("rs,gsm->grm", to_basis, total.reshape(self.n_clusters, n_levels, -1)[:, kept])
+        return summed
 
 
 @dataclass(frozen=True)
@@ -32,43 +99,12 @@ class ClusterBasis:
     slopes: Floats
 
 
-def cluster_basis(
-    *,
-    regressors: Floats,
-    residuals: Floats,
-    bread: Floats,
-    weights: Floats | None,
-    unit: Ints,
-    factors: tuple[Ints, ...],
-    cluster: Ints,
-    n_clusters: int,
-) -> ClusterBasis:
-    """Make the basis of a regression whose effects were absorbed.
-
-    regressors (n, k) and residuals (n,) are residuals on all effects; bread (k, k) is (X'WX)^-1; unit and factors, the further
-    effects, are codes (n,), those of unit sorted; cluster (n,) codes below n_clusters, none of which divides a unit.
-    """
-    slopes = np.linalg.cholesky(bread)
-    regressors = regressors @ slopes  # orthonormal, with the weights between
-    levels, n_levels = number_jointly(factors)
+def cluster_basis(of: RegressionRows) -> ClusterBasis:
+    """Make the basis of a regression."""
+    regressors, pull, cluster, n_clusters = of.orthonormal, of.pull, of.cluster, of.n_clusters
     k = regressors.shape[1]
-    pull = np.ones(len(unit)) if weights is None else weights
-
-    def within(columns: Floats) -> Floats:
-        """Sum weighted columns (n, m) by cluster and level, giving (G, L, m)."""
-        total = np.zeros((n_clusters * n_levels, columns.shape[1]))
-        for j, column in enumerate(columns.T):
-            for level in levels:
-                place = cluster * n_levels + level
-                total[:, j] += np.bincount(place, weights=column * pull, minlength=len(total))
-        return total.reshape(n_clusters, n_levels, columns.shape[1])
-
-    own = level_grams(unit, levels, n_levels, weights, cluster, n_clusters)
-    reference = np.diag(level_cross_product(levels, n_levels, weights))
-    kept, factor = independent_levels(own.sum(axis=0), reference)
-    to_basis = np.linalg.inv(factor)  # small; SciPy's triangular solver wakes threads for it
-    crossed = within(np.column_stack([regressors, residuals]))[:, kept]  # (G, r, k + 1)
-    crossed = np.einsum("rs,gsm->grm", to_basis, crossed)
+    kept, to_basis = of.independent
+    crossed = of.within(np.column_stack([regressors, of.residuals]))  # (G, r, k + 1)
     p = k + len(kept)
     gram = np.empty((n_clusters, p, p))
     for i in range(k):
@@ -78,17 +114,60 @@ def cluster_basis(
     gram[:, k:, :k] = crossed[:, :, :k]
     gram[:, :k, k:] = crossed[:, :, :k].transpose(0, 2, 1)
     if len(kept) <= _SMALL:
-        gram[:, k:, k:] = to_basis @ own[:, kept[:, None], kept] @ to_basis.T
+        gram[:, k:, k:] = to_basis @ of.own[:, kept[:, None], kept] @ to_basis.T
     else:  # of many levels a cluster has few
-        for g, place in enumerate(own):
+        for g, place in enumerate(of.own):
             there = np.flatnonzero(np.diag(place)[kept])
             gram[g, k:, k:] = to_basis[:, there] @ place[np.ix_(kept[there], kept[there])] @ to_basis[:, there].T
     scores = np.empty((n_clusters, p))
     for j in range(k):
-        scores[:, j] = np.bincount(cluster, weights=regressors[:, j] * residuals * pull, minlength=n_clusters)
+        scores[:, j] = np.bincount(cluster, weights=regressors[:, j] * of.residuals * pull, minlength=n_clusters)
     scores[:, k:] = crossed[:, :, k]
     scores -= gram @ scores.sum(axis=0)  # residuals are orthogonal to Q as well as the size of the outcome lets them be
-    return ClusterBasis(gram, scores, np.concatenate([slopes, np.zeros((k, len(kept)))], axis=1))
+    return ClusterBasis(gram, scores, np.concatenate([of.slopes, np.zeros((k, len(kept)))], axis=1))
+
+
+@dataclass(frozen=True)
+class ShockBasis:
+    """How shocks reach a regression: products (G, T, p) of its basis Q with outcomes 1 in one cluster and period, 0 elsewhere.
+
+    The residuals of a cluster take from the outcome its own shocks less what Q explains of all of them.
+    """
+
+    of: RegressionRows
+    shocks: Floats
+
+    @property
+    def directions(self) -> Floats:
+        """The coefficients (k, p) as combinations of Q'y."""
+        return np.hstack([self.of.slopes, np.zeros((len(self.of.slopes), self.shocks.shape[2] - len(self.of.slopes)))])
+
+    def pull(self, direction: Floats) -> Floats:
+        """Q_g'Q_g v (G, p) of a combination v of coefficients, given by its products (k,) with `orthonormal`."""
+        of = self.of
+        row = of.orthonormal @ direction
+        weighted = row * of.pull
+        own = [
+            np.bincount(of.cluster, weights=column * weighted, minlength=of.n_clusters) for column in of.orthonormal.T
+        ]
+        return np.hstack([np.column_stack(own), of.within(row[:, None])[:, :, 0]])
+
+
+def shock_basis(of: RegressionRows) -> ShockBasis:
+    """Let a shock to each cluster and period meet the basis."""
+    kept, to_basis = of.independent
+    k = of.orthonormal.shape[1]
+    shocks = np.empty((of.n_clusters, of.n_periods, k + len(kept)))
+    place = of.cluster * of.n_periods + of.period
+    for i, column in enumerate(of.orthonormal.T):
+        met = np.bincount(place, weights=column * of.pull, minlength=of.n_clusters * of.n_periods)
+        shocks[:, :, i] = met.reshape(shocks.shape[:2])
+    first = of.factors[0]
+    in_period = np.zeros((int(first.max()) + 1, of.n_periods))
+    in_period[first, of.period] = 1.0
+    in_levels = of.own[:, :, : len(in_period)][:, kept] @ in_period  # (G, r, T)
+    shocks[:, :, k:] = in_levels.transpose(0, 2, 1) @ to_basis.T
+    return ShockBasis(of, shocks)
 
 
 def level_grams(

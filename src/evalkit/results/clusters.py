@@ -30,8 +30,12 @@ def regression_of(part: Part, method: str) -> Regression:
 
 @dataclass(frozen=True, eq=False)
 class Way:
-    """One way of clustering a fit: for each part the codes (n,) of its rows, numbered alike over all parts."""
+    """One way of clustering a fit: for each part the codes (n,) of its rows, numbered alike over all parts.
 
+    `name` is the column, "" for the units of assignment, as of which units that move stay where they were assigned.
+    """
+
+    name: str
     codes: tuple[Ints, ...]
     n_codes: int
     nests_units: bool
@@ -44,11 +48,16 @@ class Way:
         """Count the clusters in each part."""
         return [int((np.bincount(codes, minlength=self.n_codes) > 0).sum()) for codes in self.codes]
 
+    @cached_property
+    def present(self) -> Ints:
+        """Codes (G,) of the clusters that have rows."""
+        return np.flatnonzero(np.bincount(np.concatenate(self.codes), minlength=self.n_codes))
+
 
 def assignment(fit: Fit) -> Way:
     """Cluster by the units of assignment; a unit that moves stays where it was assigned."""
     samples = [part.sample for part in fit.parts]
-    return Way(tuple(sample.cluster for sample in samples), len(samples[0].clusters), True)
+    return Way("", tuple(sample.cluster for sample in samples), len(samples[0].clusters), True)
 
 
 def cluster_by(column: str, fit: Fit, spec: Specification) -> Way:
@@ -57,7 +66,7 @@ def cluster_by(column: str, fit: Fit, spec: Specification) -> Way:
         way = assignment(fit)
     else:
         codes = spec.panel.codes(column)
-        way = Way(tuple(codes.values[part.sample.rows] for part in fit.parts), len(codes.labels), False)
+        way = Way(column, tuple(codes.values[part.sample.rows] for part in fit.parts), len(codes.labels), False)
     for part, codes_of_part in zip(fit.parts, way.codes, strict=True):
         if codes_of_part.min() < 0:
             absent = np.zeros(len(spec.panel), dtype=bool)
@@ -74,6 +83,14 @@ def cluster_by(column: str, fit: Fit, spec: Specification) -> Way:
             remedy="cluster at a level with several units; with one cluster no standard error exists",
         )
     return way
+
+
+def period_codes(fit: Fit) -> tuple[tuple[Ints, ...], int]:
+    """Number the periods that any part observes, without gaps: for each part the codes (n,) of its rows, and how many."""
+    observed = np.flatnonzero(
+        np.bincount(np.concatenate([np.flatnonzero(np.bincount(part.sample.period)) for part in fit.parts]))
+    )
+    return tuple(np.searchsorted(observed, part.sample.period) for part in fit.parts), len(observed)
 
 
 def way_of(by: str | None, fit: Fit, spec: Specification) -> Way:
@@ -102,9 +119,8 @@ def summed_influence(fit: Fit, way: Way, factors: list[float]) -> Floats:
 def count_clusters(fit: Fit, way: Way) -> tuple[Clusters, tuple[Clusters, ...]]:
     """Count the clusters of a fit, and those of each of its parts.
 
-    Counted are those with rows, with units that get treated, with units of comparison, in the smallest cohort, and the
-    effective ones. Units of comparison are never treated in the sample, or adopt last where all adopt. A cluster can hold both
-    kinds.
+    Counted are those with rows, with units that get treated, and with units of comparison. Units of comparison are never treated
+    in the sample, or adopt last where all adopt. A cluster can hold both kinds.
     """
     parts = tuple(_count(fit, way, [i]) for i in range(len(fit.parts)))
     return (parts[0] if len(parts) == 1 else _count(fit, way, list(range(len(parts))))), parts
@@ -112,7 +128,6 @@ def count_clusters(fit: Fit, way: Way) -> tuple[Clusters, tuple[Clusters, ...]]:
 
 def _count(fit: Fit, way: Way, members: list[int]) -> Clusters:
     present, treated, control = (np.zeros(way.n_codes, dtype=bool) for _ in range(3))
-    cohorts: dict[float, set[int]] = {}
     for sample, codes in ((fit.parts[i].sample, way.codes[i]) for i in members):
         here, adoption = (codes[sample.starts], sample.unit_adoption) if way.nests_units else (codes, sample.adoption)
         adoption = np.where(adoption > sample.period[sample.ends].max(), np.inf, adoption)
@@ -120,24 +135,7 @@ def _count(fit: Fit, way: Way, members: list[int]) -> Clusters:
         present[here] = True
         control[here[comparison]] = True
         treated[here[~comparison]] = True
-        for cohort in np.unique(adoption[~comparison]):
-            cohorts.setdefault(float(cohort), set()).update(np.unique(here[adoption == cohort]).tolist())
-    smallest = min(len(members) for members in cohorts.values())
-    counts = int(present.sum()), int(treated.sum()), int(control.sum())
-    return Clusters(*counts, smallest, _effective(fit, way, members[0]))
-
-
-def _effective(fit: Fit, way: Way, i: int) -> float:
-    """Effective clusters of the first effect of part i (every part has effects; of several, the first stands for all)."""
-    part, codes = fit.parts[i], way.codes[i]
-    if part.regression is None:
-        return float("nan")
-    column = next(i for i, p in enumerate(part.positions) if fit.terms[p].role == "effect")
-    pull = np.einsum("ij,j->i", part.regression.regressors, part.regression.bread @ part.loading(column))
-    pull *= pull if part.regression.weights is None else pull * part.regression.weights
-    share = np.bincount(codes, weights=pull, minlength=way.n_codes)
-    share = share[np.bincount(codes, minlength=way.n_codes) > 0]
-    return float(len(share) / (1.0 + np.var(share) / np.mean(share) ** 2))
+    return Clusters(int(present.sum()), int(treated.sum()), int(control.sum()))
 
 
 def smallest_p(fit: Fit) -> float:

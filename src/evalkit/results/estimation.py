@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -14,16 +14,17 @@ import pandas as pd
 from evalkit.catalogue import Labels, Message, message
 from evalkit.designs.design import Design
 from evalkit.designs.sample import smallest_attainable_p
-from evalkit.errors import DataError, InferenceError, nearest
+from evalkit.errors import DataError, EvalkitError, InferenceError, nearest
 from evalkit.numerics.arrays import Flags, Floats
 from evalkit.panels.panel import Dropped, Panel
-from evalkit.results.fit import Fit
+from evalkit.results.fit import Fit, headline_effects
 from evalkit.results.summary import simultaneous_bands, write_summary
 from evalkit.results.uncertainty import Clusters, ReferenceDistribution, StudentT, Uncertainty, Wald, require_level
 from evalkit.tables.contents import cut_short, in_full, same_content
 
 TIDY = (
-    "term estimate std_error statistic p_value conf_low conf_high event_time cohort period subgroup outcome estimator"
+    "term estimate std_error statistic p_value conf_low conf_high event_time cohort period subgroup outcome estimator "
+    "expected_size supported"
 ).split()
 
 
@@ -89,11 +90,15 @@ class Specification:
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """A fit, its uncertainty, and the specification that made both; what a paper cites."""
+    """A fit, its uncertainty, and the specification that made both; what a paper cites.
+
+    `beside` is the inference whose p a summary shows where the own one is no guide.
+    """
 
     fit: Fit
     uncertainty: Uncertainty
     spec: Specification
+    beside: Inference | None = field(default=None, repr=False, compare=False)
 
     __eq__ = same_content
 
@@ -132,8 +137,8 @@ class Estimate:
     @property
     def notes(self) -> tuple[Message, ...]:
         """Say what was dropped, binned or doubtful, and why; `str()` of each is English, `.text("zh")` Chinese."""
-        first = tuple(note for note in (self.uncertainty.unsupported,) if note is not None)
-        return (*first, *self.fit.notes, *self.uncertainty.notes)
+        first = () if self.uncertainty.doubt is None else self.uncertainty.doubt.tell()
+        return tuple(dict.fromkeys((*first, *self.fit.notes, *self.uncertainty.notes)))
 
     @property
     def ledger(self) -> tuple[Dropped, ...]:
@@ -165,7 +170,12 @@ class Estimate:
         """Judge the same fit by another inference."""
         require_member(inference, "assess", "inference", "Cluster()")
         spec = replace(self.spec, inference=inference)
-        return Estimate(self.fit, inference.assess(self.fit, spec), spec)
+        return Estimate(self.fit, inference.assess(self.fit, spec), spec, self.beside)
+
+    def doubt(self, weights: Floats) -> Message | None:
+        """Say why the p of a combination of the coefficients (k,) comes from a distribution that the design cannot support."""
+        of = self.uncertainty.doubt
+        return None if of is None else of.of(weights)
 
     def vcov(self) -> pd.DataFrame:
         """Covariance of all coefficients, by term."""
@@ -179,13 +189,18 @@ class Estimate:
         return table.iloc[order].reset_index(drop=True)
 
     def glance(self) -> pd.DataFrame:
-        """One row: sizes, clusters, degrees of freedom of the first effect, method, smallest attainable p."""
+        """One row: sizes, clusters, what the average effect after adoption rests on, method, smallest attainable p.
+
+        effective_clusters is the number of equal clusters on which that effect (of the first subgroup) rests as much, and
+        expected_size how often clustered errors with t(G-1) would reject a true null of it at 5 %; df are those of its p.
+        """
         clusters = self.uncertainty.clusters
+        weights = headline_effects(self.fit)[0][1] if headline_effects(self.fit) else self._alone(self._first_effect())
         row = {
             "n_obs": round(sum(part.sample.n_obs for part in self.fit.parts)),
             "n_units": self._n_units(),
-            **_cluster_columns(clusters),
-            "df": float(self.uncertainty.df[self._first_effect()]),
+            **self._cluster_columns(clusters, weights),
+            "df": self.distribution.df(weights),
             "method": str(self.uncertainty.method),
             "smallest_p": self.uncertainty.smallest_p,
             "n_dropped": sum(line.rows for line in self.ledger),
@@ -206,7 +221,7 @@ class Estimate:
                 {
                     "n_obs": round(sample.n_obs),
                     "n_units": sample.n_units if self.spec.panel.unit is not None else round(sample.n_obs),
-                    **_cluster_columns(clusters),
+                    **self._cluster_columns(clusters, self._alone(position)),
                     "df": float(self.uncertainty.df[position]),
                     "smallest_p": smallest_attainable_p(sample),
                 }
@@ -231,7 +246,7 @@ class Estimate:
             )
         w = np.zeros(len(self.fit.terms))
         w[at] = given
-        row = {"term": name, **self._tell(w, level)}
+        row: dict[str, object] = {"term": name, **self._tell(w, level)}
         blank = {column: None for column in TIDY if column not in row}
         return pd.DataFrame([{**row, **blank, **self._labels()}])[TIDY]
 
@@ -251,9 +266,11 @@ class Estimate:
         at = [self._position(term) for term in terms]
         if not at:
             raise InferenceError("no terms are given", where="wald", remedy="name at least one term of .params")
-        reason = self.uncertainty.joint_unsupported if len(at) > 1 else self.uncertainty.unsupported
+        weights = np.eye(len(self.fit.terms))[at]
+        joint_doubt = self.uncertainty.joint_doubt
+        reason = self.doubt(weights[0]) if len(at) == 1 else None if joint_doubt is None else joint_doubt.of(weights)
         try:
-            joint = self.distribution.judge_jointly(np.eye(len(self.fit.terms))[at])
+            joint = self.distribution.judge_jointly(weights)
         except InferenceError as error:
             raise InferenceError(error.what, where=f"wald: {', '.join(terms)}", remedy=error.remedy) from None
         return Wald(tuple(terms), joint.statistic, joint.df, joint.p_value if reason is None else float("nan"), reason)
@@ -268,7 +285,9 @@ class Estimate:
             sizes={str(name): value for name, value in self.glance().iloc[0].items()},
             ledger=self.ledger,
             notes=self.notes,
-            unsupported=self.uncertainty.unsupported,
+            doubts=0 if self.uncertainty.doubt is None else len(self.uncertainty.doubt.tell()),
+            rests=self._rests(),
+            beside=self._beside(),
             language=language,
             labels=labels,
         )
@@ -286,8 +305,34 @@ class Estimate:
             return float("nan")
         return judge(np.eye(len(self.fit.terms))[position])
 
-    def _tell(self, weights: Floats, level: float) -> dict[str, float]:
-        """Say of a combination (k,) its value, standard error, statistic, p and interval."""
+    def _alone(self, position: int) -> Floats:
+        alone: Floats = np.eye(len(self.fit.terms))[position]
+        return alone
+
+    def _rests(self) -> dict[str, float]:
+        """Say on how many treated and untreated clusters the average effect after adoption rests."""
+        effects = headline_effects(self.fit)
+        if not effects or self.uncertainty.sentence is not None:  # which says so, too
+            return {}
+        treated, control = self.uncertainty.reliance.sides(effects[0][1])
+        return {"treated_effective": treated, "control_effective": control}
+
+    def _beside(self) -> Mapping[str, float]:
+        """The p of terms without support by the inference beside, where that has one."""
+        if self.beside is None:
+            return {}
+        table = self.tidy()
+        lacking = table.term[~table.supported & (table.std_error > 0)]
+        if lacking.empty:
+            return {}
+        try:
+            found = self.under(self.beside).tidy().set_index("term")
+        except EvalkitError:
+            return {}
+        return {term: float(found.p_value[term]) for term in lacking if found.supported[term]}
+
+    def _tell(self, weights: Floats, level: float) -> dict[str, float | bool]:
+        """Say of a combination (k,) its value, standard error, statistic, p, interval, and whether p is a guide."""
         require_level(level, "conf_int")
         value, error = float(weights @ self.fit.coefficients), float("nan")
         p, (low, high) = error, (error, error)
@@ -295,7 +340,11 @@ class Estimate:
             error, p = self.distribution.std_error(weights), self.distribution.p_value(weights)
             low, high = self.distribution.interval(weights, level)
         told = {"estimate": value, "std_error": error, "statistic": value / error}
-        return {**told, "p_value": p, "conf_low": low, "conf_high": high}
+        effect = any(self.fit.terms[i].role == "effect" for i in np.flatnonzero(weights))
+        size = self.uncertainty.reliance.expected_size(weights) if effect else float("nan")
+        supported = not np.isnan(error) and self.doubt(weights) is None
+        told |= {"p_value": p, "conf_low": low, "conf_high": high}
+        return {**told, "expected_size": size, "supported": supported}
 
     def _position(self, term: str) -> int:
         if term not in self._names:
@@ -325,6 +374,15 @@ class Estimate:
         codes = self.spec.panel.unit_codes.values
         return len(np.unique(np.concatenate([codes[part.sample.rows] for part in self.fit.parts])))
 
+    def _cluster_columns(self, clusters: Clusters, weights: Floats) -> dict[str, float]:
+        return {
+            "n_clusters": clusters.total,
+            "n_treated_clusters": clusters.treated,
+            "n_control_clusters": clusters.control,
+            "effective_clusters": self.uncertainty.reliance.effective(weights),
+            "expected_size": self.uncertainty.reliance.expected_size(weights),
+        }
+
     def _labels(self) -> dict[str, str]:
         return {"outcome": self.spec.design.outcome, "estimator": type(self.spec.estimator).__name__}
 
@@ -350,16 +408,6 @@ def describe_member(value: Any) -> str:
                 f"{item.name}={describe_member(content) if hasattr(content, '__dataclass_fields__') else repr(content)}"
             )
     return f"{type(value).__name__}({', '.join(shown)})"
-
-
-def _cluster_columns(clusters: Clusters) -> dict[str, float]:
-    return {
-        "n_clusters": clusters.total,
-        "n_treated_clusters": clusters.treated,
-        "n_control_clusters": clusters.control,
-        "min_cohort_clusters": clusters.smallest_cohort,
-        "effective_clusters": clusters.effective,
-    }
 
 
 def require_member(value: object, method: str, role: str, example: str) -> None:

@@ -25,7 +25,7 @@ from evalkit.tables.table import Table
 ESTIMATE_COLUMNS = (
     "specification estimator inference term estimate std_error statistic p_value conf_low conf_high event_time cohort period "
     "subgroup outcome n_obs n_units n_clusters n_treated_clusters n_control_clusters effective_clusters df smallest_p "
-    "correlation supported unit synthetic"
+    "correlation expected_size supported unit synthetic"
 ).split()
 FINDING_COLUMNS = "check specification null statistic p_value bound verdict sentence_en sentence_zh".split()
 DESCRIPTIVE_COLUMNS = "variable group n_obs mean sd min max".split()
@@ -81,10 +81,11 @@ class Evidence:
         """
         frames = []
         for name, one in self.estimates.items():
-            table = pd.concat([one.tidy(), one.sizes()], axis="columns")
+            table = pd.concat([one.tidy(), one.sizes().drop(columns="expected_size")], axis="columns")
             subgroups = [term.name for term in one.fit.terms if term.subgroup is not None and term.role == "effect"]
             if len(subgroups) == 2:
-                gap = one.contrast(subgroups[1], subgroups[0]).assign(**one.glance().iloc[0])
+                gap = one.contrast(subgroups[1], subgroups[0])
+                gap = gap.assign(**one.glance().iloc[0].drop("expected_size"))
                 gap["df"] = table["df"].min()
                 pair = one.vcov().loc[subgroups, subgroups].to_numpy(dtype=np.float64)
                 gap["correlation"] = pair[0, 1] / np.sqrt(pair[0, 0] * pair[1, 1])
@@ -94,7 +95,6 @@ class Evidence:
                     specification=name,
                     estimator=describe_member(one.spec.estimator),
                     inference=describe_member(one.spec.inference),
-                    supported=one.uncertainty.unsupported is None,
                     unit=one.spec.panel.units.get(one.spec.design.outcome, ""),
                     synthetic=any(source.synthetic for source in one.spec.panel.provenance),
                 )

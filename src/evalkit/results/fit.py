@@ -11,6 +11,7 @@ from evalkit.catalogue import Message
 from evalkit.designs.sample import Sample
 from evalkit.errors import InferenceError
 from evalkit.numerics.arrays import Floats, Ints
+from evalkit.numerics.loadings import ShockCells, ShockMap
 from evalkit.tables.contents import in_short, same_content
 
 
@@ -115,13 +116,34 @@ class MappedInfluence:
         return summed
 
 
+class Response(Protocol):
+    """How m coefficients that are linear in the outcome, and the influence on them, answer to shocks.
+
+    A shock raises the outcome of all rows of a cluster in a period by 1; the cells say which rows of the sample meet which.
+    `of_design` says that loadings follow from the design alone, not from the outcome as the weights of a synthetic control do.
+    """
+
+    @property
+    def of_design(self) -> bool:
+        """Say so."""
+        ...
+
+    def loadings(self, cells: ShockCells) -> Floats:
+        """Change of each coefficient (G·T, m) by each shock: with one row in each cell, its products with outcomes sum to it."""
+        ...
+
+    def shock_map(self, weights: Floats, cells: ShockCells) -> ShockMap | None:
+        """Map shocks to the clusters' sums of influence on the combination weights (m,); None where there is no influence."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Part:
     """Coefficients estimated on one sample: `positions` (m,) says which of the fit's coefficients they are.
 
-    They are the slopes of `regression`, or, with `mapping` (m, k), linear combinations of its k slopes. `by_cohort` says that
-    effects of cohorts were estimated apart and averaged, so that the smallest cohort limits what can be said. `leads_from_base`
-    says that effects before adoption, if any, are differences from the base of their path.
+    They are the slopes of `regression`, or, with `mapping` (m, k), linear combinations of its k slopes. `response` says what they
+    rest on where there is no regression (None: it is found by estimating anew). `leads_from_base` says that effects before
+    adoption, if any, are differences from the base of their path.
     """
 
     sample: Sample
@@ -129,7 +151,7 @@ class Part:
     influence: Influence
     regression: Regression | None = None
     mapping: Floats | None = None
-    by_cohort: bool = False
+    response: Response | None = None
     leads_from_base: bool = True
 
     __eq__ = same_content
@@ -175,6 +197,21 @@ class Fit:
     def part_of(self, position: int) -> Part | None:
         """Return the part that estimated a coefficient; None for a reference term."""
         return next((part for part in self.parts if position in part.positions), None)
+
+
+def headline_effects(fit: Fit) -> list[tuple[str, Floats]]:
+    """Name and weights (k,) of the average effect after adoption of each subgroup: what a fit is first asked for."""
+    found: list[tuple[str, Floats]] = []
+    for group in dict.fromkeys(term.subgroup for term in fit.terms):
+        inside = [
+            term.role == "effect" and term.subgroup == group and (term.event_time is None or term.event_time >= 0)
+            for term in fit.terms
+        ]
+        names = [term.name for term, one in zip(fit.terms, inside, strict=True) if one]
+        if names:
+            name = names[0] if len(names) == 1 else f"mean of {names[0]} … {names[-1]}"
+            found.append((name, np.array(inside) / len(names)))
+    return found
 
 
 def stack_fits(fits: list[tuple[str, Fit]]) -> Fit:

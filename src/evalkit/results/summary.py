@@ -22,32 +22,38 @@ def write_summary(
     sizes: Mapping[str, object],
     ledger: Sequence[Dropped],
     notes: Sequence[Message],
-    unsupported: Message | None,
+    doubts: int,
+    rests: Mapping[str, float],
+    beside: Mapping[str, float],
     language: str,
     labels: Labels | None,
 ) -> str:
-    """Write a table with the columns of `tidy()`, of which `bases` are the reference terms; † marks p-values unsupported.
+    """Write a table with the columns of `tidy()`, of which `bases` are the reference terms; † marks p-values that are no guide.
 
-    `sizes` are the columns of `glance()`; `notes` begin with the reason where p-values are unsupported.
+    `sizes` are the columns of `glance()`; the first `doubts` of the `notes` say which p-values are no guide, or need a word;
+    `rests` on how many clusters the average effect rests; `beside` has p-values by term from another inference.
     """
     width = max(len(term) for term in table.term)
-    mark = " †" if unsupported is not None else ""
     lines = [head.text(language, labels), ""]
     for row in table.to_dict("records"):
         told = f"  {row['term']:<{width}}  {row['estimate']:>12.6g}  "
         if np.isnan(row["std_error"]):
             lines.append(told + say("summary.base" if row["term"] in bases else "summary.no_error", language))
             continue
+        mark = "" if row["supported"] else " †"
         told += f"({row['std_error']:.6g})  p = {row['p_value']:.4f}{mark}  "
-        lines.append(f"{told}[{row['conf_low']:.6g}, {row['conf_high']:.6g}]")
-    effective = sizes["effective_clusters"]
-    counted = isinstance(effective, float) and effective > 0
-    lines += ["", say("summary.sizes" if counted else "summary.sizes_plain", language, None, **sizes)]
+        told += f"[{row['conf_low']:.6g}, {row['conf_high']:.6g}]{mark}"
+        if row["term"] in beside:
+            told += "  " + say("summary.beside", language, None, p=f"{beside[row['term']]:.4f}")
+        lines.append(told)
+    lines += ["", say("summary.sizes", language, None, **sizes)]
+    if rests and all(np.isfinite(number) for number in rests.values()):
+        lines.append(say("summary.rests", language, None, **rests))
     for line in ledger:
         reason = line.reason.text(language, labels)
         lines.append(say("summary.dropped", language, rows=line.rows, units=line.units, reason=reason))
     for i, note in enumerate(notes):
-        lines.append(("† " if i == 0 and note is unsupported else "- ") + note.text(language, labels))
+        lines.append(("† " if i < doubts else "- ") + note.text(language, labels))
     return "\n".join(lines)
 
 

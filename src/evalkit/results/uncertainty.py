@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol, runtime_checkable
@@ -11,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from evalkit.catalogue import Message, message
+from evalkit.catalogue import Message
 from evalkit.errors import InferenceError
 from evalkit.numerics.arrays import Floats
 from evalkit.tables.contents import cut_short, in_short, same_content
@@ -19,17 +18,11 @@ from evalkit.tables.contents import cut_short, in_short, same_content
 
 @dataclass(frozen=True, eq=False)
 class Clusters:
-    """The clusters of a covariance: how many, how many have treated rows, and how many the estimate effectively rests on.
-
-    `effective` is the number of equal clusters with the same reliability (Carter, Schnepel, Steigerwald, Review of Economics
-    and Statistics 99 (2017), eq. 8, with independent rows), for the first effect; NaN where there is no regression.
-    """
+    """The clusters of a covariance: how many, how many have treated rows, and how many have rows of comparison."""
 
     total: int
     treated: int
     control: int
-    smallest_cohort: int
-    effective: float
 
     __eq__ = same_content
 
@@ -42,16 +35,70 @@ class OtherMethods(Protocol):
         ...
 
 
+class Reliance(Protocol):
+    """On how many clusters combinations w·b of the coefficients rest, given their weights w (k,)."""
+
+    def effective(self, weights: Floats) -> float:
+        """Number of equal clusters on which a combination rests as much."""
+        ...
+
+    def sides(self, weights: Floats) -> tuple[float, float]:
+        """The same of treated clusters and of untreated ones, each among themselves; inf for a side that has no part in it."""
+        ...
+
+    def expected_size(self, weights: Floats) -> float:
+        """How often clustered errors (CR1) with t(G-1) reject a true null at 5 %; NaN without influence."""
+        ...
+
+
+class Doubt(Protocol):
+    """Which p-values, although computed as named, come from a reference distribution that the design cannot support."""
+
+    def of(self, weights: Floats) -> Message | None:
+        """Say why the p of a combination (k,) is no guide; None where it is one."""
+        ...
+
+    def headline(self) -> Message | None:
+        """Say it of the average effect after adoption."""
+        ...
+
+    def tell(self) -> tuple[Message, ...]:
+        """Name the terms that are no guide, then those whose p needs a word."""
+        ...
+
+
+class JointDoubt(Protocol):
+    """Which joint tests are no guide."""
+
+    def of(self, weights: Floats) -> Message | None:
+        """Say why a joint test of the rows of weights (q, k) is no guide; None where it is one."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Turning:
+    """What it takes to turn a conclusion: each None where it is not defined.
+
+    noise  how many times the standard deviation of shocks to the treated would have to be that of the others, for an effect
+           significant at 5 % to be so no longer, or for another to become so; inf or 0 where no such ratio does.
+    shared  which share of the variance of shocks would have to be common to what lies above the units of assignment; inf
+           where even all of it does not.
+    """
+
+    noise: float | None
+    shared: float | None
+
+
 @dataclass(frozen=True, eq=False)
 class Uncertainty:
     """What an inference says of a fit: covariance (k, k), t degrees of freedom (k,), and the method in words.
 
     `clusters` counts those of all parts of the fit together, `part_clusters` those of each (a subgroup can lack treated clusters
-    that the whole has). `smallest_p` is the smallest p that any permutation of adoption could give. `unsupported` says why the
-    p-values, although computed as named, come from a reference distribution that the design cannot support (None where it
-    can); `joint_unsupported` the same for joint tests. Both leave the p-value of `wald` empty. `distribution` judges combinations
-    of coefficients (None: Student's t with this covariance and these degrees of freedom). `sentence` says what the design can and
-    cannot show, and `others` tries other methods, where the inference does so.
+    that the whole has). `smallest_p` is the smallest p that any permutation of adoption could give. `reliance` says on how many
+    clusters each term rests; `doubt` which p-values the design cannot support, and `joint_doubt` which joint tests; both leave
+    the p-value of `wald` empty. `distribution` judges combinations of coefficients (None: Student's t with this covariance and
+    these degrees of freedom). `sentence` says what the design can and cannot show, `turning` what it takes to turn the
+    conclusion, and `others` tries other methods, where the inference does so.
     """
 
     covariance: Floats
@@ -60,11 +107,13 @@ class Uncertainty:
     smallest_p: float
     clusters: Clusters
     part_clusters: tuple[Clusters, ...]
-    unsupported: Message | None = None
-    joint_unsupported: Message | None = None
+    reliance: Reliance
+    doubt: Doubt | None = None
+    joint_doubt: JointDoubt | None = None
     notes: tuple[Message, ...] = ()
     distribution: ReferenceDistribution | None = None
     sentence: Message | None = None
+    turning: Turning | None = None
     others: OtherMethods | None = field(default=None, repr=False)
 
     __eq__ = same_content
@@ -74,38 +123,14 @@ class Uncertainty:
         return cut_short(f"Uncertainty({len(self.df)} terms, {self.method}, {self.clusters}{supported})")
 
     @cached_property
+    def unsupported(self) -> Message | None:
+        """Why the p of the average effect after adoption is no guide; None where it is one."""
+        return None if self.doubt is None else self.doubt.headline()
+
+    @cached_property
     def alternatives(self) -> pd.DataFrame | None:
         """One row for each method that was tried and each effect, made when it is first asked for; None of a single method."""
         return None if self.others is None else self.others.tabulate()
-
-
-# With up to so many treated (or control) clusters among at most so many in all, t(G-1) on CR1 errors rejects a true null about
-# twice as often as it should or more; joint F tests need more of both. Measured by `make montecarlo`: docs/decisions/0004.
-_TOO_FEW = ((12, 2), (20, 3), (40, 5), (60, 6), (100, 7), (math.inf, 8))
-
-
-_ENOUGH_FOR_JOINT_TESTS = 30
-
-
-def few_clusters(*parts: Clusters, by_cohort: bool = False) -> tuple[Message | None, Message | None]:
-    """Say why t(G-1) on clustered errors cannot be believed: for single coefficients, and for joint tests (None: it can).
-
-    The smaller of the treated and the control clusters decides, and the number of all, in the part for which they are fewest;
-    `by_cohort` the smallest cohort in place of the treated, where effects of cohorts are estimated apart.
-    """
-    single = joint = None
-
-    def treated(one: Clusters) -> int:
-        return one.smallest_cohort if by_cohort else one.treated
-
-    for clusters in sorted(parts, key=lambda one: min(treated(one), one.control), reverse=True):
-        smaller = min(treated(clusters), clusters.control)
-        values = {"treated": treated(clusters), "control": clusters.control}
-        if smaller <= next(few for total, few in _TOO_FEW if clusters.total <= total):
-            single = message("note.few_clusters", **values)
-        if smaller < _ENOUGH_FOR_JOINT_TESTS:
-            joint = message("note.joint_few_clusters", **values)
-    return single, joint
 
 
 @dataclass(frozen=True, eq=False)

@@ -118,7 +118,7 @@ class CallawaySantAnna:
             named += [(self._term(key, cells, key in found), found.get(key)) for key in sorted({*found, *bases})]
         effects = [(i, one) for i, (_, one) in enumerate(named) if one is not None]
         influence = _influence_of([one for _, one in effects], arrangement, sample)
-        part = Part(sample, np.array([i for i, _ in effects]), influence, by_cohort=True)
+        part = Part(sample, np.array([i for i, _ in effects]), influence)
         values = np.array([0.0 if one is None else one.value for _, one in named])
         return Fit(tuple(term for term, _ in named), values, (part,), notes)
 

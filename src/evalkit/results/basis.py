@@ -1,0 +1,219 @@
+"""A fit's regressions seen from its clusters, in one orthonormal basis: what inference with few clusters works on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from evalkit.catalogue import Message, message
+from evalkit.errors import InferenceError
+from evalkit.numerics.absorb import find_patterns
+from evalkit.numerics.arrays import Flags, Floats, Ints
+from evalkit.numerics.clusters import (
+    DETERMINED,
+    ClusterBasis,
+    Leverages,
+    RegressionRows,
+    ShockBasis,
+    block_diagonal,
+    cluster_basis,
+    leverages,
+    shock_basis,
+)
+from evalkit.numerics.loadings import ShockMap, own_shocks
+from evalkit.results.clusters import Way, nested, period_codes, regression_of
+from evalkit.results.estimation import Specification
+from evalkit.results.fit import Fit, Regression
+from evalkit.tables.contents import in_short, same_content
+
+_MOST_NUMBERS = 2e8  # of a cluster's Gram matrices: 1.6 GB
+_DETERMINED = 1e-7  # share of a direction, by its square, that rests on one cluster alone
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A fit seen from the clusters that it has: their basis, and directions (k, p), whose products with Q'y are coefficients."""
+
+    fit: Fit
+    way: Way
+    basis: ClusterBasis
+    directions: Floats
+
+    __eq__ = same_content
+    __repr__ = in_short
+
+    @cached_property
+    def leverages(self) -> Leverages:
+        """How much of each direction rests on each cluster."""
+        return leverages(self.basis.gram)
+
+    def determined(self) -> Flags:
+        """Flag (G, k): without this cluster, this coefficient cannot be estimated."""
+        chosen, leverages_of = self._heavy
+        flags = np.zeros((len(self.basis.gram), len(self.directions)), dtype=bool)
+        flags[chosen] = leverages_of.determined(self.directions) > _DETERMINED
+        return flags
+
+    def shock_map(self, weights: Floats, power: float) -> ShockMap:
+        """Map shocks (G·T,) to the clusters' scores of a combination, each adjusted by (I - Q_g Q_g')^power."""
+        shocks = np.concatenate([basis.shocks for basis in shock_bases(self.fit, self.way)], axis=2)
+        direction = weights @ self.directions
+        adjusted = self.leverages.adjust(power, direction)
+        own = np.einsum("gtp,gp->gt", shocks, adjusted)
+        pull = np.einsum("gpq,gq->gp", self.basis.gram, adjusted)
+        return ShockMap(own_shocks(own), pull, shocks.reshape(-1, len(direction)).T)
+
+    def rests_on_one(self, weights: Floats) -> bool:
+        """Say whether a combination of coefficients cannot be estimated without some cluster."""
+        direction = weights @ self.directions
+        return bool((self._heavy[1].determined(direction[None]) > _DETERMINED).any())
+
+    @cached_property
+    def _heavy(self) -> tuple[Ints, Leverages]:
+        """The clusters that can determine a direction at all: their leverages sum to 1 or more."""
+        chosen = np.flatnonzero(np.einsum("gpp->g", self.basis.gram) > 1 - 2 * DETERMINED)
+        return chosen, leverages(self.basis.gram[chosen])
+
+
+def see(fit: Fit, way: Way, method: str) -> Seen:
+    """See the regressions of a fit from its clusters; InferenceError where it has none, or clusters divide units.
+
+    It is seen once, however many inferences ask.
+    """
+    key = f"seen {way.name}"
+    if key not in fit.views:
+        fit.views[key] = _see(fit, way, method)
+    seen: Seen = fit.views[key]
+    return seen
+
+
+def _see(fit: Fit, way: Way, method: str) -> Seen:
+    sizes = 0
+    for part in fit.parts:
+        regression = regression_of(part, method)
+        sizes += regression.n_slopes + sum(int(codes.max()) + 1 for codes in regression.factors[1:])
+    if len(way.present) * float(sizes) ** 2 > _MOST_NUMBERS:
+        raise InferenceError(
+            f"{len(way.present)} clusters times {sizes} effects squared is more than memory holds",
+            where=method,
+            remedy="use Jackknife(), which needs no such tables; or absorb fewer effects",
+        )
+    bases = [cluster_basis(rows) for rows in _rows_of(fit, way, method)]
+    basis = block_diagonal(bases)
+    directions = np.zeros((len(fit.terms), basis.slopes.shape[1]))
+    row = 0
+    for part, own in zip(fit.parts, bases, strict=True):
+        slopes = basis.slopes[row : row + len(own.slopes)]
+        for i, position in enumerate(part.positions):
+            directions[position] = part.loading(i) @ slopes
+        row += len(own.slopes)
+    return Seen(fit, way, basis, directions)
+
+
+def shock_bases(fit: Fit, way: Way) -> tuple[ShockBasis, ...]:
+    """How shocks to clusters reach the regressions of a fit, part by part, found once."""
+    key = f"shocks {way.name}"
+    if key not in fit.views:
+        fit.views[key] = tuple(shock_basis(rows) for rows in _rows_of(fit, way, "loadings"))
+    bases: tuple[ShockBasis, ...] = fit.views[key]
+    return bases
+
+
+def _rows_of(fit: Fit, way: Way, method: str) -> tuple[RegressionRows, ...]:
+    """The rows of each part's regression, as few of them as stand for all."""
+    key = f"rows {way.name}"
+    if key in fit.views:
+        known: tuple[RegressionRows, ...] = fit.views[key]
+        return known
+    periods, n_periods = period_codes(fit)
+    found = []
+    for part, codes, period in zip(fit.parts, way.codes, periods, strict=True):
+        regression = regression_of(part, method)
+        if not (way.nests_units or nested(regression.factors[0], codes)):
+            raise InferenceError(
+                "the clusters divide units",
+                where=method,
+                remedy="cluster by units or by what they belong to, such as counties; Cluster() takes any column",
+            )
+        cluster = np.searchsorted(way.present, codes)
+        regression, first = _few_rows(regression, cluster, part.sample.starts)
+        unit, *factors = regression.factors
+        found.append(
+            RegressionRows(
+                regression.regressors,
+                regression.residuals,
+                regression.bread,
+                regression.weights,
+                unit,
+                tuple(factors),
+                cluster[first],
+                len(way.present),
+                period[first],
+                n_periods,
+            )
+        )
+    fit.views[key] = tuple(found)
+    return tuple(found)
+
+
+_LARGEST_KEY = 5_000_000
+_SAME = 1e-11  # share of the largest number in a column by which rows of one cell differ through rounding
+
+
+def _few_rows(regression: Regression, cluster: Ints, starts: Ints) -> tuple[Regression, Ints]:
+    """Let one unit of each cluster and pattern of effects stand for all, where they have the same regressors.
+
+    What a cluster contributes is a sum over its rows, in which they enter by their summed weight and mean residual. Returned are
+    the regression on these rows and their positions (n',) among all.
+    """
+    every = np.arange(len(regression.residuals))
+    key = cluster
+    for factor in regression.factors[1:]:
+        key = key * (int(factor.max()) + 1) + factor
+        if int(key.max()) > _LARGEST_KEY:
+            return regression, every
+    found = find_patterns(key=key, starts=starts, weights=regression.weights)
+    if found is None:
+        return regression, every
+    X = regression.regressors
+    for column in X.T:
+        if np.abs(column[found.rows][found.cell] - column).max() > _SAME * np.abs(column).max():
+            return regression, every
+    weighted = regression.residuals if regression.weights is None else regression.residuals * regression.weights
+    mean = np.bincount(found.cell, weights=weighted, minlength=len(found.rows)) / found.mass
+    factors = (found.unit, *(factor[found.rows] for factor in regression.factors[1:]))
+    few = replace(regression, regressors=X[found.rows], residuals=mean, weights=found.mass, factors=factors)
+    return few, found.rows
+
+
+def name_determined(seen: Seen, spec: Specification, by: str | None, method: str) -> tuple[Message, ...]:
+    """Note the coefficients that one cluster alone determines; InferenceError where these are all effects."""
+    determined, terms = seen.determined(), seen.fit.terms
+    effects = np.array([term.role == "effect" for term in terms])
+    lost = np.any(determined, axis=0)
+    level = by or spec.design.assigned_at
+    if lost[effects].all():
+        g = int(np.flatnonzero(np.any(determined[:, effects], axis=1))[0])
+        raise InferenceError(
+            f"without {level} {_label(seen, spec, by, g)} the effect cannot be estimated, so that its residuals say nothing of "
+            "how it varies",
+            where=method,
+            remedy="use ByDesign(), PooledGroups(), Permutation() or Placebo(draws=200, seed=1)",
+        )
+    found: dict[str, list[str]] = {}
+    for row in np.flatnonzero(np.any(determined, axis=1)):
+        names = ", ".join(term.name for term, one in zip(terms, determined[row], strict=True) if one)
+        found.setdefault(names, []).append(_label(seen, spec, by, row))
+    return tuple(
+        message("note.jackknife_lost", terms=names, level=level, left_out=", ".join(labels))
+        for names, labels in found.items()
+    )
+
+
+def _label(seen: Seen, spec: Specification, by: str | None, g: Any) -> str:
+    code = int(seen.way.present[g])
+    labels = seen.fit.parts[0].sample.clusters if by in (None, spec.design.assigned_at) else spec.panel.codes(by).labels
+    return str(labels[code])

@@ -1,0 +1,452 @@
+"""What an estimate rests on: its loadings on shocks to clusters, their effective number, and how often a clustered test errs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from evalkit.catalogue import Message, message
+from evalkit.errors import InferenceError
+from evalkit.numerics.arrays import Flags, Floats, Ints
+from evalkit.numerics.clusters import ShockBasis
+from evalkit.numerics.loadings import (
+    ShockCells,
+    ShockMap,
+    count_effective,
+    expect_size,
+    join_maps,
+    over_time,
+    own_shocks,
+    see_variance,
+    trend,
+    walk,
+)
+from evalkit.results.basis import shock_bases
+from evalkit.results.clusters import Way, assignment, nested, period_codes
+from evalkit.results.estimation import Specification
+from evalkit.results.fit import Fit, Part, Response, headline_effects
+from evalkit.results.uncertainty import Doubt
+from evalkit.tables.columns import numbers
+from evalkit.tables.contents import in_short, same_content
+
+# Expected sizes of a test at 5 %: up to the first a p stands alone, up to the second with the size in words, above with a †.
+STANDS, IN_WORDS = 0.065, 0.10
+# Below so many effective clusters nothing tells the shock of one from an effect.
+LEAST_EFFECTIVE = 2.0
+SHOCK = "outcome after a shock"
+_MOST_REFITS = 3000
+
+
+@dataclass(frozen=True, eq=False)
+class Loadings:
+    """How much each coefficient of a fit moves when the outcome of a cluster rises by 1 in a period.
+
+    Shocks are thought independent over clusters and periods and alike in all; then a coefficient has the variance Σv, v (G,)
+    being its squared loadings summed over periods. All follows from the design, nothing from the outcome, and is found when it
+    is first asked for. Clusters are those of `way`.
+    """
+
+    fit: Fit
+    way: Way
+    spec: Specification = field(compare=False)
+    _sizes: dict[bytes, float] = field(init=False, default_factory=dict, repr=False, compare=False)
+
+    __eq__ = same_content
+    __repr__ = in_short
+
+    @cached_property
+    def cells(self) -> tuple[ShockCells, ...]:
+        """The shock that each row meets, part by part."""
+        periods, n_periods = period_codes(self.fit)
+        return tuple(
+            ShockCells(np.searchsorted(self.way.present, codes), period, len(self.way.present), n_periods)
+            for codes, period in zip(self.way.codes, periods, strict=True)
+        )
+
+    @cached_property
+    def responses(self) -> tuple[Response, ...]:
+        """What answers to shocks, part by part."""
+        return tuple(_respond(self.fit, i, self.spec, self.way) for i in range(len(self.fit.parts)))
+
+    @cached_property
+    def values(self) -> Floats:
+        """Loadings (G, T, k); 0 of a base."""
+        cells = self.cells[0]
+        found = np.zeros((cells.n_clusters, cells.n_periods, len(self.fit.terms)))
+        for part, response, at in zip(self.fit.parts, self.responses, self.cells, strict=True):
+            found[:, :, part.positions] = response.loadings(at).reshape(*found.shape[:2], -1)
+        return found
+
+    @cached_property
+    def treated(self) -> Flags:
+        """Flag the clusters (G,) that hold units that get treated; where all do in the end, before the last ones."""
+        found = np.zeros(self.cells[0].n_clusters, dtype=bool)
+        for part, cells in zip(self.fit.parts, self.cells, strict=True):
+            sample = part.sample
+            adoption = np.where(sample.unit_adoption > sample.period.max(), np.inf, sample.unit_adoption)
+            found[cells.cluster[sample.starts[adoption < adoption.max()]]] = True
+        return found
+
+    @cached_property
+    def observed(self) -> Ints:
+        """Positions (T,) on the panel's time axis of the periods."""
+        return np.unique(np.concatenate([np.unique(part.sample.period) for part in self.fit.parts]))
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the clusters (G,)."""
+        by = self.way.name
+        named = self.fit.parts[0].sample.clusters if not by else self.spec.panel.codes(by).labels
+        return tuple(str(named[code]) for code in self.way.present)
+
+    def variances(self, weights: Floats) -> Floats:
+        """The variance (G,) that each cluster's shocks bring into a combination (k,) of coefficients."""
+        loadings = self.values @ weights
+        squares: Floats = np.einsum("gt,gt->g", loadings, loadings)
+        return squares
+
+    def effective(self, weights: Floats) -> float:
+        """Number of equal clusters on which a combination rests as much: G* = (Σv)²/Σv²."""
+        return count_effective(self.variances(weights))
+
+    def sides(self, weights: Floats) -> tuple[float, float]:
+        """Effective numbers of treated and of untreated clusters, each among themselves; inf for a side without a part in it."""
+        v = self.variances(weights)
+        treated, control = count_effective(v[self.treated]), count_effective(v[~self.treated])
+        return (np.inf if np.isnan(treated) else treated), (np.inf if np.isnan(control) else control)
+
+    def largest(self, weights: Floats) -> tuple[str, float]:
+        """The cluster that brings in most of the variance, and its share."""
+        v = self.variances(weights)
+        return self.labels[int(v.argmax())], float(v.max() / v.sum())
+
+    def shock_map(self, weights: Floats) -> ShockMap | None:
+        """Map shocks to the clusters' sums of influence on a combination; None where an estimator has no influence."""
+        maps = []
+        for part, response, cells in zip(self.fit.parts, self.responses, self.cells, strict=True):
+            own = weights[part.positions]
+            if own.any():
+                one = response.shock_map(own, cells)
+                if one is None:
+                    return None
+                maps.append(one)
+        return join_maps(maps)
+
+    def expected_size(self, weights: Floats) -> float:
+        """How often clustered errors (CR1) with t(G-1) reject a true null of a combination at 5 %; NaN without influence."""
+        key = weights.tobytes()
+        if key not in self._sizes:
+            self._sizes[key] = self._size(weights)
+        return self._sizes[key]
+
+    def _size(self, weights: Floats) -> float:
+        variance = float(self.variances(weights).sum())
+        found = self.shock_map(weights) if variance > 0 else None
+        if found is None:
+            return float("nan")
+        return expect_size(see_variance(found.moments(), variance), self._n_clusters(weights))
+
+    def lasting(self, weights: Floats) -> tuple[float, float]:
+        """Expected size and effective clusters where shocks last: the worse of random walks and of own linear trends."""
+        loadings, found = self.values @ weights, self.shock_map(weights)
+        n_clusters, n_periods = loadings.shape
+        worst = (float("nan"), float("nan"))
+        for first in (walk(n_periods), trend(n_periods)):
+            v = ((loadings @ first) ** 2).sum(axis=1)
+            if found is None or not v.sum() > 0:
+                continue
+            moments = found.after(over_time(first, n_clusters)).moments()
+            size = expect_size(see_variance(moments, float(v.sum())), self._n_clusters(weights))
+            if not worst[0] >= size:
+                worst = (size, count_effective(v))
+        return worst
+
+    def _n_clusters(self, weights: Floats) -> int:
+        parts = zip(self.fit.parts, self.way.sizes, strict=True)
+        return min(size for part, size in parts if weights[part.positions].any())
+
+
+def loadings_of(fit: Fit, spec: Specification, way: Way) -> Loadings:
+    """Find the loadings of a fit on shocks to clusters, once for each way of clustering.
+
+    Where the clusters divide units or unit-periods, shocks are those of the units of assignment.
+    """
+    if not (way.nests_units or all(nested(p.sample.unit, c) for p, c in zip(fit.parts, way.codes, strict=True))):
+        way = assignment(fit)
+    key = f"loadings {way.name}"
+    if key not in fit.views:
+        fit.views[key] = Loadings(fit, way, spec)
+    found: Loadings = fit.views[key]
+    return found
+
+
+def exchangeable(loadings: Loadings) -> tuple[Ints, Floats]:
+    """Classes (G,) of clusters that have the same part in the design, and their mean outcomes by period (G, T).
+
+    They adopt at the same time and weigh the same in every period, in a panel of one part whose units are all observed throughout
+    with constant weights, without anything else that tells them apart; and the loadings must follow from that alone. Otherwise
+    each cluster is a class of its own, and there are no means.
+    """
+    fit, n_clusters = loadings.fit, loadings.cells[0].n_clusters
+    apart = np.arange(n_clusters), np.full((n_clusters, loadings.cells[0].n_periods), np.nan)
+    (part, *others), (response, *_), (cells, *_) = fit.parts, loadings.responses, loadings.cells
+    sample, design = part.sample, part.sample.design
+    more = design.covariates or design.absorb or design.dose or design.eligible
+    if others or more or not response.of_design or sample.panel.unit_codes is None:
+        return apart
+    weights = np.ones(len(sample.rows)) if sample.weights is None else sample.weights
+    n_units = len(sample.starts)
+    if len(sample.rows) != n_units * cells.n_periods or (weights != weights[sample.starts][sample.unit]).any():
+        return apart
+    mass = cells.sum(weights)
+    means = (cells.sum(weights * sample.outcome) / mass).reshape(n_clusters, -1)
+    adoption = np.empty(n_clusters)
+    adoption[cells.cluster[sample.starts]] = sample.unit_adoption
+    mass = mass.reshape(n_clusters, -1)[:, 0]
+    _, classes = np.unique(np.column_stack([adoption, mass]), axis=0, return_inverse=True)
+    return classes.reshape(-1).astype(np.int64), means
+
+
+def _respond(fit: Fit, i: int, spec: Specification, way: Way) -> Response:
+    part = fit.parts[i]
+    if part.response is not None:
+        return part.response
+    if part.regression is not None:
+        return _RegressionResponse(shock_bases(fit, way)[i], part)
+    return _RefitResponse(part, spec, tuple(fit.terms[p].name for p in part.positions))
+
+
+@dataclass(frozen=True, eq=False)
+class _RegressionResponse:
+    """A regression's answer to shocks, from its basis."""
+
+    basis: ShockBasis
+    part: Part
+    of_design = True
+
+    __eq__ = same_content
+    __repr__ = in_short
+
+    def loadings(self, cells: ShockCells) -> Floats:
+        """Products of the coefficients' directions with the shocks, (G·T, m)."""
+        found: Floats = self.basis.shocks @ (self._mapping @ self.basis.directions).T
+        return found.reshape(cells.number, -1)
+
+    def shock_map(self, weights: Floats, cells: ShockCells) -> ShockMap:
+        """A cluster's scores take its own shocks less what the basis explains of all."""
+        of_slopes = weights @ self._mapping @ self.basis.of.slopes
+        own = self.basis.shocks[:, :, : len(of_slopes)] @ of_slopes
+        shocks = self.basis.shocks.reshape(cells.number, -1)
+        return ShockMap(own_shocks(own), self.basis.pull(of_slopes), shocks.T)
+
+    @property
+    def _mapping(self) -> Floats:
+        return np.array([self.part.loading(i) for i in range(len(self.part.positions))])
+
+
+@dataclass(frozen=True, eq=False)
+class _RefitResponse:
+    """Any estimator's answer to shocks, by estimating anew with each of them added to the outcome.
+
+    The shocks are a hundredth of the outcome's spread: of an estimator that is not linear in it these are its derivatives.
+    """
+
+    part: Part
+    spec: Specification
+    names: tuple[str, ...]
+    of_design = False
+    _found: list[tuple[Floats, Floats | None]] = field(init=False, default_factory=list, repr=False, compare=False)
+
+    __eq__ = same_content
+    __repr__ = in_short
+
+    def loadings(self, cells: ShockCells) -> Floats:
+        """Change of the coefficients, (G·T, m)."""
+        return self._answer(cells)[0]
+
+    def shock_map(self, weights: Floats, cells: ShockCells) -> ShockMap | None:
+        """Change of the clusters' influence, whole."""
+        moved = self._answer(cells)[1]
+        if moved is None:
+            return None
+        nothing = own_shocks(np.zeros((cells.n_clusters, cells.n_periods)))
+        return ShockMap(nothing, -np.eye(cells.n_clusters), (moved @ weights).T)
+
+    def _answer(self, cells: ShockCells) -> tuple[Floats, Floats | None]:
+        """Change of the coefficients (S, m) and of the clusters' influence (S, G, m) by each shock; None without influence."""
+        if not self._found:
+            if cells.number > _MOST_REFITS:
+                raise InferenceError(
+                    f"what the estimate rests on would take {cells.number} estimates anew",
+                    where=type(self.spec.estimator).__name__,
+                    remedy="collapse the panel to fewer periods, or give the estimator a Response",
+                )
+            self._found.append(self._estimate(cells))
+        return self._found[0]
+
+    def _estimate(self, cells: ShockCells) -> tuple[Floats, Floats | None]:
+        panel, column = self.spec.panel, self.spec.design.outcome
+        rows, code = self.part.sample.rows, cells.code
+        step = 0.01 * float(np.std(self.part.sample.outcome)) or 1.0
+        moved = np.zeros((cells.number, len(self.names)))
+        influence = np.zeros((cells.number, cells.n_clusters, len(self.names)))
+        outcome = numbers(panel.frame, column)
+        design = replace(self.spec.design, outcome=SHOCK)
+        start: tuple[Floats, Floats | None] | None = None
+        for shock in (None, *np.unique(code).tolist()):
+            shocked = outcome.copy()
+            shocked[rows[code == shock]] += step
+            fit = self.spec.estimator.fit(panel.with_column(SHOCK, shocked), design)
+            at = [[term.name for term in fit.terms].index(name) for name in self.names]
+            found = fit.coefficients[at], _summed(fit, self.part, cells, at)
+            if shock is None:
+                start = found
+                continue
+            assert start is not None
+            moved[shock] = (found[0] - start[0]) / step
+            if found[1] is not None and start[1] is not None:
+                influence[shock] = (found[1] - start[1]) / step
+        return moved, None if start is None or start[1] is None else influence
+
+
+def _summed(fit: Fit, part: Part, cells: ShockCells, at: list[int]) -> Floats | None:
+    """Influence (G, m) of the clusters on the coefficients at these positions; None where the estimator has none."""
+    cluster = np.zeros(len(part.sample.panel), dtype=np.int64)
+    cluster[part.sample.rows] = cells.cluster
+    summed = np.zeros((cells.n_clusters, len(fit.terms)))
+    try:
+        for one in fit.parts:
+            own = one.influence.sum_within(cluster[one.sample.rows], cells.n_clusters)
+            summed[:, one.positions] += own
+    except InferenceError:
+        return None
+    return summed[:, at]
+
+
+@dataclass(frozen=True, eq=False)
+class Always:
+    """The p-values of a fit, all of them, come from a distribution that the design cannot support, for one reason."""
+
+    reason: Message
+
+    __eq__ = same_content
+
+    def of(self, weights: Floats) -> Message | None:
+        """Say why the p of a combination is no guide."""
+        return self.reason
+
+    def headline(self) -> Message | None:
+        """Say why that of the average effect after adoption is none."""
+        return self.reason
+
+    def tell(self) -> tuple[Message, ...]:
+        """Say it of all terms."""
+        return (self.reason,)
+
+
+@dataclass(frozen=True, eq=False)
+class ByExpectedSize:
+    """The p of clustered errors with t(G-1) is no guide where they are expected to reject true nulls in over 10 % of cases."""
+
+    loadings: Loadings
+    reason: Message | None = None
+
+    __eq__ = same_content
+
+    def of(self, weights: Floats) -> Message | None:
+        """Say how often a true null of a combination would be rejected, where that is over 10 %; or the reason given."""
+        size = self.loadings.expected_size(weights)
+        if not size > IN_WORDS:
+            return None
+        return self.reason or message("note.expected_size", size=_percent(size))
+
+    def headline(self) -> Message | None:
+        """Say it of the average effect after adoption, of the subgroup for which it is worst."""
+        headlines = [weights for _, weights in headline_effects(self.loadings.fit)]
+        return self.of(max(headlines, key=self.loadings.expected_size)) if headlines else None
+
+    def tell(self) -> tuple[Message, ...]:
+        """Name the terms that carry a †, then those whose p needs a word, each with its size."""
+        sizes = [
+            (term.name, self.loadings.expected_size(weights))
+            for term, weights in zip(self.loadings.fit.terms, np.eye(len(self.loadings.fit.terms)), strict=True)
+            if term.role == "effect"
+        ]
+        above = [(name, size) for name, size in sizes if size > IN_WORDS]
+        if self.reason is not None:
+            return (self.reason,) if above else ()
+        between = [(name, size) for name, size in sizes if STANDS < size <= IN_WORDS]
+        said = [("note.expected_sizes", above), ("note.expected_in_words", between)]
+        return tuple(message(key, listed=_list(found)) for key, found in said if found)
+
+
+@dataclass(frozen=True, eq=False)
+class ByEffective:
+    """The p of a method is no guide for terms that rest on fewer than two clusters of equal weight, or on a side on one."""
+
+    loadings: Loadings
+    key: str
+    least: float = LEAST_EFFECTIVE
+    by_side: bool = False
+
+    __eq__ = same_content
+
+    def of(self, weights: Floats) -> Message | None:
+        """Say on how many clusters a combination rests, where they are too few."""
+        found = min(self.loadings.sides(weights)) if self.by_side else self.loadings.effective(weights)
+        return message(self.key, listed=f"{found:.1f}") if found < self.least - 1e-9 else None
+
+    def headline(self) -> Message | None:
+        """Say it of the average effect after adoption."""
+        reasons = (self.of(weights) for _, weights in headline_effects(self.loadings.fit))
+        return next((reason for reason in reasons if reason is not None), None)
+
+    def tell(self) -> tuple[Message, ...]:
+        """Name the terms, each with the number on which it rests."""
+        found = []
+        for term, weights in zip(self.loadings.fit.terms, np.eye(len(self.loadings.fit.terms)), strict=True):
+            if term.role == "effect" and (reason := self.of(weights)) is not None:
+                found.append(f"{term.name} ({dict(reason.values)['listed']})")
+        return (message(self.key, listed=", ".join(found)),) if found else ()
+
+
+def _percent(size: float) -> str:
+    return f"{100 * size:.0f}"
+
+
+def _list(found: list[tuple[str, float]]) -> str:
+    return ", ".join(f"{name} {_percent(size)} %" for name, size in found)
+
+
+_ENOUGH_FOR_JOINT_TESTS = 30
+
+
+@dataclass(frozen=True, eq=False)
+class ByBothSides:
+    """A joint F test is no guide where a term of it rests on fewer than 30 treated or untreated clusters: decision 0004."""
+
+    loadings: Loadings
+
+    __eq__ = same_content
+
+    def of(self, weights: Floats) -> Message | None:
+        """Say on how many the terms, rows of weights (q, k), rest."""
+        fewest = np.array([self.loadings.sides(row) for row in weights]).min(axis=0)
+        if round(fewest.min()) >= _ENOUGH_FOR_JOINT_TESTS:
+            return None
+        return message("note.joint_few_clusters", treated=f"{fewest[0]:.0f}", control=f"{fewest[1]:.0f}")
+
+
+@dataclass(frozen=True, eq=False)
+class OneByOne:
+    """A joint test is no guide where one of its terms is none."""
+
+    single: Doubt
+
+    __eq__ = same_content
+
+    def of(self, weights: Floats) -> Message | None:
+        """Say why, of the first such row of weights (q, k)."""
+        return next((reason for row in weights if (reason := self.single.of(row)) is not None), None)
