@@ -132,17 +132,20 @@ def _read_adoption(panel: Panel, design: Design, assigned: Codes) -> tuple[Float
             remedy=f"write adoption as the column '{panel.time}' writes periods",
         )
     zero = (ordinals == 0) & ~infinite & (frequency == "integer" and periods.first > 0)
-    way = np.append(np.where(infinite, _INFINITE, np.where(zero, _ZERO, _DATE)), _EMPTY)[codes.values]
-    way = np.where(declared >= 0, _DECLARED + declared, way)
-    ordinal = np.append(ordinals, 0)[codes.values]  # code -1, missing, takes the last
-    far = (way == _DATE) & np.append(periods.far_off(ordinals), False)[codes.values]
+    dated = ~infinite & ~zero
+    far = dated & periods.far_off(ordinals)
     if far.any():
-        _refuse_far(panel, column, ordinal, far)
+        _refuse_far(panel, column, np.isin(codes.values, np.flatnonzero(far)), ordinals[far])
     # Between two periods of the grid, the first period that can show the treatment is the next one.
-    position = np.where(way == _DATE, np.ceil((ordinal - periods.first) / periods.step), np.inf)
+    steps = np.where(dated, np.ceil((ordinals - periods.first) / periods.step), np.inf)
+    position = np.append(steps, np.inf)[codes.values]  # code -1, missing, takes the last
     _require_constant(panel, column, design.assigned_at, position)
-    notes = (*_note_never(panel, design, assigned, way), *_note_dates(panel, design, assigned, ordinal, way == _DATE))
-    return position, notes
+    way = np.append(np.where(infinite, _INFINITE, np.where(zero, _ZERO, _DATE)), _EMPTY)[codes.values]
+    if (declared >= 0).any():
+        way = np.where(declared >= 0, _DECLARED + declared, way)
+    starts = panel.starts[np.isfinite(position[panel.starts])]
+    dates = _note_dates(panel, design, assigned, ordinals[codes.values[starts]], assigned.values[starts])
+    return position, (*_note_never(panel, design, assigned, way), *dates)
 
 
 def _set_aside(values: pd.Series, never: tuple[str | float, ...]) -> tuple[pd.Series, Ints]:
@@ -170,14 +173,14 @@ def _write(value: Any) -> str:
     return str(int(whole[1])) if whole else text
 
 
-def _refuse_far(panel: Panel, column: str, ordinal: Ints, far: Flags) -> None:
-    """Raise DataError for dates, flagged in `far` (n,), that have nothing to do with the time axis."""
+def _refuse_far(panel: Panel, column: str, far: Flags, ordinals: Ints) -> None:
+    """Raise DataError for rows, flagged in `far` (n,), with a date that has nothing to do with the time axis."""
     at, periods = int(np.argmax(far)), panel.periods
     text = _write(panel.frame[column].iloc[at])
     code = text if _WHOLE.fullmatch(text) else repr(text)
     who = "" if panel.unit_codes is None else f" of {panel.unit} {panel.unit_codes.labels[panel.unit_codes.values[at]]}"
-    others = len(np.unique(ordinal[far])) - 1
-    early = bool(ordinal[at] < periods.first)
+    found = read_periods(panel.frame[column].iloc[[at]], periods.frequency, year_end=periods.year_end)[0]
+    early, others = bool(found[0] < periods.first), len(np.unique(ordinals)) - 1
     before = "a unit treated since before the data may have their first period; " if early else ""
     raise DataError(
         f"the first treated period{who} is {text}, which lies {'before' if early else 'far after'} the data "
@@ -217,7 +220,7 @@ def _note_never(panel: Panel, design: Design, assigned: Codes, way: Ints) -> tup
     Of one code that can mean nothing else there is nothing to say.
     """
     column, level, never = str(design.adoption), design.assigned_at, design.never_codes()
-    ways = [one for one in np.unique(way).tolist() if one != _DATE]
+    ways = [one for one in np.flatnonzero(np.bincount(way)).tolist() if one != _DATE]
     absent = [code for i, code in enumerate(never) if _DECLARED + i not in ways]
     notes = [message("note.never_absent", code=code, column=column) for code in absent]
     on_axis = [_DECLARED + i for i, code in enumerate(never) if _is_on_axis(panel, code)]
@@ -250,13 +253,11 @@ def _is_on_axis(panel: Panel, code: str | float) -> bool:
     return frequency == periods.frequency and periods.start <= ordinals[0] <= periods.end
 
 
-def _note_dates(panel: Panel, design: Design, assigned: Codes, ordinal: Ints, dated: Flags) -> tuple[Message, ...]:
-    """List who adopts after the last period of the data, or before the first: dates (n,), of the rows flagged in `dated`."""
-    starts, periods = panel.starts, panel.periods
-    date, unit, dated = ordinal[starts], assigned.values[starts], dated[starts]
-    said = {"column": str(design.adoption), "level": design.assigned_at}
+def _note_dates(panel: Panel, design: Design, assigned: Codes, date: Ints, unit: Ints) -> tuple[Message, ...]:
+    """List who adopts after the last period of the data, or before the first: dates (m,) of units of assignment (m,)."""
+    periods, said = panel.periods, {"column": str(design.adoption), "level": design.assigned_at}
     notes: list[Message] = []
-    late, early = dated & (date > periods.end), dated & (date < periods.start)
+    late, early = date > periods.end, date < periods.start
     if late.any():
         who = {"units": len(np.unique(unit[late])), "listed": _list_dates(panel, assigned, date[late], unit[late])}
         notes.append(message("note.adopts_after", last=periods.name(periods.end), **said, **who))
