@@ -182,6 +182,20 @@ def test_the_estimate_in_which_counties_weigh_alike_stands_beside_it() -> None:
     assert not (methods(run(counties(8, 3, farms=3)))["estimand"] == "alike").any()
 
 
+def test_counties_treated_throughout_stay_treated_where_counties_weigh_alike() -> None:
+    """From the first period on, and from before it: in means by county, too, they are no comparison."""
+    f = counties(9, 3, farms=3, first=1).assign(year=lambda f: f["year"] + 2010, first=lambda f: f["first"] + 2010)
+    f["first"] = f["first"].mask(f["county"] == 3, 2010).mask(f["county"] == 4, 1990)
+    f = f[f["farm"] % 9 > 1]  # counties of unlike size
+    alike = methods(run(f, EventStudy(leads=1, lags=1)))[lambda t: t["estimand"] == "alike"].set_index("method")
+    means = f.groupby(["county", "year"], as_index=False)[["first", "y"]].mean()
+    event = (means["year"] - means["first"]).clip(-1, 1)
+    terms = np.column_stack([event == e for e in (0, 1)]).astype(float)
+    X = pd.get_dummies(means[["county", "year"]].astype(str), drop_first=True, dtype=float)
+    b = np.linalg.lstsq(np.column_stack([terms, np.ones(len(X)), X]), means["y"], rcond=None)[0]
+    assert alike.loc["BiasReduced", "estimate"] == pytest.approx((b[0] + b[1]) / 2, rel=1e-9)
+
+
 def test_subgroups_and_their_gap_are_judged() -> None:
     frame = counties(10, 4, farms=4)
     frame["large"] = frame["farm"] % 2

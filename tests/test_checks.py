@@ -192,12 +192,17 @@ def test_p_values_are_marked_as_far_as_they_were_measured_to_fail(total: int, tr
 def test_a_period_numbered_0_is_a_period(one: Any, offset: int) -> None:
     f = counties(7, 2)
     moved = f.assign(year=f["year"] - offset, first=f["first"] - offset)
-    moved["first"] = moved["first"].where(moved["first"] != 0)  # a true adoption in period 0 would be written as never
-    if offset == 2014:
-        with pytest.raises(EvalkitError, match="nobody is treated"):
-            run(moved, one)
-        return
     found, plain = run(moved, one), run(f, one)
+    assert (found.statistic, found.p_value, found.verdict) == (plain.statistic, plain.p_value, plain.verdict)
+
+
+def test_a_placebo_start_may_lie_before_the_first_period() -> None:
+    """Two cohorts, shifted by 3: that of the second year to before the data, where periods from 1 on have no number."""
+    f = counties(12, 6)
+    f["first"] = f["first"].where(f["county"] >= 2, 2012.0)
+    numbered = f.assign(year=f["year"] - 2010, first=f["first"] - 2010)
+    plain, found = run(f, PlaceboAdoption(shift=3)), run(numbered, PlaceboAdoption(shift=3))
+    assert f["year"].min() > 2009
     assert (found.statistic, found.p_value, found.verdict) == (plain.statistic, plain.p_value, plain.verdict)
 
 

@@ -152,3 +152,14 @@ def test_a_diagnosis_that_cannot_be_made_is_refused() -> None:
 def test_the_names_are_public() -> None:
     for name in ("simulate", "diagnose", "World", "Place"):
         assert name in ek.__all__
+
+
+@pytest.mark.parametrize(("start", "adoption"), [(1, 0), (1, -2), (0, -1)])
+def test_a_place_cannot_adopt_in_what_its_column_would_not_say(start: int, adoption: int) -> None:
+    """An adoption column reads 0 as never where the periods are positive, and refuses negative dates."""
+    with pytest.raises(DesignError, match=f"pilot adopts in {adoption}"):
+        World(
+            places=(Place(name="pilot", units=FARMS, adoption=adoption),),
+            periods=tuple(range(start, start + 5)),
+            effects=dict.fromkeys(FARMS, (1.0,)),
+        )

@@ -333,3 +333,35 @@ def test_the_jiangxi_study_gives_the_numbers_computed_elsewhere(tmp_path: Path) 
     assert (placebo.p_value, placebo.bound) == (0.25, 1 / 12)
     assert "ranks 3" in placebo.sentence_en
     assert "cannot reject at 5 %" in placebo.sentence_en
+
+
+@pytest.mark.parametrize(
+    ("never", "kept"),
+    [('"无"', ("无",)), ('["无", -1]', ("无", -1)), ("9999", (9999,)), ("9999.0", (9999.0,)), ("[]", ())],
+)
+def test_a_study_declares_what_means_never(project: Path, never: str, kept: tuple[object, ...]) -> None:
+    file = project / "analyses/demo/study.toml"
+    file.write_text(STUDY.replace('adoption = "first"', f'adoption = "first"\nnever = {never}'), encoding="utf-8")
+    config = read_study(file)
+    assert config.design is not None
+    assert config.design.never == kept
+    assert config.estimates["main"].design.never == kept
+
+
+@pytest.mark.parametrize("never", ["true", "{ code = 1 }", "nan", "[[1]]"])
+def test_a_study_refuses_what_cannot_stand_in_a_column(project: Path, never: str) -> None:
+    file = project / "analyses/demo/study.toml"
+    file.write_text(STUDY.replace('adoption = "first"', f'adoption = "first"\nnever = {never}'), encoding="utf-8")
+    with pytest.raises(ConfigError, match="never"):
+        read_study(file)
+
+
+def test_a_declared_code_gives_the_estimate_of_empty_cells(project: Path) -> None:
+    plain = evaluate_study(read_study(project / "analyses/demo"))
+    file = project / "data/raw/farms.csv"
+    table = pd.read_csv(file, dtype=str)
+    table.assign(first=table["first"].fillna("无")).to_csv(file, index=False)
+    study = project / "analyses/demo/study.toml"
+    study.write_text(STUDY.replace('adoption = "first"', 'adoption = "first"\nnever = "无"'), encoding="utf-8")
+    declared = evaluate_study(read_study(study))
+    pd.testing.assert_frame_equal(declared.estimates["main"].tidy(), plain.estimates["main"].tidy())

@@ -85,6 +85,12 @@ class World:
         if min(spreads) < 0:
             raise DesignError("a spread or weight is negative", where="World", remedy="give standard deviations")
         for place in self.places:
+            if place.adoption is not None and place.adoption <= 0 and 0 <= self.periods[0] != place.adoption:
+                raise DesignError(
+                    f"{place.name} adopts in {place.adoption}, which periods from {self.periods[0]} on do not reach",
+                    where="World",
+                    remedy="leave adoption out for a place never treated; give the first period for one treated throughout",
+                )
             effects = self.effects if place.effects is None else place.effects
             for subgroup in place.units if place.adoption is not None else ():
                 if not effects.get(subgroup):

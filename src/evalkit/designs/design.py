@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from evalkit.errors import DesignError, nearest
 from evalkit.tables.contents import in_short
 
@@ -16,7 +18,9 @@ class Design:
     """Say whose outcome is compared with whose, and what assigned the treatment.
 
     outcome       column of the outcome.
-    adoption      column with the first treated period of each unit; empty, 0 or infinite means never treated.
+    adoption      column with the first treated period of each unit. Empty or infinite means never treated; so does 0, unless the
+                  time axis reaches 0: there 0 is a period.
+    never         what else means never treated in that column: a number or text, or several, such as -1 or ("无", 9999).
     treated       instead of `adoption`: a 0/1 column, 1 from the first treated period on; it must not switch off.
     assigned_at   column of the units to which the treatment was assigned (counties); adoption is constant within each.
     covariates    numeric columns, entered linearly.
@@ -47,6 +51,7 @@ class Design:
     dose: str | None = None
     eligible: str | None = None
     above: str | None = None
+    never: str | int | float | tuple[str | int | float, ...] = ()
 
     __repr__ = in_short
 
@@ -62,6 +67,7 @@ class Design:
             if isinstance(value, str):
                 raise DesignError(f"{name} is the text '{value}'", where="Design", remedy=f"write {name}=('{value}',)")
             object.__setattr__(self, name, tuple(value))
+        object.__setattr__(self, "never", self._checked_never())
         if self.comparison not in ("not_yet_treated", "never_treated"):
             raise DesignError(
                 f"comparison '{self.comparison}' is unknown",
@@ -82,6 +88,30 @@ class Design:
                     where="Design",
                     remedy=f"name a column of its own as {name}, or leave {name} out",
                 )
+
+    def _checked_never(self) -> tuple[str | float, ...]:
+        """Return what means never treated as a tuple of plain values."""
+        given = tuple(self.never) if isinstance(self.never, tuple | list) else (self.never,)
+        codes = tuple(code.item() if isinstance(code, np.generic) else code for code in given)
+        for code in codes:
+            if isinstance(code, bool) or not isinstance(code, str | int | float) or code != code:
+                raise DesignError(
+                    f"never = {code!r} is neither a number nor text",
+                    where="Design",
+                    remedy="give what the adoption column writes for never treated, such as -1 or 'never'; empty cells need not "
+                    "be declared",
+                )
+        if codes and self.adoption is None:
+            raise DesignError(
+                f"never = {codes[0]!r} speaks of the adoption column, and the design names none",
+                where="Design",
+                remedy="name the column of the first treated period (adoption), or leave never out",
+            )
+        return codes
+
+    def never_codes(self) -> tuple[str | float, ...]:
+        """List what is declared to mean never treated."""
+        return self.never if isinstance(self.never, tuple) else (self.never,)
 
     def columns(self) -> tuple[str, ...]:
         """List the panel's columns that the design reads."""

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import gammaln
 
 from evalkit.catalogue import Message, message
-from evalkit.designs.adoption import read_assignment, read_dose, read_eligible
+from evalkit.designs.adoption import adoption_notes, read_assignment, read_dose, read_eligible
 from evalkit.designs.design import Design
 from evalkit.errors import DataError, DesignError
 from evalkit.numerics.arrays import Flags, Floats, Ints, first_rows
@@ -131,7 +131,8 @@ def draw_sample(
     def pick(values: Any) -> Any:
         return values if every else values[rows]
 
-    notes = panel.notes
+    # Collapsed cells keep the notes of their rows, of which they show one each.
+    notes = panel.notes if panel.within is not None else (*panel.notes, *adoption_notes(panel, design))
     moved = _moved(panel, design, assigned)
     if moved:
         listed = "; ".join(moved[:5]) + ("; …" if len(moved) > 5 else "")

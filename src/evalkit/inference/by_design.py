@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from evalkit.catalogue import Message, message
+from evalkit.designs.adoption import with_adoption
 from evalkit.designs.design import Design
 from evalkit.errors import EvalkitError, InferenceError
 from evalkit.inference.bias_reduced import BiasReduced
@@ -487,7 +488,7 @@ def _weighed_alike(level: _Level) -> _Level | None:
             level.name: names[cell[:, 0]],
             "period number": cell[:, 1],
             "mean outcome": np.bincount(row, weights=weights * sample.outcome) / np.bincount(row, weights=weights),
-            "first period": np.where(np.isfinite(adoption), adoption, np.nan),
+            "first period": adoption,
         }
     )
     panel = Panel.from_frame(frame, unit=level.name, time="period number")
@@ -498,6 +499,9 @@ def _weighed_alike(level: _Level) -> _Level | None:
         comparison=design.comparison,
         anticipation=design.anticipation,
     )
+    # As positions on the new axis: read as dates, those before the data would be refused.
+    first = panel.frame["first period"].to_numpy(dtype=np.float64)
+    panel, by_means = with_adoption(panel, by_means, np.ceil((first - panel.periods.first) / panel.periods.step))
     try:
         fit = level.spec.estimator.fit(panel, by_means)
     except EvalkitError:

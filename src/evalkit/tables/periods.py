@@ -22,6 +22,9 @@ _ENDS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "
 _QUARTER = re.compile(r"(\d{4})\s*(?:年第?|[-/. ]?[Qq])\s*([1-4])\s*(?:季度?)?")
 _MONTH = re.compile(r"(\d{4})\s*(?:年|[-/.M])\s*(\d{1,2})\s*月?")
 _YEAR = re.compile(r"(-?\d{1,9})(?:\.0*)?\s*年?")
+_A_YEAR: dict[Frequency, float] = {"integer": 1, "quarter": 4, "month": 12, "day": 365.25}
+_CALENDAR = (1000, 2999)  # whole numbers between these are taken for years
+_FAR, _SPANS = 50, 3  # years, and times the length of the axis, beyond which a date has nothing to do with it
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +44,41 @@ class Periods:
     __eq__ = same_content
     __repr__ = in_short
 
+    @property
+    def start(self) -> int:
+        """Ordinal of the first period observed."""
+        return self.first + int(self.observed[0]) * self.step
+
+    @property
+    def end(self) -> int:
+        """Ordinal of the last period observed."""
+        return self.first + int(self.observed[-1]) * self.step
+
+    @property
+    def on_calendar(self) -> bool:
+        """Say whether the axis is of dates, or of whole numbers that are all taken for years."""
+        return self.frequency != "integer" or (_CALENDAR[0] <= self.first and self.end <= _CALENDAR[1])
+
+    def far_off(self, ordinals: Ints) -> Flags:
+        """Flag ordinals (n,) that can be no date of what happens on this axis: a slip, or a code such as -1, 9999 or 20066.
+
+        They are negative numbers where the axis has none; what lies more than 50 years, and three times the length of the axis,
+        after its end; and what lies as far before it, on a calendar only before the year 1000, because laws may be old.
+        """
+        far = max(_FAR * _A_YEAR[self.frequency], _SPANS * (self.end - self.first))
+        early = ordinals < self.first - far
+        if self.on_calendar:
+            # Days are counted from 1970, the others from the year 0.
+            early &= ordinals < (_CALENDAR[0] - (1970 if self.frequency == "day" else 0)) * _A_YEAR[self.frequency]
+        negative = (ordinals < 0) & (self.frequency == "integer" and self.first >= 0)
+        return early | negative | (ordinals > self.end + far)
+
     def label(self, position: float) -> str:
         """Name the period at a position as a reader writes it: 2011, 2011Q3, 2011-07, 2011-07-15."""
-        ordinal = self.first + int(position) * self.step
+        return self.name(self.first + int(position) * self.step)
+
+    def name(self, ordinal: int) -> str:
+        """Name an ordinal, which need not lie on a step of the axis."""
         if self.frequency == "quarter":
             return f"{ordinal // 4}Q{ordinal % 4 + 1}"
         if self.frequency == "month":
@@ -85,7 +120,7 @@ def read_periods(
         whole = missing | (np.isfinite(raw) & (raw == np.floor(raw)) & (np.abs(raw) < 2**53))
         _refuse_periods(frame, ~whole, name)
         return np.where(missing, 0, np.where(missing, 0.0, raw)).astype(np.int64), missing, "integer"
-    texts = [("" if gone else _as_text(value)) for value, gone in zip(values.tolist(), missing.tolist(), strict=True)]
+    texts = [("" if gone else as_text(value)) for value, gone in zip(values.tolist(), missing.tolist(), strict=True)]
     for pattern, kind, base in ((_YEAR, "integer", 1), (_QUARTER, "quarter", 4), (_MONTH, "month", 12)):
         found = [pattern.fullmatch(text) for text in texts]
         if all(match or gone for match, gone in zip(found, missing.tolist(), strict=True)):
@@ -110,7 +145,7 @@ def end_of_year(values: pd.Series, frequency: Frequency) -> int:
         return _fiscal(values.dtype)[1]
     if frequency != "integer" or pd.api.types.is_numeric_dtype(values.dtype):
         return 12
-    first = _as_text(values.dropna().iloc[0])
+    first = as_text(values.dropna().iloc[0])
     month = 12 if _YEAR.fullmatch(first) else int(pd.Timestamp(first).month)
     return 12 if month == 1 else month
 
@@ -121,7 +156,8 @@ def _fiscal(dtype: pd.PeriodDtype) -> tuple[Frequency | None, int]:
     return _KINDS.get(kind), _ENDS.index(end) + 1 if end in _ENDS else 12
 
 
-def _as_text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """Write a value of a column as text: whole floats without their point, full-width digits as plain ones."""
     if isinstance(value, float | np.floating) and float(value).is_integer():
         value = int(value)
     return unicodedata.normalize("NFKC", str(value)).strip()
