@@ -349,7 +349,7 @@ class _Level:
         return np.unique(found, return_inverse=True)[1].astype(np.int64) if found.min() >= 0 else None
 
     def _see(self, chosen: _Chosen) -> tuple[float, ShockMap, bool] | None:
-        """The t statistic of the effect, what its variance sees of shocks, and whether p is below 5 %; None where t is no judge."""
+        """The t statistic of the effect, what its variance sees of shocks, and whether p is below 5 %; None where no t judges."""
         if not isinstance(chosen.method, BiasReduced | Jackknife | Cluster) or chosen.told.unsupported is not None:
             return None
         told = Estimate(self.fit, chosen.told, self.spec).distribution

@@ -102,8 +102,7 @@ def join_maps(maps: list[ShockMap]) -> ShockMap:
 
 
 def _dense(table: Any) -> Floats:
-    dense: Floats = np.asarray(table.todense() if sparse.issparse(table) else table, dtype=np.float64)
-    return dense
+    return np.asarray(table.toarray() if isinstance(table, sparse.csr_array) else table, dtype=np.float64)
 
 
 def count_effective(variances: Floats) -> float:
@@ -145,7 +144,7 @@ def expect_size(seen: Sight, n_clusters: int) -> float:
 
 def walk(n_periods: int) -> Floats:
     """Shocks that last: a random walk (T, T), each cell the sum of the steps so far."""
-    return np.tril(np.ones((n_periods, n_periods))).astype(np.float64)
+    return np.asarray(np.tril(np.ones((n_periods, n_periods))), dtype=np.float64)
 
 
 def trend(n_periods: int) -> Floats:
