@@ -75,6 +75,7 @@ def regress(
     if cut:
         notes = (*notes, message("note.within_lost", cells=cut))
     regression = Regression(
+        solution.coefficients,
         X,
         residuals,
         solution.bread,

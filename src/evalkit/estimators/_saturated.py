@@ -149,7 +149,13 @@ def _solve_patterns(
     if np.abs(residuals).max() <= _ROUNDING * np.abs(sample.outcome).max() and residuals.any():
         residuals = np.zeros_like(residuals)
         notes = (*notes, message("note.no_residual", outcome=sample.design.outcome))
-    solved = replace(regression, regressors=regressors, residuals=residuals, bread=solution.bread)
+    solved = replace(
+        regression,
+        coefficients=solution.coefficients,
+        regressors=regressors,
+        residuals=residuals,
+        bread=solution.bread,
+    )
     part = Part(sample, np.arange(len(terms)), solved, solved)
     return Fit(tuple(terms), solution.coefficients, (part,), notes)
 
@@ -171,18 +177,18 @@ def average(fit: Fit, cells: Cells, aggregate: Aggregate, sample: Sample) -> Fit
     for i, (_, members) in enumerate(groups):
         mapping[i, members] = cells.mass[members] / cells.mass[members].sum()
     shown = [term for term, _ in groups]
-    averaged = _map(fit, shown, mapping, sample)
+    found = _map(fit, shown, mapping, cells, sample)
     if aggregate != "dynamic" or cells.base is None:
-        return averaged
+        return found
     bases = np.setdiff1d(cells.base, cells.event_time)
-    return insert_bases(averaged, [int(e) for e in bases])
+    return insert_bases(found, [int(e) for e in bases])
 
 
 def _at(event_time: int) -> Term:
     return Term(f"ATT(e={event_time})", event_time=int(event_time))
 
 
-def _map(fit: Fit, shown: list[Term], mapping: Floats, sample: Sample) -> Fit:
+def _map(fit: Fit, shown: list[Term], mapping: Floats, cells: Cells, sample: Sample) -> Fit:
     """Replace the first coefficients of a fit by linear combinations of them (m, k), and keep the covariates behind them."""
     (part,) = fit.parts
     n_cells = mapping.shape[1]
@@ -192,7 +198,8 @@ def _map(fit: Fit, shown: list[Term], mapping: Floats, sample: Sample) -> Fit:
     whole[len(mapping) :, n_cells:] = np.eye(n_covariates)
     positions = np.arange(len(whole))
     influence = MappedInfluence(part.influence, whole)
-    mapped = Part(sample, positions, influence, part.regression, whole)
+    averaged = None if n_covariates else cells.code
+    mapped = Part(sample, positions, influence, part.regression, whole, averaged=averaged)
     return Fit((*shown, *fit.terms[n_cells:]), whole @ fit.coefficients, (mapped,), fit.notes)
 
 

@@ -155,7 +155,9 @@ def _regress_leads(
             )
     counts = None if sample.counts is None else sample.counts[rows]
     X = swept[:, found.kept]
-    regression = Regression(X, found.residuals, found.bread, absorber.weights, counts, absorber.rank, (absorber.unit,))
+    regression = Regression(
+        found.coefficients, X, found.residuals, found.bread, absorber.weights, counts, absorber.rank, (absorber.unit,)
+    )
     mapping = np.eye(len(terms), len(found.kept))
     notes = (message("note.unseen", event_times=unseen),) if unseen else ()
     own = without_rounding_of(regression, sample, len(terms))

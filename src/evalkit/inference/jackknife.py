@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from scipy import sparse
@@ -11,7 +12,7 @@ from evalkit.catalogue import Message, message
 from evalkit.designs.adoption import read_assignment
 from evalkit.errors import EvalkitError, InferenceError
 from evalkit.numerics.arrays import Flags, Floats, Ints
-from evalkit.numerics.loadings import ShockMap
+from evalkit.numerics.loadings import ShockMap, own_shocks
 from evalkit.reassignment.refits import find_terms, rounding, rows_of
 from evalkit.results.basis import Seen, name_determined, see
 from evalkit.results.clusters import Way, assignment, count_clusters, smallest_p, way_of
@@ -48,19 +49,18 @@ class Jackknife:
     def assess(self, fit: Fit, spec: Specification) -> Uncertainty:
         """Estimate once per cluster."""
         way = way_of(self.by, fit, spec)
-        # Weights of cohorts change with the clusters, so that averages over cohorts are estimated anew.
-        plain = all(part.mapping is None for part in fit.parts)
-        if self.by is not None and not plain:
+        left_out: _LeftOut
+        if all(part.regression is not None for part in fit.parts) and (self.by is not None or _in_closed_form(fit)):
+            left_out = _without_clusters(fit, spec, way, self.by)
+        elif self.by is None:
+            left_out = _without_units(fit, spec, way)
+        else:
             raise InferenceError(
-                "averages over cohorts are estimated anew without each unit of assignment, not without values of a column",
+                "this estimator is estimated anew without each unit of assignment, not without values of a column",
                 where=f"Jackknife(by='{self.by}')",
                 remedy="leave out by=, or name that column as assigned_at in the design",
             )
-        left_out: LeftOut | Seen
-        if self.by is not None or (plain and all(part.regression is not None for part in fit.parts)):
-            left_out, moves, notes = _without_clusters(fit, spec, way, self.by)
-        else:
-            left_out, moves, notes = _without_units(fit, spec, way)
+        moves, notes = left_out.moves, left_out.notes
         sizes = np.full(len(fit.terms), np.nan)
         for part, size in zip(fit.parts, way.sizes, strict=True):
             sizes[part.positions] = size
@@ -99,7 +99,7 @@ class EffectiveT(StudentT):
     """Student's t with min(G, G*) - 1 degrees of freedom, G* being the effective clusters of each combination."""
 
     loadings: Loadings
-    left_out: LeftOut | Seen
+    left_out: _LeftOut
 
     __eq__ = same_content
     __repr__ = in_short
@@ -111,118 +111,225 @@ class EffectiveT(StudentT):
 
     def shock_map(self, weights: Floats) -> ShockMap:
         """Map shocks to the changes of a combination without each cluster, times the root of (G-1)/G."""
-        n = len(self.loadings.treated)
-        found = (
-            self.left_out.shock_map(weights, -1.0)
-            if isinstance(self.left_out, Seen)
-            else self.left_out.shock_map(weights)
-        )
-        return found.times(np.sqrt(1 - 1 / n))
+        return self.left_out.shock_map(weights).times(np.sqrt(1 - 1 / len(self.loadings.treated)))
+
+
+class _LeftOut(Protocol):
+    """What estimates without each cluster are: their changes (G, k), NaN for a term that is lost, and which notes name."""
+
+    @property
+    def moves(self) -> Floats: ...
+
+    @property
+    def notes(self) -> tuple[Message, ...]: ...
+
+    def shock_map(self, weights: Floats) -> ShockMap:
+        """Map shocks to the changes of a combination without each cluster."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
-class LeftOut:
-    """The loadings of estimates without a cluster.
+class _OfRegressions:
+    """Changes of regressions without each cluster, in closed form: -v'(I - Q_g Q_g')^-1 Q_g'u_g.
 
-    Clusters of one class (G,) have the same part in the design; `without` holds, for each class, the fit without its first
-    member, `first` (K,). Without another member they are the same with the two exchanged.
+    directions (G, k, p) are v, which differ between clusters where combinations weigh slopes by rows; remade (G, k, c) is by how
+    much the weights of the c slopes then change. `anew` holds the loadings of estimates anew, for clusters that alone
+    determine a slope.
+    Source: MacKinnon, Nielsen and Webb (2023), eq. 11, in an orthonormal basis.
     """
 
     whole: Loadings
-    classes: Ints
-    first: Ints
-    without: tuple[Loadings, ...]
+    seen: Seen
+    directions: Floats
+    remade: Floats | None
+    anew: tuple[tuple[int, _Without], ...]
+    moves: Floats
+    notes: tuple[Message, ...]
 
     __eq__ = same_content
     __repr__ = in_short
 
-    def values(self, k: int, weights: Floats) -> Floats:
-        """Loadings (G, T) of a combination without the first member of class k, on the clusters and periods of the whole."""
-        one = self.without[k]
-        found = np.zeros(self.whole.values.shape[:2])
-        rows = np.array([self.whole.labels.index(label) for label in one.labels])
-        columns = np.searchsorted(self.whole.observed, one.observed)
-        known = find_terms(self.whole.fit, one.fit)[0]
+    def shock_map(self, weights: Floats) -> ShockMap:
+        """Map shocks to the changes of a combination: what is left of the own ones, and what the remade weights bring in."""
+        shocks = self.seen.shocks
+        adjusted = self.seen.leverages.adjust(-1.0, np.einsum("k,gkp->gp", weights, self.directions))
+        own = -np.einsum("gtp,gp->gt", shocks, adjusted)
+        pull = [-np.einsum("gpq,gq->gp", self.seen.basis.gram, adjusted)]
+        functionals = [shocks.reshape(-1, shocks.shape[2]).T]
+        if self.remade is not None:
+            slopes = self.seen.basis.slopes
+            pull.append(-np.einsum("k,gkc->gc", weights, self.remade))
+            functionals.append((shocks @ slopes.T).reshape(-1, len(slopes)).T)
+        whole = self.whole.values @ weights
+        for g, other in self.anew:
+            own[g] = 0.0
+            for one in pull:
+                one[g] = 0.0
+            pull.append(-(np.arange(len(own)) == g).astype(np.float64)[:, None])
+            functionals.append((other.values(self.whole, weights) - whole).reshape(1, -1))
+        return ShockMap(own_shocks(own), np.hstack(pull), np.vstack(functionals))
+
+
+def _in_closed_form(fit: Fit) -> bool:
+    """Say whether all combinations of slopes are fixed, or weigh them by rows."""
+    return all(part.mapping is None or part.averaged is not None for part in fit.parts)
+
+
+def _without_clusters(fit: Fit, spec: Specification, way: Way, by: str | None) -> _OfRegressions:
+    """Leave out clusters in closed form; those that alone determine a slope of an average by estimating anew.
+
+    Of regressions without averages such a coefficient is lost, and notes name it.
+    """
+    seen = see(fit, way, "Jackknife")
+    loadings = loadings_of(fit, spec, way)
+    n_clusters, p = seen.basis.scores.shape
+    base = np.broadcast_to(seen.directions, (n_clusters, len(fit.terms), p))
+    if all(part.averaged is None for part in fit.parts):
+        notes = name_determined(seen, spec, by, "Jackknife")
+        moves: Floats = -seen.leverages.adjust(-1.0, seen.basis.scores) @ seen.directions.T
+        moves = np.where(seen.determined(), np.nan, moves)
+        return _OfRegressions(loadings, seen, base, None, (), moves, notes)
+    remade = _remade(fit, way, seen)
+    directions = base + remade @ seen.basis.slopes
+    slopes = np.concatenate([part.regression.coefficients for part in fit.parts if part.regression is not None])
+    adjusted = seen.leverages.adjust(-1.0, seen.basis.scores)
+    moves = -np.einsum("gkp,gp->gk", directions, adjusted) + remade @ slopes
+    alone = np.flatnonzero(seen.determines_slope())
+    anew, notes = _estimate_anew(fit, spec, way, loadings, alone)
+    for g, other in anew:
+        moves[g] = other.moved(fit)
+    return _OfRegressions(loadings, seen, directions, remade, anew, moves, notes)
+
+
+def _remade(fit: Fit, way: Way, seen: Seen) -> Floats:
+    """Change (G, k, c) of the weights of all parts' slopes in each coefficient when a cluster's rows leave."""
+    n_clusters = len(way.present)
+    changes = np.zeros((n_clusters, len(fit.terms), len(seen.basis.slopes)))
+    at = 0
+    for part, codes in zip(fit.parts, way.codes, strict=True):
+        assert part.regression is not None
+        n_slopes = part.regression.n_slopes
+        if part.averaged is not None and part.mapping is not None:
+            cluster, inside = np.searchsorted(way.present, codes), part.averaged >= 0
+            weights = np.ones(len(codes)) if part.sample.weights is None else part.sample.weights
+            place = cluster[inside] * n_slopes + part.averaged[inside]
+            mass = np.bincount(place, weights=weights[inside], minlength=n_clusters * n_slopes)
+            left = mass.reshape(n_clusters, n_slopes).sum(axis=0) - mass.reshape(n_clusters, n_slopes)
+            shares = (part.mapping > 0) * left[:, None, :]
+            total = shares.sum(axis=2, keepdims=True)
+            shares = np.divide(shares, total, out=np.zeros_like(shares), where=total > 0)
+            changes[:, part.positions, at : at + n_slopes] = shares - part.mapping
+        at += n_slopes
+    return changes
+
+
+@dataclass(frozen=True, eq=False)
+class _Without:
+    """The estimate without some cluster."""
+
+    loadings: Loadings
+
+    __eq__ = same_content
+    __repr__ = in_short
+
+    def moved(self, fit: Fit) -> Floats:
+        """Its coefficients (k,) less those of the fit; NaN where it has no such term."""
+        at = find_terms(fit, self.loadings.fit)[0]
+        return np.where(at < 0, np.nan, self.loadings.fit.coefficients[at]) - fit.coefficients
+
+    def values(self, whole: Loadings, weights: Floats) -> Floats:
+        """Loadings (G, T) of a combination on the clusters and periods of the whole."""
+        one = self.loadings
+        found = np.zeros(whole.values.shape[:2])
+        rows = np.array([whole.labels.index(label) for label in one.labels])
+        columns = np.searchsorted(whole.observed, one.observed)
+        known = find_terms(whole.fit, one.fit)[0]
         placed = np.zeros(len(one.fit.terms))
         placed[known[known >= 0]] = weights[known >= 0]
         found[np.ix_(rows, columns)] = one.values @ placed
         return found
 
-    def shock_map(self, weights: Floats) -> ShockMap:
-        """Map shocks to the changes of a combination without each cluster.
 
-        Without h it is c'[σ(g)] - c[g] of a shock to g, c' being the loadings without the first member r of h's class, and σ
-        exchanging h and r.
-        """
-        whole = self.whole.values @ weights
-        n_clusters, n_periods = whole.shape
-        without = np.stack([self.values(k, weights) for k in range(len(self.without))])
-        own = without[self.classes, np.arange(n_clusters)]  # 0 of r itself
-        every = np.arange(n_clusters)
-        columns = np.concatenate([every, self.first[self.classes]])[:, None] * n_periods + np.arange(n_periods)
-        rows = np.repeat(np.concatenate([every, every]), n_periods)
-        shape = (n_clusters, n_clusters * n_periods)
-        direct = sparse.csr_array((np.concatenate([-own, own]).ravel(), (rows, columns.ravel())), shape=shape)
-        pull = (self.classes[:, None] == np.arange(len(self.without))).astype(np.float64)
-        return ShockMap(direct, -pull, (without - whole).reshape(len(self.without), -1))
-
-
-def _without_clusters(
-    fit: Fit, spec: Specification, way: Way, by: str | None
-) -> tuple[Seen, Floats, tuple[Message, ...]]:
-    """Change of a regression's coefficients without each cluster, (G, k), as of `_without_units`: -v'(I - Q_g Q_g')^-1 Q_g'u_g.
-
-    Source: MacKinnon, Nielsen and Webb (2023), eq. 11, in an orthonormal basis.
-    """
-    seen = see(fit, way, "Jackknife")
-    notes = name_determined(seen, spec, by, "Jackknife")
-    moves: Floats = -seen.leverages.adjust(-1.0, seen.basis.scores) @ seen.directions.T
-    return seen, np.where(seen.determined(), np.nan, moves), notes
-
-
-def _without_units(fit: Fit, spec: Specification, way: Way) -> tuple[LeftOut, Floats, tuple[Message, ...]]:
-    """Change of the coefficients without each cluster, (G, k), NaN where a term cannot be estimated; notes name these terms.
-
-    Where clusters have the same part in the design, one of each class is left out; from that the estimates without the others
-    follow by their loadings: exchanging h and the first member r of its class changes it by c[h]·(y[r] - y[h]).
-    """
-    loadings = loadings_of(fit, spec, way)
+def _estimate_anew(
+    fit: Fit, spec: Specification, way: Way, loadings: Loadings, chosen: Ints
+) -> tuple[tuple[tuple[int, _Without], ...], tuple[Message, ...]]:
+    """Estimate without each of the chosen clusters; notes name the terms that are then lost."""
     used, assigned = rows_of(fit, spec.panel), read_assignment(spec.panel, spec.design)[0]
     effects = np.array([term.role == "effect" for term in fit.terms])
-    classes, means = exchangeable(loadings)
-    first = np.unique(classes, return_index=True)[1]
-    moves = np.zeros((len(classes), len(fit.terms)))
-    without = []
+    found = []
     lost: dict[str, list[str]] = {}
-    for k, row in enumerate(first.tolist()):
-        label = loadings.labels[row]
-        keep = used & (assigned.values != way.present[row])
+    for g in chosen.tolist():
+        keep = used & (assigned.values != way.present[g])
         try:
             other = spec.estimator.fit(spec.panel, spec.design, keep)
             at, why = find_terms(fit, other)
         except EvalkitError as error:
-            other, at, why = None, np.full(len(fit.terms), -1), str(error)
+            other, at, why = fit, np.full(len(fit.terms), -1), str(error)
         gone = at < 0
-        members = np.flatnonzero(classes == k)
-        if gone[effects].all() or other is None:
+        if gone[effects].all():
             raise InferenceError(
-                f"without {spec.design.assigned_at} {label} the effect cannot be estimated ({why})",
+                f"without {spec.design.assigned_at} {loadings.labels[g]} the effect cannot be estimated ({why})",
                 where="Jackknife",
                 remedy="use Placebo(draws=200, seed=1) or PooledGroups(), or the check PlaceboAssignment",
             )
-        moves[members] = np.where(gone, np.nan, other.coefficients[at]) - fit.coefficients
         if gone.any():
-            lost.setdefault(_names(fit, gone), []).extend(loadings.labels[h] for h in members)
-        without.append(loadings_of(other, spec, assignment(other)))
-        if len(members) > 1:
-            found = LeftOut(loadings, classes, first, (without[-1],))
-            own = np.stack([found.values(0, w)[members] for w in np.eye(len(fit.terms))], axis=-1)  # (m, T, k)
-            moves[members] += np.einsum("mtk,mt->mk", own, means[row] - means[members])
+            lost.setdefault(_names(fit, gone), []).append(loadings.labels[g])
+        found.append((g, _Without(loadings_of(other, spec, assignment(other)))))
     notes = tuple(
         message("note.jackknife_lost", terms=terms, level=spec.design.assigned_at, left_out=", ".join(names))
         for terms, names in lost.items()
     )
-    return LeftOut(loadings, classes, first, tuple(without)), moves, notes
+    return tuple(found), notes
+
+
+@dataclass(frozen=True, eq=False)
+class _OfClasses:
+    """Changes of any estimate without each cluster, from the estimates without one of each class of clusters that are alike.
+
+    Without h the loadings are those without the first member r of its class (`anew`, in the order of classes), h and r exchanged.
+    """
+
+    whole: Loadings
+    classes: Ints
+    anew: tuple[tuple[int, _Without], ...]
+    moves: Floats
+    notes: tuple[Message, ...]
+
+    __eq__ = same_content
+    __repr__ = in_short
+
+    def shock_map(self, weights: Floats) -> ShockMap:
+        """Map shocks to the changes: c'[σ(g)] - c[g] of a shock to g, c' the loadings without r, and σ exchanging h and r."""
+        whole = self.whole.values @ weights
+        n_clusters, n_periods = whole.shape
+        without = np.stack([other.values(self.whole, weights) for _, other in self.anew])
+        own = without[self.classes, np.arange(n_clusters)]  # 0 of r itself
+        every, first = np.arange(n_clusters), np.array([g for g, _ in self.anew])
+        columns = np.concatenate([every, first[self.classes]])[:, None] * n_periods + np.arange(n_periods)
+        rows = np.repeat(np.concatenate([every, every]), n_periods)
+        shape = (n_clusters, n_clusters * n_periods)
+        direct = sparse.csr_array((np.concatenate([-own, own]).ravel(), (rows, columns.ravel())), shape=shape)
+        pull = (self.classes[:, None] == np.arange(len(self.anew))).astype(np.float64)
+        return ShockMap(direct, -pull, (without - whole).reshape(len(self.anew), -1))
+
+
+def _without_units(fit: Fit, spec: Specification, way: Way) -> _OfClasses:
+    """Leave out one cluster of each class by estimating anew.
+
+    The estimates without the others follow by the loadings: exchanging h and r changes it by c[h]·(y[r] - y[h]).
+    """
+    loadings = loadings_of(fit, spec, way)
+    classes, means = exchangeable(loadings)
+    first = np.unique(classes, return_index=True)[1]
+    anew, notes = _estimate_anew(fit, spec, way, loadings, first)
+    moves = np.zeros((len(classes), len(fit.terms)))
+    for k, (r, other) in enumerate(anew):
+        members = np.flatnonzero(classes == k)
+        moves[members] = other.moved(fit)
+        if len(members) > 1:
+            each = np.stack([other.values(loadings, w)[members] for w in np.eye(len(fit.terms))], axis=-1)  # (m, T, k)
+            moves[members] += np.einsum("mtk,mt->mk", each, means[r] - means[members])
+    return _OfClasses(loadings, classes, anew, moves, notes)
 
 
 def _names(fit: Fit, chosen: Flags) -> str:

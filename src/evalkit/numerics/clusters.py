@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -10,6 +10,7 @@ from scipy import sparse
 
 from evalkit.numerics.absorb import independent_levels, level_cross_product, number_jointly
 from evalkit.numerics.arrays import Floats, Ints
+from evalkit.numerics.loadings import Alike, find_alike
 
 # A cluster determines a direction where less than this share of it is left without the cluster.
 DETERMINED = 1e-9
@@ -23,7 +24,8 @@ class RegressionRows:
 
     regressors (n, k) and residuals (n,) are residuals on all effects; bread (k, k) is (X'WX)^-1; unit and factors, the further
     effects, are codes (n,), those of unit sorted; cluster (n,) codes below n_clusters, none of which divides a unit; period (n,)
-    codes below n_periods that the first of the factors tells: each of its levels lies in one period.
+    codes below n_periods that the first of the factors tells: each of its levels lies in one period. times (G,) says for how many
+    clusters each stands (None: for itself).
     """
 
     regressors: Floats
@@ -36,6 +38,7 @@ class RegressionRows:
     n_clusters: int
     period: Ints
     n_periods: int
+    times: Floats | None = None
 
     @property
     def pull(self) -> Floats:
@@ -65,8 +68,9 @@ class RegressionRows:
     @cached_property
     def independent(self) -> tuple[Ints, Floats]:
         """The r independent levels, and the matrix (r, r) that turns their de-meaned dummies into orthonormal columns."""
-        reference = np.diag(level_cross_product(*self.levels, self.weights))
-        kept, factor = independent_levels(self.own.sum(axis=0), reference)
+        times = np.ones(self.n_clusters) if self.times is None else self.times
+        reference = np.diag(level_cross_product(*self.levels, self.pull * times[self.cluster]))
+        kept, factor = independent_levels(np.einsum("g,glm->lm", times, self.own), reference)
         inverse = np.linalg.inv(factor)  # small; SciPy's triangular solver wakes threads for it
         return kept, np.asarray(inverse, dtype=np.float64)
 
@@ -129,13 +133,15 @@ def cluster_basis(of: RegressionRows) -> ClusterBasis:
 
 @dataclass(frozen=True)
 class ShockBasis:
-    """How shocks reach a regression: products (G, T, p) of its basis Q with outcomes 1 in one cluster and period, 0 elsewhere.
+    """How shocks reach a regression: products (K, T, p) of its basis Q with outcomes 1 in one cluster and period, 0 elsewhere.
 
-    The residuals of a cluster take from the outcome its own shocks less what Q explains of all of them.
+    The residuals of a cluster take from the outcome its own shocks less what Q explains of all of them. One cluster stands for
+    those that are `alike`; the rows are of these K alone.
     """
 
     of: RegressionRows
     shocks: Floats
+    alike: Alike
 
     @property
     def directions(self) -> Floats:
@@ -153,8 +159,10 @@ class ShockBasis:
         return np.hstack([np.column_stack(own), of.within(row[:, None])[:, :, 0]])
 
 
-def shock_basis(of: RegressionRows) -> ShockBasis:
+def shock_basis(every: RegressionRows) -> ShockBasis:
     """Let a shock to each cluster and period meet the basis."""
+    alike = _find_alike(every)
+    of = every if len(alike.first) == every.n_clusters else _only(every, alike)
     kept, to_basis = of.independent
     k = of.orthonormal.shape[1]
     shocks = np.empty((of.n_clusters, of.n_periods, k + len(kept)))
@@ -167,7 +175,42 @@ def shock_basis(of: RegressionRows) -> ShockBasis:
     in_period[first, of.period] = 1.0
     in_levels = of.own[:, :, : len(in_period)][:, kept] @ in_period  # (G, r, T)
     shocks[:, :, k:] = in_levels.transpose(0, 2, 1) @ to_basis.T
-    return ShockBasis(of, shocks)
+    return ShockBasis(of, shocks, alike)
+
+
+def _find_alike(of: RegressionRows) -> Alike:
+    """Find clusters whose rows are the same, by sums of random combinations of all that they hold, with fixed seeds.
+
+    Sums by period of weights, regressors, levels, and of the periods in which a row's unit is observed.
+    """
+    random = np.random.default_rng(0x616C6B)  # any fixed numbers serve
+    place, number = of.cluster * of.n_periods + of.period, of.n_clusters * of.n_periods
+    held = [np.ones(len(of.unit)), np.einsum("ik,k->i", of.regressors, random.standard_normal(of.regressors.shape[1]))]
+    for factor in of.factors:
+        tag = random.standard_normal(int(factor.max()) + 1)[factor] * of.pull
+        held += [tag, np.bincount(of.unit, weights=tag)[of.unit]]
+    sums = [np.bincount(place, weights=one * of.pull, minlength=number).reshape(of.n_clusters, -1) for one in held]
+    return find_alike(np.hstack(sums))
+
+
+def _only(of: RegressionRows, alike: Alike) -> RegressionRows:
+    """Keep the rows of the first cluster of each class."""
+    number = np.full(of.n_clusters, -1)
+    number[alike.first] = np.arange(len(alike.first))
+    rows = np.flatnonzero(number[of.cluster] >= 0)
+    unit = np.unique(of.unit[rows], return_inverse=True)[1].astype(np.int64)
+    return replace(
+        of,
+        regressors=of.regressors[rows],
+        residuals=of.residuals[rows],
+        weights=None if of.weights is None else of.weights[rows],
+        unit=unit,
+        factors=tuple(factor[rows] for factor in of.factors),
+        cluster=number[of.cluster[rows]],
+        n_clusters=len(alike.first),
+        period=of.period[rows],
+        times=alike.times,
+    )
 
 
 def level_grams(

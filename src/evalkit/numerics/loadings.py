@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -43,24 +43,49 @@ class ShockCells:
 
 
 @dataclass(frozen=True)
+class Alike:
+    """Clusters that have the same part in a design: class (G,) of each, first member and size (K,) of each class."""
+
+    classes: Ints
+    first: Ints
+    times: Floats
+
+
+def find_alike(signature: Floats) -> Alike:
+    """Put clusters with equal rows of a signature (G, m) into one class; classes are in the order of their first members."""
+    _, first, classes, times = np.unique(signature, axis=0, return_index=True, return_inverse=True, return_counts=True)
+    order = np.argsort(first)
+    number = np.empty(len(order), dtype=np.int64)
+    number[order] = np.arange(len(order))
+    return Alike(number[classes.reshape(-1)], first[order].astype(np.int64), times[order].astype(np.float64))
+
+
+@dataclass(frozen=True)
 class ShockMap:
     """The map L = own - pull·functionals from S shocks to the sums of influence of G clusters.
 
     own (G, S) holds what a cluster's sum takes from its own shocks, pull (G, J) how it depends on J linear functionals of all
-    shocks, functionals (J, S) these. So L never stands whole, however many shocks there are.
+    shocks, functionals (J, S) these. So L never stands whole, however many shocks there are. With `alike`, the rows are those of
+    one cluster of each class, and the columns its shocks; pull and functionals are then multiplied by the root of how many it
+    stands for, so that their products are sums over all clusters.
     """
 
     own: sparse.csr_array
     pull: Floats
     functionals: Floats | sparse.csr_array
+    alike: Alike | None = None
 
     def after(self, first: sparse.csr_array) -> ShockMap:
-        """Map S' other shocks that make up these by `first` (S, S')."""
-        return ShockMap(sparse.csr_array(self.own @ first), self.pull, self.functionals @ first)
+        """Map S' other shocks that make up these by `first` (S, S'), which must not mix clusters that stand for others."""
+        return replace(self, own=sparse.csr_array(self.own @ first), functionals=self.functionals @ first)
 
     def times(self, factor: float) -> ShockMap:
         """Multiply all sums by a number."""
-        return ShockMap(sparse.csr_array(self.own * factor), self.pull * factor, self.functionals)
+        return replace(self, own=sparse.csr_array(self.own * factor), pull=self.pull * factor)
+
+    def of_rows(self, values: Any) -> Any:
+        """Pick from values (G, ...) those of the clusters that have a row."""
+        return values if self.alike is None else values[self.alike.first]
 
     def moments(self) -> tuple[float, float]:
         """Trace and sum of squares of LL', the covariance of the clusters' sums where shocks are independent of variance 1.
@@ -75,9 +100,23 @@ class ShockMap:
         middle = np.block([[np.zeros((n, n)), -np.eye(n)], [-np.eye(n), shared]])
         turned = both @ middle
         gram = middle @ (both.T @ both)
-        trace = float(within.trace()) + float(np.einsum("gj,gj->", turned, both))
-        square = float((within.multiply(within)).sum()) + 2 * float(np.einsum("gj,gj->", within @ both, turned))
+        times = np.ones(within.shape[0]) if self.alike is None else self.alike.times
+        trace = float(times @ within.diagonal()) + float(np.einsum("gj,gj->", turned, both))
+        square = float(times @ within.multiply(within).sum(axis=1)) + 2 * float(
+            np.einsum("gj,gj->", within @ both, turned)
+        )
         return trace, square + float(np.einsum("ij,ji->", gram, gram))
+
+    def expand(self) -> ShockMap:
+        """Give every cluster a row, and its shocks columns, of their own."""
+        if self.alike is None:
+            return self
+        classes, root = self.alike.classes, np.sqrt(self.alike.times)
+        n_periods = self.own.shape[1] // len(root)
+        columns = (classes[:, None] * n_periods + np.arange(n_periods)).ravel()
+        own = own_shocks(_dense(self.own).reshape(len(root), len(root), n_periods)[classes, classes])
+        functionals = _dense(self.functionals) / np.repeat(root, n_periods)
+        return ShockMap(own, (self.pull / root[:, None])[classes], functionals[:, columns])
 
 
 def own_shocks(values: Floats) -> sparse.csr_array:
@@ -91,6 +130,7 @@ def join_maps(maps: list[ShockMap]) -> ShockMap:
     """Add maps of the same shocks to the same clusters."""
     if len(maps) == 1:
         return maps[0]
+    maps = [one.expand() for one in maps]
     functionals = [one.functionals for one in maps]
     own = maps[0].own
     for one in maps[1:]:
@@ -144,7 +184,8 @@ def expect_size(seen: Sight, n_clusters: int) -> float:
 
 def walk(n_periods: int) -> Floats:
     """Shocks that last: a random walk (T, T), each cell the sum of the steps so far."""
-    return np.asarray(np.tril(np.ones((n_periods, n_periods))), dtype=np.float64)
+    steps: Floats = np.cumsum(np.eye(n_periods), axis=0)
+    return steps
 
 
 def trend(n_periods: int) -> Floats:
@@ -184,7 +225,8 @@ def turning_noise(*, t: float, significant: bool, loadings: Floats, treated: Fla
     """
     n_periods = loadings.shape[1]
     v = np.einsum("gt,gt->g", loadings, loadings)
-    first, last = (of.after(scaled(side.astype(np.float64), n_periods)).moments() for side in (treated, ~treated))
+    sides = of.of_rows(treated), ~of.of_rows(treated)
+    first, last = (of.after(scaled(side.astype(np.float64), n_periods)).moments() for side in sides)
     crossed = (of.moments()[1] - first[1] - last[1]) / 2
 
     def p_value(ratio: float) -> float:
@@ -201,7 +243,7 @@ def turning_share(*, t: float, loadings: Floats, block: Ints, of: ShockMap) -> f
 
     block (G,); the rest as in turning_noise. inf where even common shocks alone leave it below.
     """
-    shared = shared_within(block, loadings.shape[1])
+    shared, of = shared_within(block, loadings.shape[1]), of.expand()
     together = sparse.csr_array(sparse.hstack([sparse.eye_array(shared.shape[0]), shared]))
     first, last, both = of.moments(), of.after(shared).moments(), of.after(together).moments()
     crossed = (both[1] - first[1] - last[1]) / 2

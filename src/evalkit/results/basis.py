@@ -57,10 +57,22 @@ class Seen:
         flags[chosen] = leverages_of.determined(self.directions) > _DETERMINED
         return flags
 
+    def determines_slope(self) -> Flags:
+        """Flag (G,): without this cluster, some slope of a regression cannot be estimated."""
+        chosen, leverages_of = self._heavy
+        flags = np.zeros(len(self.basis.gram), dtype=bool)
+        flags[chosen] = (leverages_of.determined(self.basis.slopes) > _DETERMINED).any(axis=1)
+        return flags
+
+    @cached_property
+    def shocks(self) -> Floats:
+        """Products (G, T, p) of the basis with a shock to each cluster and period."""
+        bases = shock_bases(self.fit, self.way)
+        return np.concatenate([basis.shocks[basis.alike.classes] for basis in bases], axis=2)
+
     def shock_map(self, weights: Floats, power: float) -> ShockMap:
         """Map shocks (G·T,) to the clusters' scores of a combination, each adjusted by (I - Q_g Q_g')^power."""
-        shocks = np.concatenate([basis.shocks for basis in shock_bases(self.fit, self.way)], axis=2)
-        direction = weights @ self.directions
+        shocks, direction = self.shocks, weights @ self.directions
         adjusted = self.leverages.adjust(power, direction)
         own = np.einsum("gtp,gp->gt", shocks, adjusted)
         pull = np.einsum("gpq,gq->gp", self.basis.gram, adjusted)

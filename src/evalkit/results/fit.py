@@ -43,11 +43,13 @@ class Influence(Protocol):
 class Regression:
     """A least-squares fit after fixed effects were absorbed.
 
-    regressors (n, k) and residuals (n,) are residuals on the effects; bread (k, k) is (X'WX)^-1; weights (n,) or None;
+    coefficients (k,) are the slopes; regressors (n, k) and residuals (n,) are residuals on the effects; bread (k, k) is
+    (X'WX)^-1; weights (n,) or None;
     n_effects counts the independent absorbed effects; factors are the codes (n,) of each absorbed effect, the unit first;
     within (n,) holds, for collapsed rows, the sum of squared residual variation of the original rows inside each.
     """
 
+    coefficients: Floats
     regressors: Floats
     residuals: Floats
     bread: Floats
@@ -141,7 +143,8 @@ class Response(Protocol):
 class Part:
     """Coefficients estimated on one sample: `positions` (m,) says which of the fit's coefficients they are.
 
-    They are the slopes of `regression`, or, with `mapping` (m, k), linear combinations of its k slopes. `response` says what they
+    They are the slopes of `regression`, or, with `mapping` (m, k), linear combinations of its k slopes; where each combination
+    weighs its slopes by their rows, `averaged` (n,) says for which slope each row counts, -1 for none. `response` says what they
     rest on where there is no regression (None: it is found by estimating anew). `leads_from_base` says that effects before
     adoption, if any, are differences from the base of their path.
     """
@@ -152,6 +155,7 @@ class Part:
     regression: Regression | None = None
     mapping: Floats | None = None
     response: Response | None = None
+    averaged: Ints | None = None
     leads_from_base: bool = True
 
     __eq__ = same_content

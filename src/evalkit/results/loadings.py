@@ -151,13 +151,13 @@ class Loadings:
     def lasting(self, weights: Floats) -> tuple[float, float]:
         """Expected size and effective clusters where shocks last: the worse of random walks and of own linear trends."""
         loadings, found = self.values @ weights, self.shock_map(weights)
-        n_clusters, n_periods = loadings.shape
+        n_periods = loadings.shape[1]
         worst = (float("nan"), float("nan"))
         for first in (walk(n_periods), trend(n_periods)):
             v = ((loadings @ first) ** 2).sum(axis=1)
             if found is None or not v.sum() > 0:
                 continue
-            moments = found.after(over_time(first, n_clusters)).moments()
+            moments = found.after(over_time(first, found.own.shape[0])).moments()
             size = expect_size(see_variance(moments, float(v.sum())), self._n_clusters(weights))
             if not worst[0] >= size:
                 worst = (size, count_effective(v))
@@ -232,14 +232,14 @@ class _RegressionResponse:
     def loadings(self, cells: ShockCells) -> Floats:
         """Products of the coefficients' directions with the shocks, (G·T, m)."""
         found: Floats = self.basis.shocks @ (self._mapping @ self.basis.directions).T
-        return found.reshape(cells.number, -1)
+        return found[self.basis.alike.classes].reshape(cells.number, -1)
 
     def shock_map(self, weights: Floats, cells: ShockCells) -> ShockMap:
         """A cluster's scores take its own shocks less what the basis explains of all."""
         of_slopes = weights @ self._mapping @ self.basis.of.slopes
-        own = self.basis.shocks[:, :, : len(of_slopes)] @ of_slopes
-        shocks = self.basis.shocks.reshape(cells.number, -1)
-        return ShockMap(own_shocks(own), self.basis.pull(of_slopes), shocks.T)
+        own, root = self.basis.shocks[:, :, : len(of_slopes)] @ of_slopes, np.sqrt(self.basis.alike.times)
+        shocks = (self.basis.shocks * root[:, None, None]).reshape(-1, self.basis.shocks.shape[2])
+        return ShockMap(own_shocks(own), self.basis.pull(of_slopes) * root[:, None], shocks.T, self.basis.alike)
 
     @property
     def _mapping(self) -> Floats:
