@@ -144,8 +144,12 @@ class PreTrends:
             told = one.combination(weights, "slope before adoption").iloc[0]
             if one.uncertainty.unsupported is None and np.isfinite(told["p_value"]):
                 return _Line(
-                    *(float(told[name]) for name in ("estimate", "std_error", "conf_low", "conf_high", "p_value")),
-                    one.uncertainty.method,
+                    slope=float(told["estimate"]),
+                    std_error=float(told["std_error"]),
+                    low=float(told["conf_low"]),
+                    high=float(told["conf_high"]),
+                    p_value=float(told["p_value"]),
+                    method=one.uncertainty.method,
                 )
         return None
 
