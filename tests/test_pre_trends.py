@@ -11,12 +11,13 @@ import pytest
 from scipy import stats
 
 import cases
+import cluster_oracle
 import oracles
 from evalkit import Design, Estimate, Finding, Panel, check, estimate
 from evalkit.checks import PreTrends, Sensitivity
 from evalkit.errors import DesignError
 from evalkit.estimators import CallawaySantAnna, EventStudy, Split, TwoStage, TwoWayFE
-from evalkit.inference import BiasReduced, Cluster, WildBootstrap
+from evalkit.inference import BiasReduced, ByDesign, Cluster, WildBootstrap
 from evalkit.numerics.power import Leads
 from evalkit.study.config import read_study
 
@@ -170,6 +171,121 @@ def test_the_largest_lead_is_ranked_where_the_joint_inference_cannot_either() ->
     untestable = run(counties(40, 6), PreTrends(estimator=CallawaySantAnna(aggregate="dynamic"), joint=BiasReduced()))
     assert np.isnan(untestable.p_value)
     assert "there is no joint test, because BiasReduced needs the residuals" in untestable.summary()
+
+
+MANY = EventStudy(
+    leads=9, lags=1
+)  # 8 leads, which HTZ cannot test jointly with 5 treated of 20; nor can these be enumerated
+
+
+def drifting(slope: float, *, total: int = 20, treated: int = 5, seed: int = 1) -> pd.DataFrame:
+    """Counties over 12 years, those that adopt in 2019 on a trend of their own."""
+    f = counties(total, treated, years=12, start=2019, seed=seed)
+    return f.assign(y=f["y"] + slope * f["first"].notna() * (f["year"] - 2010))
+
+
+def line_of(event_times: Any) -> Any:
+    """Weights of values at these event times in the slope that polyfit finds."""
+    return np.array([np.polyfit(event_times, one, 1)[0] for one in np.eye(len(event_times))])
+
+
+def slope_by_hand(f: pd.DataFrame) -> tuple[cluster_oracle.Rows, cluster_oracle.Adjusted, Any]:
+    """The regression of MANY by dummies, its CR2 by matrices, and the weights of the slope of a line by polyfit."""
+    columns = cases.event_columns(f, "year", "first", 9, 1)
+    rows = cluster_oracle.rows_of(f["y"], np.column_stack([*columns.values()]), [f["county"], f["year"]], f["county"])
+    return rows, cluster_oracle.bias_reduced(rows), np.append(line_of(np.arange(-9, 0))[:-1], [0.0, 0.0])
+
+
+@pytest.mark.parametrize("inference", [BiasReduced(), ByDesign()])
+def test_the_slope_of_the_leads_fails_where_no_joint_test_holds(inference: Any) -> None:
+    f = drifting(0.25)
+    found = run(f, PreTrends(estimator=MANY), inference)
+    rows, adjusted, w = slope_by_hand(f)
+    slope, error, df = float(w @ rows.b), adjusted.std_error(w), adjusted.df(w)
+    row = found.table.iloc[0]
+    assert found.statistic == row["slope"] == pytest.approx(slope, rel=1e-9)
+    assert row["slope_std_error"] == pytest.approx(error, rel=1e-8)
+    assert found.p_value == row["slope_p_value"] == pytest.approx(2 * stats.t.sf(abs(slope) / error, df), rel=1e-7)
+    away = stats.t.ppf(0.975, df) * error
+    np.testing.assert_allclose(
+        row[["slope_conf_low", "slope_conf_high"]].astype(float), [slope - away, slope + away], rtol=1e-7
+    )
+    assert found.verdict == "fail"
+    for words in (
+        "there is no joint test of them, because 8 terms cannot be tested jointly with 6.9 degrees of freedom",
+        f"has a slope of {slope:.4g} per year (95 % interval {slope - away:.4g} to {slope + away:.4g}, p = 0.002; ",
+        "bias-reduced (CR2), t with Satterthwaite's degrees of freedom): failed",
+        "cannot show that trends are parallel",
+    ):
+        assert words in found.summary("en")
+    assert f"斜率为每年 {slope:.4g}" in found.summary("zh")
+    assert "不能证明趋势平行" in found.summary("zh")
+
+
+def test_the_slope_never_passes() -> None:
+    found = run(drifting(0.0, seed=3), PreTrends(estimator=MANY), BiasReduced())
+    assert found.p_value > 0.05
+    assert found.verdict == "inconclusive"
+    assert np.isnan(found.bound)
+
+
+def test_a_supported_slope_is_told_where_the_joint_test_of_clustered_errors_is_not() -> None:
+    f = drifting(0.0, total=40, treated=6)
+    found = run(f, PreTrends(estimator=STUDY))
+    one = fitted(f, CLUSTER, STUDY)
+    direct = one.combination(
+        dict(zip(["ATT(e=-4)", "ATT(e=-3)", "ATT(e=-2)"], line_of([-4, -3, -2, -1]), strict=False)), "slope"
+    )
+    assert found.p_value == pytest.approx(direct["p_value"].iloc[0], rel=1e-9)
+    assert "with so few clusters no joint test of them holds. A straight line" in found.summary("en")
+    assert "聚类数太少，没有可靠的联合检验。对各期效应与基期拟合直线" in found.summary("zh")
+
+
+def test_the_joint_inference_judges_the_slope_before_the_own_one() -> None:
+    f = drifting(0.25)
+    alone, found = (run(f, PreTrends(estimator=MANY, joint=joint)) for joint in (None, BiasReduced()))
+    assert "(CR1), t(G-1)): failed" in alone.summary()
+    direct = run(f, PreTrends(estimator=MANY), BiasReduced())
+    assert (found.statistic, found.p_value, found.verdict) == (direct.statistic, direct.p_value, "fail")
+    assert found.p_value > 10 * alone.p_value
+    other = run(counties(40, 5), PreTrends(estimator=CallawaySantAnna(aggregate="dynamic"), joint=BiasReduced()))
+    assert np.isnan(other.p_value)  # five of 40 are too few for t(39) on CR1, and CR2 refuses
+    assert other.table.filter(regex="^slope").empty
+
+
+def test_the_slope_rejects_parallel_trends_as_often_as_it_says() -> None:
+    f = drifting(0.0)
+    rows, adjusted, w = slope_by_hand(f)
+    df, pull = adjusted.df(w), adjusted.vectors @ w
+    worlds = [drifting(0.0, seed=seed)["y"].to_numpy() for seed in range(300)]
+    p = [2 * stats.t.sf(abs(w @ rows.P @ y) / np.linalg.norm(pull @ y), df) for y in worlds]
+    for seed in (0, 100):  # the check is that test
+        assert run(drifting(0.0, seed=seed), PreTrends(estimator=MANY), BiasReduced()).p_value == pytest.approx(
+            p[seed], rel=1e-7
+        )
+    low, high = (stats.binom.ppf(end, 300, 0.05) for end in (0.0005, 0.9995))
+    assert low <= np.sum(np.array(p) < 0.05) <= high
+
+
+def test_a_ranking_stands_before_the_slope() -> None:
+    found = run(drifting(0.25, total=20, treated=5), PreTrends(estimator=MANY, draws=99, seed=1), BiasReduced())
+    assert found.bound == 1 / 100
+    assert "slope" not in found.summary()
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        TwoStage(aggregate="dynamic", leads=3),
+        CallawaySantAnna(aggregate="dynamic"),  # each lead is a change from the period before
+        Split(by="half", estimator=STUDY),  # two paths
+    ],
+)
+def test_no_slope_where_leads_are_no_path_from_one_base(estimator: Any) -> None:
+    f = counties(40, 12).assign(half=lambda f: f["county"] % 2)
+    found = run(f, PreTrends(estimator=estimator))
+    assert np.isnan(found.p_value)
+    assert "straight line" not in found.summary()
 
 
 def test_equivalence_takes_the_degrees_of_freedom_of_each_lead() -> None:

@@ -34,7 +34,10 @@ class PreTrends:
     The check passes only when the 90 % interval of every lead lies within ±bound: failing to reject is no proof of parallel
     trends. Where neither inference can test the leads jointly, the largest lead is ranked among all assignments of adoption, if
     they can be enumerated, or among random ones, if `draws` and `seed` are given: a joint test, exact where any units could
-    have adopted. Else there is no p-value, and the sentence says so.
+    have adopted. Else the slope of the straight line fitted to the leads and their base (least squares, all weighed alike) is
+    tested, a single contrast, by `joint` or else the specification's own inference, if it calls single p-values supported. It
+    can fail the check, and never passes it: what is no straight line may have no slope. Where leads are no differences from
+    one base, or neither inference can judge it, there is no p-value, and the sentence says so.
 
     The sentence and the table (slope_50, slope_80, …) tell which linear trends the leads, tested one by one at 5 %, find with
     50 % and 80 % probability, and the bias that such a trend leaves in the average effect over the lags: in general, and where
@@ -68,13 +71,16 @@ class PreTrends:
             )
             statistic, p, floor = ranked.actual, ranked.p_value, ranked.floor
             how = "ranked" if ranked.exact else "drawn"
+        line = self._slope(path, leads) if how in ("none", "no_joint") else None
+        if line is not None:
+            statistic, p = line.slope, line.p_value
         verdict: Verdict = "fail" if p < 0.05 else "inconclusive"
         if self.bound is not None and _all_within(one, leads, self.bound):
             verdict = "pass"
         table = _table(one, leads)
         largest = table.iloc[int(table["estimate"].abs().argmax())]
         sentence = message(
-            f"finding.pre_trends_{how}",
+            f"finding.pre_trends_{how}" if line is None else f"finding.pre_trends_{how}_slope",
             leads=len(leads),
             largest=f"{largest.estimate:.4f}",
             event_time=int(largest.event_time),
@@ -84,6 +90,7 @@ class PreTrends:
             draws=self.draws,
             why=why,
             verdict=message(f"verdict.{verdict}"),
+            **({} if line is None else line.told(path.spec.panel.periods)),
         )
         if how == "joint" and test is not None:
             sentence = _name_test(sentence, test, one)
@@ -99,7 +106,7 @@ class PreTrends:
             floor if how in ("ranked", "drawn") else bound,
             verdict,
             sentence,
-            _with_trends(table, trends),
+            _with_slope(_with_trends(table, trends), line),
             _chart(one, self.bound),
         )
 
@@ -123,6 +130,76 @@ class PreTrends:
                 return one, test, ""
             first = first or test
         return path, first, refused
+
+    def _slope(self, path: Estimate, leads: list[int]) -> _Line | None:
+        """The line through the leads, by `joint` or else the path's own inference, if one can judge it; None where none can."""
+        weights = _weigh_slope(path.fit, leads)
+        for inference in (self.joint, path.spec.inference):
+            if weights is None or inference is None:
+                continue
+            try:
+                one = path if inference is path.spec.inference else path.under(inference)
+            except InferenceError:
+                continue
+            told = one.combination(weights, "slope before adoption").iloc[0]
+            if one.uncertainty.unsupported is None and np.isfinite(told["p_value"]):
+                return _Line(
+                    slope=float(told["estimate"]),
+                    std_error=float(told["std_error"]),
+                    low=float(told["conf_low"]),
+                    high=float(told["conf_high"]),
+                    p_value=float(told["p_value"]),
+                    method=one.uncertainty.method,
+                )
+        return None
+
+
+@dataclass(frozen=True)
+class _Line:
+    """The slope of a straight line through leads and base, per period, and how it was judged."""
+
+    slope: float
+    std_error: float
+    low: float
+    high: float
+    p_value: float
+    method: Message
+
+    def told(self, periods: Periods) -> dict[str, object]:
+        """What the sentence says of it."""
+        return {
+            "step": _name_step(periods),
+            "slope": f"{self.slope:.4g}",
+            "low": f"{self.low:.4g}",
+            "high": f"{self.high:.4g}",
+            "method": self.method,
+        }
+
+
+def _weigh_slope(fit: Fit, leads: list[int]) -> dict[str, float] | None:
+    """Weights of the leads in the least-squares slope of a line through them and their base; None without one base.
+
+    A binned end counts as its nearest event time.
+    """
+    distance = _distances(fit)
+    if distance is None or len({(fit.terms[i].subgroup, fit.terms[i].cohort) for i in leads}) > 1:
+        return None
+    away = np.append(distance[leads], 0.0)
+    away -= away.mean()
+    return {fit.terms[i].name: float(w) for i, w in zip(leads, away / (away @ away), strict=False)}
+
+
+def _with_slope(table: pd.DataFrame, line: _Line | None) -> pd.DataFrame:
+    """Add the line through the leads, the same in all rows."""
+    if line is None:
+        return table
+    return table.assign(
+        slope=line.slope,
+        slope_std_error=line.std_error,
+        slope_conf_low=line.low,
+        slope_conf_high=line.high,
+        slope_p_value=line.p_value,
+    )
 
 
 def _leads(fit: Fit) -> list[int]:
