@@ -142,7 +142,7 @@ class PreTrends:
             except InferenceError:
                 continue
             told = one.combination(weights, "slope before adoption").iloc[0]
-            if one.uncertainty.unsupported is None and np.isfinite(told["p_value"]):
+            if told["supported"] and np.isfinite(told["p_value"]):
                 return _Line(
                     slope=float(told["estimate"]),
                     std_error=float(told["std_error"]),
@@ -217,19 +217,18 @@ def _leads(fit: Fit) -> list[int]:
 
 def _all_within(one: Estimate, leads: list[int], bound: float) -> bool:
     """Say whether the 90 % interval of every lead lies within ±bound: two one-sided tests at 5 % each (Schuirmann 1987)."""
-    if one.uncertainty.unsupported is not None:
-        return False
     each = np.eye(len(one.fit.terms))
+    if any(one.doubt(each[i]) is not None for i in leads):
+        return False
     ends = [one.distribution.interval(each[i], 0.90) for i in leads]
     return all(-bound <= low and high <= bound for low, high in ends)  # NaN lies within nothing
 
 
 def _chart(one: Estimate, bound: float | None) -> Chart:
     """Leads with the intervals that the design supports, between the bounds stated beforehand."""
-    low, high = ("conf_low", "conf_high") if one.uncertainty.unsupported is None else ("", "")
     marks = () if bound is None else (-bound, bound)
     title = message("chart.pre_trends")
-    return Chart("intervals", title, value="estimate", label=("term",), low=low, high=high, marks=marks)
+    return Chart("intervals", title, value="estimate", label=("term",), low="conf_low", high="conf_high", marks=marks)
 
 
 def _table(one: Estimate, leads: list[int]) -> pd.DataFrame:
@@ -309,9 +308,9 @@ def _trends_found(one: Estimate, leads: list[int]) -> tuple[_Trend, ...]:
     distance = _distances(one.fit)
     terms = one.fit.terms
     lags = [i for i, t in enumerate(terms) if t.role == "effect" and t.event_time is not None and t.event_time >= 0]
-    if one.uncertainty.unsupported is not None or distance is None or not lags:
-        return ()
     each = np.eye(len(terms))
+    if distance is None or not lags or any(one.doubt(each[i]) is not None for i in (*leads, *lags)):
+        return ()
     ends = [one.distribution.interval(each[i], 0.95) for i in leads]
     limits = np.array([(high - low) / 2 for low, high in ends])
     covariance = one.uncertainty.covariance

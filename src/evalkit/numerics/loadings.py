@@ -190,7 +190,8 @@ def walk(n_periods: int) -> Floats:
 
 def trend(n_periods: int) -> Floats:
     """A linear trend (T, 1) about its mean."""
-    return (np.arange(n_periods) - (n_periods - 1) / 2)[:, None]
+    line: Floats = np.arange(n_periods) - (n_periods - 1) / 2
+    return line[:, None]
 
 
 def over_time(first: Floats, n_clusters: int) -> sparse.csr_array:

@@ -10,9 +10,11 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from evalkit.numerics.arrays import Flags
 from evalkit.reporting._canvas import ACCENT, RULE, SERIES, Reader, finish, set_number_axis, write_minus
 from evalkit.results.estimation import Estimate
 
+LineStyle = str | tuple[int, tuple[int, int]]
 MAX_TICKS = 16
 
 
@@ -30,34 +32,32 @@ def draw_event_study(ax: Axes, estimate: Estimate, reader: Reader) -> None:
         ax.plot(x, y, color=color, lw=1.1, zorder=3, marker=marker, ms=4.2, label=label)
         base = rows["base"].to_numpy(bool)
         ax.plot(x[base], y[base], ls="", marker=marker, ms=4.6, mfc="white", mec=color, mew=1.0, zorder=4)
-        shown = np.isfinite(low)
-        if shown.any():
-            ax.vlines(x[shown], low[shown], high[shown], color=color, lw=1.0, zorder=2)
+        for shown, style in _bars(rows):
+            ax.vlines(x[shown], low[shown], high[shown], color=color, lw=1.0, ls=style, zorder=2)
     frame_event_times(ax, estimate, reader)
     legend_rows = 0
     if len(groups) > 1:
         lines = [line for line in ax.get_lines() if not str(line.get_label()).startswith("_")]
         legend_rows = legend_above(ax, lines, columns=2)
-    notes = [reader.say("figure.base"), interval_note(estimate, reader)]
+    notes = [reader.say("figure.base"), *interval_notes(estimate, reader)]
     finish(ax, reader, reader.say("figure.title_event_study"), notes, legend_rows)
 
 
 def draw_coefficients(ax: Axes, estimate: Estimate, reader: Reader) -> None:
-    """One dot for each effect, with its interval where the design supports one."""
+    """One dot for each effect, with its interval; dashed where the design does not support it."""
     table = tabulate_estimate(estimate)
     table = table[~table["base"]]
     y = np.arange(len(table))[::-1]
     values, low, high = (table[name].to_numpy(float) for name in ("estimate", "conf_low", "conf_high"))
-    shown = np.isfinite(low)
     ax.axvline(0, color=RULE, lw=0.6, zorder=1)
-    if shown.any():
-        ax.hlines(y[shown], low[shown], high[shown], color=ACCENT, lw=1.1, zorder=2)
+    for shown, style in _bars(table):
+        ax.hlines(y[shown], low[shown], high[shown], color=ACCENT, lw=1.1, ls=style, zorder=2)
     ax.plot(values, y, ls="", marker="o", ms=5, color=ACCENT, zorder=3)
     ax.set_yticks(y, [_effect_name(row, reader) for _, row in table.iterrows()])
     ax.set_ylim(-0.6, len(table) - 0.4)
     ax.tick_params(axis="y", length=0)
     effect_axis(ax, "x", estimate, reader)
-    finish(ax, reader, reader.say("figure.title_effects"), [interval_note(estimate, reader)])
+    finish(ax, reader, reader.say("figure.title_effects"), interval_notes(estimate, reader))
 
 
 def frame_event_times(ax: Axes, estimate: Estimate, reader: Reader) -> None:
@@ -83,14 +83,24 @@ def effect_axis(ax: Axes, axis: str, estimate: Estimate, reader: Reader) -> None
     set_number_axis(ax, axis)
 
 
-def interval_note(estimate: Estimate, reader: Reader) -> str:
-    """Say what the bars are, or why there are none."""
-    clusters = estimate.uncertainty.clusters
-    if estimate.uncertainty.unsupported is not None:
-        return reader.say("figure.no_intervals", treated=clusters.treated, control=clusters.control)
-    if not tabulate_estimate(estimate)["conf_low"].notna().any():
-        return reader.say("figure.no_uncertainty")
-    return reader.say("figure.intervals", method=estimate.uncertainty.method)
+def interval_notes(estimate: Estimate, reader: Reader) -> list[str]:
+    """Say what the bars are, or that there are none, and which of them the design does not support."""
+    table = tabulate_estimate(estimate)
+    known = table["conf_low"].notna()
+    if not known.any():
+        return [reader.say("figure.no_uncertainty")]
+    notes = [reader.say("figure.intervals", method=estimate.uncertainty.method)]
+    if (known & ~table["supported"]).any():
+        notes.append(reader.say("figure.dashed"))
+    return notes
+
+
+def _bars(table: pd.DataFrame) -> list[tuple[Flags, LineStyle]]:
+    """The rows with an interval that the design supports, and those with one that it does not, each with its style, if any."""
+    known = np.isfinite(table["conf_low"].to_numpy(float)) & np.isfinite(table["conf_high"].to_numpy(float))
+    supported = table["supported"].to_numpy(bool)
+    styles: list[tuple[Flags, LineStyle]] = [(known & supported, "-"), (known & ~supported, (0, (2, 2)))]
+    return [(rows, style) for rows, style in styles if rows.any()]
 
 
 def legend_above(ax: Axes, handles: Sequence[Artist], columns: int = 1) -> int:
@@ -146,12 +156,11 @@ def path_terms(estimate: Estimate) -> list[int]:
 
 
 def tabulate_estimate(estimate: Estimate) -> pd.DataFrame:
-    """The numbers drawn for an estimate, one row per effect; intervals are missing where the design supports none."""
+    """The numbers drawn for an estimate, one row per effect, and whether the design supports the interval."""
     table = estimate.tidy()
     table["base"] = table["term"].isin({term.name for term in estimate.fit.terms if term.role == "base"})
-    if estimate.uncertainty.unsupported is not None:
-        table[["conf_low", "conf_high"]] = np.nan
-    return table[["term", "event_time", "cohort", "period", "subgroup", "base", "estimate", "conf_low", "conf_high"]]
+    columns = "term event_time cohort period subgroup base estimate conf_low conf_high supported".split()
+    return table[columns]
 
 
 def binned_ends(estimate: Estimate) -> set[int]:
