@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -12,8 +12,10 @@ from evalkit.designs.design import Design
 from evalkit.designs.sample import Sample
 from evalkit.errors import DesignError
 from evalkit.numerics.absorb import make_absorber
-from evalkit.numerics.arrays import Flags, Floats, Ints
+from evalkit.numerics.arrays import Flags, Floats, Ints, first_rows
+from evalkit.numerics.extrapolate import Shocked, sum_cells
 from evalkit.numerics.least_squares import COLLINEAR, least_squares
+from evalkit.numerics.loadings import ShockCells, ShockMap, own_shocks
 from evalkit.results.fit import Fit, Influence, Part, Regression, Term
 from evalkit.tables.columns import numbers
 from evalkit.tables.contents import in_short, same_content
@@ -187,14 +189,14 @@ _USED_BY = {"dose": "TwoWayFE or EventStudy", "eligible": "TripleDifference"}
 
 def refuse_unused(design: Design, estimator: str, *fields: str) -> None:
     """Raise DesignError where the design names one of the fields, which this estimator does not use."""
-    for field in fields:
-        value = getattr(design, field)
+    for name in fields:
+        value = getattr(design, name)
         if value:
-            others = _USED_BY.get(field)
+            others = _USED_BY.get(name)
             raise DesignError(
-                f"the design names {field} = {value!r}, and {estimator} does not use it",
+                f"the design names {name} = {value!r}, and {estimator} does not use it",
                 where=estimator,
-                remedy=f"leave {field} out of this estimate's design" + (f", or use {others}" if others else ""),
+                remedy=f"leave {name} out of this estimate's design" + (f", or use {others}" if others else ""),
             )
 
 
@@ -234,3 +236,48 @@ def without_rounding_of(regression: Regression, sample: Sample, n_effects: int) 
     floor = _OF_RESIDUALS * np.sqrt(np.diag(regression.bread) * noise)
     floor[:n_effects] = np.maximum(floor[:n_effects], floor_of_outcome(sample))  # slopes of covariates have other units
     return WithoutRounding(regression, floor)
+
+
+@dataclass(frozen=True, eq=False)
+class RowsResponse:
+    """The answer to shocks of a regression on some rows of the sample, each any number of times: `row` (n',) are their positions.
+
+    mapping (m, k) makes the coefficients of its k slopes. A cluster's influence is Σ v·e, e the residuals and v the row's
+    regressors times weight times bread, which sum to 0 in every unit and level: own shocks enter by v, all others through e
+    (`Shocked`).
+    """
+
+    regression: Regression
+    row: Ints
+    mapping: Floats
+    _known: list[tuple[ShockCells, Shocked]] = field(init=False, default_factory=list, repr=False, compare=False)
+
+    of_design = True
+
+    __eq__ = same_content
+    __repr__ = in_short
+
+    def loadings(self, cells: ShockCells) -> Floats:
+        """Place what the shocks make of the slopes, (G·T, m)."""
+        slopes = self._errors(cells).slopes[-self.regression.n_slopes :]
+        found: Floats = slopes.T @ self.mapping.T
+        return found
+
+    def shock_map(self, weights: Floats, cells: ShockCells) -> ShockMap:
+        """Map shocks to sums of influence."""
+        of, errors, row = self.regression, self._errors(cells), self.row
+        v = np.einsum("ik,k->i", of.regressors, of.bread @ (weights @ self.mapping))
+        if of.weights is not None:
+            v *= of.weights
+        own = sum_cells(cells.cluster[row], cells.period[row], v, (cells.n_clusters, cells.n_periods))
+        return ShockMap(own_shocks(own), errors.pull(cells.cluster[row], errors.base, v, len(own)), errors.slopes)
+
+    def _errors(self, cells: ShockCells) -> Shocked:
+        if not self._known or self._known[0][0] is not cells:
+            of, base = self.regression, np.arange(len(self.row))
+            unit, *factors = of.factors
+            absorber = make_absorber(unit=unit, starts=first_rows(unit), factors=tuple(factors), weights=of.weights)
+            code = cells.code[self.row]
+            errors = Shocked(absorber, base, unit, absorber.levels, of.regressors, of.bread, code, cells.number)
+            self._known[:] = [(cells, errors)]
+        return self._known[0][1]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import sparse
+from scipy.linalg import qr
 
 from evalkit.catalogue import Message, message
 from evalkit.designs.sample import Sample, leave_out
@@ -20,12 +21,16 @@ from evalkit.estimators._regression import (
     refuse_unused,
 )
 from evalkit.numerics.arrays import Flags, Floats, Ints
-from evalkit.numerics.extrapolate import Extrapolation, Pull, extrapolate, sum_cells, weigh_errors
-from evalkit.results.fit import Influence, Term
+from evalkit.numerics.extrapolate import Extrapolation, Pull, Shocked, extrapolate, sum_cells, weigh_errors
+from evalkit.numerics.loadings import ShockCells, ShockMap, join_maps, own_shocks
+from evalkit.results.fit import Influence, Response, Term
 from evalkit.tables.contents import in_short, same_content
 
+_Sums = tuple[sparse.csr_array, Floats]  # as Shocked.sum_errors gives them
 # Residuals below this share of the outcome's size are rounding.
 _ROUNDING = 1e-13
+# So is a column that others leave less than this share of the largest.
+_OF_PULL = 1e-13
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,35 @@ class Averages:
         averages = np.zeros(len(self.terms))
         averages += np.bincount(self.term, weights=self.share * values, minlength=len(averages))
         return averages
+
+
+@dataclass(frozen=True)
+class Means:
+    """What stands for the effect of each of m rows: the mean of its `group` (m,), rows weighing `weight` (m,).
+
+    With `without` (m,), codes that lie in one group each, it is the mean of the group's rows of other codes.
+    """
+
+    group: Ints
+    weight: Floats
+    without: Ints | None = None
+
+    def of(self, values: Floats) -> Floats:
+        """Average values (m,), giving (m,)."""
+        return self.totals(values) / self.mass
+
+    def totals(self, values: Floats) -> Floats:
+        """Weighted sum (m,) of values over the rows that enter each row's mean."""
+        total = np.zeros(len(values))
+        total += np.bincount(self.group, weights=self.weight * values)[self.group]
+        if self.without is not None:
+            total -= np.bincount(self.without, weights=self.weight * values)[self.without]
+        return total
+
+    @property
+    def mass(self) -> Floats:
+        """Weight (m,) of the rows that enter each row's mean."""
+        return self.totals(np.ones(len(self.weight)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +145,94 @@ class RowInfluence:
         effects = k - len(self.fit.slopes)  # slopes are in units of their own
         floor[:effects] = np.maximum(floor[:effects], floor_of_outcome(sample))
         return WithoutRounding(self, floor)
+
+
+@dataclass(frozen=True, eq=False)
+class ImputedResponse:
+    """The answer to shocks of averages of errors and of the slopes of covariates, whose influence this is.
+
+    An average is Σ v·y over rows: v is the row's share less weight times pull, which sums to 0 in every unit, level and column.
+    A cluster's influence is Σ v·e - Σ share·mean(e): own shocks enter by v, all others through the effects and slopes in the
+    errors (`Shocked`), and through the means.
+    """
+
+    influence: RowInfluence
+    averages: Averages
+    means: Means
+    size: Floats
+    _known: list[tuple[ShockCells, Shocked, tuple[_Sums, ...]]] = field(
+        init=False, default_factory=list, repr=False, compare=False
+    )
+
+    of_design = True
+
+    __eq__ = same_content
+    __repr__ = in_short
+
+    def loadings(self, cells: ShockCells) -> Floats:
+        """Sum v by shock, giving (G·T, m)."""
+        size = self.size[self.influence.fit.base]
+        weights = replace(self.influence, deviation=self.averages.share, base_pull=size)
+        return weights.sum_within(cells.code, cells.number)
+
+    def shock_map(self, weights: Floats, cells: ShockCells) -> ShockMap:
+        """Map shocks to sums of influence; means that enter clusters in fixed proportions make one functional."""
+        fit, rows, means, n = self.influence.fit, self.averages.rows, self.means, cells.n_clusters
+        errors, sums = self._answer(cells)
+        mean, of_mean = sums[0]
+        share = self.averages.share * weights[self.averages.term]
+        size = self.size[fit.base] * self.influence.pull.on_rows(fit, weights)
+        every, v = np.concatenate([rows, fit.base]), np.concatenate([share, -size])
+        own = own_shocks(sum_cells(cells.cluster[every], cells.period[every], v, (n, cells.n_periods)))
+        part = share / means.mass
+        by_mean = sum_cells(cells.cluster[rows], means.group, part, (n, len(of_mean)))
+        pull = errors.pull(cells.cluster[every], every, v, n) - by_mean @ of_mean
+        if means.without is not None:  # what the mean of a group's other codes is less than that of the group
+            less, of_less = sums[1]
+            by_code = sparse.csr_array((part, (cells.cluster[rows], means.without)), (n, len(of_less)))
+            own, pull = sparse.csr_array(own + by_code @ less), pull + by_code @ of_less
+        basis, in_basis, order = qr(by_mean, mode="economic", pivoting=True)
+        kept = np.abs(np.diag(in_basis)) > _OF_PULL * np.abs(in_basis[0, 0])
+        functionals = np.vstack([errors.slopes, in_basis[: len(kept)][kept] @ mean[order]])
+        return ShockMap(own, np.hstack([pull, basis[:, : len(kept)][:, kept]]), functionals)
+
+    def _answer(self, cells: ShockCells) -> tuple[Shocked, tuple[_Sums, ...]]:
+        """How errors answer to shocks, and their weighted sums by group of the means, and by what is left out of them, if any."""
+        if not self._known or self._known[0][0] is not cells:
+            of, rows, weight = self.influence.fit, self.averages.rows, self.means.weight
+            errors = Shocked(of.absorber, of.base, of.unit, of.levels, of.columns, of.bread, cells.code, cells.number)
+            groups = [self.means.group] if self.means.without is None else [self.means.group, self.means.without]
+            sums = tuple(errors.sum_errors(group, rows, weight, int(group.max()) + 1) for group in groups)
+            self._known[:] = [(cells, errors, sums)]
+        return self._known[0][1:]
+
+
+@dataclass(frozen=True, eq=False)
+class JoinedResponse:
+    """Responses side by side, each with the number of its coefficients."""
+
+    members: tuple[tuple[int, Response], ...]
+
+    of_design = True
+
+    __eq__ = same_content
+    __repr__ = in_short
+
+    def loadings(self, cells: ShockCells) -> Floats:
+        """Place the members' loadings one after another, (G·T, m)."""
+        return np.hstack([one.loadings(cells) for _, one in self.members])
+
+    def shock_map(self, weights: Floats, cells: ShockCells) -> ShockMap | None:
+        """Add the members' maps."""
+        maps, at = [], 0
+        for size, one in self.members:
+            own, at = weights[at : at + size], at + size
+            if own.any():
+                found = one.shock_map(own, cells)
+                if found is None:
+                    return None
+                maps.append(found)
+        return join_maps(maps)
 
 
 @dataclass(frozen=True, eq=False)

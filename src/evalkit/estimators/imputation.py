@@ -11,10 +11,13 @@ from evalkit.catalogue import Message, message
 from evalkit.designs.design import Design
 from evalkit.designs.sample import draw_sample
 from evalkit.errors import DesignError
-from evalkit.estimators._regression import _length, without_rounding_of
+from evalkit.estimators._regression import RowsResponse, _length, without_rounding_of
 from evalkit.estimators._untreated import (
     Averages,
+    ImputedResponse,
     Joined,
+    JoinedResponse,
+    Means,
     Untreated,
     alone_in,
     average_effects,
@@ -31,7 +34,7 @@ from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.least_squares import least_squares
 from evalkit.panels.panel import Panel
 from evalkit.results.estimation import no_columns
-from evalkit.results.fit import Fit, MappedInfluence, Part, Regression, Term
+from evalkit.results.fit import Fit, MappedInfluence, Part, Regression, Response, Term
 
 _Aggregate = Literal["simple", "dynamic", "cohort", "cohort_time"]
 AverageBy = Literal["cohort_time", "cohort", "event_time"]
@@ -75,26 +78,26 @@ class Imputation:
         untreated = fit_untreated(sample, "Imputation")
         averages = average_effects(untreated, self.aggregate)
         effects = untreated.fit.errors[averages.rows]
-        means, notes = self._group_means(untreated, averages, effects)
-        influence = influence_of_imputed(untreated, averages, effects - means)
+        means, notes = self._group_means(untreated, averages)
+        influence = influence_of_imputed(untreated, averages, effects - means.of(effects))
         notes = (*closing_notes(untreated, influence), *notes)
 
         terms = (*averages.terms, *slope_terms(untreated))
         coefficients = np.concatenate([averages.take(effects), untreated.fit.slopes])
         every = np.arange(len(untreated.sample.rows))
         joined = Joined(((every, influence.without_rounding(untreated.sample)),))
+        response: Response = ImputedResponse(influence, averages, means, untreated.size)
         if self.leads:
-            leads, values, own, unseen = _regress_leads(untreated, self.leads)
+            leads, values, own, of_leads, unseen = _regress_leads(untreated, self.leads)
+            response = JoinedResponse(((len(leads), of_leads), (len(terms), response)))
             terms, notes = (*leads, *terms), (*notes, *unseen)
             coefficients = np.concatenate([values, coefficients])
             joined = Joined(((untreated.fit.base, own), *joined.members))
-        part = Part(untreated.sample, np.arange(len(terms)), joined)
+        part = Part(untreated.sample, np.arange(len(terms)), joined, response=response)
         return Fit(terms, coefficients, (part,), notes)
 
-    def _group_means(
-        self, untreated: Untreated, averages: Averages, effects: Floats
-    ) -> tuple[Floats, tuple[Message, ...]]:
-        """Mean effect (m,) of each treated row's group, rows weighing by the square of their share; and what to note of it."""
+    def _group_means(self, untreated: Untreated, averages: Averages) -> tuple[Means, tuple[Message, ...]]:
+        """Means of each treated row's group, rows weighing by the square of their share; and what to note of it."""
         sample, rows = untreated.sample, averages.rows
         cell = self._groups(untreated, averages)
         alone = alone_in(untreated, rows, cell)
@@ -109,13 +112,11 @@ class Imputation:
         weight = averages.share**2
         if sample.counts is not None:  # a collapsed row stands for several that share alike
             weight /= sample.counts[rows]
-        total, mass = (np.bincount(cell, weights=values) for values in (weight * effects, weight))
         if not self.leave_out:
             notes = (message("note.alone", level=level, listed=listed),) if alone.any() else ()
-            return (total / mass)[cell], notes
+            return Means(cell, weight), notes
         _, pair = ranks((cell * len(sample.clusters) + sample.cluster[rows]).astype(np.float64))
-        own, own_mass = (np.bincount(pair, weights=values) for values in (weight * effects, weight))
-        return (total[cell] - own[pair]) / (mass[cell] - own_mass[pair]), ()
+        return Means(cell, weight, pair), ()
 
     def _groups(self, untreated: Untreated, averages: Averages) -> Ints:
         """Code (m,) of each treated row's group; groups do not cross terms."""
@@ -128,10 +129,10 @@ class Imputation:
 
 def _regress_leads(
     untreated: Untreated, leads: int
-) -> tuple[tuple[Term, ...], Floats, MappedInfluence, tuple[Message, ...]]:
+) -> tuple[tuple[Term, ...], Floats, MappedInfluence, RowsResponse, tuple[Message, ...]]:
     """Regress the untreated rows' outcome on indicators of the last periods before adoption, effects and covariates.
 
-    Returns terms, coefficients, and the influence of the base rows; and notes on event times that have no row.
+    Returns terms, coefficients, the influence of the base rows, their answer to shocks, and notes on event times without a row.
     Source: Borusyak, Jaravel, Spiess (2024), section 4, the test on untreated rows only.
     """
     sample, fit = untreated.sample, untreated.fit
@@ -155,10 +156,12 @@ def _regress_leads(
             )
     counts = None if sample.counts is None else sample.counts[rows]
     X = swept[:, found.kept]
+    factors = (absorber.unit, *(level - level.min() for level in absorber.levels))
     regression = Regression(
-        found.coefficients, X, found.residuals, found.bread, absorber.weights, counts, absorber.rank, (absorber.unit,)
+        found.coefficients, X, found.residuals, found.bread, absorber.weights, counts, absorber.rank, factors
     )
     mapping = np.eye(len(terms), len(found.kept))
     notes = (message("note.unseen", event_times=unseen),) if unseen else ()
     own = without_rounding_of(regression, sample, len(terms))
-    return terms, found.coefficients[: len(terms)], MappedInfluence(own, mapping), notes
+    response = RowsResponse(regression, rows, mapping)
+    return terms, found.coefficients[: len(terms)], MappedInfluence(own, mapping), response, notes

@@ -10,7 +10,7 @@ from evalkit.catalogue import Message, message
 from evalkit.designs.design import Design
 from evalkit.designs.sample import Sample, draw_sample, leave_out
 from evalkit.errors import DesignError
-from evalkit.estimators._regression import refuse_unused, without_rounding_of
+from evalkit.estimators._regression import RowsResponse, refuse_unused, without_rounding_of
 from evalkit.estimators._saturated import dense_codes, insert_bases, regress_codes
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.panels.panel import Panel
@@ -94,9 +94,9 @@ class Stacked:
         sample = leave_out(sample, ~used, message("ledger.outside_stack", **window))
         row = (np.cumsum(used) - 1)[stack.row]
         assert part.regression is not None  # what regress_codes solves
-        part = Part(
-            sample, part.positions, StackedInfluence(without_rounding_of(part.regression, sample, len(terms)), row)
-        )
+        influence = StackedInfluence(without_rounding_of(part.regression, sample, len(terms)), row)
+        response = RowsResponse(part.regression, row, np.eye(part.regression.n_slopes))
+        part = Part(sample, part.positions, influence, response=response)
         return insert_bases(replace(fit, parts=(part,)), [base])
 
     def _stack(self, sample: Sample) -> tuple[_Stack, tuple[Message, ...]]:

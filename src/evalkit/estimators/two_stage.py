@@ -13,6 +13,8 @@ from evalkit.designs.sample import draw_sample
 from evalkit.errors import DesignError
 from evalkit.estimators._untreated import (
     Averages,
+    ImputedResponse,
+    Means,
     Untreated,
     add_averages,
     alone_in,
@@ -75,6 +77,7 @@ class TwoStage:
         errors = untreated.fit.errors[averages.rows]
         values = averages.take(errors)
         influence = influence_of_imputed(untreated, averages, errors - values[averages.term])
+        means = Means(averages.term, averages.share)
         terms = (*averages.terms[:n_leads], *base, *averages.terms[n_leads:], *slope_terms(untreated))
         estimated = np.flatnonzero([term not in base for term in terms])
         coefficients = np.zeros(len(terms))
@@ -83,6 +86,7 @@ class TwoStage:
             untreated.sample,
             estimated,
             influence.without_rounding(untreated.sample),
+            response=ImputedResponse(influence, averages, means, untreated.size),
             leads_from_base=not self.leads,
         )
         return Fit(terms, coefficients, (part,), (*closing_notes(untreated, influence), *notes))

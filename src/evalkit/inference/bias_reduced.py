@@ -102,13 +102,14 @@ class Satterthwaite:
 
     def df(self, weights: Floats) -> float:
         """Twice the squared mean over the variance of the variance estimate: of errors of rows, or of shocks if that is less."""
-        rows = self._df_of_rows(weights)
+        rows = self.df_of_rows(weights)
         if not np.isfinite(rows):
             return rows
         trace, square = self.seen.shock_map(weights, -0.5).moments()
         return min(rows, trace**2 / square)
 
-    def _df_of_rows(self, weights: Floats) -> float:
+    def df_of_rows(self, weights: Floats) -> float:
+        """Degrees of freedom under independent errors of rows: Bell and McCaffrey, as clubSandwich has them."""
         own, shared = self._moments(weights @ self.seen.directions)
         lengths = np.einsum("gp,gp->g", shared, shared)
         spread = own @ own - 2 * own @ lengths + float(np.sum((shared.T @ shared) ** 2))

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
@@ -64,6 +65,30 @@ class Absorber:
             with ThreadPoolExecutor(workers) as pool:
                 list(pool.map(sweep_share, range(workers)))
         return residuals
+
+    def unit_masses(self, code: Ints, n_codes: int) -> sparse.csr_array:
+        """Weight of each unit's rows of each `code` (n,), (U, c)."""
+        return sparse.csr_array((self._row_weights, (self.unit, code)), (len(self.starts), n_codes))
+
+    @cached_property
+    def presence(self) -> sparse.csr_array:
+        """Weight of each unit on each level, (U, L)."""
+        place = (np.tile(self.unit, len(self.levels)), np.concatenate(self.levels))
+        shape = (len(self.starts), len(self.level_mass))
+        return sparse.csr_array((np.tile(self._row_weights, len(self.levels)), place), shape)
+
+    def level_products(self, code: Ints, n_codes: int) -> Floats:
+        """Products (L, c) of the levels' indicators, de-meaned by unit, with columns that are 1 in rows of one `code` each."""
+        products = np.zeros(len(self.level_mass) * n_codes)
+        for level in self.levels:
+            products += np.bincount(level * n_codes + code, weights=self._row_weights, minlength=len(products))
+        shares = self.presence.multiply(1 / self.mass[:, None])
+        within: Floats = (shares.T @ self.unit_masses(code, n_codes)).toarray()
+        return products.reshape(-1, n_codes) - within
+
+    @property
+    def _row_weights(self) -> Floats:
+        return np.ones(len(self.unit)) if self.weights is None else self.weights
 
     def _sweep_into(self, left: Floats, column: Floats, scratch: Floats) -> None:
         np.subtract(column, column[len(column) // 2], out=left)  # a large constant would cost digits in every sum below

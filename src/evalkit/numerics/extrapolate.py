@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
@@ -64,6 +65,17 @@ class Pull:
     unit: Floats
     level: Floats
     slope: Floats
+
+    def on_rows(self, fit: Extrapolation, weights: Floats) -> Floats:
+        """Pull (n0,) of the base rows, before their weight, at a combination (k,) of the averages."""
+        absorber = fit.absorber
+        pull = (self.unit @ weights)[absorber.unit]
+        of_levels = self.level @ weights
+        for level in absorber.levels:
+            pull += of_levels[level]
+        for column, slope in zip(fit.columns.T, self.slope @ weights, strict=True):
+            pull += column[fit.base] * slope
+        return pull
 
 
 def extrapolate(
@@ -127,13 +139,69 @@ def weigh_errors(fit: Extrapolation, rows: Ints, average: Ints, share: Floats, n
     apart = np.empty((fit.columns.shape[1], n_averages))
     for j, column in enumerate(fit.columns.T):
         apart[j] = np.bincount(average, weights=column[rows] * share, minlength=n_averages)
-    shared = _presence(absorber)
+    shared = absorber.presence
     kept = absorber.kept
     half = solve_triangular(absorber.factor, (level - shared.T @ (unit / absorber.mass[:, None]))[kept], lower=True)
     level[:] = 0.0
     level[kept] = solve_triangular(absorber.factor, half, lower=True, trans="T")
     unit = (unit - shared @ level) / absorber.mass[:, None]
     return Pull(unit, level, fit.bread @ apart)
+
+
+@dataclass(frozen=True)
+class Shocked:
+    """How errors answer to S shocks, each of which raises the outcome of the rows of its `code` (n,) by 1.
+
+    Errors of n rows are y - ȳ_u - (z - z̄_u)'θ - x'β: means are over the base rows of the row's unit, z the indicators of the
+    absorber's independent levels, x the `columns` (n, p), less what the effects fit of them. θ = A^-1 Z'W(y - ȳ_u) and
+    β = bread·X'Wy come from the base rows, A being the absorber's system. The rest is as in an Extrapolation; for residuals of a
+    regression all rows are base.
+    """
+
+    absorber: Absorber
+    base: Ints
+    unit: Ints
+    levels: tuple[Ints, ...]
+    columns: Floats
+    bread: Floats
+    code: Ints
+    n_shocks: int
+
+    @cached_property
+    def slopes(self) -> Floats:
+        """What each shock makes of θ and β, one below the other: (r + p, S)."""
+        absorber, code = self.absorber, self.code[self.base]
+        load = absorber.level_products(code, self.n_shocks)[absorber.kept]
+        half = solve_triangular(absorber.factor, load, lower=True)
+        effects = solve_triangular(absorber.factor, half, lower=True, trans="T")
+        met = np.empty((self.columns.shape[1], self.n_shocks))
+        for j, column in enumerate(self.columns.T):
+            pull = column[self.base] if absorber.weights is None else column[self.base] * absorber.weights
+            met[j] = np.bincount(code, weights=pull, minlength=self.n_shocks)
+        return np.vstack([effects, self.bread @ met])
+
+    def pull(self, group: Ints, rows: Ints, share: Floats, n_groups: int) -> Floats:
+        """Sum z and x of `rows` (m,) times their share (m,) by group (m,): (g, r + p)."""
+        level = np.zeros((n_groups, len(self.absorber.level_mass)))
+        for codes in self.levels:
+            level += sum_cells(group, codes[rows], share, level.shape)
+        column = np.empty((n_groups, self.columns.shape[1]))
+        for j, values in enumerate(self.columns.T):
+            column[:, j] = np.bincount(group, weights=values[rows] * share, minlength=n_groups)
+        return np.hstack([level[:, self.absorber.kept], column])
+
+    def sum_errors(self, group: Ints, rows: Ints, share: Floats, n_groups: int) -> tuple[sparse.csr_array, Floats]:
+        """Sum errors of `rows` (m,) times their share (m,) by group (m,): own (g, S) less pull (g, r + p) times `slopes`."""
+        absorber, pull, unit = self.absorber, self.pull(group, rows, share, n_groups), self.unit[rows]
+        of_means = sparse.csr_array((share / absorber.mass[unit], (group, unit)), (n_groups, len(absorber.starts)))
+        own = sparse.csr_array((share, (group, self.code[rows])), (n_groups, self.n_shocks))
+        own = own - of_means @ self._unit_masses
+        pull[:, : len(absorber.kept)] -= (of_means @ absorber.presence).toarray()[:, absorber.kept]
+        return sparse.csr_array(own), pull
+
+    @cached_property
+    def _unit_masses(self) -> sparse.csr_array:
+        return self.absorber.unit_masses(self.code[self.base], self.n_shocks)
 
 
 def _solve(fit: Extrapolation, columns: Sequence[Floats], outcome: Floats, reference: Floats) -> Extrapolation:
@@ -234,11 +302,3 @@ def sum_cells(row: Ints, column: Ints, values: Floats, shape: tuple[int, int]) -
     flat = np.zeros(shape[0] * shape[1])
     flat += np.bincount(row * shape[1] + column, weights=values, minlength=len(flat))
     return flat.reshape(shape)
-
-
-def _presence(absorber: Absorber) -> sparse.csr_array:
-    """Weight of each unit on each level, (U, L)."""
-    ones = np.ones(len(absorber.unit)) if absorber.weights is None else absorber.weights
-    place = (np.tile(absorber.unit, len(absorber.levels)), np.concatenate(absorber.levels))
-    shape = (len(absorber.starts), len(absorber.level_mass))
-    return sparse.csr_array((np.tile(ones, len(absorber.levels)), place), shape)

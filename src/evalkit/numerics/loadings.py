@@ -136,9 +136,10 @@ def join_maps(maps: list[ShockMap]) -> ShockMap:
     for one in maps[1:]:
         own = own + one.own
     pull = np.hstack([one.pull for one in maps])
-    return ShockMap(
-        sparse.csr_array(own), pull, sparse.csr_array(sparse.vstack(list(map(sparse.csr_array, functionals))))
-    )
+    if all(isinstance(one, np.ndarray) for one in functionals):
+        return ShockMap(sparse.csr_array(own), pull, np.vstack(list(map(_dense, functionals))))
+    stacked = sparse.vstack(list(map(sparse.csr_array, functionals)))
+    return ShockMap(sparse.csr_array(own), pull, sparse.csr_array(stacked))
 
 
 def _dense(table: Any) -> Floats:
@@ -184,14 +185,13 @@ def expect_size(seen: Sight, n_clusters: int) -> float:
 
 def walk(n_periods: int) -> Floats:
     """Shocks that last: a random walk (T, T), each cell the sum of the steps so far."""
-    steps: Floats = np.cumsum(np.eye(n_periods), axis=0)
-    return steps
+    return np.tril(np.ones((n_periods, n_periods), dtype=np.float64))
 
 
 def trend(n_periods: int) -> Floats:
     """A linear trend (T, 1) about its mean."""
-    line: Floats = np.arange(n_periods) - (n_periods - 1) / 2
-    return line[:, None]
+    middle = (n_periods - 1) / 2
+    return np.arange(-middle, middle + 0.5, dtype=np.float64)[:, None]
 
 
 def over_time(first: Floats, n_clusters: int) -> sparse.csr_array:

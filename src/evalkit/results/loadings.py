@@ -132,7 +132,7 @@ class Loadings:
                 if one is None:
                     return None
                 maps.append(one)
-        return join_maps(maps)
+        return join_maps(maps) if maps else None
 
     def expected_size(self, weights: Floats) -> float:
         """How often clustered errors (CR1) with t(G-1) reject a true null of a combination at 5 %; NaN without influence."""
