@@ -15,7 +15,9 @@ from evalkit.estimators._regression import regress
 from evalkit.numerics.absorb import Patterns, find_patterns, make_absorber
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.least_squares import least_squares
-from evalkit.results.fit import Fit, MappedInfluence, Part, Term
+from evalkit.numerics.loadings import ShockCells, ShockMap
+from evalkit.results.fit import Fit, MappedInfluence, Part, Response, Term
+from evalkit.tables.contents import in_short, same_content
 from evalkit.tables.periods import Periods
 
 Aggregate = Literal["dynamic", "simple", "cohort", "cohort_time"]
@@ -199,8 +201,34 @@ def _map(fit: Fit, shown: list[Term], mapping: Floats, cells: Cells, sample: Sam
     positions = np.arange(len(whole))
     influence = MappedInfluence(part.influence, whole)
     averaged = None if n_covariates else cells.code
-    mapped = Part(sample, positions, influence, part.regression, whole, averaged=averaged)
+    response = None if part.response is None else _MappedResponse(part.response, whole)
+    mapped = Part(sample, positions, influence, part.regression, whole, response, averaged)
     return Fit((*shown, *fit.terms[n_cells:]), whole @ fit.coefficients, (mapped,), fit.notes)
+
+
+@dataclass(frozen=True, eq=False)
+class _MappedResponse:
+    """Response of linear combinations of k coefficients, by a mapping (m, k)."""
+
+    of: Response
+    mapping: Floats
+
+    __eq__ = same_content
+    __repr__ = in_short
+
+    @property
+    def of_design(self) -> bool:
+        """Say whether those of the coefficients follow from the design alone."""
+        return self.of.of_design
+
+    def loadings(self, cells: ShockCells) -> Floats:
+        """Combine loadings, (G·T, m)."""
+        combined: Floats = self.of.loadings(cells) @ self.mapping.T
+        return combined
+
+    def shock_map(self, weights: Floats, cells: ShockCells) -> ShockMap | None:
+        """Ask for the combination of the k coefficients."""
+        return self.of.shock_map(weights @ self.mapping, cells)
 
 
 def insert_bases(fit: Fit, event_times: Sequence[int]) -> Fit:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
+from scipy import sparse
 
 from evalkit.catalogue import Message, message
 from evalkit.designs.design import Design
@@ -26,6 +27,7 @@ from evalkit.estimators._saturated import (
 from evalkit.numerics.absorb import Patterns, find_patterns
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.glm import Poisson, poisson
+from evalkit.numerics.loadings import ShockCells, ShockMap, own_shocks
 from evalkit.panels.panel import Panel
 from evalkit.results.estimation import no_columns
 from evalkit.results.fit import Fit, Part, Term
@@ -125,6 +127,7 @@ def _regress_with(
 
 
 _ROUNDING = 1e-13  # deviations below this share of the largest outcome are none
+_DENSE = 20_000_000  # numbers; more are held without their zeros
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,6 +147,74 @@ class _CellInfluence:
         for j, column in enumerate(self.table.T):
             summed[:, j] = np.bincount(groups, weights=column[self.cell] * self.deviation, minlength=n_groups)
         return summed
+
+
+@dataclass(frozen=True, eq=False)
+class _MeansResponse:
+    """How effects on means, and the influence on them, answer to shocks while means stay so near that nothing bends.
+
+    cell (n,) names the pattern of each row, one of c; weights w and means (n,) are the rows'; table (c, m) is that of their
+    influence v·w·(y - mean), v = table[cell]. Let h = w·mean, P the projection on fixed effects and regressors with weights h,
+    and dy a change of outcomes. An effect moves by v·(w dy), its derivative; as effects are in the units of the outcome, these
+    products with the outcomes themselves sum to it (to 0 for a covariate's coefficient, which has no unit). Means move by
+    mean·P(dy/mean), and the influence, v held, by v·(w dy - h·P(dy/mean)): exactly where outcomes equal their means, else without
+    what v moves. In P unit effects stay within clusters; less the means by unit of v and of the dummies D of the other effects,
+    these have the functionals D'(w dy), and the regressors X theirs, X'(w dy).
+    """
+
+    fitted: Poisson
+    cell: Ints
+    weights: Floats
+    means: Floats
+    table: Floats
+    of_design = False
+
+    __eq__ = same_content
+    __repr__ = in_short
+
+    def loadings(self, cells: ShockCells) -> Floats:
+        """Derivatives of the effects, (G·T, m)."""
+        return np.asarray(self._meet(cells) @ self.table)
+
+    def shock_map(self, weights: Floats, cells: ShockCells) -> ShockMap:
+        """Own shocks less the projection's."""
+        fitted, absorber = self.fitted, self.fitted.absorber
+        met = self._meet(cells)
+        share = fitted.weights / absorber.mass[absorber.unit]
+        v = self.table @ weights
+        v = v - np.add.reduceat(share * v, absorber.starts)[absorber.unit]
+        each = np.tile(np.arange(len(v)), len(absorber.levels))
+        shape = (len(v), len(absorber.level_mass))
+        dummies = _sum_at(np.ones(len(each)), each, np.concatenate(absorber.levels), shape)
+        n_patterns = len(absorber.starts)
+        of_unit = _sum_at(share, absorber.unit, np.arange(len(v)), (n_patterns, len(v))) @ dummies
+        dummies = sparse.csr_array(dummies - of_unit[absorber.unit])[:, absorber.kept]
+        own = np.asarray(met @ v).reshape(cells.n_clusters, cells.n_periods)
+        # The weight of a unit is that of its pattern, times a factor; so is its pull.
+        first = np.isin(self.cell, absorber.starts)
+        factor = (self.weights * self.means)[first] / fitted.weights[self.cell[first]]
+        held = _sum_at(factor, cells.cluster[first], absorber.unit[self.cell[first]], (cells.n_clusters, n_patterns))
+        pulls = _sum_at(fitted.weights * v, absorber.unit, np.arange(len(v)), (n_patterns, len(v)))
+        few = n_patterns <= dummies.shape[1] + fitted.regressors.shape[1]
+        pulls = pulls if few else sparse.csr_array(held @ pulls)
+        root = np.linalg.inv(absorber.factor)
+        on_levels = (pulls @ dummies).toarray() @ root.T @ root
+        on_slopes = pulls @ fitted.regressors @ fitted.bread
+        if few:
+            lines = dummies @ on_levels.T + fitted.regressors @ on_slopes.T
+            return ShockMap(own_shocks(own), held.toarray(), (met @ lines).T)
+        lines = sparse.csr_array(sparse.hstack([met @ dummies, sparse.csr_array(met @ fitted.regressors)]).T)
+        small = lines.shape[0] * lines.shape[1] <= _DENSE
+        return ShockMap(own_shocks(own), np.hstack([on_levels, on_slopes]), lines.toarray() if small else lines)
+
+    def _meet(self, cells: ShockCells) -> sparse.csr_array:
+        """Summed weights (G·T, c) of the rows that meet a shock and have a pattern."""
+        return _sum_at(self.weights, cells.code, self.cell, (cells.number, len(self.table)))
+
+
+def _sum_at(values: Floats, row: Ints, column: Ints, shape: tuple[int, int]) -> sparse.csr_array:
+    """Sum values (n,) that belong to the same row and column of a table."""
+    return sparse.csr_array((values, (row, column)), shape=shape)
 
 
 def _without_zeros(sample: Sample) -> Sample:
@@ -210,7 +281,8 @@ def _regress_means(
     floor = OF_INFLUENCE * np.abs(table).max(axis=0) * np.sqrt(np.einsum("i,i->", deviation, deviation))
     floor[:k] = np.maximum(floor[:k], floor_of_outcome(sample))  # slopes of covariates have other units
     influence = WithoutRounding(_CellInfluence(table, patterns.cell, deviation), floor)
-    return Fit(shown, effects, (Part(sample, np.arange(len(shown)), influence),), notes)
+    response = _MeansResponse(fitted, patterns.cell, weights, total[sample.unit] * means, table)
+    return Fit(shown, effects, (Part(sample, np.arange(len(shown)), influence, response=response),), notes)
 
 
 def _effects(

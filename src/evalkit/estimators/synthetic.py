@@ -15,10 +15,12 @@ from evalkit.designs.sample import Sample, draw_sample, leave_out
 from evalkit.errors import DesignError, InferenceError, nearest
 from evalkit.estimators._regression import refuse_unused
 from evalkit.numerics.arrays import Flags, Floats, Ints
+from evalkit.numerics.loadings import ShockCells
 from evalkit.numerics.simplex import simplex_weights
 from evalkit.panels.panel import Panel
 from evalkit.results.estimation import no_columns
 from evalkit.results.fit import Fit, Part, Term
+from evalkit.tables.contents import in_short, same_content
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +124,7 @@ class _NoInfluence:
         )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Block:
     """One cohort and its donors over T periods.
 
@@ -137,6 +139,9 @@ class _Block:
     event_time: Ints
     before: Flags
     after: Flags
+
+    __eq__ = same_content
+    __repr__ = in_short
 
     @property
     def noise(self) -> float:
@@ -164,7 +169,7 @@ class _Block:
 _Weigh = Callable[[_Block], tuple[Floats, Floats]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Synthesis:
     """The blocks of a sample with their weights.
 
@@ -177,6 +182,9 @@ class _Synthesis:
     donors: Ints
     blocks: tuple[_Block, ...]
     weights: tuple[tuple[Floats, Floats], ...]
+
+    __eq__ = same_content
+    __repr__ = in_short
 
     def gap(self, i: int) -> Floats:
         """Treated minus synthetic (T,) in block i, less its weighted mean before adoption."""
@@ -287,22 +295,59 @@ def _means(sample: Sample, used: Flags, dynamic: bool) -> tuple[Ints, Ints, Floa
 def _fit_synthesis(found: _Synthesis, aggregate: _Aggregate) -> Fit:
     """Average the gaps: over all treated unit-periods, by cohort, or by event time over the treated units observed there."""
     gaps = [found.gap(i) for i in range(len(found.blocks))]
-    effects = np.array([gap[block.after].mean() for gap, block in zip(gaps, found.blocks, strict=True)])
-    sizes = np.array([float(block.n_treated) for block in found.blocks])
+    sizes = np.repeat([float(block.n_treated) for block in found.blocks], [len(gap) for gap in gaps])
+    after = np.concatenate([block.after for block in found.blocks])
     if aggregate == "simple":
-        weights = sizes * [block.after.sum() for block in found.blocks]
-        terms, values = [Term("ATT")], np.array([weights @ effects / weights.sum()])
+        terms, chosen = [Term("ATT")], sizes * after
     elif aggregate == "cohort":
         labels = [found.label(block) for block in found.blocks]
-        terms, values = [Term(f"ATT(g={label})", cohort=label) for label in labels], effects
+        terms = [Term(f"ATT(g={label})", cohort=label) for label in labels]
+        of = np.repeat(np.arange(len(gaps)), [len(gap) for gap in gaps])
+        chosen = after * (of == np.arange(len(gaps))[:, None])
     else:
         times = np.concatenate([block.event_time for block in found.blocks])
-        shown, at = np.unique(times, return_inverse=True)
-        weights = np.repeat(sizes, [len(gap) for gap in gaps])
-        values = np.bincount(at, weights=weights * np.concatenate(gaps)) / np.bincount(at, weights=weights)
-        terms = [Term(f"ATT(e={e})", event_time=int(e)) for e in shown]
-    part = Part(found.sample, np.arange(len(terms)), _NoInfluence(found.estimator))
+        shown = np.unique(times)
+        terms, chosen = [Term(f"ATT(e={e})", event_time=int(e)) for e in shown], sizes * (times == shown[:, None])
+    weights = np.atleast_2d(chosen) / np.atleast_2d(chosen).sum(axis=1, keepdims=True)
+    values = np.array([np.einsum("i,i->", one, np.concatenate(gaps)) for one in weights])
+    response = _SynthesisResponse(found, weights)
+    part = Part(found.sample, np.arange(len(terms)), _NoInfluence(found.estimator), response=response)
     return Fit(tuple(terms), values, (part,), (*found.sample.notes, *_notes(found)))
+
+
+@dataclass(frozen=True, eq=False)
+class _SynthesisResponse:
+    """With the weights of donors and periods as they are, effects are averages, weights (m, ·), of the gaps of all blocks."""
+
+    of: _Synthesis
+    weights: Floats
+    of_design = False
+
+    __eq__ = same_content
+    __repr__ = in_short
+
+    def loadings(self, cells: ShockCells) -> Floats:
+        """Follow each row through the mean of its unit of assignment and the gaps, (G·T, m)."""
+        sample, adoption = self.of.sample, self.of.sample.cluster_adoption()
+        periods, column = np.unique(sample.period, return_inverse=True)
+        means = np.zeros((len(self.weights), len(adoption), len(periods)))
+        ends = np.cumsum([len(block.event_time) for block in self.of.blocks])[:-1]
+        blocks = zip(self.of.blocks, self.of.weights, np.split(self.weights, ends, axis=1), strict=True)
+        for block, (donors, before), weights in blocks:
+            on_gap = weights.copy()
+            on_gap[:, block.before] -= np.outer(weights.sum(axis=1), before)
+            at = np.searchsorted(periods, block.cohort + block.event_time)
+            members = np.flatnonzero(adoption == block.cohort)
+            means[:, members[:, None], at] += on_gap[:, None] / block.n_treated
+            means[:, self.of.donors[:, None], at] -= donors[:, None] * on_gap[:, None]
+        mass = np.ones(len(column)) if sample.weights is None else sample.weights
+        cell = sample.cluster * len(periods) + column
+        share = mass / np.bincount(cell, weights=mass)[cell]
+        return np.column_stack([cells.sum(one.ravel()[cell] * share) for one in means])
+
+    def shock_map(self, weights: Floats, cells: ShockCells) -> None:
+        """There is no influence to map shocks to."""
+        return None
 
 
 def _notes(found: _Synthesis) -> list[Message]:

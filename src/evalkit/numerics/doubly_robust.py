@@ -104,6 +104,54 @@ def compare_changes(change: Floats, to: Adjustment) -> Effect:
     return Effect(treated - comparison, influence, trimmed)
 
 
+@dataclass(frozen=True)
+class Linear:
+    """How an effect and its influence depend on n observations, given weights and propensity: both are linear in them.
+
+    With observations y (n,) the effect is own·y, and the influence of each own*y - pull'(functionals y); own (n,), pull and
+    functionals (r, n).
+    """
+
+    own: Floats
+    pull: Floats
+    functionals: Floats
+
+
+def linear_mean(n: int, weights: Floats | None) -> Linear:
+    """A mean of n observations: each has the influence share·(y - mean)."""
+    share = np.full(n, 1.0 / n) if weights is None else weights / weights.sum()
+    return Linear(share, share[None], share[None])
+
+
+def linear_changes(to: Adjustment) -> Linear:
+    """What `compare_changes` does to changes, for an adjustment with covariates.
+
+    Their functionals are the slopes of the comparison, the means of what these leave of the treated and of the comparison, and
+    how the propensity's coefficients move the latter.
+    """
+    basis, weights, m = to.basis, to.weights, to.n_treated
+    assert basis is not None
+    assert weights is not None
+    treated, odds = np.zeros_like(weights), np.zeros_like(weights)
+    treated[:m] = weights[:m] / weights[:m].sum()
+    if to.propensity is not None:
+        odds[m:] = to.propensity.odds / to.propensity.odds.sum()
+    own = treated - odds
+    slopes = np.zeros_like(basis)
+    if to.comparison is not None:
+        slopes[:, m:] = to.comparison @ (basis[:, m:] * weights[m:])
+        own -= products(basis, own) @ slopes
+    mean = treated - products(basis, treated) @ slopes
+    pull, functionals = [own * basis, treated[None]], [slopes, mean[None]]
+    if to.propensity is not None:
+        centre = products(basis, odds)
+        mean = odds - centre @ slopes
+        moved = odds * basis - cross(basis, odds) @ slopes - np.outer(centre, mean)
+        pull += [-odds[None], to.propensity.score * (to.propensity.inverse @ basis)]
+        functionals += [mean[None], moved]
+    return Linear(own, np.vstack(pull), np.vstack(functionals))
+
+
 def compare_levels(
     outcome: Floats, covariates: list[Floats], weights: Floats | None, sizes: tuple[int, int, int, int], method: Method
 ) -> tuple[Effect, tuple[int, ...]] | Reason:
@@ -162,6 +210,72 @@ def compare_levels(
         influence -= _pull_of_propensity(propensity, basis, shift)
     trimmed = 0 if propensity is None else propensity.trimmed
     return Effect(value + mean, influence, trimmed), adjusted.collinear
+
+
+def linear_levels(
+    covariates: list[Floats], weights: Floats | None, sizes: tuple[int, int, int, int], method: Method
+) -> Linear:
+    """What `compare_levels` does to levels, with covariates and where it finds an effect.
+
+    Their functionals are, after and before, the slopes (or the mean) of the treated, the slopes of the comparison and the mean of
+    what these leave; then the gap of the lines, and how the propensity's coefficients move the means.
+    """
+    ends = np.cumsum(sizes)
+    m = int(ends[1])
+    adjusted = adjust_untreated(covariates, weights, m, method)
+    assert isinstance(adjusted, Adjustment)
+    basis, weights, propensity = adjusted.basis, adjusted.weights, adjusted.propensity
+    assert basis is not None
+    assert weights is not None
+    treated = np.where(np.arange(len(weights)) < m, weights, 0.0) / weights[:m].sum()
+    centre = products(basis, treated)
+    own, gap, moved = np.zeros_like(weights), np.zeros_like(basis), np.zeros_like(basis)
+    pull: list[Floats] = []
+    functionals: list[Floats] = []
+    for s, sign in enumerate((1.0, -1.0)):
+        here, there = (np.zeros_like(weights) for _ in range(2))
+        for of, block in ((here, s), (there, s + 2)):
+            rows = slice(int(ends[block]) - sizes[block], int(ends[block]))
+            of[rows] = weights[rows]
+        if method == "dr":
+            slopes = _slopes(basis, here)
+            enters = sign * (centre @ slopes)
+            gap += sign * slopes
+            pull, functionals = [*pull, enters * basis], [*functionals, slopes]
+        else:
+            share = here / here.sum()
+            enters = sign * share
+            pull, functionals = [*pull, enters[None]], [*functionals, share[None]]
+        own += enters
+        slopes, odds = np.zeros_like(basis), np.zeros_like(weights)
+        if propensity is not None:
+            odds[m:] = np.where(there[m:] > 0, propensity.odds, 0.0)
+            odds /= odds.sum()
+        balance = products(basis, odds)
+        enters = -sign * odds
+        if method != "ipw":
+            slopes = _slopes(basis, there)
+            enters += sign * ((balance - centre) @ slopes)
+            gap -= sign * slopes
+            pull, functionals = [*pull, enters * basis], [*functionals, slopes]
+        if propensity is not None:
+            mean = odds - balance @ slopes
+            moved += sign * (odds * basis - cross(basis, odds) @ slopes - np.outer(balance, mean))
+            pull, functionals = [*pull, -sign * odds[None]], [*functionals, mean[None]]
+        own += enters
+    pull, functionals = [*pull, -treated * (basis - centre[:, None])], [*functionals, gap]
+    if propensity is not None:
+        pull = [*pull, propensity.score * (propensity.inverse @ basis)]
+        functionals = [*functionals, moved]
+    return Linear(own, np.vstack(pull), np.vstack(functionals))
+
+
+def _slopes(basis: Floats, weights: Floats) -> Floats:
+    """Least-squares slopes as functionals (k, n) of the outcome, of the rows that have a weight."""
+    inverse = _invert(basis, weights)
+    assert inverse is not None
+    slopes: Floats = inverse @ (basis * weights)
+    return slopes
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -25,6 +25,7 @@ from evalkit.estimators.callaway_santanna.group_time import (
     plan_cells,
     refuse_absorbed,
 )
+from evalkit.estimators.callaway_santanna.response import CellResponse, Mix
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.doubly_robust import Method, Reason
 from evalkit.panels.panel import Panel
@@ -118,7 +119,9 @@ class CallawaySantAnna:
             named += [(self._term(key, cells, key in found), found.get(key)) for key in sorted({*found, *bases})]
         effects = [(i, one) for i, (_, one) in enumerate(named) if one is not None]
         influence = _influence_of([one for _, one in effects], arrangement, sample)
-        part = Part(sample, np.array([i for i, _ in effects]), influence)
+        mixes = tuple(one.mixes for _, one in effects)
+        response = CellResponse(arrangement, sample, self.method, tuple(averages.cells), mixes)
+        part = Part(sample, np.array([i for i, _ in effects]), influence, response=response)
         values = np.array([0.0 if one is None else one.value for _, one in named])
         return Fit(tuple(term for term, _ in named), values, (part,), notes)
 
@@ -221,10 +224,14 @@ _Key = tuple[int, ...]
 
 @dataclass(frozen=True)
 class _Average:
-    """An average effect and the influence (n,) of the units (or rows), in the arrangement's order."""
+    """An average effect and the influence (n,) of the units (or rows), in the arrangement's order.
+
+    It is the plain mean of the `mixes` of cells.
+    """
 
     value: float
     influence: Floats
+    mixes: tuple[Mix, ...]
 
 
 class _Averages:
@@ -238,8 +245,9 @@ class _Averages:
         self.arrangement = arrangement
         self.sizes = np.bincount(arrangement.cohort, weights=arrangement.shares)
         self.by_size = by_size
+        self.cells: list[GroupTime] = []
         self._influence: dict[_Key, Floats] = {}
-        self._effects: dict[_Key, list[tuple[int, float]]] = {}
+        self._effects: dict[_Key, list[tuple[int, int, float]]] = {}
 
     def add(self, key: _Key, estimated: Estimated) -> None:
         """Add a cell to the average named `key`."""
@@ -249,35 +257,42 @@ class _Averages:
         cohort = estimated.cell.cohort
         weight = self.sizes[cohort] if self.by_size else 1.0
         self._influence[key][estimated.at] += weight * estimated.effect.influence
-        self._effects[key].append((cohort, estimated.effect.value))
+        self._effects[key].append((len(self.cells), cohort, estimated.effect.value))
+        self.cells.append(estimated.cell)
 
     def finish(self) -> dict[_Key, _Average]:
         """Divide by the weights; keys stand in the order in which they were first added."""
         return {key: self._finish(key) for key in self._influence}
 
     def _finish(self, key: _Key) -> _Average:
-        cohorts = np.array([cohort for cohort, _ in self._effects[key]])
-        effects = np.array([effect for _, effect in self._effects[key]])
+        cells = np.array([cell for cell, _, _ in self._effects[key]])
+        cohorts = np.array([cohort for _, cohort, _ in self._effects[key]])
+        effects = np.array([effect for _, _, effect in self._effects[key]])
         if not self.by_size:
-            return _Average(float(effects.mean()), self._influence[key] / len(effects))
-        return self._weighted(cohorts, effects, self._influence[key])
+            alike = Mix(cells, np.full(len(cells), 1.0 / len(cells)), by_size=False)
+            return _Average(float(effects.mean()), self._influence[key] / len(effects), (alike,))
+        return self._weighted(cohorts, effects, self._influence[key], [(cells, self.sizes[cohorts])])
 
     def across_cohorts(self, averages: dict[int, _Average]) -> _Average:
         """Average the averages of cohorts, each weighing as much as its cohort."""
         cohorts = np.array(list(averages))
         effects = np.array([one.value for one in averages.values()])
         summed = np.zeros(len(self.arrangement.order))
+        mixed = []
         for cohort, one in averages.items():
             summed += self.sizes[cohort] * one.influence
-        return self._weighted(cohorts, effects, summed)
+            mixed += [(mix.cells, self.sizes[cohort] * mix.weights) for mix in one.mixes]
+        return self._weighted(cohorts, effects, summed, mixed)
 
-    def _weighted(self, cohorts: Ints, effects: Floats, summed: Floats) -> _Average:
+    def _weighted(self, cohorts: Ints, effects: Floats, summed: Floats, mixed: list[tuple[Ints, Floats]]) -> _Average:
         weights = self.sizes[cohorts]
         total = float(weights.sum())
         value = float(weights @ effects) / total
         # One more unit of a cohort moves the average towards the effects of that cohort.
         of_size = np.bincount(cohorts, weights=effects - value, minlength=len(self.sizes)) / total
-        return _Average(value, summed / total + self.arrangement.shares * of_size[self.arrangement.cohort])
+        cells, masses = (np.concatenate(each) for each in zip(*mixed, strict=True))
+        influence = summed / total + self.arrangement.shares * of_size[self.arrangement.cohort]
+        return _Average(value, influence, (Mix(cells, masses / total, by_size=True),))
 
 
 def _mean_of(averages: list[_Average]) -> _Average:
@@ -285,14 +300,15 @@ def _mean_of(averages: list[_Average]) -> _Average:
     influence = np.zeros_like(averages[0].influence)
     for one in averages:
         influence += one.influence
-    return _Average(float(np.mean([one.value for one in averages])), influence / len(averages))
+    mixes = tuple(mix for one in averages for mix in one.mixes)
+    return _Average(float(np.mean([one.value for one in averages])), influence / len(averages), mixes)
 
 
 def _without_rounding(average: _Average, largest: float) -> _Average:
     """Set an influence to 0 that is rounding of outcomes as large as this: there is nothing to estimate an error from."""
     if np.sqrt(np.einsum("i,i->", average.influence, average.influence)) > OF_OUTCOME * largest:
         return average
-    return _Average(average.value, np.zeros_like(average.influence))
+    return replace(average, influence=np.zeros_like(average.influence))
 
 
 @dataclass(frozen=True, eq=False)

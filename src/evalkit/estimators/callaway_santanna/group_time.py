@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -13,15 +14,20 @@ from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.doubly_robust import (
     Adjustment,
     Effect,
+    Linear,
     Method,
     Reason,
     adjust_untreated,
     compare_changes,
     compare_levels,
+    linear_changes,
+    linear_levels,
+    linear_mean,
 )
+from evalkit.tables.contents import in_short, same_content
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Timeline:
     """Cohorts (C,) by first treated period, the last one inf where units stay untreated, and the periods (T,) observed.
 
@@ -33,6 +39,9 @@ class Timeline:
     periods: Ints
     seen: Flags
     anticipation: int
+
+    __eq__ = same_content
+    __repr__ = in_short
 
     def base(self, cohort: int) -> int | None:
         """Code of the last period in which a cohort is seen before it adopts or may respond; None where there is none."""
@@ -130,6 +139,25 @@ class Estimated:
 
 
 @dataclass(frozen=True)
+class Strand:
+    """Observations that enter cells in one way, which cells share: by their mean, or with a `comparison` adjusted for covariates.
+
+    They are those of `cohorts` and of the comparison that are observed in all of `observed`, with weights and covariates of the
+    period `weighed`; all are codes of the timeline, and `weighed` is None where weights never change. Of repeated cross-sections
+    they are rows of the periods `observed`, of which only those of `weighed` bring in their outcomes.
+    """
+
+    cohorts: tuple[int, ...]
+    comparison: tuple[int, ...] = ()
+    observed: tuple[int, ...] = ()
+    weighed: int | None = None
+
+
+# The periods whose outcomes make up an observation, each with its sign.
+Steps = tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Changes:
     """A panel: units (U,) by cohort, with outcome, weights and covariates each (T, U), NaN where a unit is not observed.
 
@@ -146,7 +174,10 @@ class Changes:
     weights: Floats | None
     counts: Floats | None
     balanced: bool
-    _kept: dict[object, tuple[Ints, int, Adjustment | Reason]] = field(default_factory=dict, repr=False)
+    _kept: dict[object, tuple[Ints, int, Adjustment | Reason]] = field(default_factory=dict, repr=False, compare=False)
+
+    __eq__ = same_content
+    __repr__ = in_short
 
     def compare(self, cell: GroupTime, method: Method) -> Estimated | Reason:
         """Compare the changes of the units observed in both periods."""
@@ -160,6 +191,27 @@ class Changes:
             sizes = [self.counts[at[:n_treated]].sum(), self.counts[at[n_treated:]].sum()]
         return Estimated(cell, effect, at, float(min(sizes)), adjusted.collinear)
 
+    def strands(self, cell: GroupTime) -> list[tuple[Strand, Steps]]:
+        """What the effect of a cell is the sum of."""
+        change, back = ((cell.period, 1.0), (cell.base, -1.0)), ((cell.period, -1.0), (cell.base, 1.0))
+        observed = () if self.balanced else (cell.earlier, max(cell.period, cell.base))
+        weighed = None if not self.covariates and self._weighs_alike else cell.earlier
+        if self.covariates:
+            return [(Strand((cell.cohort,), cell.comparison, observed, weighed), change)]
+        sides = ((cell.cohort,), change), (cell.comparison, back)
+        return [(Strand(cohorts, (), observed, weighed), steps) for cohorts, steps in sides]
+
+    def linear(self, strand: Strand, method: Method) -> tuple[Ints, Linear]:
+        """Observations of a strand (positions in the arrangement), and how they enter."""
+        at = self._units((*strand.cohorts, *strand.comparison), strand.observed)
+        weights = None if self.weights is None else self.weights[strand.weighed or 0, at]
+        if not strand.comparison:
+            return at, linear_mean(len(at), weights)
+        n_treated = int((self.cohort[at] == strand.cohorts[0]).sum())
+        adjusted = adjust_untreated([x[strand.weighed, at] for x in self.covariates], weights, n_treated, method)
+        assert isinstance(adjusted, Adjustment)  # only cells that were estimated have strands
+        return at, linear_changes(adjusted)
+
     def _adjustment(self, cell: GroupTime, method: Method) -> tuple[Ints, int, Adjustment | Reason]:
         """Units of a cell, how many are treated, and their adjustment, which cells with the same units and covariates share."""
         pair = () if self.balanced else (cell.period, cell.base)
@@ -170,19 +222,28 @@ class Changes:
         return self._kept[key]
 
     def _adjust(self, cell: GroupTime, method: Method) -> tuple[Ints, int, Adjustment | Reason]:
-        ends = np.searchsorted(self.cohort, np.arange(len(self.timeline.cohorts) + 1))
-        at = np.concatenate([np.arange(ends[c], ends[c + 1]) for c in (cell.cohort, *cell.comparison)])
-        treated = int(ends[cell.cohort + 1] - ends[cell.cohort])
-        if not self.balanced:
-            both = ~np.isnan(self.outcome[cell.period, at] - self.outcome[cell.base, at])
-            at, treated = at[both], int(both[:treated].sum())
+        at = self._units((cell.cohort, *cell.comparison), () if self.balanced else (cell.period, cell.base))
+        treated = int((self.cohort[at] == cell.cohort).sum())
         if treated == 0 or treated == len(at):
             return at, treated, "no_comparison" if treated else "no_treated"
         weights = None if self.weights is None else self.weights[cell.earlier, at]
         return at, treated, adjust_untreated([x[cell.earlier, at] for x in self.covariates], weights, treated, method)
 
+    @cached_property
+    def _weighs_alike(self) -> bool:
+        """Whether weights never change."""
+        return self.weights is None or bool((self.weights == self.weights[0]).all())
 
-@dataclass(frozen=True)
+    def _units(self, cohorts: tuple[int, ...], observed: tuple[int, ...]) -> Ints:
+        """Positions of the units of cohorts, in this order, that are observed in all of these periods."""
+        ends = np.searchsorted(self.cohort, np.arange(len(self.timeline.cohorts) + 1))
+        at = np.concatenate([np.arange(ends[c], ends[c + 1]) for c in cohorts])
+        for period in observed:
+            at = at[~np.isnan(self.outcome[period, at])]
+        return at
+
+
+@dataclass(frozen=True, eq=False)
 class Levels:
     """Repeated cross-sections: rows (n,) by cohort and period, `block` (n,) numbering the pairs of both; else as Changes."""
 
@@ -195,6 +256,9 @@ class Levels:
     covariates: tuple[Floats, ...]
     weights: Floats | None
     counts: Floats | None
+
+    __eq__ = same_content
+    __repr__ = in_short
 
     def compare(self, cell: GroupTime, method: Method) -> Estimated | Reason:
         """Compare the levels of the rows in the two periods."""
@@ -216,6 +280,29 @@ class Levels:
             return found
         fewest = min(sizes) if self.counts is None else min(self.counts[side].sum() for side in sides)
         return Estimated(cell, found[0], at, float(fewest), found[1])
+
+    def strands(self, cell: GroupTime) -> list[tuple[Strand, Steps]]:
+        """What the effect of a cell is the sum of."""
+        if self.covariates:
+            both = cell.period, cell.base
+            return [(Strand((cell.cohort,), cell.comparison, both, period), ((period, 1.0),)) for period in both]
+        sides = ((cell.cohort,), 1.0), (cell.comparison, -1.0)
+        return [(Strand(cohorts, (), (period,), period), ((period, side * sign),)) for cohorts, side in sides
+                for period, sign in ((cell.period, 1.0), (cell.base, -1.0))]  # fmt: skip
+
+    def linear(self, strand: Strand, method: Method) -> tuple[Ints, Linear]:
+        """Observations of a strand (positions in the arrangement), and how they enter."""
+        both = [of for of in (strand.cohorts, strand.comparison) if of]
+        sides = [self._rows(cohorts, period) for cohorts in both for period in strand.observed]
+        at = np.concatenate(sides)
+        weights = None if self.weights is None else self.weights[at]
+        if not strand.comparison:
+            return at, linear_mean(len(at), weights)
+        after, before, other_after, other_before = map(len, sides)
+        sizes = after, before, other_after, other_before
+        linear = linear_levels([x[at] for x in self.covariates], weights, sizes, method)
+        here = self.block[at] % len(self.timeline.periods) == strand.weighed
+        return at, Linear(linear.own * here, linear.pull, linear.functionals * here)
 
     def _rows(self, cohorts: tuple[int, ...], period: int) -> Ints:
         blocks = np.array(cohorts, dtype=np.int64) * len(self.timeline.periods) + period
