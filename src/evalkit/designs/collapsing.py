@@ -11,7 +11,7 @@ from evalkit.catalogue import message
 from evalkit.designs.design import Design
 from evalkit.designs.sample import Sample, draw_sample
 from evalkit.errors import DataError
-from evalkit.numerics.arrays import Floats, Ints
+from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.panels.panel import Dropped, Panel
 
 COUNT, WITHIN = "collapsed_count", "collapsed_within"
@@ -27,15 +27,20 @@ def collapse(frame: Any, design: Design, *, unit: str, time: str, by: tuple[str,
     Raises DataError where a weight or absorbed column changes within a unit, or a covariate varies inside a cell: then the
     rows themselves are needed.
     """
-    panel = Panel.from_frame(frame, unit=unit, time=time)
-    sample = draw_sample(panel, design)
+    return collapse_panel(Panel.from_frame(frame, unit=unit, time=time), design, by=by)
+
+
+def collapse_panel(panel: Panel, design: Design, *, by: tuple[str, ...] = (), keep: Flags | None = None) -> Panel:
+    """Collapse the rows of a panel (those flagged in `keep`, if given), as `collapse` does those of a frame."""
+    unit, time = str(panel.unit), panel.time
+    sample = draw_sample(panel, design, keep)
     starts = sample.starts
     cell = _cells(panel, sample, starts, by)[sample.unit]
     n_periods = int(sample.period.max()) + 1
     key = cell * n_periods + sample.period
-    order = np.argsort(key, kind="stable")
-    firsts = order[np.concatenate([[True], np.diff(key[order]) > 0])]
-    group = (np.cumsum(np.concatenate([[True], np.diff(key[order]) > 0])) - 1)[np.argsort(order, kind="stable")]
+    group = (np.cumsum(np.bincount(key) > 0) - 1)[key]
+    firsts = np.empty(int(group.max()) + 1, dtype=np.int64)
+    firsts[group[::-1]] = np.arange(len(group))[::-1]
     size = np.bincount(group).astype(np.float64)
     for name, column in zip(design.covariates, sample.covariates, strict=True):
         if (column != column[firsts][group]).any():
@@ -87,16 +92,20 @@ def _cells(panel: Panel, sample: Sample, starts: Ints, by: tuple[str, ...]) -> I
         keys.append(codes[starts])
     for column in by:
         keys.append(panel.codes(column).values[sample.rows[starts]])
-    _, cells = np.unique(np.column_stack(keys), axis=0, return_inverse=True)
-    return cells.reshape(-1).astype(np.int64)
+    cells = keys[0]
+    for key in keys[1:]:
+        cells = _ranks(cells * (int(key.max()) + 1) + key)
+    return cells
 
 
-def _ranks(values: Floats) -> Ints:
+def _ranks(values: Floats | Ints) -> Ints:
     return np.unique(values, return_inverse=True)[1].astype(np.int64)
 
 
 def _patterns(sample: Sample, starts: Ints) -> Ints:
     """Code (U,) of the set of periods in which each unit is observed."""
+    if len(sample.rows) == len(starts) * len(np.unique(sample.period)):
+        return np.zeros(len(starts), dtype=np.int64)
     seen = np.zeros((len(starts), int(sample.period.max()) + 1), dtype=bool)
     seen[sample.unit, sample.period] = True
     packed = np.packbits(seen, axis=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -10,6 +10,7 @@ from scipy import sparse
 
 from evalkit.catalogue import Message, message
 from evalkit.designs.adoption import read_assignment
+from evalkit.designs.collapsing import collapse_panel
 from evalkit.errors import EvalkitError, InferenceError
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.loadings import ShockMap, own_shocks
@@ -21,6 +22,8 @@ from evalkit.results.fit import Fit
 from evalkit.results.loadings import ByBothSides, ByEffective, Loadings, exchangeable, loadings_of
 from evalkit.results.uncertainty import StudentT, Uncertainty
 from evalkit.tables.contents import in_short, same_content
+
+_WORTH_CELLS = 20_000  # rows from which collapsing them pays
 
 
 @dataclass(frozen=True)
@@ -254,12 +257,16 @@ def _estimate_anew(
     fit: Fit, spec: Specification, way: Way, loadings: Loadings, chosen: Ints
 ) -> tuple[tuple[tuple[int, _Without], ...], tuple[Message, ...]]:
     """Estimate without each of the chosen clusters; notes name the terms that are then lost."""
-    used, assigned = rows_of(fit, spec.panel), read_assignment(spec.panel, spec.design)[0]
     effects = np.array([term.role == "effect" for term in fit.terms])
     found = []
     lost: dict[str, list[str]] = {}
+    used = rows_of(fit, spec.panel)
+    if len(chosen) > 1 and (small := _in_cells(fit, spec, used, loadings)) is not None:
+        spec, used = small, np.ones(len(small.panel), dtype=bool)
+    assigned = read_assignment(spec.panel, spec.design)[0]
+    codes = {str(label): code for code, label in enumerate(assigned.labels)}
     for g in chosen.tolist():
-        keep = used & (assigned.values != way.present[g])
+        keep = used & (assigned.values != codes[loadings.labels[g]])
         try:
             other = spec.estimator.fit(spec.panel, spec.design, keep)
             at, why = find_terms(fit, other)
@@ -280,6 +287,23 @@ def _estimate_anew(
         for terms, names in lost.items()
     )
     return tuple(found), notes
+
+
+def _in_cells(fit: Fit, spec: Specification, used: Flags, loadings: Loadings) -> Specification | None:
+    """The specification on cells, on which a linear estimator gives the same in far less time; None where that is not so."""
+    panel, cells = spec.panel, loadings.cells[0].number
+    linear = all(response.of_design for response in loadings.responses)
+    if panel.unit is None or panel.counts is not None or not linear or spec.estimator.columns():
+        return None
+    if used.sum() < max(_WORTH_CELLS, 4 * cells):
+        return None
+    try:
+        small = collapse_panel(panel, spec.design, keep=used)
+        names = [term.name for term in spec.estimator.fit(small, spec.design).terms]
+    except EvalkitError:
+        return None
+    same = len(small) <= used.sum() / 4 and names == [term.name for term in fit.terms]
+    return replace(spec, panel=small) if same else None
 
 
 @dataclass(frozen=True, eq=False)

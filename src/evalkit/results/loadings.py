@@ -16,6 +16,7 @@ from evalkit.numerics.loadings import (
     ShockMap,
     count_effective,
     expect_size,
+    find_alike,
     join_maps,
     over_time,
     own_shocks,
@@ -91,8 +92,10 @@ class Loadings:
 
     @cached_property
     def observed(self) -> Ints:
-        """Positions (T,) on the panel's time axis of the periods."""
-        return np.unique(np.concatenate([np.unique(part.sample.period) for part in self.fit.parts]))
+        """The periods (T,), as ordinals of their frequency."""
+        periods = self.fit.parts[0].sample.panel.periods
+        positions = np.unique(np.concatenate([np.unique(part.sample.period) for part in self.fit.parts]))
+        return periods.first + positions * periods.step
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
@@ -185,9 +188,9 @@ def loadings_of(fit: Fit, spec: Specification, way: Way) -> Loadings:
 def exchangeable(loadings: Loadings) -> tuple[Ints, Floats]:
     """Classes (G,) of clusters that have the same part in the design, and their mean outcomes by period (G, T).
 
-    They adopt at the same time and weigh the same in every period, in a panel of one part whose units are all observed throughout
-    with constant weights, without anything else that tells them apart; and the loadings must follow from that alone. Otherwise
-    each cluster is a class of its own, and there are no means.
+    They adopt at the same time and weigh the same in every period, in a panel of one part in which the units of a cluster are
+    observed in the same periods with constant weights, without anything else that tells them apart; and the loadings must
+    follow from that alone. Otherwise each cluster is a class of its own, and there are no means.
     """
     fit, n_clusters = loadings.fit, loadings.cells[0].n_clusters
     apart = np.arange(n_clusters), np.full((n_clusters, loadings.cells[0].n_periods), np.nan)
@@ -197,16 +200,20 @@ def exchangeable(loadings: Loadings) -> tuple[Ints, Floats]:
     if others or more or not response.of_design or sample.panel.unit_codes is None:
         return apart
     weights = np.ones(len(sample.rows)) if sample.weights is None else sample.weights
-    n_units = len(sample.starts)
-    if len(sample.rows) != n_units * cells.n_periods or (weights != weights[sample.starts][sample.unit]).any():
+    owner = cells.cluster[sample.starts]
+    n_units, n_rows = np.bincount(owner, minlength=n_clusters), cells.sum(np.ones(len(weights))).reshape(n_clusters, -1)
+    same = (n_rows == 0) | (n_rows == n_units[:, None])
+    if (
+        not same.all()
+        or (weights != np.repeat(weights[sample.starts], np.diff(np.append(sample.starts, len(weights))))).any()
+    ):
         return apart
-    mass = cells.sum(weights)
-    means = (cells.sum(weights * sample.outcome) / mass).reshape(n_clusters, -1)
+    mass = cells.sum(weights).reshape(n_clusters, -1)
+    totals = cells.sum(weights * sample.outcome).reshape(n_clusters, -1)
     adoption = np.empty(n_clusters)
-    adoption[cells.cluster[sample.starts]] = sample.unit_adoption
-    mass = mass.reshape(n_clusters, -1)[:, 0]
-    _, classes = np.unique(np.column_stack([adoption, mass]), axis=0, return_inverse=True)
-    return classes.reshape(-1).astype(np.int64), means
+    adoption[owner] = sample.unit_adoption
+    alike = find_alike(np.column_stack([adoption, mass]))
+    return alike.classes, np.divide(totals, mass, out=np.zeros_like(totals), where=mass > 0)
 
 
 def _respond(fit: Fit, i: int, spec: Specification, way: Way) -> Response:
