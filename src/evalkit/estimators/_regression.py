@@ -16,7 +16,7 @@ from evalkit.numerics.arrays import Flags, Floats, Ints, first_rows
 from evalkit.numerics.extrapolate import Shocked, sum_cells
 from evalkit.numerics.least_squares import COLLINEAR, least_squares
 from evalkit.numerics.loadings import ShockCells, ShockMap, own_shocks
-from evalkit.results.fit import Fit, Influence, Part, Regression, Term
+from evalkit.results.fit import Fit, Influence, Part, Regression, Term, not_by_mass
 from evalkit.tables.columns import numbers
 from evalkit.tables.contents import in_short, same_content
 
@@ -253,6 +253,7 @@ class RowsResponse:
     _known: list[tuple[ShockCells, Shocked]] = field(init=False, default_factory=list, repr=False, compare=False)
 
     of_design = True
+    by_mass = not_by_mass
 
     __eq__ = same_content
     __repr__ = in_short

@@ -16,7 +16,7 @@ from evalkit.numerics.absorb import Patterns, find_patterns, make_absorber
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.least_squares import least_squares
 from evalkit.numerics.loadings import ShockCells, ShockMap
-from evalkit.results.fit import Fit, MappedInfluence, Part, Response, Term
+from evalkit.results.fit import Fit, MappedInfluence, Part, Response, Term, not_by_mass
 from evalkit.tables.contents import in_short, same_content
 from evalkit.tables.periods import Periods
 
@@ -215,6 +215,8 @@ class _MappedResponse:
 
     __eq__ = same_content
     __repr__ = in_short
+
+    by_mass = not_by_mass
 
     @property
     def of_design(self) -> bool:

@@ -23,7 +23,7 @@ from evalkit.estimators._regression import (
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.extrapolate import Extrapolation, Pull, Shocked, extrapolate, sum_cells, weigh_errors
 from evalkit.numerics.loadings import ShockCells, ShockMap, join_maps, own_shocks
-from evalkit.results.fit import Influence, Response, Term
+from evalkit.results.fit import Influence, Response, Term, not_by_mass
 from evalkit.tables.contents import in_short, same_content
 
 _Sums = tuple[sparse.csr_array, Floats]  # as Shocked.sum_errors gives them
@@ -165,6 +165,7 @@ class ImputedResponse:
     )
 
     of_design = True
+    by_mass = not_by_mass
 
     __eq__ = same_content
     __repr__ = in_short
@@ -214,6 +215,7 @@ class JoinedResponse:
     members: tuple[tuple[int, Response], ...]
 
     of_design = True
+    by_mass = not_by_mass
 
     __eq__ = same_content
     __repr__ = in_short

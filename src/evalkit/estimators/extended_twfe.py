@@ -30,7 +30,7 @@ from evalkit.numerics.glm import Poisson, poisson
 from evalkit.numerics.loadings import ShockCells, ShockMap, own_shocks
 from evalkit.panels.panel import Panel
 from evalkit.results.estimation import no_columns
-from evalkit.results.fit import Fit, Part, Term
+from evalkit.results.fit import Fit, Part, Term, not_by_mass
 from evalkit.tables.columns import name_rows
 from evalkit.tables.contents import in_short, same_content
 
@@ -168,6 +168,7 @@ class _MeansResponse:
     means: Floats
     table: Floats
     of_design = False
+    by_mass = not_by_mass
 
     __eq__ = same_content
     __repr__ = in_short

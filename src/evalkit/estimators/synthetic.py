@@ -19,7 +19,7 @@ from evalkit.numerics.loadings import ShockCells
 from evalkit.numerics.simplex import simplex_weights
 from evalkit.panels.panel import Panel
 from evalkit.results.estimation import no_columns
-from evalkit.results.fit import Fit, Part, Term
+from evalkit.results.fit import Fit, Part, Term, not_by_mass
 from evalkit.tables.contents import in_short, same_content
 
 
@@ -322,6 +322,7 @@ class _SynthesisResponse:
     of: _Synthesis
     weights: Floats
     of_design = False
+    by_mass = not_by_mass
 
     __eq__ = same_content
     __repr__ = in_short

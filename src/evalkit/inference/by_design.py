@@ -83,16 +83,8 @@ class ByDesign:
         levels = (here, *here.above())
         top = levels[-1]
         chosen = top.headline()
-        turning = Turning(top.noise_ratio(chosen), here.shared_share(chosen if top is here else None))
-        sentence = top.sentence(chosen, here, turning)
-        return replace(
-            chosen.told,
-            method=message("method.by_design", method=chosen.told.method),
-            notes=(sentence, *chosen.told.notes),
-            sentence=sentence,
-            turning=turning,
-            others=_Alternatives(levels, chosen.method, chosen.told),
-        )
+        method = message("method.by_design", method=chosen.told.method)
+        return replace(chosen.told, method=method, choice=_Choice(levels, chosen))
 
 
 @dataclass(frozen=True)
@@ -399,22 +391,34 @@ def _floor(p: float) -> Message:
 
 
 @dataclass(frozen=True)
-class _Alternatives:
-    """The levels at which shocks may be shared, and the headline: the method chosen at the last of them, and what it told."""
+class _Choice:
+    """The levels at which shocks may be shared, and the headline, chosen at the last of them."""
 
     levels: tuple[_Level, ...]
-    chosen: Inference
-    told: Uncertainty
+    chosen: _Chosen
 
     __repr__ = in_short
+
+    @cached_property
+    def _turning(self) -> Turning:
+        here, top = self.levels[0], self.levels[-1]
+        return Turning(top.noise_ratio(self.chosen), here.shared_share(self.chosen if top is here else None))
+
+    def turning(self) -> Turning:
+        """At which noise of the treated, and at which share of common shocks, the conclusion turns."""
+        return self._turning
+
+    def sentence(self) -> Message:
+        """Say what the design can and cannot show at the highest level."""
+        return self.levels[-1].sentence(self.chosen, self.levels[0], self._turning)
 
     def tabulate(self) -> pd.DataFrame:
         """Judge by every method at every level: one row for each and effect (average after adoption of each subgroup)."""
         rows: list[dict[str, object]] = []
         for level in self.levels:
             for method in level.methods():
-                headline = level is self.levels[-1] and method == self.chosen
-                rows += _rows(level, method, "as_specified", self.told if headline else None)
+                headline = level is self.levels[-1] and method == self.chosen.method
+                rows += _rows(level, method, "as_specified", self.chosen.told if headline else None)
             if (alike := _weighed_alike(level)) is not None:
                 rows += [
                     row for method in (BiasReduced(), PooledGroups()) for row in _rows(alike, method, "alike", None)

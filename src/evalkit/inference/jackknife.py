@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -10,20 +10,19 @@ from scipy import sparse
 
 from evalkit.catalogue import Message, message
 from evalkit.designs.adoption import read_assignment
-from evalkit.designs.collapsing import collapse_panel
 from evalkit.errors import EvalkitError, InferenceError
 from evalkit.numerics.arrays import Flags, Floats, Ints
-from evalkit.numerics.loadings import ShockMap, own_shocks
+from evalkit.numerics.loadings import Masses, ShockMap, own_shocks
 from evalkit.reassignment.refits import find_terms, rounding, rows_of
 from evalkit.results.basis import Seen, name_determined, see
 from evalkit.results.clusters import Way, assignment, count_clusters, smallest_p, way_of
 from evalkit.results.estimation import Specification
-from evalkit.results.fit import Fit
-from evalkit.results.loadings import ByBothSides, ByEffective, Loadings, exchangeable, loadings_of
+from evalkit.results.fit import Fit, Part
+from evalkit.results.loadings import ByBothSides, ByEffective, Loadings, cluster_means, exchangeable, loadings_of
 from evalkit.results.uncertainty import StudentT, Uncertainty
 from evalkit.tables.contents import in_short, same_content
 
-_WORTH_CELLS = 20_000  # rows from which collapsing them pays
+_NONE = 1e-9  # share of a cluster's mass below which what it leaves of its cohort is rounding
 
 
 @dataclass(frozen=True)
@@ -261,8 +260,9 @@ def _estimate_anew(
     found = []
     lost: dict[str, list[str]] = {}
     used = rows_of(fit, spec.panel)
-    if len(chosen) > 1 and (small := _in_cells(fit, spec, used, loadings)) is not None:
-        spec, used = small, np.ones(len(small.panel), dtype=bool)
+    if loadings.in_cells is not None:
+        spec = loadings.in_cells[0]
+        used = np.ones(len(spec.panel), dtype=bool)
     assigned = read_assignment(spec.panel, spec.design)[0]
     codes = {str(label): code for code, label in enumerate(assigned.labels)}
     for g in chosen.tolist():
@@ -287,23 +287,6 @@ def _estimate_anew(
         for terms, names in lost.items()
     )
     return tuple(found), notes
-
-
-def _in_cells(fit: Fit, spec: Specification, used: Flags, loadings: Loadings) -> Specification | None:
-    """The specification on cells, on which a linear estimator gives the same in far less time; None where that is not so."""
-    panel, cells = spec.panel, loadings.cells[0].number
-    linear = all(response.of_design for response in loadings.responses)
-    if panel.unit is None or panel.counts is not None or not linear or spec.estimator.columns():
-        return None
-    if used.sum() < max(_WORTH_CELLS, 4 * cells):
-        return None
-    try:
-        small = collapse_panel(panel, spec.design, keep=used)
-        names = [term.name for term in spec.estimator.fit(small, spec.design).terms]
-    except EvalkitError:
-        return None
-    same = len(small) <= used.sum() / 4 and names == [term.name for term in fit.terms]
-    return replace(spec, panel=small) if same else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -337,12 +320,77 @@ class _OfClasses:
         return ShockMap(direct, -pull, (without - whole).reshape(len(self.anew), -1))
 
 
-def _without_units(fit: Fit, spec: Specification, way: Way) -> _OfClasses:
-    """Leave out one cluster of each class by estimating anew.
+@dataclass(frozen=True, eq=False)
+class _OfMasses:
+    """Changes of an estimate without each cluster where its loadings follow from the masses of cohorts.
 
-    The estimates without the others follow by the loadings: exchanging h and r changes it by c[h]·(y[r] - y[h]).
+    Clusters that are a cohort of their own are left out by estimating anew.
+    """
+
+    whole: Loadings
+    masses: Masses
+    part: Part
+    known: Flags
+    anew: tuple[tuple[int, _Without], ...]
+    moves: Floats
+    notes: tuple[Message, ...]
+
+    __eq__ = same_content
+    __repr__ = in_short
+
+    def shock_map(self, weights: Floats) -> ShockMap:
+        """Map shocks to the changes: the sums by cohort and period with the changed loadings, without the own shocks."""
+        cohort, mass = self.masses.cohort, self.masses.mass
+        own, change = _by_mass(self.masses, weights[self.part.positions], self.known)
+        n_clusters, n_periods = own.shape[0], own.shape[2]
+        direct = np.where(self.known[:, None], -mass[:, None] * own[np.arange(n_clusters), cohort], 0.0)
+        pull, in_cohort = [-change.reshape(n_clusters, -1)], np.zeros((own.shape[1], n_clusters))
+        in_cohort[cohort, np.arange(n_clusters)] = mass
+        functionals = [np.einsum("cg,st->csgt", in_cohort, np.eye(n_periods)).reshape(-1, n_clusters * n_periods)]
+        for g, other in self.anew:
+            pull.append(-(np.arange(n_clusters) == g).astype(np.float64)[:, None])
+            functionals.append((other.values(self.whole, weights) - self.whole.values @ weights).reshape(1, -1))
+        return ShockMap(own_shocks(direct), np.hstack(pull), np.vstack(functionals))
+
+
+def _by_mass(masses: Masses, weights: Floats, known: Flags) -> tuple[Floats, Floats]:
+    """Loadings (G, C, T) of a combination on sums by cohort and period without each cluster, and their changes; 0 if unknown."""
+    whole = masses.loadings(weights, masses.of_cohorts()[None])[0]
+    own = np.zeros((len(known), *whole.shape))
+    own[known] = masses.loadings(weights, masses.without()[known])
+    return own, np.where(known[:, None, None], own - whole, 0.0)
+
+
+def _without_masses(
+    fit: Fit, spec: Specification, way: Way, loadings: Loadings, masses: Masses, means: Floats
+) -> _OfMasses:
+    """Leave out clusters by what their mass and outcomes take from the sums of their cohort."""
+    (part,) = fit.parts
+    left = masses.without()[np.arange(len(masses.mass)), masses.cohort]
+    known = left > _NONE * masses.mass
+    anew, notes = _estimate_anew(fit, spec, way, loadings, np.flatnonzero(~known))
+    totals = masses.mass[:, None] * means
+    of_cohorts = np.zeros((len(masses.of_cohorts()), means.shape[1]))
+    np.add.at(of_cohorts, masses.cohort, totals)
+    moves = np.zeros((len(known), len(fit.terms)))
+    for i, position in enumerate(part.positions):
+        own, change = _by_mass(masses, np.eye(len(part.positions))[i], known)
+        moves[:, position] = np.einsum("gct,ct->g", change, of_cohorts)
+        moves[:, position] -= np.einsum("gt,gt->g", own[np.arange(len(known)), masses.cohort], totals)
+    for g, other in anew:
+        moves[g] = other.moved(fit)
+    return _OfMasses(loadings, masses, part, known, anew, moves, notes)
+
+
+def _without_units(fit: Fit, spec: Specification, way: Way) -> _LeftOut:
+    """Leave out each cluster: from sums where masses tell all, else one of each class by estimating anew.
+
+    The estimates without the others of a class follow by the loadings: exchanging h and r changes it by c[h]·(y[r] - y[h]).
     """
     loadings = loadings_of(fit, spec, way)
+    masses = loadings.responses[0].by_mass(loadings.cells[0]) if len(fit.parts) == 1 else None
+    if masses is not None:
+        return _without_masses(fit, spec, way, loadings, masses, cluster_means(loadings))
     classes, means = exchangeable(loadings)
     first = np.unique(classes, return_index=True)[1]
     anew, notes = _estimate_anew(fit, spec, way, loadings, first)

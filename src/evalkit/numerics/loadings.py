@@ -42,6 +42,31 @@ class ShockCells:
         return total
 
 
+# From weights (m,) of coefficients and masses (V, C) of cohorts to the loadings (V, C, T) of their combination on the sums of
+# outcomes times mass, by cohort and period.
+LoadingsByMass = Callable[[Floats, Floats], Floats]
+
+
+@dataclass(frozen=True)
+class Masses:
+    """Where clusters matter by their cohort and mass alone: cohort and mass (G,) of each, and the loadings of cohorts."""
+
+    cohort: Ints
+    mass: Floats
+    loadings: LoadingsByMass
+
+    def of_cohorts(self) -> Floats:
+        """Mass of each cohort (C,)."""
+        totals: Floats = np.bincount(self.cohort, weights=self.mass).astype(np.float64)
+        return totals
+
+    def without(self) -> Floats:
+        """Masses of the cohorts without each cluster, (G, C)."""
+        left = np.tile(self.of_cohorts(), (len(self.mass), 1))
+        left[np.arange(len(self.mass)), self.cohort] -= self.mass
+        return left
+
+
 @dataclass(frozen=True)
 class Alike:
     """Clusters that have the same part in a design: class (G,) of each, first member and size (K,) of each class."""

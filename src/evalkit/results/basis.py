@@ -172,7 +172,7 @@ def _rows_of(fit: Fit, way: Way, method: str) -> tuple[RegressionRows, ...]:
 
 
 _LARGEST_KEY = 5_000_000
-_SAME = 1e-11  # share of the largest number in a column by which rows of one cell differ through rounding
+_SAME = 1e-10  # share of the largest number by which rows of one cell may differ through rounding
 
 
 def _few_rows(regression: Regression, cluster: Ints, starts: Ints) -> tuple[Regression, Ints]:
@@ -191,9 +191,10 @@ def _few_rows(regression: Regression, cluster: Ints, starts: Ints) -> tuple[Regr
     if found is None:
         return regression, every
     X = regression.regressors
-    for column in X.T:
-        if np.abs(column[found.rows][found.cell] - column).max() > _SAME * np.abs(column).max():
-            return regression, every
+    # Any fixed numbers serve: rows that differ do so in a random combination of the columns, too.
+    mixed = X @ (np.random.default_rng(0x726F77).standard_normal(X.shape[1]) * np.sqrt(np.diag(regression.bread)))
+    if np.abs(mixed[found.rows][found.cell] - mixed).max() > _SAME * np.abs(mixed).max():
+        return regression, every
     weighted = regression.residuals if regression.weights is None else regression.residuals * regression.weights
     mean = np.bincount(found.cell, weights=weighted, minlength=len(found.rows)) / found.mass
     factors = (found.unit, *(factor[found.rows] for factor in regression.factors[1:]))

@@ -138,7 +138,9 @@ class Estimate:
     def notes(self) -> tuple[Message, ...]:
         """Say what was dropped, binned or doubtful, and why; `str()` of each is English, `.text("zh")` Chinese."""
         first = () if self.uncertainty.doubt is None else self.uncertainty.doubt.tell()
-        return tuple(dict.fromkeys((*first, *self.fit.notes, *self.uncertainty.notes)))
+        sentence = self.uncertainty.sentence
+        said = () if sentence is None else (sentence,)
+        return tuple(dict.fromkeys((*first, *self.fit.notes, *said, *self.uncertainty.notes)))
 
     @property
     def ledger(self) -> tuple[Dropped, ...]:
@@ -312,7 +314,7 @@ class Estimate:
     def _rests(self) -> dict[str, float]:
         """Say on how many treated and untreated clusters the average effect after adoption rests."""
         effects = headline_effects(self.fit)
-        if not effects or self.uncertainty.sentence is not None:  # which says so, too
+        if not effects or self.uncertainty.choice is not None:  # whose sentence says so, too
             return {}
         treated, control = self.uncertainty.reliance.sides(effects[0][1])
         return {"treated_effective": treated, "control_effective": control}

@@ -11,7 +11,7 @@ from evalkit.catalogue import Message
 from evalkit.designs.sample import Sample
 from evalkit.errors import InferenceError
 from evalkit.numerics.arrays import Floats, Ints
-from evalkit.numerics.loadings import ShockCells, ShockMap
+from evalkit.numerics.loadings import Masses, ShockCells, ShockMap
 from evalkit.tables.contents import in_short, same_content
 
 
@@ -137,6 +137,15 @@ class Response(Protocol):
     def shock_map(self, weights: Floats, cells: ShockCells) -> ShockMap | None:
         """Map shocks to the clusters' sums of influence on the combination weights (m,); None where there is no influence."""
         ...
+
+    def by_mass(self, cells: ShockCells) -> Masses | None:
+        """Say how loadings follow from the masses of cohorts alone, for estimates without a cluster; None where they do not."""
+        ...
+
+
+def not_by_mass(response: object, cells: ShockCells) -> Masses | None:
+    """Say that loadings need more than the masses of cohorts: the line `by_mass = not_by_mass` of a response."""
+    return None
 
 
 @dataclass(frozen=True, eq=False)

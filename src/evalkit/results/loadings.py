@@ -8,7 +8,8 @@ from functools import cached_property
 import numpy as np
 
 from evalkit.catalogue import Message, message
-from evalkit.errors import InferenceError
+from evalkit.designs.collapsing import collapse_panel
+from evalkit.errors import EvalkitError, InferenceError
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.clusters import ShockBasis
 from evalkit.numerics.loadings import (
@@ -27,7 +28,7 @@ from evalkit.numerics.loadings import (
 from evalkit.results.basis import shock_bases
 from evalkit.results.clusters import Way, assignment, nested, period_codes
 from evalkit.results.estimation import Specification
-from evalkit.results.fit import Fit, Part, Response, headline_effects
+from evalkit.results.fit import Fit, Part, Response, headline_effects, not_by_mass
 from evalkit.results.uncertainty import Doubt
 from evalkit.tables.columns import numbers
 from evalkit.tables.contents import in_short, same_content
@@ -58,25 +59,46 @@ class Loadings:
     __repr__ = in_short
 
     @cached_property
+    def in_cells(self) -> tuple[Specification, Fit] | None:
+        """The specification on cells, which carry the same loadings, and its fit; None where it does not pay, or rows differ."""
+        return _collapse(self.fit, self.spec) if self.way.name == "" else None
+
+    @cached_property
+    def _source(self) -> tuple[Fit, Way]:
+        """The fit that answers to shocks: that on cells, where there is one with the same clusters."""
+        if self.in_cells is not None:
+            small = self.in_cells[1]
+            if [str(one) for one in small.parts[0].sample.clusters] == list(self.labels):
+                return small, assignment(small)
+        return self.fit, self.way
+
+    @cached_property
     def cells(self) -> tuple[ShockCells, ...]:
-        """The shock that each row meets, part by part."""
-        periods, n_periods = period_codes(self.fit)
+        """The shock that each row of what answers meets, part by part."""
+        fit, way = self._source
+        periods, n_periods = period_codes(fit)
         return tuple(
-            ShockCells(np.searchsorted(self.way.present, codes), period, len(self.way.present), n_periods)
-            for codes, period in zip(self.way.codes, periods, strict=True)
+            ShockCells(np.searchsorted(way.present, codes), period, len(way.present), n_periods)
+            for codes, period in zip(way.codes, periods, strict=True)
         )
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts of what answers."""
+        return self._source[0].parts
 
     @cached_property
     def responses(self) -> tuple[Response, ...]:
         """What answers to shocks, part by part."""
-        return tuple(_respond(self.fit, i, self.spec, self.way) for i in range(len(self.fit.parts)))
+        fit, way = self._source
+        return tuple(_respond(fit, i, self.spec, way) for i in range(len(fit.parts)))
 
     @cached_property
     def values(self) -> Floats:
         """Loadings (G, T, k); 0 of a base."""
         cells = self.cells[0]
         found = np.zeros((cells.n_clusters, cells.n_periods, len(self.fit.terms)))
-        for part, response, at in zip(self.fit.parts, self.responses, self.cells, strict=True):
+        for part, response, at in zip(self.parts, self.responses, self.cells, strict=True):
             found[:, :, part.positions] = response.loadings(at).reshape(*found.shape[:2], -1)
         return found
 
@@ -84,7 +106,7 @@ class Loadings:
     def treated(self) -> Flags:
         """Flag the clusters (G,) that hold units that get treated; where all do in the end, before the last ones."""
         found = np.zeros(self.cells[0].n_clusters, dtype=bool)
-        for part, cells in zip(self.fit.parts, self.cells, strict=True):
+        for part, cells in zip(self.parts, self.cells, strict=True):
             sample = part.sample
             adoption = np.where(sample.unit_adoption > sample.period.max(), np.inf, sample.unit_adoption)
             found[cells.cluster[sample.starts[adoption < adoption.max()]]] = True
@@ -128,7 +150,7 @@ class Loadings:
     def shock_map(self, weights: Floats) -> ShockMap | None:
         """Map shocks to the clusters' sums of influence on a combination; None where an estimator has no influence."""
         maps = []
-        for part, response, cells in zip(self.fit.parts, self.responses, self.cells, strict=True):
+        for part, response, cells in zip(self.parts, self.responses, self.cells, strict=True):
             own = weights[part.positions]
             if own.any():
                 one = response.shock_map(own, cells)
@@ -192,9 +214,9 @@ def exchangeable(loadings: Loadings) -> tuple[Ints, Floats]:
     observed in the same periods with constant weights, without anything else that tells them apart; and the loadings must
     follow from that alone. Otherwise each cluster is a class of its own, and there are no means.
     """
-    fit, n_clusters = loadings.fit, loadings.cells[0].n_clusters
+    n_clusters = loadings.cells[0].n_clusters
     apart = np.arange(n_clusters), np.full((n_clusters, loadings.cells[0].n_periods), np.nan)
-    (part, *others), (response, *_), (cells, *_) = fit.parts, loadings.responses, loadings.cells
+    (part, *others), (response, *_), (cells, *_) = loadings.parts, loadings.responses, loadings.cells
     sample, design = part.sample, part.sample.design
     more = design.covariates or design.absorb or design.dose or design.eligible
     if others or more or not response.of_design or sample.panel.unit_codes is None:
@@ -209,11 +231,43 @@ def exchangeable(loadings: Loadings) -> tuple[Ints, Floats]:
     ):
         return apart
     mass = cells.sum(weights).reshape(n_clusters, -1)
-    totals = cells.sum(weights * sample.outcome).reshape(n_clusters, -1)
     adoption = np.empty(n_clusters)
     adoption[owner] = sample.unit_adoption
-    alike = find_alike(np.column_stack([adoption, mass]))
-    return alike.classes, np.divide(totals, mass, out=np.zeros_like(totals), where=mass > 0)
+    return find_alike(np.column_stack([adoption, mass])).classes, cluster_means(loadings)
+
+
+def cluster_means(loadings: Loadings) -> Floats:
+    """Mean outcomes of the clusters by period, (G, T); 0 where there is no row."""
+    cells, sample = loadings.cells[0], loadings.parts[0].sample
+    weights = np.ones(len(sample.rows)) if sample.weights is None else sample.weights
+    mass, totals = cells.sum(weights), cells.sum(weights * sample.outcome)
+    means: Floats = np.divide(totals, mass, out=np.zeros_like(totals), where=mass > 0)
+    return means.reshape(cells.n_clusters, -1)
+
+
+_WORTH_CELLS = 20_000  # rows from which collapsing them pays
+_FEWER = 4  # and by how much
+
+
+def _collapse(fit: Fit, spec: Specification) -> tuple[Specification, Fit] | None:
+    """Estimate on cells of a panel's rows where a linear estimator then gives the same from far fewer.
+
+    Regressions need it not: their rows are summed by cluster as it is.
+    """
+    panel = spec.panel
+    linear = all(part.response is not None and part.response.of_design for part in fit.parts)
+    n_rows = max(len(part.sample.rows) for part in fit.parts)
+    if not linear or len(fit.parts) > 1 or panel.unit is None or panel.counts is not None or n_rows < _WORTH_CELLS:
+        return None
+    used = np.zeros(len(panel), dtype=bool)
+    used[fit.parts[0].sample.rows] = True
+    try:
+        cells = collapse_panel(panel, spec.design, keep=used)
+        small = spec.estimator.fit(cells, spec.design)
+    except EvalkitError:
+        return None
+    same = _FEWER * len(cells) <= n_rows and [term.name for term in small.terms] == [term.name for term in fit.terms]
+    return (replace(spec, panel=cells), small) if same else None
 
 
 def _respond(fit: Fit, i: int, spec: Specification, way: Way) -> Response:
@@ -232,6 +286,7 @@ class _RegressionResponse:
     basis: ShockBasis
     part: Part
     of_design = True
+    by_mass = not_by_mass
 
     __eq__ = same_content
     __repr__ = in_short
@@ -264,6 +319,7 @@ class _RefitResponse:
     spec: Specification
     names: tuple[str, ...]
     of_design = False
+    by_mass = not_by_mass
     _found: list[tuple[Floats, Floats | None]] = field(init=False, default_factory=list, repr=False, compare=False)
 
     __eq__ = same_content

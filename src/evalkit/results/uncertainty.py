@@ -27,11 +27,19 @@ class Clusters:
     __eq__ = same_content
 
 
-class OtherMethods(Protocol):
-    """Other methods to hold against the one that was chosen."""
+class Choice(Protocol):
+    """Why a method was chosen, and what others say; found when it is first asked for."""
+
+    def sentence(self) -> Message:
+        """Say what the design can and cannot show."""
+        ...
+
+    def turning(self) -> Turning:
+        """Find what it takes to turn the conclusion."""
+        ...
 
     def tabulate(self) -> pd.DataFrame:
-        """Judge by each of them: one row for each method and effect."""
+        """Judge by each of the methods: one row for each method and effect."""
         ...
 
 
@@ -97,8 +105,8 @@ class Uncertainty:
     that the whole has). `smallest_p` is the smallest p that any permutation of adoption could give. `reliance` says on how many
     clusters each term rests; `doubt` which p-values the design cannot support, and `joint_doubt` which joint tests; both leave
     the p-value of `wald` empty. `distribution` judges combinations of coefficients (None: Student's t with this covariance and
-    these degrees of freedom). `sentence` says what the design can and cannot show, `turning` what it takes to turn the
-    conclusion, and `others` tries other methods, where the inference does so.
+    these degrees of freedom). `choice` says why the method was chosen, where it was; then `sentence` says what the design can and
+    cannot show, `turning` what it takes to turn the conclusion, and `alternatives` what other methods say.
     """
 
     covariance: Floats
@@ -112,9 +120,7 @@ class Uncertainty:
     joint_doubt: JointDoubt | None = None
     notes: tuple[Message, ...] = ()
     distribution: ReferenceDistribution | None = None
-    sentence: Message | None = None
-    turning: Turning | None = None
-    others: OtherMethods | None = field(default=None, repr=False)
+    choice: Choice | None = field(default=None, repr=False)
 
     __eq__ = same_content
 
@@ -130,7 +136,17 @@ class Uncertainty:
     @cached_property
     def alternatives(self) -> pd.DataFrame | None:
         """One row for each method that was tried and each effect, made when it is first asked for; None of a single method."""
-        return None if self.others is None else self.others.tabulate()
+        return None if self.choice is None else self.choice.tabulate()
+
+    @cached_property
+    def sentence(self) -> Message | None:
+        """What the design can and cannot show; None of a method that was asked for by name."""
+        return None if self.choice is None else self.choice.sentence()
+
+    @cached_property
+    def turning(self) -> Turning | None:
+        """What it takes to turn the conclusion; None of a method that was asked for by name."""
+        return None if self.choice is None else self.choice.turning()
 
 
 @dataclass(frozen=True, eq=False)

@@ -195,7 +195,7 @@ class Changes:
         """What the effect of a cell is the sum of."""
         change, back = ((cell.period, 1.0), (cell.base, -1.0)), ((cell.period, -1.0), (cell.base, 1.0))
         observed = () if self.balanced else (cell.earlier, max(cell.period, cell.base))
-        weighed = None if not self.covariates and self._weighs_alike else cell.earlier
+        weighed = None if not self.covariates and self.weighs_alike else cell.earlier
         if self.covariates:
             return [(Strand((cell.cohort,), cell.comparison, observed, weighed), change)]
         sides = ((cell.cohort,), change), (cell.comparison, back)
@@ -230,7 +230,7 @@ class Changes:
         return at, treated, adjust_untreated([x[cell.earlier, at] for x in self.covariates], weights, treated, method)
 
     @cached_property
-    def _weighs_alike(self) -> bool:
+    def weighs_alike(self) -> bool:
         """Whether weights never change."""
         return self.weights is None or bool((self.weights == self.weights[0]).all())
 

@@ -8,10 +8,10 @@ import numpy as np
 from scipy import sparse
 
 from evalkit.designs.sample import Sample
-from evalkit.estimators.callaway_santanna.group_time import Arrangement, GroupTime, Strand, codes_of
+from evalkit.estimators.callaway_santanna.group_time import Arrangement, Changes, GroupTime, Strand, codes_of
 from evalkit.numerics.arrays import Floats, Ints
 from evalkit.numerics.doubly_robust import Method
-from evalkit.numerics.loadings import ShockCells, ShockMap, own_shocks
+from evalkit.numerics.loadings import Masses, ShockCells, ShockMap, own_shocks
 from evalkit.tables.contents import in_short, same_content
 
 # Functionals with more numbers than this are held without their zeros.
@@ -85,6 +85,41 @@ class CellResponse:
         mass = np.bincount(place, weights=self.arrangement.shares, minlength=cells.n_clusters * len(sizes))
         share = mass.reshape(cells.n_clusters, -1)[:, moved] / sizes[moved]
         return strands.map(of_cell, -share, by_size[moved])
+
+    def by_mass(self, cells: ShockCells) -> Masses | None:
+        """Cohorts enter by their masses and means alone where units are observed throughout, without covariates."""
+        found = self.arrangement
+        if not isinstance(found, Changes) or not found.balanced or found.covariates:
+            return None
+        if not found.weighs_alike:
+            return None
+        owner = cells.cluster[self.sample.starts][found.order]
+        cohort, mass = np.zeros(cells.n_clusters, dtype=np.int64), np.zeros(cells.n_clusters)
+        cohort[owner] = found.cohort
+        if (cohort[owner] != found.cohort).any():
+            return None
+        np.add.at(mass, owner, found.shares)
+        return Masses(cohort, mass, self._by_mass)
+
+    def _by_mass(self, weights: Floats, masses: Floats) -> Floats:
+        """Loadings (V, C, T) on sums of outcomes by cohort and period, with the masses (V, C) of cohorts; see Masses."""
+        timeline = self.arrangement.timeline
+        sizes = np.bincount(self.arrangement.cohort, weights=self.arrangement.shares)
+        relative = masses / sizes
+        cohort = np.array([cell.cohort for cell in self.cells])
+        of_cell = np.zeros((len(masses), len(self.cells)))
+        for weight, own in zip(weights, self.mixes, strict=True):
+            for mix in own if weight else ():
+                share = mix.weights * (relative[:, cohort[mix.cells]] if mix.by_size else np.ones((len(masses), 1)))
+                of_cell[:, mix.cells] += weight / len(own) * share / share.sum(axis=1, keepdims=True)
+        found = np.zeros((len(masses), len(timeline.cohorts), len(timeline.periods)))
+        for j in np.flatnonzero(of_cell.any(axis=0)):
+            cell, comparison = self.cells[j], list(self.cells[j].comparison)
+            treated, control = of_cell[:, j] / masses[:, cell.cohort], of_cell[:, j] / masses[:, comparison].sum(axis=1)
+            for period, sign in ((cell.period, 1.0), (cell.base, -1.0)):
+                found[:, cell.cohort, period] += sign * treated
+                found[:, comparison, period] -= sign * control[:, None]
+        return found
 
     def _strands(self, cells: ShockCells) -> _Strands:
         """Sum the strands of all cells by cluster, once."""
