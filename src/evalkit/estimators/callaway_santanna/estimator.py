@@ -158,7 +158,9 @@ class CallawaySantAnna:
                     if universal and at_base in window:
                         bases.add(self._key(timeline, cohort, base))
                 for one in done:
-                    averages.add(self._key(timeline, cohort, one.cell.period), one)
+                    key = self._key(timeline, cohort, one.cell.period)
+                    averages.add(key, one)
+                    notes.read.setdefault(key, []).append(one)
         said = []
         if without:
             said.append(message("note.cohort_unidentified", cohorts=", ".join(map(notes.cohort, without))))
@@ -349,7 +351,7 @@ class _CellNotes:
     label: Callable[[float], str]
     covariates: tuple[str, ...]
     failed: dict[Reason, list[GroupTime]] = field(default_factory=dict)
-    single: list[GroupTime] = field(default_factory=list)
+    read: dict[_Key, list[Estimated]] = field(default_factory=dict)
     trimmed: list[tuple[GroupTime, int]] = field(default_factory=list)
     collinear: dict[str, list[GroupTime]] = field(default_factory=dict)
 
@@ -362,8 +364,6 @@ class _CellNotes:
                 self.failed.setdefault(found, []).append(cell)
                 continue
             done.append(found)
-            if found.fewest <= 1:
-                self.single.append(cell)
             if found.effect.trimmed:
                 self.trimmed.append((cell, found.effect.trimmed))
             for j in found.collinear:
@@ -380,8 +380,11 @@ class _CellNotes:
             cells = [cell for cell, _ in self.trimmed]
             rows = sum(number for _, number in self.trimmed)
             said.append(message("note.cells_trimmed", rows=rows, number=len(cells), listed=self._list(cells)))
-        if self.single:
-            said.append(message("note.cells_single", number=len(self.single), listed=self._list(self.single)))
+        # A lone unit matters where an effect is read from its comparisons alone.
+        read = [ones for ones in self.read.values() if all(one.fewest <= 1 for one in ones)]
+        single = [one.cell for ones in read for one in ones]
+        if single:
+            said.append(message("note.cells_single", number=len(single), listed=self._list(single)))
         for column, cells in self.collinear.items():
             said.append(message("note.cells_collinear", column=column, number=len(cells), listed=self._list(cells)))
         return tuple(said)
