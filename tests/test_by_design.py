@@ -75,7 +75,7 @@ def test_a_single_treated_county_with_a_covariate_is_ranked() -> None:
 
 def test_one_sentence_says_what_the_design_can_show() -> None:
     one, two, many = (run(counties(12, treated)) for treated in (1, 2, 4))
-    for run_, words in ((one, "its own shock"), (two, "only large effects"), (many, "4 treated, 8 not")):
+    for run_, words in ((one, "its own shock"), (two, "only large effects"), (many, "4 treated at one date, 8 not")):
         sentence = run_.uncertainty.sentence
         assert sentence is not None
         assert words in sentence.text("en")
@@ -146,16 +146,30 @@ def test_a_level_above_that_holds_treated_and_others_is_clustered_by() -> None:
     assert one.pvalues["ATT"] == run(frame, inference=BiasReduced(by="prefecture")).pvalues["ATT"]
 
 
-def test_the_smallest_cohort_decides_for_estimators_that_tell_cohorts_apart() -> None:
+def test_one_county_that_adopts_by_itself_does_not_decide_for_all() -> None:
     frame = counties(14, 6, first=2)
     frame.loc[frame["county"] < 1, "first"] = 1
     one = run(frame, CallawaySantAnna())
+    assert chosen(one) == "Jackknife by county"
+    assert one.uncertainty.unsupported is None
+    assert one.pvalues["ATT"] == one.under(Jackknife()).pvalues["ATT"]
+    assert "6 treated at 2 dates, 8 not" in str(one.uncertainty.sentence)
+
+
+def test_where_only_draws_can_judge_the_sentence_says_which() -> None:
+    """One of 20 adopts at another date than any other: too many assignments to go through, and no method without draws."""
+    frame = counties(60, 3, first=2)
+    frame["first"] = frame["first"].mask(frame["county"] == 0, 1).mask(frame["county"] == 1, 3)
+    frame["weight"] = np.where(frame["county"] == 0, 50.0, 1.0)
+    one = run(frame, CallawaySantAnna(), weights="weight")
+    assert chosen(one) == "Cluster by county"
     assert one.uncertainty.unsupported is not None
-    assert "No method can judge" in str(one.uncertainty.sentence)
-    frame.loc[frame["county"] < 3, "first"] = 1
-    two = run(frame, CallawaySantAnna())
-    assert chosen(two) == "Jackknife by county"
-    assert two.pvalues["ATT"] == two.under(Jackknife()).pvalues["ATT"]
+    assert "ByDesign(draws=9999, seed=1)" in str(one.uncertainty.sentence)
+    assert "ByDesign(draws=9999, seed=1)" in one.summary("zh")
+    assert "No method can judge" not in one.summary()
+    drawn = run(frame, CallawaySantAnna(), ByDesign(draws=99, seed=1), weights="weight")
+    assert chosen(drawn) == "Permutation by county"
+    assert drawn.uncertainty.unsupported is None
 
 
 def test_many_clusters_without_a_regression_are_not_estimated_anew_for_each() -> None:
@@ -216,9 +230,10 @@ def test_a_county_with_most_of_the_weight_moves_the_headline_to_permutations() -
     frame["weight"] = np.where(frame["county"] == 0, 6.0, 1.0)
     one = run(frame, weights="weight")
     assert chosen(one) == "Permutation by county"
-    assert "carry most of the weight" in str(one.uncertainty.sentence)
+    assert "of its variance comes of county 0 alone" in str(one.uncertainty.sentence)
     frame["weight"] = np.where(frame["county"] == 0, 3.0, 1.0)
     assert chosen(run(frame, weights="weight")) == "BiasReduced by county"
     many = counties(20, 6)  # too many assignments to enumerate
     many["weight"] = np.where(many["county"] == 0, 20.0, 1.0)
-    assert chosen(run(many, weights="weight")) == "Jackknife by county"
+    assert chosen(run(many, weights="weight")) == "Cluster by county"  # with a †, and what draws to ask for
+    assert chosen(run(many, inference=ByDesign(draws=99, seed=1), weights="weight")) == "Permutation by county"

@@ -287,7 +287,7 @@ def test_what_the_design_cannot_support_is_shown_as_unsupported_and_not_used() -
     assert found.table["supported"].tolist() == [False, False, True]
     assert found.table["p_value"].notna().all()
     assert found.table["p_holm"].isna().tolist() == [True, True, False]
-    assert "1 treated and 5 control clusters" in found.table["why"].iloc[0]
+    assert "of cases, not 5 %" in found.table["why"].iloc[0]
     assert found.p_value == p_of(found)
     assert found.summary().count("p = –") == found.summary("zh").count("p = –") == 2
 

@@ -19,6 +19,7 @@ from evalkit.results.uncertainty import Joint, Uncertainty, quadratic_form, t_in
 from evalkit.tables.contents import in_short, same_content
 
 _DOMINANT = 0.5
+_NOTHING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,9 @@ class Satterthwaite:
         if not np.isfinite(rows):
             return rows
         trace, square = self.seen.shock_map(weights, -0.5).moments()
-        return min(rows, trace**2 / square)
+        direction = weights @ self.seen.directions
+        # A gap between subgroups of the same clusters meets no shock: then only rows are left to judge by.
+        return min(rows, trace**2 / square) if trace > _NOTHING * float(direction @ direction) else rows
 
     def df_of_rows(self, weights: Floats) -> float:
         """Degrees of freedom under independent errors of rows: Bell and McCaffrey, as clubSandwich has them."""
