@@ -13,7 +13,7 @@ from evalkit.errors import EvalkitError, InferenceError
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.loadings import ShockMap
 from evalkit.reassignment.refits import find_terms, rounding, rows_of
-from evalkit.results.basis import Seen, name_determined, see
+from evalkit.results.basis import Seen, SeenByRows, name_determined, see
 from evalkit.results.clusters import Way, assignment, count_clusters, smallest_p, way_of
 from evalkit.results.estimation import Specification
 from evalkit.results.fit import Fit
@@ -56,7 +56,7 @@ class Jackknife:
                 where=f"Jackknife(by='{self.by}')",
                 remedy="leave out by=, or name that column as assigned_at in the design",
             )
-        left_out: LeftOut | Seen
+        left_out: LeftOut | Seen | SeenByRows
         if self.by is not None or (plain and all(part.regression is not None for part in fit.parts)):
             left_out, moves, notes = _without_clusters(fit, spec, way, self.by)
         else:
@@ -99,7 +99,7 @@ class EffectiveT(StudentT):
     """Student's t with min(G, G*) - 1 degrees of freedom, G* being the effective clusters of each combination."""
 
     loadings: Loadings
-    left_out: LeftOut | Seen
+    left_out: LeftOut | Seen | SeenByRows
 
     __eq__ = same_content
     __repr__ = in_short
@@ -109,15 +109,15 @@ class EffectiveT(StudentT):
         least = super().df(weights)
         return least if not np.isfinite(least) else min(least, self.loadings.effective(weights) - 1)
 
-    def shock_map(self, weights: Floats) -> ShockMap:
-        """Map shocks to the changes of a combination without each cluster, times the root of (G-1)/G."""
+    def shock_map(self, weights: Floats) -> ShockMap | None:
+        """Map shocks to the changes of a combination without each cluster, times the root of (G-1)/G; None beyond memory."""
         n = len(self.loadings.treated)
         found = (
             self.left_out.shock_map(weights, -1.0)
-            if isinstance(self.left_out, Seen)
+            if isinstance(self.left_out, Seen | SeenByRows)
             else self.left_out.shock_map(weights)
         )
-        return found.times(np.sqrt(1 - 1 / n))
+        return None if found is None else found.times(np.sqrt(1 - 1 / n))
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,15 +169,14 @@ class LeftOut:
 
 def _without_clusters(
     fit: Fit, spec: Specification, way: Way, by: str | None
-) -> tuple[Seen, Floats, tuple[Message, ...]]:
+) -> tuple[Seen | SeenByRows, Floats, tuple[Message, ...]]:
     """Change of a regression's coefficients without each cluster, (G, k), as of `_without_units`: -v'(I - Q_g Q_g')^-1 Q_g'u_g.
 
     Source: MacKinnon, Nielsen and Webb (2023), eq. 11, in an orthonormal basis.
     """
     seen = see(fit, way, "Jackknife")
     notes = name_determined(seen, spec, by, "Jackknife")
-    moves: Floats = -seen.leverages.adjust(-1.0, seen.basis.scores) @ seen.directions.T
-    return seen, np.where(seen.determined(), np.nan, moves), notes
+    return seen, np.where(seen.determined(), np.nan, -seen.summed(-1.0)), notes
 
 
 def _without_units(fit: Fit, spec: Specification, way: Way) -> tuple[LeftOut, Floats, tuple[Message, ...]]:
