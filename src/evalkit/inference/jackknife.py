@@ -31,10 +31,10 @@ class Jackknife:
     (2,478 terms of 44 designs, independent shocks). Terms that rest on fewer than two are no guide.
 
     Works with every estimator, and everything is estimated anew, the weights of a synthetic control included (R synthdid keeps
-    them); of a regression the estimates without a cluster follow in closed form. Clusters are the units of assignment, or
-    column `by`, which takes a regression. Deviations are taken from the estimate with all clusters. A term that cannot be
-    estimated without one of them has no standard error, which a note says; where that holds of every effect (one treated
-    county), InferenceError says so.
+    them); of a regression the estimates without a cluster follow in closed form, however many effects are absorbed. Clusters are
+    the units of assignment, or column `by`, which takes a regression. Deviations are taken from the estimate with all clusters.
+    A term that cannot be estimated without one of them has no standard error, which a note says; where that holds of every effect
+    (one treated county), InferenceError says so.
     For SyntheticControl the errors are far too wide (true nulls are rejected in .01 of cases).
     Source: MacKinnon, Nielsen and Webb, Journal of Applied Econometrics 38 (2023), on CV3.
     """
