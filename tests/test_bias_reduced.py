@@ -459,17 +459,6 @@ def test_an_estimator_without_a_regression_is_refused() -> None:
         run(farms(), CallawaySantAnna())
 
 
-def test_more_clusters_times_effects_than_memory_holds_are_refused() -> None:
-    n = 1500
-    f = pd.DataFrame({"unit": np.repeat(np.arange(n), 2), "year": np.tile([1, 2], n)})
-    f["first"] = np.where(f["unit"] % 2, 2.0, np.nan)
-    f["group"] = f["unit"] // 2 % 400
-    f["y"] = np.random.default_rng(0).normal(size=len(f))
-    design = Design(outcome="y", adoption="first", assigned_at="unit", absorb=("group*year",))
-    with pytest.raises(InferenceError, match="more than memory holds"):
-        estimate(Panel.from_frame(f, unit="unit", time="year"), design, TwoWayFE(), inference=BiasReduced())
-
-
 def test_joint_test_with_many_clusters_needs_little_memory() -> None:
     """Pairs of 3,000 clusters and 4 terms would be 144 million numbers; the df is that of the same rows by blocks."""
     rng = np.random.default_rng(2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy import stats
@@ -10,7 +10,7 @@ from scipy import stats
 from evalkit.catalogue import message
 from evalkit.errors import InferenceError
 from evalkit.numerics.arrays import Floats
-from evalkit.results.basis import Seen, name_determined, see
+from evalkit.results.basis import Seen, SeenByRows, name_determined, see
 from evalkit.results.clusters import count_clusters, floors, named, only_rounding, smallest_p, way_of, without
 from evalkit.results.estimation import Specification
 from evalkit.results.fit import Fit
@@ -19,7 +19,7 @@ from evalkit.results.uncertainty import Joint, Uncertainty, quadratic_form, t_in
 from evalkit.tables.contents import in_short, same_content
 
 _DOMINANT = 0.5
-_NOTHING = 1e-12
+_NOTHING = 1e-12  # share of what independent errors of rows bring in
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,9 @@ class BiasReduced:
         way = way_of(self.by, fit, spec)
         seen = see(fit, way, "BiasReduced")
         notes = name_determined(seen, spec, self.by, "BiasReduced")
-        distribution = Satterthwaite(
-            fit.coefficients, seen, seen.leverages.adjust(-0.5, seen.basis.scores), floors(fit)
-        )
-        summed = distribution.scores @ seen.directions.T
-        covariance = summed.T @ summed
+        scores = seen.summed(-0.5)
+        distribution = Satterthwaite(fit.coefficients, seen, scores, floors(fit))
+        covariance = scores.T @ scores
         each = np.eye(len(fit.terms))
         lost = np.any(seen.determined(), axis=0)
         empty = only_rounding(np.diag(covariance), fit)
@@ -84,52 +82,62 @@ class BiasReduced:
 class Satterthwaite:
     """t with the degrees of freedom of each combination under independent errors of one variance.
 
-    `scores` (G, p) are the adjusted ones; floors (k,) the standard errors that rounding alone can make.
+    `scores` (G, k) are the adjusted ones; floors (k,) the standard errors that rounding alone can make.
     """
 
     coefficients: Floats
-    seen: Seen
+    seen: Seen | SeenByRows
     scores: Floats
     floors: Floats
+    _found: dict[bytes, float] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     __eq__ = same_content
     __repr__ = in_short
 
     def std_error(self, weights: Floats) -> float:
         """Root of the summed squares of the clusters' adjusted scores; NaN where one cluster determines the combination."""
-        error = float(np.linalg.norm(self.scores @ (weights @ self.seen.directions)))
+        error = float(np.linalg.norm(self.scores @ weights))
         floor = float(np.abs(weights) @ np.maximum(self.floors, 0.0))
         return error if error > floor and not self.seen.rests_on_one(weights) else float("nan")
 
     def df(self, weights: Floats) -> float:
         """Twice the squared mean over the variance of the variance estimate: of errors of rows, or of shocks if that is less."""
-        rows = self.df_of_rows(weights)
-        if not np.isfinite(rows):
-            return rows
-        trace, square = self.seen.shock_map(weights, -0.5).moments()
-        direction = weights @ self.seen.directions
-        # A gap between subgroups of the same clusters meets no shock: then only rows are left to judge by.
-        return min(rows, trace**2 / square) if trace > _NOTHING * float(direction @ direction) else rows
+        key = weights.tobytes()
+        if key not in self._found:
+            rows = self.df_of_rows(weights)
+            self._found[key] = min(rows, self._df_of_shocks(weights)) if np.isfinite(rows) else rows
+        return self._found[key]
+
+    def _df_of_shocks(self, weights: Floats) -> float:
+        found = self.seen.shock_map(weights, -0.5)
+        if found is None:
+            raise InferenceError(
+                "shocks to each cluster and period are more than memory holds with so many effects",
+                where="BiasReduced",
+                remedy="use Jackknife() or Cluster(), or collapse the panel to fewer periods",
+            )
+        trace, square = found.moments()
+        # Effects of each cluster and period leave nothing of such shocks but rounding.
+        return trace**2 / square if trace > _NOTHING * self._moments(weights)[0].sum() else float("inf")
 
     def df_of_rows(self, weights: Floats) -> float:
         """Degrees of freedom under independent errors of rows: Bell and McCaffrey, as clubSandwich has them."""
-        own, shared = self._moments(weights @ self.seen.directions)
+        own, shared = self._moments(weights)
         lengths = np.einsum("gp,gp->g", shared, shared)
-        spread = own @ own - 2 * own @ lengths + float(np.sum((shared.T @ shared) ** 2))
+        crossed = shared.T @ shared if shared.shape[1] <= len(shared) else shared @ shared.T
+        spread = own @ own - 2 * own @ lengths + float(np.sum(crossed**2))
         return float((own.sum() - lengths.sum()) ** 2 / spread) if spread > 0 else float("nan")
 
     def largest_share(self, weights: Floats) -> float:
         """Largest share of one cluster in the variance expected of a combination."""
-        own, shared = self._moments(weights @ self.seen.directions)
+        own, shared = self._moments(weights)
         expected = own - np.einsum("gp,gp->g", shared, shared)
         return float(expected.max() / expected.sum())
 
-    def _moments(self, direction: Floats) -> tuple[Floats, Floats]:
-        """With a_g = A_g Q_g v, the vector whose product with the residuals is g's score: a_g'a_g (G,) and Q_g'a_g (G, p)."""
-        leverages, gram = self.seen.leverages, self.seen.basis.gram
-        adjusted = leverages.adjust(-0.5, direction)
-        shared = np.einsum("gpq,gq->gp", gram, adjusted)
-        return np.einsum("gp,gp->g", adjusted, shared), shared
+    def _moments(self, weights: Floats) -> tuple[Floats, Floats]:
+        """With a_g, the vector whose product with the residuals is g's score: a_g'a_g (G,) and Q_g'a_g (G, p)."""
+        own, shared = self.seen.moments(weights[None], -0.5)
+        return own[:, 0, 0], shared[:, 0]
 
     def p_value(self, weights: Floats, null: float = 0.0) -> float:
         """Two-sided p from t."""
@@ -147,7 +155,7 @@ class Satterthwaite:
             raise InferenceError(
                 "a term rests on one cluster alone", where="wald", remedy="leave it out, or rank by Permutation()"
             )
-        summed = self.scores @ (weights @ self.seen.directions).T
+        summed = self.scores @ weights.T
         statistic = quadratic_form(weights @ self.coefficients, summed.T @ summed, np.inf)
         eta = self._hotelling_df(weights)
         if eta <= q - 1:
@@ -162,9 +170,7 @@ class Satterthwaite:
     def _hotelling_df(self, weights: Floats) -> float:
         """Match the total variance of the standardised covariance to that of a Wishart matrix."""
         q = len(weights)
-        adjusted = np.stack([self.seen.leverages.adjust(-0.5, row @ self.seen.directions) for row in weights], axis=1)
-        shared = adjusted @ self.seen.basis.gram  # (G, q, p)
-        own = shared @ adjusted.transpose(0, 2, 1)  # (G, q, q)
+        own, shared = self.seen.moments(weights, -0.5)
         values, basis = np.linalg.eigh((own - shared @ shared.transpose(0, 2, 1)).sum(axis=0))
         root = basis / np.sqrt(values) @ basis.T  # of the inverse of the expected covariance
         return q * (q + 1) / _total_variance(root @ own @ root, root @ shared)

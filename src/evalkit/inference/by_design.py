@@ -242,16 +242,16 @@ class _Level:
         treated, control = self.loadings.sides(self.weights)
         largest, share = self.loadings.largest(self.weights)
         dates = len(np.unique(adoption))
+        known = np.isfinite(treated) and np.isfinite(control)  # not so where other effects absorb all shocks to a side
         said = message(
-            "by_design.counted",
+            "by_design.counted" if known else "by_design.only_counted",
             level=self.name,
             treated=counted.treated,
             control=counted.control,
             dates=message("by_design.one_date" if dates == 1 else "by_design.dates", dates=dates),
-            treated_effective=_whole(treated),
-            control_effective=_whole(control),
+            **({"treated_effective": f"{treated:.0f}", "control_effective": f"{control:.0f}"} if known else {}),
         )
-        if share <= _MOSTLY:
+        if not share > _MOSTLY:
             return said
         mostly = message("by_design.mostly", level=self.name, largest=largest, share=f"{100 * share:.0f}")
         return message("by_design.joined", first=said, then=mostly)
@@ -347,7 +347,7 @@ class _Level:
         told = Estimate(self.fit, chosen.told, self.spec).distribution
         of = self._shock_map(chosen.method, told)
         error = told.std_error(self.weights)
-        if of is None or not error > 0:
+        if of is None or not error > 0 or not self.loadings.variances(self.weights).any():
             return None
         return float(self.weights @ self.fit.coefficients) / error, of, told.p_value(self.weights) < _ALPHA
 
@@ -378,10 +378,6 @@ class _Level:
 @lru_cache
 def _standard_errors_detected(df: float) -> float:
     return detectable_effect(std_error=1.0, df=df, alpha=_ALPHA, target=0.8)
-
-
-def _whole(number: float) -> str:
-    return f"{number:.0f}" if np.isfinite(number) else "-"
 
 
 def _floor(p: float) -> Message:

@@ -14,7 +14,7 @@ from evalkit.errors import EvalkitError, InferenceError
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.loadings import Masses, ShockMap, own_shocks
 from evalkit.reassignment.refits import find_terms, rounding, rows_of
-from evalkit.results.basis import Seen, name_determined, see
+from evalkit.results.basis import Seen, SeenByRows, name_determined, see
 from evalkit.results.clusters import Way, assignment, count_clusters, smallest_p, way_of
 from evalkit.results.estimation import Specification
 from evalkit.results.fit import Fit, Part
@@ -34,10 +34,10 @@ class Jackknife:
     (2,478 terms of 44 designs, independent shocks). Terms that rest on fewer than two are no guide.
 
     Works with every estimator, and everything is estimated anew, the weights of a synthetic control included (R synthdid keeps
-    them); of a regression the estimates without a cluster follow in closed form. Clusters are the units of assignment, or
-    column `by`, which takes a regression. Deviations are taken from the estimate with all clusters. A term that cannot be
-    estimated without one of them has no standard error, which a note says; where that holds of every effect (one treated
-    county), InferenceError says so.
+    them); of a regression the estimates without a cluster follow in closed form, however many effects are absorbed. Clusters are
+    the units of assignment, or column `by`, which takes a regression. Deviations are taken from the estimate with all clusters.
+    A term that cannot be estimated without one of them has no standard error, which a note says; where that holds of every effect
+    (one treated county), InferenceError says so.
     For SyntheticControl the errors are far too wide (true nulls are rejected in .01 of cases).
     Source: MacKinnon, Nielsen and Webb, Journal of Applied Econometrics 38 (2023), on CV3.
     """
@@ -111,9 +111,10 @@ class EffectiveT(StudentT):
         least = super().df(weights)
         return least if not np.isfinite(least) else min(least, self.loadings.effective(weights) - 1)
 
-    def shock_map(self, weights: Floats) -> ShockMap:
-        """Map shocks to the changes of a combination without each cluster, times the root of (G-1)/G."""
-        return self.left_out.shock_map(weights).times(np.sqrt(1 - 1 / len(self.loadings.treated)))
+    def shock_map(self, weights: Floats) -> ShockMap | None:
+        """Map shocks to the changes of a combination without each cluster, times the root of (G-1)/G; None beyond memory."""
+        found = self.left_out.shock_map(weights)
+        return None if found is None else found.times(np.sqrt(1 - 1 / len(self.loadings.treated)))
 
 
 class _LeftOut(Protocol):
@@ -125,16 +126,16 @@ class _LeftOut(Protocol):
     @property
     def notes(self) -> tuple[Message, ...]: ...
 
-    def shock_map(self, weights: Floats) -> ShockMap:
-        """Map shocks to the changes of a combination without each cluster."""
+    def shock_map(self, weights: Floats) -> ShockMap | None:
+        """Map shocks to the changes of a combination without each cluster; None beyond memory."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
-class _OfRegressions:
-    """Changes of regressions without each cluster, in closed form: -v'(I - Q_g Q_g')^-1 Q_g'u_g.
+class _OfAverages:
+    """Changes of averages of slopes without each cluster, in closed form: -v'(I - Q_g Q_g')^-1 Q_g'u_g.
 
-    directions (G, k, p) are v, which differ between clusters where combinations weigh slopes by rows; remade (G, k, c) is by how
+    directions (G, k, p) are v, which differ between clusters as averages weigh slopes by rows; remade (G, k, c) is by how
     much the weights of the c slopes then change. `anew` holds the loadings of estimates anew, for clusters that alone
     determine a slope.
     Source: MacKinnon, Nielsen and Webb (2023), eq. 11, in an orthonormal basis.
@@ -143,7 +144,7 @@ class _OfRegressions:
     whole: Loadings
     seen: Seen
     directions: Floats
-    remade: Floats | None
+    remade: Floats
     anew: tuple[tuple[int, _Without], ...]
     moves: Floats
     notes: tuple[Message, ...]
@@ -158,10 +159,9 @@ class _OfRegressions:
         own = -np.einsum("gtp,gp->gt", shocks, adjusted)
         pull = [-np.einsum("gpq,gq->gp", self.seen.basis.gram, adjusted)]
         functionals = [shocks.reshape(-1, shocks.shape[2]).T]
-        if self.remade is not None:
-            slopes = self.seen.basis.slopes
-            pull.append(-np.einsum("k,gkc->gc", weights, self.remade))
-            functionals.append((shocks @ slopes.T).reshape(-1, len(slopes)).T)
+        slopes = self.seen.basis.slopes
+        pull.append(-np.einsum("k,gkc->gc", weights, self.remade))
+        functionals.append((shocks @ slopes.T).reshape(-1, len(slopes)).T)
         whole = self.whole.values @ weights
         for g, other in self.anew:
             own[g] = 0.0
@@ -177,30 +177,44 @@ def _in_closed_form(fit: Fit) -> bool:
     return all(part.mapping is None or part.averaged is not None for part in fit.parts)
 
 
-def _without_clusters(fit: Fit, spec: Specification, way: Way, by: str | None) -> _OfRegressions:
-    """Leave out clusters in closed form; those that alone determine a slope of an average by estimating anew.
+@dataclass(frozen=True, eq=False)
+class _OfSlopes:
+    """Changes of fixed combinations of slopes without each cluster, in closed form, as of `_OfAverages`."""
 
-    Of regressions without averages such a coefficient is lost, and notes name it.
+    seen: Seen | SeenByRows
+    moves: Floats
+    notes: tuple[Message, ...]
+
+    __eq__ = same_content
+    __repr__ = in_short
+
+    def shock_map(self, weights: Floats) -> ShockMap | None:
+        """Map shocks to the changes; None beyond memory."""
+        return self.seen.shock_map(weights, -1.0)
+
+
+def _without_clusters(fit: Fit, spec: Specification, way: Way, by: str | None) -> _LeftOut:
+    """Leave out clusters in closed form.
+
+    Of plain regressions a coefficient that one cluster alone determines is lost, and notes name it; of averages over cohorts,
+    whose weights change with the clusters, such clusters are left out by estimating anew.
     """
     seen = see(fit, way, "Jackknife")
-    loadings = loadings_of(fit, spec, way)
-    n_clusters, p = seen.basis.scores.shape
-    base = np.broadcast_to(seen.directions, (n_clusters, len(fit.terms), p))
     if all(part.averaged is None for part in fit.parts):
         notes = name_determined(seen, spec, by, "Jackknife")
-        moves: Floats = -seen.leverages.adjust(-1.0, seen.basis.scores) @ seen.directions.T
-        moves = np.where(seen.determined(), np.nan, moves)
-        return _OfRegressions(loadings, seen, base, None, (), moves, notes)
+        return _OfSlopes(seen, np.where(seen.determined(), np.nan, -seen.summed(-1.0)), notes)
+    if not isinstance(seen, Seen):  # so many effects that only rows tell
+        return _without_units(fit, spec, way)
+    loadings = loadings_of(fit, spec, way)
     remade = _remade(fit, way, seen)
-    directions = base + remade @ seen.basis.slopes
+    directions = seen.directions + remade @ seen.basis.slopes
     slopes = np.concatenate([part.regression.coefficients for part in fit.parts if part.regression is not None])
     adjusted = seen.leverages.adjust(-1.0, seen.basis.scores)
     moves = -np.einsum("gkp,gp->gk", directions, adjusted) + remade @ slopes
-    alone = np.flatnonzero(seen.determines_slope())
-    anew, notes = _estimate_anew(fit, spec, way, loadings, alone)
+    anew, notes = _estimate_anew(fit, spec, way, loadings, np.flatnonzero(seen.determines_slope()))
     for g, other in anew:
         moves[g] = other.moved(fit)
-    return _OfRegressions(loadings, seen, directions, remade, anew, moves, notes)
+    return _OfAverages(loadings, seen, directions, remade, anew, moves, notes)
 
 
 def _remade(fit: Fit, way: Way, seen: Seen) -> Floats:

@@ -21,7 +21,7 @@ from evalkit.numerics.wild import (
     replicate,
     replicate_scores,
 )
-from evalkit.results.basis import Seen, name_determined, see
+from evalkit.results.basis import Seen, name_determined, see_whole
 from evalkit.results.clusters import (
     Way,
     count_clusters,
@@ -122,7 +122,7 @@ class WildBootstrap:
             doubt = ByExpectedSize(loadings)
         distribution: _WildDistribution | _ScoreDistribution
         if plain:
-            seen = see(fit, way, "WildBootstrap")
+            seen = see_whole(fit, way, "WildBootstrap")
             lost = np.any(seen.determined(), axis=0)
             alone = all(lost[i] for i, term in enumerate(fit.terms) if term.role == "effect")
             if alone:  # one treated cluster: p is given, but counts as unsupported

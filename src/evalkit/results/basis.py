@@ -23,13 +23,15 @@ from evalkit.numerics.clusters import (
     leverages,
     shock_basis,
 )
-from evalkit.numerics.loadings import ShockMap, own_shocks
+from evalkit.numerics.loadings import ShockMap, join_maps, own_shocks
+from evalkit.numerics.wide import UnsolvedError, WideRegression
 from evalkit.results.clusters import Way, nested, period_codes, regression_of
 from evalkit.results.estimation import Specification
 from evalkit.results.fit import Fit, Regression
 from evalkit.tables.contents import in_short, same_content
 
 _MOST_NUMBERS = 2e8  # of a cluster's Gram matrices: 1.6 GB
+MOST_MAPPED = 2e8  # numbers of a map of shocks: 1.6 GB
 _DETERMINED = 1e-7  # share of a direction, by its square, that rests on one cluster alone
 
 
@@ -70,6 +72,19 @@ class Seen:
         bases = shock_bases(self.fit, self.way)
         return np.concatenate([basis.shocks[basis.alike.classes] for basis in bases], axis=2)
 
+    def summed(self, power: float) -> Floats:
+        """Scores (G, k) of the coefficients, each adjusted by (I - Q_g Q_g')^power."""
+        return np.asarray(self.leverages.adjust(power, self.basis.scores) @ self.directions.T, dtype=np.float64)
+
+    def moments(self, weights: Floats, power: float) -> tuple[Floats, Floats]:
+        """Of combinations (q, k), products of the a_g within clusters (G, q, q), and Q_g'a_g (G, q, p).
+
+        a_g = (I - Q_g Q_g')^power Q_g v is the column whose product with the residuals is the adjusted score of cluster g.
+        """
+        adjusted = np.stack([self.leverages.adjust(power, row @ self.directions) for row in weights], axis=1)
+        shared = adjusted @ self.basis.gram
+        return shared @ adjusted.transpose(0, 2, 1), shared
+
     def shock_map(self, weights: Floats, power: float) -> ShockMap:
         """Map shocks (G·T,) to the clusters' scores of a combination, each adjusted by (I - Q_g Q_g')^power."""
         shocks, direction = self.shocks, weights @ self.directions
@@ -90,11 +105,105 @@ class Seen:
         return chosen, leverages(self.basis.gram[chosen])
 
 
-def see(fit: Fit, way: Way, method: str) -> Seen:
-    """See the regressions of a fit from its clusters; InferenceError where it has none, or clusters divide units.
+@dataclass(frozen=True, eq=False)
+class SeenByRows:
+    """A fit with too many effects for a basis seen from its clusters: the same as Seen tells, found from the rows.
 
-    It is seen once, however many inferences ask.
+    `wide` are its regressions, part by part; `method` asks, and is named where a system cannot be solved.
     """
+
+    fit: Fit
+    way: Way
+    wide: tuple[WideRegression, ...]
+    method: str
+
+    __eq__ = same_content
+    __repr__ = in_short
+
+    def determined(self) -> Flags:
+        """Flag (G, k): without this cluster, this coefficient cannot be estimated."""
+        return self._determined(np.eye(len(self.fit.terms)))
+
+    def rests_on_one(self, weights: Floats) -> bool:
+        """Say whether a combination of coefficients cannot be estimated without some cluster."""
+        return bool(self._determined(weights[None]).any())
+
+    def summed(self, power: float) -> Floats:
+        """Scores (G, k) of the coefficients, each adjusted by (I - Q_g Q_g')^power."""
+        found = np.zeros((len(self.way.present), len(self.fit.terms)))
+        for wide, directions in zip(self.wide, self._directions(np.eye(len(self.fit.terms))), strict=True):
+            there = np.flatnonzero(directions.any(axis=1))
+            found[:, there] = wide.sums(self._adjusted(wide, power, directions[there]))
+        return found
+
+    def moments(self, weights: Floats, power: float) -> tuple[Floats, Floats]:
+        """As of Seen: products of the a_g of combinations (q, k) within clusters (G, q, q), and Q_g'a_g (G, q, p)."""
+        own = np.zeros((len(self.way.present), len(weights), len(weights)))
+        shared = []
+        for wide, directions in zip(self.wide, self._directions(weights), strict=True):
+            within, explained = wide.products(self._adjusted(wide, power, directions))
+            own += within
+            shared.append(explained)
+        return own, np.concatenate(shared, axis=2)
+
+    def shock_map(self, weights: Floats, power: float) -> ShockMap | None:
+        """Map shocks (G·T,) to the clusters' adjusted scores of a combination; None where that is more than memory holds."""
+        if sum(wide.n_numbers for wide in self.wide) > MOST_MAPPED:
+            return None
+        directions = self._directions(weights[None])
+        return join_maps(
+            [
+                wide.shock_map(self._adjusted(wide, power, rows)[:, 0])
+                for wide, rows in zip(self.wide, directions, strict=True)
+                if rows.any()
+            ]
+        )
+
+    def _determined(self, weights: Floats) -> Flags:
+        lengths, parts = np.zeros(len(weights)), np.zeros((len(self.way.present), len(weights)))
+        for wide, rows in zip(self.wide, self._directions(weights), strict=True):
+            lengths += (rows**2).sum(axis=1)
+            try:
+                parts += wide.determined(rows)
+            except UnsolvedError as error:
+                raise self._refuse(error) from None
+        flags: Flags = parts / np.maximum(lengths, 1e-300) > _DETERMINED
+        return flags
+
+    def _adjusted(self, wide: WideRegression, power: float, directions: Floats) -> Floats:
+        try:
+            return np.stack([wide.adjust(power, row) for row in directions], axis=1)
+        except UnsolvedError as error:
+            raise self._refuse(error) from None
+
+    def _refuse(self, error: UnsolvedError) -> InferenceError:
+        return InferenceError(
+            f"the systems that tell what rests on one cluster among {_n_effects(self.fit, self.method)} effects were {error}",
+            where=self.method,
+            remedy="absorb fewer effects, or leave out levels that few rows tell from the others; Cluster() needs none",
+        )
+
+    def _directions(self, weights: Floats) -> list[Floats]:
+        """Combinations (q, k) of coefficients as those of each part's orthonormal regressors."""
+        found = []
+        for part, wide in zip(self.fit.parts, self.wide, strict=True):
+            loading = np.array([part.loading(i) for i in range(len(part.positions))])
+            found.append(weights[:, part.positions] @ loading @ wide.of.slopes)
+        return found
+
+
+def see(fit: Fit, way: Way, method: str) -> Seen | SeenByRows:
+    """See the regressions of a fit from its clusters: in a basis, or by their rows where they have too many effects for one.
+
+    InferenceError where it has none, or clusters divide units. What is found is found once, however many inferences ask.
+    """
+    if too_wide(fit, way, method):
+        return SeenByRows(fit, way, wide_regressions(fit, way, method), method)
+    return see_whole(fit, way, method)
+
+
+def see_whole(fit: Fit, way: Way, method: str) -> Seen:
+    """See the regressions of a fit in a basis; InferenceError as of see, and where there are too many effects for one."""
     key = f"seen {way.name}"
     if key not in fit.views:
         fit.views[key] = _see(fit, way, method)
@@ -102,16 +211,32 @@ def see(fit: Fit, way: Way, method: str) -> Seen:
     return seen
 
 
+def too_wide(fit: Fit, way: Way, method: str) -> bool:
+    """Say whether clusters times effects squared is more than memory holds."""
+    return len(way.present) * float(_n_effects(fit, method)) ** 2 > _MOST_NUMBERS
+
+
+def _n_effects(fit: Fit, method: str) -> int:
+    """Count the slopes and effects besides those of units."""
+    regressions = [regression_of(part, method) for part in fit.parts]
+    return sum(one.n_slopes + sum(int(codes.max()) + 1 for codes in one.factors[1:]) for one in regressions)
+
+
+def wide_regressions(fit: Fit, way: Way, method: str) -> tuple[WideRegression, ...]:
+    """The regressions of a fit to be seen by their rows, part by part, made once."""
+    key = f"wide {way.name}"
+    if key not in fit.views:
+        fit.views[key] = tuple(WideRegression(rows) for rows in _rows_of(fit, way, method))
+    wide: tuple[WideRegression, ...] = fit.views[key]
+    return wide
+
+
 def _see(fit: Fit, way: Way, method: str) -> Seen:
-    sizes = 0
-    for part in fit.parts:
-        regression = regression_of(part, method)
-        sizes += regression.n_slopes + sum(int(codes.max()) + 1 for codes in regression.factors[1:])
-    if len(way.present) * float(sizes) ** 2 > _MOST_NUMBERS:
+    if too_wide(fit, way, method):
         raise InferenceError(
-            f"{len(way.present)} clusters times {sizes} effects squared is more than memory holds",
+            f"{len(way.present)} clusters times {_n_effects(fit, method)} effects squared is more than memory holds",
             where=method,
-            remedy="use Jackknife(), which needs no such tables; or absorb fewer effects",
+            remedy="use Jackknife() or BiasReduced(), which need no such tables; or absorb fewer effects",
         )
     bases = [cluster_basis(rows) for rows in _rows_of(fit, way, method)]
     basis = block_diagonal(bases)
@@ -202,7 +327,7 @@ def _few_rows(regression: Regression, cluster: Ints, starts: Ints) -> tuple[Regr
     return few, found.rows
 
 
-def name_determined(seen: Seen, spec: Specification, by: str | None, method: str) -> tuple[Message, ...]:
+def name_determined(seen: Seen | SeenByRows, spec: Specification, by: str | None, method: str) -> tuple[Message, ...]:
     """Note the coefficients that one cluster alone determines; InferenceError where these are all effects."""
     determined, terms = seen.determined(), seen.fit.terms
     effects = np.array([term.role == "effect" for term in terms])
@@ -226,7 +351,7 @@ def name_determined(seen: Seen, spec: Specification, by: str | None, method: str
     )
 
 
-def _label(seen: Seen, spec: Specification, by: str | None, g: Any) -> str:
+def _label(seen: Seen | SeenByRows, spec: Specification, by: str | None, g: Any) -> str:
     code = int(seen.way.present[g])
     labels = seen.fit.parts[0].sample.clusters if by in (None, spec.design.assigned_at) else spec.panel.codes(by).labels
     return str(labels[code])

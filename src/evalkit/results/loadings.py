@@ -25,7 +25,8 @@ from evalkit.numerics.loadings import (
     trend,
     walk,
 )
-from evalkit.results.basis import shock_bases
+from evalkit.numerics.wide import WideRegression
+from evalkit.results.basis import MOST_MAPPED, shock_bases, too_wide, wide_regressions
 from evalkit.results.clusters import Way, assignment, nested, period_codes
 from evalkit.results.estimation import Specification
 from evalkit.results.fit import Fit, Part, Response, headline_effects, not_by_mass
@@ -39,6 +40,7 @@ STANDS, IN_WORDS = 0.065, 0.10
 LEAST_EFFECTIVE = 2.0
 SHOCK = "outcome after a shock"
 _MOST_REFITS = 3000
+_ROUNDING = 1e-11
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,6 +277,8 @@ def _respond(fit: Fit, i: int, spec: Specification, way: Way) -> Response:
     if part.response is not None:
         return part.response
     if part.regression is not None:
+        if too_wide(fit, way, "loadings"):
+            return _WideResponse(wide_regressions(fit, way, "loadings")[i], part)
         return _RegressionResponse(shock_bases(fit, way)[i], part)
     return _RefitResponse(part, spec, tuple(fit.terms[p].name for p in part.positions))
 
@@ -294,6 +298,9 @@ class _RegressionResponse:
     def loadings(self, cells: ShockCells) -> Floats:
         """Products of the coefficients' directions with the shocks, (G·T, m)."""
         found: Floats = self.basis.shocks @ (self._mapping @ self.basis.directions).T
+        # Where other effects absorb all shocks to clusters, what is left is rounding of the rows' pulls.
+        pulls = np.sqrt(np.einsum("ik,kl,il->i", self._mapping, self.basis.of.bread, self._mapping))
+        found[:, :, np.abs(found).max(axis=(0, 1)) <= _ROUNDING * pulls] = 0.0
         return found[self.basis.alike.classes].reshape(cells.number, -1)
 
     def shock_map(self, weights: Floats, cells: ShockCells) -> ShockMap:
@@ -306,6 +313,40 @@ class _RegressionResponse:
     @property
     def _mapping(self) -> Floats:
         return np.array([self.part.loading(i) for i in range(len(self.part.positions))])
+
+
+@dataclass(frozen=True, eq=False)
+class _WideResponse:
+    """A regression's answer to shocks where it has too many effects for a basis, from its rows."""
+
+    wide: WideRegression
+    part: Part
+    of_design = True
+    by_mass = not_by_mass
+
+    __eq__ = same_content
+    __repr__ = in_short
+
+    def loadings(self, cells: ShockCells) -> Floats:
+        """Sums of the rows' pulls by cluster and period, (G·T, m)."""
+        each = np.eye(len(self.part.positions))
+        return np.stack([self.wide.loadings(self._direction(row)) for row in each], axis=1)
+
+    def shock_map(self, weights: Floats, cells: ShockCells) -> ShockMap | None:
+        """A cluster's scores take its rows' pulls less what is explained of them in all clusters; None beyond memory."""
+        if self.is_too_large:
+            return None
+        return self.wide.shock_map(self.wide.adjust(0.0, self._direction(weights)))
+
+    @property
+    def is_too_large(self) -> bool:
+        """Say whether a map of shocks is more than memory holds."""
+        return self.wide.n_numbers > MOST_MAPPED
+
+    def _direction(self, weights: Floats) -> Floats:
+        mapping = np.array([self.part.loading(i) for i in range(len(self.part.positions))])
+        direction: Floats = weights @ mapping @ self.wide.of.slopes
+        return direction
 
 
 @dataclass(frozen=True, eq=False)
@@ -442,7 +483,13 @@ class ByExpectedSize:
             return (self.reason,) if above else ()
         between = [(name, size) for name, size in sizes if STANDS < size <= IN_WORDS]
         said = [("note.expected_sizes", above), ("note.expected_in_words", between)]
-        return tuple(message(key, listed=_list(found)) for key, found in said if found)
+        told = tuple(message(key, listed=_list(found)) for key, found in said if found)
+        unknown = ", ".join(name for name, size in sizes if np.isnan(size))
+        return (*told, message("note.expected_unknown", listed=unknown)) if unknown and self._beyond_memory() else told
+
+    def _beyond_memory(self) -> bool:
+        """Say whether there is influence to map shocks to, but not the memory for it."""
+        return any(isinstance(one, _WideResponse) and one.is_too_large for one in self.loadings.responses)
 
 
 @dataclass(frozen=True, eq=False)
