@@ -258,12 +258,19 @@ class _Without:
         one = self.loadings
         found = np.zeros(whole.values.shape[:2])
         rows = np.array([whole.labels.index(label) for label in one.labels])
-        columns = np.searchsorted(whole.observed, one.observed)
+        at = np.searchsorted(whole.observed, one.observed)
+        parts = [_subgroup(whole, i) for i in range(len(whole.parts))]
+        places = [parts.index(_subgroup(one, i)) for i in range(len(one.parts))]
+        columns = np.concatenate([place * len(whole.observed) + at for place in places])
         known = find_terms(whole.fit, one.fit)[0]
         placed = np.zeros(len(one.fit.terms))
         placed[known[known >= 0]] = weights[known >= 0]
         found[np.ix_(rows, columns)] = one.values @ placed
         return found
+
+
+def _subgroup(loadings: Loadings, i: int) -> str | None:
+    return loadings.fit.terms[int(loadings.parts[i].positions[0])].subgroup
 
 
 def _estimate_anew(

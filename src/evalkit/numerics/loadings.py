@@ -229,6 +229,14 @@ def scaled(spread: Floats, n_periods: int) -> sparse.csr_array:
     return sparse.csr_array(sparse.diags_array(np.repeat(spread, n_periods)))
 
 
+def apart(n_clusters: int, n_periods: int, i: int, of: int) -> sparse.csr_array:
+    """Let shocks be those to the i-th of so many subgroups, each with T of its own in every cluster: (G·T, G·(T·n))."""
+    place = np.zeros((1, of))
+    place[0, i] = 1.0
+    own = sparse.kron(sparse.csr_array(place), sparse.eye_array(n_periods))
+    return sparse.csr_array(sparse.kron(sparse.eye_array(n_clusters), own))
+
+
 def shared_within(block: Ints, n_periods: int) -> sparse.csr_array:
     """Let clusters of the same block (G,) have the same shock in a period: (G·T, B·T)."""
     n = len(block)

@@ -23,7 +23,7 @@ from evalkit.numerics.clusters import (
     leverages,
     shock_basis,
 )
-from evalkit.numerics.loadings import ShockMap, join_maps, own_shocks
+from evalkit.numerics.loadings import ShockMap, apart, join_maps, own_shocks
 from evalkit.numerics.wide import UnsolvedError, WideRegression
 from evalkit.results.clusters import Way, nested, period_codes, regression_of
 from evalkit.results.estimation import Specification
@@ -68,9 +68,15 @@ class Seen:
 
     @cached_property
     def shocks(self) -> Floats:
-        """Products (G, T, p) of the basis with a shock to each cluster and period."""
-        bases = shock_bases(self.fit, self.way)
-        return np.concatenate([basis.shocks[basis.alike.classes] for basis in bases], axis=2)
+        """Products (G, T, p) of the basis with a shock to each cluster and period; each part has T periods of its own."""
+        each = [basis.shocks[basis.alike.classes] for basis in shock_bases(self.fit, self.way)]
+        n_clusters, n_periods, _ = each[0].shape
+        found = np.zeros((n_clusters, len(each) * n_periods, sum(one.shape[2] for one in each)))
+        column = 0
+        for i, one in enumerate(each):
+            found[:, i * n_periods : (i + 1) * n_periods, column : column + one.shape[2]] = one
+            column += one.shape[2]
+        return found
 
     def summed(self, power: float) -> Floats:
         """Scores (G, k) of the coefficients, each adjusted by (I - Q_g Q_g')^power."""
@@ -150,14 +156,13 @@ class SeenByRows:
         """Map shocks (G·T,) to the clusters' adjusted scores of a combination; None where that is more than memory holds."""
         if sum(wide.n_numbers for wide in self.wide) > MOST_MAPPED:
             return None
-        directions = self._directions(weights[None])
-        return join_maps(
-            [
-                wide.shock_map(self._adjusted(wide, power, rows)[:, 0])
-                for wide, rows in zip(self.wide, directions, strict=True)
-                if rows.any()
-            ]
-        )
+        n, n_clusters, n_periods = len(self.wide), len(self.way.present), period_codes(self.fit)[1]
+        maps = []
+        for i, (wide, rows) in enumerate(zip(self.wide, self._directions(weights[None]), strict=True)):
+            if rows.any():
+                one = wide.shock_map(self._adjusted(wide, power, rows)[:, 0])
+                maps.append(one if n == 1 else one.after(apart(n_clusters, n_periods, i, n)))
+        return join_maps(maps)
 
     def _determined(self, weights: Floats) -> Flags:
         lengths, parts = np.zeros(len(weights)), np.zeros((len(self.way.present), len(weights)))

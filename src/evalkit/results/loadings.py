@@ -15,6 +15,7 @@ from evalkit.numerics.clusters import ShockBasis
 from evalkit.numerics.loadings import (
     ShockCells,
     ShockMap,
+    apart,
     count_effective,
     expect_size,
     find_alike,
@@ -47,9 +48,9 @@ _ROUNDING = 1e-11
 class Loadings:
     """How much each coefficient of a fit moves when the outcome of a cluster rises by 1 in a period.
 
-    Shocks are thought independent over clusters and periods and alike in all; then a coefficient has the variance Σv, v (G,)
-    being its squared loadings summed over periods. All follows from the design, nothing from the outcome, and is found when it
-    is first asked for. Clusters are those of `way`.
+    Shocks are thought independent over clusters, periods and the subgroups of a split, and alike in all; then a coefficient has the
+    variance Σv, v (G,) being its squared loadings summed over periods. All follows from the design, nothing from the outcome, and
+    is found when it is first asked for. Clusters are those of `way`.
     """
 
     fit: Fit
@@ -97,12 +98,12 @@ class Loadings:
 
     @cached_property
     def values(self) -> Floats:
-        """Loadings (G, T, k); 0 of a base."""
-        cells = self.cells[0]
-        found = np.zeros((cells.n_clusters, cells.n_periods, len(self.fit.terms)))
-        for part, response, at in zip(self.parts, self.responses, self.cells, strict=True):
-            found[:, :, part.positions] = response.loadings(at).reshape(*found.shape[:2], -1)
-        return found
+        """Loadings (G, T, k), with the T periods of one part after those of another; 0 of a base."""
+        n_clusters, n_periods = self.cells[0].n_clusters, self.cells[0].n_periods
+        found = np.zeros((n_clusters, len(self.parts), n_periods, len(self.fit.terms)))
+        for i, (part, response, at) in enumerate(zip(self.parts, self.responses, self.cells, strict=True)):
+            found[:, i, :, part.positions] = np.moveaxis(response.loadings(at).reshape(n_clusters, n_periods, -1), 2, 0)
+        return found.reshape(n_clusters, -1, len(self.fit.terms))
 
     @cached_property
     def treated(self) -> Flags:
@@ -147,17 +148,19 @@ class Loadings:
     def largest(self, weights: Floats) -> tuple[str, float]:
         """The cluster that brings in most of the variance, and its share."""
         v = self.variances(weights)
-        return self.labels[int(v.argmax())], float(v.max() / v.sum())
+        return self.labels[int(v.argmax())], float(v.max() / v.sum()) if v.any() else float("nan")
 
     def shock_map(self, weights: Floats) -> ShockMap | None:
         """Map shocks to the clusters' sums of influence on a combination; None where an estimator has no influence."""
         maps = []
-        for part, response, cells in zip(self.parts, self.responses, self.cells, strict=True):
+        for i, (part, response, cells) in enumerate(zip(self.parts, self.responses, self.cells, strict=True)):
             own = weights[part.positions]
             if own.any():
                 one = response.shock_map(own, cells)
                 if one is None:
                     return None
+                if len(self.parts) > 1:
+                    one = one.after(apart(one.own.shape[0], cells.n_periods, i, len(self.parts)))
                 maps.append(one)
         return join_maps(maps) if maps else None
 
@@ -178,9 +181,10 @@ class Loadings:
     def lasting(self, weights: Floats) -> tuple[float, float]:
         """Expected size and effective clusters where shocks last: the worse of random walks and of own linear trends."""
         loadings, found = self.values @ weights, self.shock_map(weights)
-        n_periods = loadings.shape[1]
+        n_periods = self.cells[0].n_periods
         worst = (float("nan"), float("nan"))
-        for first in (walk(n_periods), trend(n_periods)):
+        for one in (walk(n_periods), trend(n_periods)):
+            first = np.asarray(np.kron(np.eye(len(self.parts)), one), dtype=np.float64)
             v = ((loadings @ first) ** 2).sum(axis=1)
             if found is None or not v.sum() > 0:
                 continue
