@@ -413,7 +413,8 @@ def test_estimates_speak_the_contract(estimator: str, inference: str) -> None:
     table = one.tidy()
     uncertain = ["std_error", "statistic", "p_value", "conf_low", "conf_high"]
     coordinates = ["event_time", "cohort", "period", "subgroup", "outcome", "estimator"]
-    assert list(table.columns) == ["term", "estimate", *uncertain, *coordinates]
+    assert list(table.columns) == ["term", "estimate", *uncertain, *coordinates, "expected_size", "supported"]
+    assert (table["supported"] <= table["std_error"].notna()).all()
     assert "income" not in " ".join(table["term"])
     if not {*estimator.split()} & {"CallawaySantAnna", *SYNTHETIC}:  # their covariates have no coefficients
         assert len(one.tidy(covariates=True)) > len(table)

@@ -509,8 +509,12 @@ class ByEffective:
 
     def of(self, weights: Floats) -> Message | None:
         """Say on how many clusters a combination rests, where they are too few."""
+        found = self._too_few(weights)
+        return None if found is None else message(self.key, listed=f"{found:.1f}")
+
+    def _too_few(self, weights: Floats) -> float | None:
         found = min(self.loadings.sides(weights)) if self.by_side else self.loadings.effective(weights)
-        return message(self.key, listed=f"{found:.1f}") if found < self.least - 1e-9 else None
+        return found if found < self.least - 1e-9 else None
 
     def headline(self) -> Message | None:
         """Say it of the average effect after adoption."""
@@ -521,8 +525,8 @@ class ByEffective:
         """Name the terms, each with the number on which it rests."""
         found = []
         for term, weights in zip(self.loadings.fit.terms, np.eye(len(self.loadings.fit.terms)), strict=True):
-            if term.role == "effect" and (reason := self.of(weights)) is not None:
-                found.append(f"{term.name} ({dict(reason.values)['listed']})")
+            if term.role == "effect" and (few := self._too_few(weights)) is not None:
+                found.append(f"{term.name} ({few:.1f})")
         return (message(self.key, listed=", ".join(found)),) if found else ()
 
 
