@@ -19,6 +19,7 @@ from evalkit.results.uncertainty import Joint, Uncertainty, quadratic_form, t_in
 from evalkit.tables.contents import in_short, same_content
 
 _DOMINANT = 0.5
+_NOTHING = 1e-12  # share of what independent errors of rows bring in
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,9 @@ class Satterthwaite:
         if not np.isfinite(rows):
             return rows
         trace, square = self.seen.shock_map(weights, -0.5).moments()
-        return min(rows, trace**2 / square)
+        # Effects of each cluster and period leave nothing of such shocks but rounding.
+        absorbed = trace <= _NOTHING * self._moments(weights @ self.seen.directions)[0].sum()
+        return rows if absorbed else min(rows, trace**2 / square)
 
     def df_of_rows(self, weights: Floats) -> float:
         """Degrees of freedom under independent errors of rows: Bell and McCaffrey, as clubSandwich has them."""

@@ -67,8 +67,9 @@ class Seen:
     @cached_property
     def shocks(self) -> Floats:
         """Products (G, T, p) of the basis with a shock to each cluster and period."""
-        bases = shock_bases(self.fit, self.way)
-        return np.concatenate([basis.shocks[basis.alike.classes] for basis in bases], axis=2)
+        bases, rows = shock_bases(self.fit, self.way), _rows_of(self.fit, self.way, "loadings")
+        found = [_turned(basis, every)[basis.alike.classes] for basis, every in zip(bases, rows, strict=True)]
+        return np.concatenate(found, axis=2)
 
     def shock_map(self, weights: Floats, power: float) -> ShockMap:
         """Map shocks (G·T,) to the clusters' scores of a combination, each adjusted by (I - Q_g Q_g')^power."""
@@ -132,6 +133,18 @@ def shock_bases(fit: Fit, way: Way) -> tuple[ShockBasis, ...]:
         fit.views[key] = tuple(shock_basis(rows) for rows in _rows_of(fit, way, "loadings"))
     bases: tuple[ShockBasis, ...] = fit.views[key]
     return bases
+
+
+def _turned(basis: ShockBasis, every: RegressionRows) -> Floats:
+    """Products (K, T, p) of shocks with the basis of all rows: of the rows of K clusters, others of equal levels may be kept."""
+    of = basis.of
+    if of is every:
+        return basis.shocks
+    (own_kept, own_turn), (kept, turn) = of.independent, every.independent
+    times = np.ones(of.n_clusters) if of.times is None else of.times
+    crossed = np.einsum("g,glm->lm", times, of.own)[np.ix_(own_kept, kept)]
+    slopes, levels = np.split(basis.shocks, [of.orthonormal.shape[1]], axis=2)
+    return np.concatenate([slopes, levels @ (own_turn @ crossed @ turn.T)], axis=2)
 
 
 def _rows_of(fit: Fit, way: Way, method: str) -> tuple[RegressionRows, ...]:
