@@ -15,7 +15,7 @@ from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.loadings import ShockMap, own_shocks
 from evalkit.reassignment.refits import find_terms, rounding, rows_of
 from evalkit.results.basis import Seen, name_determined, see
-from evalkit.results.clusters import Way, assignment, count_clusters, smallest_p, way_of
+from evalkit.results.clusters import Way, assignment, cluster_by, count_clusters, smallest_p, way_of
 from evalkit.results.estimation import Specification
 from evalkit.results.fit import Fit
 from evalkit.results.loadings import ByBothSides, ByEffective, Loadings, exchangeable, loadings_of
@@ -254,12 +254,13 @@ def _estimate_anew(
     fit: Fit, spec: Specification, way: Way, loadings: Loadings, chosen: Ints
 ) -> tuple[tuple[tuple[int, _Without], ...], tuple[Message, ...]]:
     """Estimate without each of the chosen clusters; notes name the terms that are then lost."""
-    used, assigned = rows_of(fit, spec.panel), read_assignment(spec.panel, spec.design)[0]
+    used, level = rows_of(fit, spec.panel), way.name or spec.design.assigned_at
+    divided = spec.panel.codes(way.name) if way.name else read_assignment(spec.panel, spec.design)[0]
     effects = np.array([term.role == "effect" for term in fit.terms])
     found = []
     lost: dict[str, list[str]] = {}
     for g in chosen.tolist():
-        keep = used & (assigned.values != way.present[g])
+        keep = used & (divided.values != way.present[g])
         try:
             other = spec.estimator.fit(spec.panel, spec.design, keep)
             at, why = find_terms(fit, other)
@@ -268,15 +269,16 @@ def _estimate_anew(
         gone = at < 0
         if gone[effects].all():
             raise InferenceError(
-                f"without {spec.design.assigned_at} {loadings.labels[g]} the effect cannot be estimated ({why})",
+                f"without {level} {loadings.labels[g]} the effect cannot be estimated ({why})",
                 where="Jackknife",
                 remedy="use Placebo(draws=200, seed=1) or PooledGroups(), or the check PlaceboAssignment",
             )
         if gone.any():
             lost.setdefault(_names(fit, gone), []).append(loadings.labels[g])
-        found.append((g, _Without(loadings_of(other, spec, assignment(other)))))
+        left = cluster_by(way.name, other, spec) if way.name else assignment(other)
+        found.append((g, _Without(loadings_of(other, spec, left))))
     notes = tuple(
-        message("note.jackknife_lost", terms=terms, level=spec.design.assigned_at, left_out=", ".join(names))
+        message("note.jackknife_lost", terms=terms, level=level, left_out=", ".join(names))
         for terms, names in lost.items()
     )
     return tuple(found), notes
