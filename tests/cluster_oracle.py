@@ -19,7 +19,7 @@ class Rows:
     """A regression with dummies on rows multiplied by the root of their weights.
 
     y (n,); X (n, k) the terms; D (n, d) the dummies; groups (n,) the clusters; P (k, n) makes the coefficients of the terms;
-    M (n, n) the residuals.
+    M (n, n) the residuals; root (n,) that of the weights.
     """
 
     y: Array
@@ -28,6 +28,18 @@ class Rows:
     groups: Array
     P: Array
     M: Array
+    root: Array
+
+    def shocks(self, period: Any) -> Array:
+        """Indicators (n, S) of each cluster and period, on rows multiplied by the root of their weights."""
+        cell = pd.DataFrame({"group": self.groups, "period": np.asarray(period)}).groupby(["group", "period"]).ngroup()
+        return np.asarray(np.eye(int(cell.max()) + 1)[cell] * self.root[:, None])
+
+    def loadings(self, period: Any) -> Array:
+        """How much each coefficient moves (G, k, T) when the outcome of a cluster rises by 1 in a period."""
+        codes = pd.factorize(np.asarray(period), sort=True)[0]
+        moved = self.P * self.root
+        return np.array([[np.bincount(codes[g], row[g], codes.max() + 1) for row in moved] for g in self.members])
 
     @property
     def b(self) -> Array:
@@ -54,7 +66,13 @@ def rows_of(y: Any, X: Any, effects: Sequence[Any], groups: Any, weights: Any = 
     left = free @ (free @ X)
     scale = np.sqrt((left**2).sum(axis=0))
     Q, R = np.linalg.qr(left / scale)
-    return Rows(y, X, D, np.asarray(groups), np.linalg.solve(R, Q.T) / scale[:, None], free - Q @ Q.T)
+    return Rows(y, X, D, np.asarray(groups), np.linalg.solve(R, Q.T) / scale[:, None], free - Q @ Q.T, root)
+
+
+def effective(loadings: Array) -> float:
+    """Number of equal clusters, (Σv)²/Σv², v = Σ c² over the periods of loadings (G, T)."""
+    v = (loadings**2).sum(axis=1)
+    return float(v.sum() ** 2 / (v**2).sum())
 
 
 def power(block: Array, exponent: float) -> Array:
@@ -78,9 +96,10 @@ class Adjusted:
     def std_error(self, weights: Array) -> float:
         return float(np.linalg.norm(self.scores @ weights))
 
-    def df(self, weights: Array) -> float:
-        """(Σ p_g'p_g)² / Σ (p_g'p_h)²."""
+    def df(self, weights: Array, errors: Array | None = None) -> float:
+        """(Σ p_g'Ωp_g)² / Σ (p_g'Ωp_h)², Ω = zz' of errors z (n, S), or of one for each row."""
         p = self.vectors @ weights
+        p = p if errors is None else p @ errors
         pairs = p @ p.T
         return float(np.trace(pairs) ** 2 / (pairs**2).sum())
 

@@ -17,6 +17,7 @@ from evalkit import Design, Estimate, Panel, collapse, estimate
 from evalkit.errors import DataError, InferenceError
 from evalkit.estimators import CallawaySantAnna, EventStudy, ExtendedTWFE, Split, SunAbraham, TripleDifference, TwoWayFE
 from evalkit.inference import BiasReduced, Cluster, WildBootstrap
+from evalkit.inference.bias_reduced import Satterthwaite
 from evalkit.results.estimation import Estimator
 
 CLUB: dict[str, Any] = json.loads((cases.TESTS / "reference" / "r_clubsandwich.json").read_text(encoding="utf-8"))[
@@ -80,6 +81,12 @@ def weighted(one: Estimate, weights: dict[str, float]) -> Any:
     return np.array([weights.get(name, 0.0) for name in one.params.index])
 
 
+def df_of_rows(one: Estimate, weights: Any) -> float:
+    """Degrees of freedom under errors of rows alone, which are clubSandwich's."""
+    assert isinstance(one.distribution, Satterthwaite)
+    return one.distribution.df_of_rows(weights)
+
+
 @pytest.mark.parametrize("name", SAME)
 def test_clubsandwich_coefficients_errors_df_and_p(name: str) -> None:
     one, case, terms = by_r(name)
@@ -90,9 +97,16 @@ def test_clubsandwich_coefficients_errors_df_and_p(name: str) -> None:
     told = one.tidy(covariates=True).set_index("term").loc[terms]
     satterthwaite = pd.DataFrame(case["satterthwaite"].values(), index=terms)
     np.testing.assert_allclose(told["std_error"], satterthwaite["se"], rtol=1e-9)
-    np.testing.assert_allclose(one.uncertainty.df[one.params.index.get_indexer(terms)], satterthwaite["df"], rtol=1e-9)
-    np.testing.assert_allclose(told["p_value"], satterthwaite["p"], atol=1e-9)
-    margin = stats.t.ppf(0.95, satterthwaite["df"]) * satterthwaite["se"]
+    rows = np.array([df_of_rows(one, weighted(one, {term: 1.0})) for term in terms])
+    np.testing.assert_allclose(rows, satterthwaite["df"], rtol=1e-9)
+    np.testing.assert_allclose(2 * stats.t.sf(abs(told["statistic"]), rows), satterthwaite["p"], atol=1e-9)
+    # Shocks to clusters and periods may leave fewer; with one unit and one weight to a cluster they are errors of rows.
+    df = one.uncertainty.df[one.params.index.get_indexer(terms)]
+    assert (df <= rows).all()
+    if case["cluster"] == case["unit"] and not case["weights"]:
+        np.testing.assert_allclose(df, rows, rtol=1e-9)
+    np.testing.assert_allclose(told["p_value"], 2 * stats.t.sf(abs(told["statistic"]), df), rtol=1e-12)
+    margin = stats.t.ppf(0.95, df) * satterthwaite["se"]
     interval = one.conf_int(0.9).loc[terms]
     np.testing.assert_allclose((interval["conf_high"] - interval["conf_low"]) / 2, margin, rtol=1e-9)
 
@@ -103,11 +117,14 @@ def test_clubsandwich_contrasts(name: str) -> None:
     for found in case["contrasts"].values():
         weights = {ours(term): w for term, w in found["weights"].items()}
         told = one.combination(weights, "c").iloc[0]
+        rows, df = df_of_rows(one, weighted(one, weights)), one.distribution.df(weighted(one, weights))
         np.testing.assert_allclose(
-            [told["estimate"], told["std_error"], one.distribution.df(weighted(one, weights)), told["p_value"]],
+            [told["estimate"], told["std_error"], rows, 2 * stats.t.sf(abs(told["statistic"]), rows)],
             [found["estimate"], found["se"], found["df"], found["p"]],
             rtol=1e-8,  # the difference of two effects, in units of the effects, has lost a digit
         )
+        assert df <= rows
+        assert told["p_value"] == pytest.approx(2 * stats.t.sf(abs(told["statistic"]), df), rel=1e-12)
 
 
 JOINT = [(n, group) for n in SAME for group in CLUB[n]["joint"]]
@@ -144,17 +161,25 @@ def test_one_treated_cluster_is_refused_where_clubsandwich_gives_p() -> None:
 # ---- the hat matrix ---------------------------------------------------------------------------------------------
 
 
+def fewer(club: cluster_oracle.Adjusted, weights: Any, shocks: Any) -> float:
+    """The fewer degrees of freedom: under errors of rows, or under shocks (n, S) to each cluster and period."""
+    return min(club.df(weights), club.df(weights, shocks))
+
+
 def assert_adjusted(
-    one: Estimate, rows: cluster_oracle.Rows, loadings: Any, terms: list[str], tolerance: float = 1e-9
+    one: Estimate, rows: cluster_oracle.Rows, loadings: Any, terms: list[str], period: Any
 ) -> cluster_oracle.Adjusted:
     """Coefficients, covariance and degrees of freedom are those of loadings (m, k) of the regression's coefficients."""
+    tolerance = 1e-9
     club = cluster_oracle.bias_reduced(rows)
     V = loadings @ club.covariance @ loadings.T
     scale = np.sqrt(np.diag(V))
     assert (np.abs(one.params[terms] - loadings @ rows.b) / scale).max() < tolerance
     assert np.abs((one.vcov().loc[terms, terms] - V) / np.outer(scale, scale)).to_numpy().max() < tolerance
-    df = one.uncertainty.df[one.params.index.get_indexer(terms)]
-    np.testing.assert_allclose(df, [club.df(row) for row in loadings], rtol=tolerance)
+    of_rows = [df_of_rows(one, weighted(one, {term: 1.0})) for term in terms]
+    np.testing.assert_allclose(of_rows, [club.df(row) for row in loadings], rtol=tolerance)
+    df, shocks = one.uncertainty.df[one.params.index.get_indexer(terms)], rows.shocks(period)
+    np.testing.assert_allclose(df, [fewer(club, row, shocks) for row in loadings], rtol=tolerance)
     return club
 
 
@@ -169,7 +194,7 @@ def test_weights_that_vary_within_clusters(name: str) -> None:
     rows = cluster_oracle.rows_of(
         f[case["outcome"]], np.column_stack([*X.values()]), [f["countyreal"], second], f["coarse"], f[case["weights"]]
     )
-    club = assert_adjusted(one, rows, np.eye(len(terms)), [*X])
+    club = assert_adjusted(one, rows, np.eye(len(terms)), [*X], f["year"])
     for group in case["joint"].values():
         chosen = [ours(term) for term in group["terms"]]
         joint = one.wald(chosen)
@@ -214,15 +239,17 @@ def test_split_is_the_stacked_regression_with_dummies_by_subgroup(estimator: Est
     }
     effects = [f["id"], f.groupby(["large", "t"]).ngroup()]
     rows = cluster_oracle.rows_of(f["y"], np.column_stack([*X.values()]), effects, f["county"], f["size"])
-    club = assert_adjusted(one, rows, np.eye(len(X)), [*X])
+    club = assert_adjusted(one, rows, np.eye(len(X)), [*X], f["t"])
     term = next(iter(columns))
     gap = one.contrast(f"{term} [large=1]", f"{term} [large=0]").iloc[0]
     at = np.zeros(len(X))
     at[[[*X].index(f"{term} [large={v}]") for v in (1, 0)]] = 1.0, -1.0
     weights = weighted(one, {f"{term} [large=1]": 1.0, f"{term} [large=0]": -1.0})
     assert gap["std_error"] == pytest.approx(club.std_error(at), rel=1e-9)
-    assert one.distribution.df(weights) == pytest.approx(club.df(at), rel=1e-9)
-    assert gap["p_value"] == pytest.approx(2 * stats.t.sf(abs(gap["statistic"]), club.df(at)), rel=1e-9)
+    assert df_of_rows(one, weights) == pytest.approx(club.df(at), rel=1e-9)
+    df = fewer(club, at, rows.shocks(f["t"]))  # a county's shock meets both of its groups of farms
+    assert one.distribution.df(weights) == pytest.approx(df, rel=1e-9)
+    assert gap["p_value"] == pytest.approx(2 * stats.t.sf(abs(gap["statistic"]), df), rel=1e-9)
 
 
 def test_triple_difference_with_eligible_by_period_effects() -> None:
@@ -232,7 +259,10 @@ def test_triple_difference_with_eligible_by_period_effects() -> None:
     crossed = [f["id"], f.groupby(["large", "t"]).ngroup(), f.groupby(["county", "t"]).ngroup()]
     assert group.nunique() == 18
     X = (f["d"] * f["large"]).to_numpy(float)[:, None]
-    club = cluster_oracle.bias_reduced(cluster_oracle.rows_of(f["y"], X, crossed, f["county"]))
+    rows = cluster_oracle.rows_of(f["y"], X, crossed, f["county"])
+    club = cluster_oracle.bias_reduced(rows)
+    # Effects by county and period take up every shock to one: what is left is rounding, and errors of rows decide.
+    assert np.abs(club.vectors[..., 0] @ rows.shocks(f["t"])).max() < 1e-12 * np.abs(club.vectors).max()
     term = next(t.name for t in one.fit.terms if t.role == "effect")
     assert one.bse[term] == pytest.approx(club.std_error(np.ones(1)), rel=1e-9)
     assert one.glance()["df"].iloc[0] == pytest.approx(club.df(np.ones(1)), rel=1e-9)
@@ -260,7 +290,7 @@ def test_averages_over_cohorts_map_the_regression(estimator: Any, weights: str |
     simple = {"ATT": e >= 0}
     groups = simple if estimator.aggregate == "simple" else {f"ATT(e={at})": e == at for at in np.unique(e)}
     loadings = np.array([mass * chosen / mass[chosen].sum() for chosen in groups.values()])
-    club = assert_adjusted(one, rows, loadings, [*groups])
+    club = assert_adjusted(one, rows, loadings, [*groups], f["year"])
     if len(groups) > 1:
         chosen = [2, 4]
         joint = one.wald([[*groups][i] for i in chosen])
@@ -274,7 +304,7 @@ def test_further_absorbed_effects(effect: str) -> None:
     one = run(f, TwoWayFE(), absorb=(effect,), covariates=("x1", "x2"), weights="size")
     effects = [f["id"], f["t"], f.groupby(effect.split("*")).ngroup()]
     rows = cluster_oracle.rows_of(f["y"], f[["d", "x1", "x2"]], effects, f["county"], f["size"])
-    assert_adjusted(one, rows, np.eye(3), ["ATT", "x1", "x2"])
+    assert_adjusted(one, rows, np.eye(3), ["ATT", "x1", "x2"], f["t"])
 
 
 def test_repeated_cross_sections_absorb_the_units_of_assignment() -> None:
@@ -282,7 +312,7 @@ def test_repeated_cross_sections_absorb_the_units_of_assignment() -> None:
     design = Design(outcome="y", adoption="first", assigned_at="county", covariates=("x1",), weights="size")
     one = estimate(Panel.from_frame(f, unit=None, time="t"), design, TwoWayFE(), inference=BiasReduced())
     rows = cluster_oracle.rows_of(f["y"], f[["d", "x1"]], [f["county"], f["t"]], f["county"], f["size"])
-    assert_adjusted(one, rows, np.eye(2), ["ATT", "x1"])
+    assert_adjusted(one, rows, np.eye(2), ["ATT", "x1"], f["t"])
     found = cluster_oracle.wild_statistics(rows, np.array([1.0, 0.0]), cluster_oracle.all_vectors((-1.0, 1.0), 9))
     assert one.under(WildBootstrap(weights="rademacher")).pvalues["ATT"] == cluster_oracle.share(found)
 
@@ -295,7 +325,7 @@ def test_many_levels_of_which_a_cluster_has_few() -> None:
     effects = [f["countyreal"], f.groupby(["region", "year"]).ngroup()]
     X = cases.post(f, "year", "first")[:, None]
     rows = cluster_oracle.rows_of(f["lemp"], X, effects, f["countyreal"], f["size"])
-    assert_adjusted(one, rows, np.eye(1), ["ATT"])
+    assert_adjusted(one, rows, np.eye(1), ["ATT"], f["year"])
 
 
 def test_an_effect_nested_in_the_clusters_that_says_more_than_units_do() -> None:
@@ -303,14 +333,14 @@ def test_an_effect_nested_in_the_clusters_that_says_more_than_units_do() -> None
     f["stage"] = f["id"] * 10 + (f["t"] > 5)  # each farm has two levels
     one = run(f, TwoWayFE(), absorb=("stage",), covariates=("x1",))
     rows = cluster_oracle.rows_of(f["y"], f[["d", "x1"]], [f["id"], f["t"], f["stage"]], f["county"])
-    assert_adjusted(one, rows, np.eye(2), ["ATT", "x1"])
+    assert_adjusted(one, rows, np.eye(2), ["ATT", "x1"], f["t"])
 
 
 def test_a_coarser_column_of_clusters() -> None:
     f = thin(farms())
     one = run(f, TwoWayFE(), BiasReduced(by="zone"), weights="size", covariates=("x1",))
     rows = cluster_oracle.rows_of(f["y"], f[["d", "x1"]], [f["id"], f["t"]], f["zone"], f["size"])
-    assert_adjusted(one, rows, np.eye(2), ["ATT", "x1"])
+    assert_adjusted(one, rows, np.eye(2), ["ATT", "x1"], f["t"])
     assert one.glance()["n_clusters"].iloc[0] == 5
     assert "zone" in str(one.uncertainty.method)
 
@@ -319,7 +349,7 @@ def test_the_units_themselves_as_clusters() -> None:
     f = thin(farms())
     one = run(f, TwoWayFE(), BiasReduced(by="id"), covariates=("x1",))
     rows = cluster_oracle.rows_of(f["y"], f[["d", "x1"]], [f["id"], f["t"]], f["id"])
-    assert_adjusted(one, rows, np.eye(2), ["ATT", "x1"])
+    assert_adjusted(one, rows, np.eye(2), ["ATT", "x1"], f["t"])
 
 
 def test_collapsed_rows_are_the_rows_they_stand_for() -> None:
@@ -365,6 +395,65 @@ def test_difference_of_means_is_hc2_with_welch_degrees_of_freedom() -> None:
     assert one.uncertainty.df[0] == pytest.approx((1 / 4 + 1 / 7) ** 2 / (1 / 48 + 1 / 294), rel=1e-11)
 
 
+# ---- shocks to each cluster and period --------------------------------------------------------------------------
+
+
+def lopsided(treated: int, counties: int, heavy: int = 0) -> pd.DataFrame:
+    """Farms of counties over six years, with outcomes that are nothing; county `heavy` holds half of all."""
+    farms_in = np.full(counties, 2)
+    farms_in[heavy] = 2 * (counties - 1)
+    county = np.repeat(np.arange(counties), farms_in)
+    f = pd.DataFrame({"id": np.repeat(np.arange(len(county)), 6), "t": np.tile(np.arange(6), len(county))})
+    f["county"] = county[f["id"]]
+    return f.assign(first=np.where(f["county"] < treated, 3.0, np.nan), y=np.random.default_rng(0).normal(size=len(f)))
+
+
+@pytest.mark.parametrize(
+    ("treated", "counties", "by_shocks", "by_rows"), [(3, 8, 0.054, 0.09), (3, 12, 0.057, 0.16), (6, 20, 0.018, 0.18)]
+)
+def test_one_treated_county_with_half_of_the_rows(
+    treated: int, counties: int, by_shocks: float, by_rows: float
+) -> None:
+    """Shares of true nulls rejected at 5 % where shocks are to counties and years, as measured by another program.
+
+    The estimate and the scores of counties are linear in the outcome: draws of county means are draws of shocks.
+    """
+    f = lopsided(treated, counties)
+    one = run(f, TwoWayFE())
+    in_county = f["county"].value_counts().sort_index().to_numpy()
+    # With one date every county enters by its mean before and after, weighted by its farms (Frisch-Waugh, Lovell).
+    w, treats = in_county / in_county.sum(), np.arange(counties) < treated
+    a = np.where(treats, w / w[treats].sum(), -w / w[~treats].sum())
+    side = np.where(treats, w[treats].sum(), w[~treats].sum())
+    draws = np.random.default_rng(5).normal(size=(20_000, counties))  # of changes between the means of two periods
+    b = draws @ a
+    means = np.stack([draws[:, s] @ w[s] / w[s].sum() for s in (~treats, treats)], axis=1)
+    # I - H_gg of the direction of the estimate in county g is 1 - w_g / w of its side.
+    scores = a * (draws - means[:, treats.astype(int)]) / np.sqrt(1 - w / side)
+    t = np.abs(b) / np.sqrt((scores**2).sum(axis=1))
+    change = f.assign(after=f["t"] >= 3).pivot_table("y", "county", "after")
+    gain = (change[True] - change[False]).to_numpy()
+    left = a * (gain - np.array([gain[s] @ w[s] / w[s].sum() for s in (~treats, treats)])[treats.astype(int)])
+    assert one.params["ATT"] == pytest.approx(a @ gain, rel=1e-9)
+    assert one.bse["ATT"] == pytest.approx(np.sqrt((left**2 / (1 - w / side)).sum()), rel=1e-9)
+    rows = cluster_oracle.rows_of(f["y"], cases.post(f, "t", "first")[:, None], [f["id"], f["t"]], f["county"])
+    assert_adjusted(one, rows, np.eye(1), ["ATT"], f["t"])
+    noted = ((one.uncertainty.df[0], by_shocks, 0.0005), (df_of_rows(one, np.ones(1)), by_rows, 0.005))
+    for df, expected, rounded in noted:
+        error = np.sqrt(expected * (1 - expected) * (1 / 4000 + 1 / 20_000))  # 4,000 draws there, 20,000 here
+        assert np.mean(2 * stats.t.sf(t, df) < 0.05) == pytest.approx(expected, abs=3 * error + rounded)
+
+
+def test_shocks_are_errors_of_rows_where_a_cluster_has_one_row_a_period() -> None:
+    f = lopsided(3, 8)
+    means = f.groupby(["county", "t"], as_index=False)[["y", "first"]].mean().assign(id=lambda f: f["county"])
+    one = run(means, EventStudy(leads=2, lags=2))
+    for term in one.fit.terms:
+        if term.role != "base":
+            at = weighted(one, {term.name: 1.0})
+            assert one.distribution.df(at) == pytest.approx(df_of_rows(one, at), rel=1e-10)
+
+
 # ---- what one cluster alone determines --------------------------------------------------------------------------
 
 
@@ -397,7 +486,7 @@ def test_a_term_that_rests_on_one_cluster_has_no_error_and_a_note() -> None:
         f["county"],
     )
     terms = ["ATT(e=-2)", "ATT(e=0)", "ATT(e=1)", "ATT(e=2)"]
-    assert_adjusted(one, rows, np.eye(5)[:4], terms)
+    assert_adjusted(one, rows, np.eye(5)[:4], terms, f["year"])
     assert np.isnan(one.average([2, 3])["p_value"].iloc[0])
     assert np.isfinite(one.average([1, 2])["p_value"].iloc[0])
     with pytest.raises(InferenceError, match="rests on one cluster alone"):
@@ -512,5 +601,6 @@ def test_method_in_words() -> None:
         == "clustered by county, bias-reduced (CR2), t with Satterthwaite's degrees of freedom"
     )
     assert one.uncertainty.unsupported is None
-    assert one.uncertainty.joint_unsupported is None
+    assert one.uncertainty.doubt is None
+    assert one.uncertainty.joint_doubt is None
     assert "CR2" in one.summary("zh")

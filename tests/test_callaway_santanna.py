@@ -471,11 +471,20 @@ def test_a_single_unit_on_one_side_is_named() -> None:
     assert "2014: 2014, 2015, 2016" in said(one)
 
 
-def test_the_smallest_cohort_limits_what_can_be_said() -> None:
+def test_a_cohort_of_one_county_limits_what_is_said_of_it_alone() -> None:
     f = staggered(per_cohort=70)
     few = f[(f["first"] != 2014) | (f["unit"] < 77)]  # one county of that cohort, ten of each other
-    assert run(f).uncertainty.unsupported is None or "10 treated" in str(run(f).uncertainty.unsupported)
-    assert "with 1 treated" in str(run(few).uncertainty.unsupported)
+    assert run(f).uncertainty.unsupported is None
+    assert run(few).uncertainty.unsupported is None  # 21 treated, which all count in the average
+    apart = run(few, CallawaySantAnna(aggregate="group"), inference=Cluster(), comparison="never_treated")
+    doubt, n = apart.uncertainty.doubt, len(apart.params)
+    assert doubt is not None
+    marked = {name: doubt.of(np.eye(n)[i]) is not None for i, name in enumerate(apart.params.index)}
+    assert marked == {"ATT": False, "ATT(g=2013)": False, "ATT(g=2014)": True, "ATT(g=2016)": False}
+    loadings, at = apart.uncertainty.reliance, apart.params.index.get_loc("ATT(g=2014)")
+    # One treated county against the mean of those never treated: its shocks bring in nearly all.
+    assert loadings.sides(np.eye(n)[at])[0] == pytest.approx(1.0)
+    assert loadings.effective(np.eye(n)[at]) < 1.2
 
 
 def test_units_of_an_unbalanced_panel_enter_where_they_have_both_periods() -> None:

@@ -182,7 +182,7 @@ def test_what_is_not_used_is_refused() -> None:
 
 def test_more_cells_than_memory_are_refused() -> None:
     f = pd.DataFrame({"countyreal": np.repeat(np.arange(2600), 200), "year": np.tile(np.arange(200), 2600)})
-    f["first"] = np.where(f["countyreal"] < 20, 190 + f["countyreal"] % 10, np.nan)
+    f["first"] = np.where(f["countyreal"] < 20, 190 + f["countyreal"] % 10, np.nan)  # 0 is a period here
     with pytest.raises(DesignError, match="1990 indicators of 520000 rows take more than 4 GB"):
         run(f.assign(lemp=f["year"] % 7))
 

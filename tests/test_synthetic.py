@@ -203,7 +203,6 @@ def test_a_cohort_is_the_block_of_its_counties_and_the_never_treated(name: str) 
         alone = f[f["first"].isna() | (f["first"] == float(str(term.cohort)))]
         assert fit(alone, SYNTHETIC[name]).coefficients == pytest.approx([value], rel=1e-10)  # another common centre
     assert "each of 3 cohorts is compared with the 8 county untreated" in said(effects)
-    assert effects.parts[0].by_cohort
 
 
 # What is averaged, left out, said
@@ -403,7 +402,8 @@ def test_the_jackknife_of_a_difference_of_means_by_hand() -> None:
     d = county_changes(f)
     squares = [((part - part.mean()) ** 2).sum() / (len(part) - 1) ** 2 for part in (d[:4], d[4:])]
     assert one.bse["ATT"] ** 2 == pytest.approx(11 / 12 * sum(squares), rel=1e-10)
-    assert one.uncertainty.df.tolist() == [11.0]
+    # Shocks to a county bring in 1/4² or 1/8² of the same: as much as 8 equal counties, of which 1 is lost.
+    assert one.uncertainty.df == pytest.approx([(4 / 16 + 8 / 64) ** 2 / (4 / 256 + 8 / 4096) - 1], rel=1e-10)
     assert one.uncertainty.unsupported is None
 
 
@@ -460,21 +460,37 @@ def test_a_base_that_moves_is_another_effect() -> None:
 
 
 @pytest.mark.parametrize(
-    ("treated", "number", "supported"), [(2, 9, True), (2, 10, False), (3, 29, True), (3, 30, False), (27, 30, False)]
+    ("treated", "number", "heavy", "supported"),
+    [(2, 9, 1, True), (2, 30, 1, True), (27, 30, 1, True), (15, 30, 1, True), (3, 12, 3, True), (3, 12, 20, False)],
 )
-def test_the_jackknife_says_when_clusters_are_too_few(treated: int, number: int, supported: bool) -> None:
-    one = run(counties(treated, number), Jackknife(), TwoWayFE())
+def test_the_jackknife_says_when_effective_clusters_are_too_few(
+    treated: int, number: int, heavy: int, supported: bool
+) -> None:
+    """County 0 weighs as much as `heavy` others; two treated alone are never too few, one with nearly all the weight is."""
+    f = counties(treated, number).assign(w=lambda f: np.where(f["county"] == 0, float(heavy), 1.0))
+    one = run(f, Jackknife(), TwoWayFE(), weights="w")
+    w, treats = np.array([heavy] + [1] * (number - 1)), np.arange(number) < treated
+    v = (w / np.where(treats, w[treats].sum(), w[~treats].sum())) ** 2
+    effective = v.sum() ** 2 / (v**2).sum()
+    assert one.uncertainty.df == pytest.approx([min(number, effective) - 1], rel=1e-9)
+    assert (effective >= 2) == supported
     assert (one.uncertainty.unsupported is None) == supported
-    assert one.uncertainty.joint_unsupported is not None
+    assert supported or f"{effective:.1f}" in str(one.uncertainty.unsupported)
+    assert one.uncertainty.joint_doubt is not None
+    assert one.uncertainty.joint_doubt.of(np.eye(1)) is not None  # of fewer than 30 on either side
 
 
-def test_cohorts_told_apart_need_more_clusters_than_their_average() -> None:
+def test_cohorts_told_apart_rest_on_fewer_clusters_than_their_average() -> None:
     f = staggered()
     f = f[f["county"].isin([0, 1, 2, 3, 6, 7, 8, 9, 10, 11])]
-    assert run(f, Jackknife()).uncertainty.unsupported is None  # four treated, two in each cohort
-    assert run(f, Jackknife(), SyntheticDID(aggregate="cohort")).uncertainty.unsupported is not None
+    average, apart = run(f, Jackknife()), run(f, Jackknife(), SyntheticDID(aggregate="cohort"))
+    assert average.uncertainty.unsupported is None  # four treated, two in each cohort
+    assert apart.uncertainty.df.max() < average.uncertainty.df[0] < 9
+    assert apart.uncertainty.df.min() > 1  # two treated and weights of several controls
     f["first"] = f["first"].mask(f["county"] == 1)
-    assert run(f, Jackknife()).uncertainty.unsupported is not None  # leaving one out loses its cohort
+    doubt = run(f, Jackknife(), SyntheticDID(aggregate="cohort")).uncertainty.doubt
+    assert doubt is not None
+    assert [doubt.of(one) is not None for one in np.eye(2)] == [True, False]  # 2013 is now one county, which is lost
 
 
 # The placebo variance

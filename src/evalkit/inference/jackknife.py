@@ -15,7 +15,7 @@ from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.loadings import Masses, ShockMap, own_shocks
 from evalkit.reassignment.refits import find_terms, rounding, rows_of
 from evalkit.results.basis import Seen, SeenByRows, name_determined, see
-from evalkit.results.clusters import Way, assignment, count_clusters, smallest_p, way_of
+from evalkit.results.clusters import Way, assignment, cluster_by, count_clusters, smallest_p, way_of
 from evalkit.results.estimation import Specification
 from evalkit.results.fit import Fit, Part
 from evalkit.results.loadings import ByBothSides, ByEffective, Loadings, cluster_means, exchangeable, loadings_of
@@ -62,11 +62,11 @@ class Jackknife:
                 where=f"Jackknife(by='{self.by}')",
                 remedy="leave out by=, or name that column as assigned_at in the design",
             )
-        moves, notes = left_out.moves, left_out.notes
+        notes = left_out.notes
         sizes = np.full(len(fit.terms), np.nan)
         for part, size in zip(fit.parts, way.sizes, strict=True):
             sizes[part.positions] = size
-        moves *= np.sqrt(1 - 1 / sizes)
+        moves = left_out.moves * np.sqrt(1 - 1 / sizes)
         covariance = moves.T @ moves
         base = np.array([term.role == "base" for term in fit.terms])
         covariance[base[:, None] | base] = 0.0
@@ -277,6 +277,7 @@ def _estimate_anew(
     fit: Fit, spec: Specification, way: Way, loadings: Loadings, chosen: Ints
 ) -> tuple[tuple[tuple[int, _Without], ...], tuple[Message, ...]]:
     """Estimate without each of the chosen clusters; notes name the terms that are then lost."""
+    level = way.name or spec.design.assigned_at
     effects = np.array([term.role == "effect" for term in fit.terms])
     found = []
     lost: dict[str, list[str]] = {}
@@ -284,10 +285,10 @@ def _estimate_anew(
     if loadings.in_cells is not None:
         spec = loadings.in_cells[0]
         used = np.ones(len(spec.panel), dtype=bool)
-    assigned = read_assignment(spec.panel, spec.design)[0]
-    codes = {str(label): code for code, label in enumerate(assigned.labels)}
+    divided = spec.panel.codes(way.name) if way.name else read_assignment(spec.panel, spec.design)[0]
+    codes = {str(label): code for code, label in enumerate(divided.labels)}
     for g in chosen.tolist():
-        keep = used & (assigned.values != codes[loadings.labels[g]])
+        keep = used & (divided.values != codes[loadings.labels[g]])
         try:
             other = spec.estimator.fit(spec.panel, spec.design, keep)
             at, why = find_terms(fit, other)
@@ -296,15 +297,16 @@ def _estimate_anew(
         gone = at < 0
         if gone[effects].all():
             raise InferenceError(
-                f"without {spec.design.assigned_at} {loadings.labels[g]} the effect cannot be estimated ({why})",
+                f"without {level} {loadings.labels[g]} the effect cannot be estimated ({why})",
                 where="Jackknife",
                 remedy="use Placebo(draws=200, seed=1) or PooledGroups(), or the check PlaceboAssignment",
             )
         if gone.any():
             lost.setdefault(_names(fit, gone), []).append(loadings.labels[g])
-        found.append((g, _Without(loadings_of(other, spec, assignment(other)))))
+        left = cluster_by(way.name, other, spec) if way.name else assignment(other)
+        found.append((g, _Without(loadings_of(other, spec, left))))
     notes = tuple(
-        message("note.jackknife_lost", terms=terms, level=spec.design.assigned_at, left_out=", ".join(names))
+        message("note.jackknife_lost", terms=terms, level=level, left_out=", ".join(names))
         for terms, names in lost.items()
     )
     return tuple(found), notes

@@ -69,7 +69,8 @@ class Seen:
     @cached_property
     def shocks(self) -> Floats:
         """Products (G, T, p) of the basis with a shock to each cluster and period; each part has T periods of its own."""
-        each = [basis.shocks[basis.alike.classes] for basis in shock_bases(self.fit, self.way)]
+        bases, rows = shock_bases(self.fit, self.way), _rows_of(self.fit, self.way, "loadings")
+        each = [_turned(basis, every)[basis.alike.classes] for basis, every in zip(bases, rows, strict=True)]
         n_clusters, n_periods, _ = each[0].shape
         found = np.zeros((n_clusters, len(each) * n_periods, sum(one.shape[2] for one in each)))
         column = 0
@@ -262,6 +263,18 @@ def shock_bases(fit: Fit, way: Way) -> tuple[ShockBasis, ...]:
         fit.views[key] = tuple(shock_basis(rows) for rows in _rows_of(fit, way, "loadings"))
     bases: tuple[ShockBasis, ...] = fit.views[key]
     return bases
+
+
+def _turned(basis: ShockBasis, every: RegressionRows) -> Floats:
+    """Products (K, T, p) of shocks with the basis of all rows: of the rows of K clusters, others of equal levels may be kept."""
+    of = basis.of
+    if of is every:
+        return basis.shocks
+    (own_kept, own_turn), (kept, turn) = of.independent, every.independent
+    times = np.ones(of.n_clusters) if of.times is None else of.times
+    crossed = np.einsum("g,glm->lm", times, of.own)[np.ix_(own_kept, kept)]
+    slopes, levels = np.split(basis.shocks, [of.orthonormal.shape[1]], axis=2)
+    return np.concatenate([slopes, levels @ (own_turn @ crossed @ turn.T)], axis=2)
 
 
 def _rows_of(fit: Fit, way: Way, method: str) -> tuple[RegressionRows, ...]:

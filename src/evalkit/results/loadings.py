@@ -48,9 +48,9 @@ _ROUNDING = 1e-11
 class Loadings:
     """How much each coefficient of a fit moves when the outcome of a cluster rises by 1 in a period.
 
-    Shocks are thought independent over clusters, periods and the subgroups of a split, and alike in all; then a coefficient has the
-    variance Σv, v (G,) being its squared loadings summed over periods. All follows from the design, nothing from the outcome, and
-    is found when it is first asked for. Clusters are those of `way`.
+    Shocks are thought independent over clusters, periods and the subgroups of a split, and alike in all; then a coefficient has
+    the variance Σv, v (G,) being its squared loadings summed over periods. All follows from the design, nothing from the
+    outcome, and is found when it is first asked for. Clusters are those of `way`.
     """
 
     fit: Fit
