@@ -217,7 +217,9 @@ def _weights(one: Estimate) -> dict[str, Floats]:
     if len(one.fit.parts) > 1:
         a, b = each
         return {"gap": b - a}
-    return {term.name: w for term, w in zip(one.fit.terms, each, strict=True) if term.role == "effect"}
+    effects = {term.name: w for term, w in zip(one.fit.terms, each, strict=True) if term.role == "effect"}
+    aggregate = getattr(one.spec.estimator, "aggregate", "")  # the ATT beside other terms is another one
+    return {f"{name}, {aggregate}" if name == "ATT" and len(effects) > 1 else name: w for name, w in effects.items()}
 
 
 def _expected(one: Case, first: Estimate, weights: Floats) -> dict[str, Any]:
