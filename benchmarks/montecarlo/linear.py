@@ -13,6 +13,7 @@ import numpy as np
 from scipy import stats
 
 from evalkit import Design, Estimate, Panel, estimate
+from evalkit.catalogue import message
 from evalkit.errors import InferenceError
 from evalkit.inference import BiasReduced, ByDesign, Cluster, Jackknife
 from evalkit.inference.bias_reduced import Satterthwaite
@@ -21,11 +22,10 @@ from evalkit.numerics.loadings import ShockMap
 from evalkit.results.estimation import Estimator, Inference
 from evalkit.results.loadings import Loadings
 from montecarlo.cells import NOMINAL
-from montecarlo.panels import Floats
+from montecarlo.panels import Floats, Ints
 
 METHODS: Mapping[str, Inference] = {"CR1": Cluster(), "CR2": BiasReduced(), "CV3": Jackknife()}
 BY_DESIGN = ByDesign()
-NAMES = {"Cluster": "CR1", "BiasReduced": "CR2", "Jackknife": "CV3"}
 _SAME = 1e-8
 
 
@@ -71,12 +71,29 @@ class Study:
 
     @property
     def shape(self) -> tuple[int, int]:
+        """Clusters and periods."""
         cells = self.loadings.cells[0]
         return cells.n_clusters, cells.n_periods
 
+    def meet(self, shocks: Floats) -> Floats:
+        """Shocks (G, T, R) as loadings (S,) meet them: (S, R), those of each subgroup of a split with the same."""
+        parts = self.loadings.values.shape[1] // shocks.shape[1]
+        return np.tile(shocks, (1, parts, 1)).reshape(-1, shocks.shape[2])
+
+    def codes(self) -> list[Ints]:
+        """Number of the shock (S,) that each row meets, part by part."""
+        values, periods = self.loadings.values, self.shape[1]
+        return [
+            cells.cluster * values.shape[1] + (i * periods if values.shape[1] > periods else 0) + cells.period
+            for i, cells in enumerate(self.loadings.cells)
+        ]
+
     def outcome(self, shocks: Floats) -> Floats:
-        """Outcome of the panel's rows under shocks (G·T,)."""
-        return place(self.judged["CR1"], self.loadings, shocks, len(self.panel))
+        """Outcome of the panel's rows under shocks (S,)."""
+        outcome = np.zeros(len(self.panel))
+        for part, code in zip(self.judged["CR1"].fit.parts, self.codes(), strict=True):
+            outcome[part.sample.rows] = shocks[code]
+        return outcome
 
     def draw(self, shocks: Floats, inference: Inference) -> Estimate:
         """Ask the public interface about one draw."""
@@ -98,31 +115,27 @@ class Study:
     def _factor(self, one: Estimate, weights: Floats) -> Floats:
         """What a method counts of clusters, rows and effects in each part: found in the first draw, to be checked in others."""
         factor = np.zeros(self.shape[0])
-        for part, cells in zip(one.fit.parts, self.loadings.cells, strict=True):
-            own, shocks = np.zeros_like(weights), np.zeros(cells.number)
+        for part, code, cells in zip(one.fit.parts, self.codes(), self.loadings.cells, strict=True):
+            own, shocks = np.zeros_like(weights), np.zeros(self.loadings.values[:, :, 0].size)
             own[part.positions] = weights[part.positions]
             seen = _shock_map(one, self.loadings, own) if own.any() else None
             if seen is not None:
-                shocks[cells.code] = part.sample.outcome
+                shocks[code] = part.sample.outcome
                 alone = Statistic(shocks, seen.expand(), np.ones(len(factor)), 1.0)
                 found = one.distribution.std_error(own) / float(alone.errors(shocks[:, None])[0])
                 factor[np.unique(cells.cluster)] = found
         return factor
 
-
-def chosen_by(told: Estimate) -> Inference:
-    """The method that ByDesign took."""
-    found: Inference | None = getattr(told.uncertainty.others, "chosen", None)
-    assert found is not None, "ByDesign names no method"
-    return found
-
-
-def place(one: Estimate, loadings: Loadings, shocks: Floats, rows: int) -> Floats:
-    """Give the rows of a panel the shock of their county and period."""
-    outcome = np.zeros(rows)
-    for part, cells in zip(one.fit.parts, loadings.cells, strict=True):
-        outcome[part.sample.rows] = shocks[cells.code]
-    return outcome
+    def chosen(self, told: Estimate) -> str:
+        """Name what ByDesign took; "Permutation" where it asks for draws of them."""
+        if told.uncertainty.unsupported is not None and not isinstance(told.distribution, EffectiveT):
+            return "Permutation"
+        said = str(told.uncertainty.method)
+        named = [name for name, one in self.judged.items() if str(one.uncertainty.method) in said]
+        if named:
+            return max(named, key=lambda name: len(str(self.judged[name].uncertainty.method)))
+        pooled = str(message("method.pooled_groups", level=self.design.assigned_at))
+        return "PooledGroups" if pooled in said else "Permutation"
 
 
 def _shock_map(one: Estimate, loadings: Loadings, weights: Floats) -> ShockMap | None:

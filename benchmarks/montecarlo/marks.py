@@ -23,10 +23,10 @@ from evalkit import Design, Estimate, Panel, estimate
 from evalkit.errors import EvalkitError
 from evalkit.estimators import CallawaySantAnna, ExtendedTWFE, Imputation, SunAbraham, TwoWayFE
 from evalkit.inference import BiasReduced, Cluster, Permutation, PooledGroups
-from evalkit.results.estimation import Estimator, Inference
+from evalkit.results.estimation import Estimator
 from evalkit.results.loadings import IN_WORDS, STANDS
 from montecarlo.cells import NOMINAL, SEED
-from montecarlo.linear import BY_DESIGN, NAMES, Statistic, Study, check, chosen_by, study
+from montecarlo.linear import BY_DESIGN, METHODS, Statistic, Study, check, study
 from montecarlo.named import CASTLE, NAMED, Layout, random_layout, sparse
 from montecarlo.panels import Floats
 from montecarlo.running import PROCESSES
@@ -160,9 +160,8 @@ def _linear(one: Case, panel: Panel, estimator: Estimator, draws: int) -> list[T
     first = of.judged["CR1"]
     weights = _weights(first)
     statistics = {term: of.statistics(w) for term, w in weights.items()}
-    check(of, statistics, weights, rng.standard_normal((np.prod(of.shape), _CHECKED)))
-    by_design = _headline(of, statistics, weights, rng)
-    takes = NAMES.get(by_design[0], by_design[0])
+    check(of, statistics, weights, of.meet(draw_shocks(rng, *of.shape, _CHECKED)))
+    takes, supported = _headline(of, statistics, weights, rng)
     laws = {**LAWS, **(STRAINED if len(weights) == 1 or one.layout.large else {})} if one.group != "lot" else LAWS
     counted = {(law, term): _Count() for law in laws for term in weights}
     county = np.array([int(label) for label in of.loadings.labels])
@@ -170,7 +169,7 @@ def _linear(one: Case, panel: Panel, estimator: Estimator, draws: int) -> list[T
     for start in range(0, draws, AT_ONCE):
         shocks = draw_shocks(rng, *of.shape, min(AT_ONCE, draws - start))
         for law, apply in laws.items():
-            drawn = apply(shocks, of.loadings.treated, prefecture, rng).reshape(-1, shocks.shape[2])
+            drawn = of.meet(apply(shocks, of.loadings.treated, prefecture, rng))
             for term, by_method in statistics.items():
                 counted[law, term].add(by_method, drawn, takes if law == INDEPENDENT else "")
     found = []
@@ -178,7 +177,7 @@ def _linear(one: Case, panel: Panel, estimator: Estimator, draws: int) -> list[T
         rates = {name: count.events.get(method) for name, method in (("cr1", "CR1"), ("cr2", "CR2"), ("cv3", "CV3"))}
         own = Term(
             one.group, one.layout.name, one.name, term, law, **_expected(one, first, weights[term]),
-            takes=takes, supported=by_design[1][term], draws=draws, **rates,
+            takes=takes, supported=supported[term], draws=draws, **rates,
             headline=count.events.get(takes), asked=draws,
             **{f"power_{at}": count.found.get(at) for at in POWERS},
         )  # fmt: skip
@@ -244,16 +243,14 @@ def _headline(
     rng: np.random.Generator,
 ) -> tuple[str, dict[str, bool]]:
     """Name what ByDesign takes, and which terms it supports; its p must be that of the method, which one draw shows."""
-    shocks = rng.standard_normal(np.prod(of.shape))
+    shocks = of.meet(draw_shocks(rng, *of.shape, 1))[:, 0]
     told = of.draw(shocks, BY_DESIGN)
-    takes = type(chosen_by(told)).__name__
-    if takes == "Cluster" and told.uncertainty.unsupported is not None:  # it asks for draws
-        takes = "Permutation"
+    takes = of.chosen(told)
+    if takes == "Permutation":  # which has no †
         return takes, dict.fromkeys(weights, True)
-    method = NAMES.get(takes)
     for term, by_method in statistics.items():
-        if method in by_method:
-            own = float(by_method[method].p_values(shocks[:, None])[0])
+        if takes in by_method:
+            own = float(by_method[takes].p_values(shocks[:, None])[0])
             public = told.distribution.p_value(weights[term])
             assert abs(own - public) < 1e-8, f"ByDesign says {public} of {term}, {takes} {own}"
     return takes, {term: told.doubt(w) is None for term, w in weights.items()}
@@ -264,7 +261,7 @@ def _ask(own: Term, of: Study, weights: Floats, law: Law, prefecture: Any, rng: 
     kind = ASKED_NAMES[own.takes]
     asked, events = min(most, ASKED[kind]), 0
     shocks = draw_shocks(rng, *of.shape, asked)
-    drawn = law(shocks, of.loadings.treated, prefecture, rng).reshape(-1, asked)
+    drawn = of.meet(law(shocks, of.loadings.treated, prefecture, rng))
     for i in range(asked):
         method = PooledGroups() if kind is PooledGroups else Permutation(draws=99, seed=i)
         try:
@@ -282,25 +279,25 @@ def _counts(one: Case, panel: Panel, draws: int) -> list[Term]:
     shape = int(county.max()) + 1, int(period.max()) + 1
     means = _COUNT_MEAN * np.exp(0.5 * rng.standard_normal(shape[0]))[:, None]
     events, cr1, sizes = 0, 0, []
-    takes: Inference | None = None
+    takes = ""
     for _ in range(draws):
         outcome = rng.poisson(means * rng.gamma(_COUNT_SHAPE, 1 / _COUNT_SHAPE, shape))[county, period].astype(float)
         drawn = panel.with_column("outcome", outcome)
         first = estimate(drawn, one.design, one.estimators[0], inference=Cluster())
         ((term, weights),) = _weights(first).items()
-        if takes is None:  # what ByDesign takes follows from the design, and is asked alone in the other draws
-            told = first.under(BY_DESIGN)
-            takes = chosen_by(told)
-            assert told.pvalues[term] == first.under(takes).pvalues[term]
+        if not takes:  # what ByDesign takes follows from the design, and is asked alone in the other draws
+            told, judged = first.under(BY_DESIGN), {"CV3": first.under(METHODS["CV3"])}
+            takes = Study(drawn, one.design, one.estimators[0], judged).chosen(told)
+            assert told.pvalues[term] == judged[takes].pvalues[term]
             supported, expected = told.doubt(weights) is None, _expected(one, first, weights)
-        events += bool(first.under(takes).distribution.p_value(weights) <= NOMINAL)
+        events += bool(first.under(METHODS[takes]).distribution.p_value(weights) <= NOMINAL)
         cr1 += bool(first.distribution.p_value(weights) <= NOMINAL)
         sizes.append(first.uncertainty.reliance.expected_size(weights))
     expected["size"] = float(np.mean(sizes))
     return [
         Term(
             one.group, one.layout.name, one.name, term, "counts", **expected,
-            takes=NAMES[type(takes).__name__], supported=supported,
+            takes=takes, supported=supported,
             draws=draws, cr1=cr1, cr2=None, cv3=None, headline=events, asked=draws,
         )
     ]  # fmt: skip

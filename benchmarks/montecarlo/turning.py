@@ -12,7 +12,7 @@ from evalkit.inference import ByDesign
 from evalkit.numerics.loadings import turning_noise, turning_share
 from evalkit.results.estimation import Estimator
 from montecarlo.cells import NOMINAL, AtOnce, Cell, Experiment, Outcome, Tallies, Tally, cell
-from montecarlo.linear import NAMES, Statistic, Study, chosen_by, study
+from montecarlo.linear import Statistic, Study, study
 from montecarlo.named import CASTLE, NAMED, Layout
 from montecarlo.panels import Floats, Ints
 from montecarlo.worlds import draw_shocks, share, spread
@@ -90,7 +90,7 @@ def prepare(one: Cell) -> AtOnce:
     county = np.array([int(label) for label in of.loadings.labels])
     block = of.panel.frame.groupby("county")["prefecture"].first().to_numpy(dtype=np.int64)[county]
     shocks = rng.standard_normal((np.prod(of.shape), _TRIED))
-    name = NAMES[type(chosen_by(here.draw(shocks[:, 0], ByDesign()))).__name__]
+    name = here.chosen(here.draw(shocks[:, 0], ByDesign()))
     statistic = of.statistics(weights)[name]
     _confirm(of, here, statistic, weights, block, shocks)
     t = float(stats.t.isf(float(one["p"]) / 2, statistic.df))
