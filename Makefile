@@ -18,7 +18,7 @@ help:
 	@echo "make mutants   plant 500 small faults, one at a time, and count those that the tests notice (hours)"
 	@echo "make bench   speed against pyfixest and diff-diff: estimators, wild bootstrap, permutations"
 	@echo "make world   draw the synthetic raw files of the Changji study again"
-	@echo "make montecarlo  size and coverage of every method, published in docs/inference.md (about an hour)"
+	@echo "make montecarlo  size and coverage of every method, published in docs/inference.md (over an hour)"
 	@echo "make lock    resolve requirements.lock again"
 	@echo "make clean   remove .venv and the rebuilt data/processed/"
 
@@ -65,7 +65,6 @@ bench: $(READY)
 
 montecarlo: $(READY)
 	@$(BIN)/python analyses/changji/coverage.py
-	@$(BIN)/python benchmarks/few_clusters.py
 	@cd benchmarks && OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 ../$(BIN)/python -m montecarlo
 
 world: $(READY)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 from zlib import crc32
 
 import numpy as np
@@ -29,6 +29,14 @@ class Outcome(NamedTuple):
 
 
 Trial = Callable[[np.random.Generator, int], dict[str, Outcome]]
+
+
+class AtOnce(Protocol):
+    """Draws that are made together, by matrices."""
+
+    def tally(self, rng: np.random.Generator, draws: int) -> Tallies:
+        """Tally so many draws."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,7 @@ class Experiment:
 
     name: str
     cells: tuple[Cell, ...]
-    prepare: Callable[[Cell], Trial]
+    prepare: Callable[[Cell], Trial | AtOnce]
 
 
 @dataclass
@@ -110,8 +118,10 @@ class Tallies:
             self.by_method.setdefault(method, Tally()).join(tally)
 
 
-def draw(one: Cell, trial: Trial, first: int, last: int) -> Tallies:
-    """Tally the draws first … last - 1 of a cell."""
+def draw(one: Cell, trial: Trial | AtOnce, first: int, last: int) -> Tallies:
+    """Tally the draws first … last - 1 of a cell; those made together share the generator of the first."""
+    if not callable(trial):
+        return trial.tally(one.generator(first), last - first)
     found = Tallies()
     for i in range(first, last):
         found.add(trial(one.generator(i), i))

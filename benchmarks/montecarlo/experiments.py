@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from montecarlo import cohorts, farms, gaps, grid, paths, prefectures, rows, serial, unequal
+from montecarlo import cohorts, farms, gaps, grid, paths, prefectures, rows, serial, turning, unequal
 from montecarlo.cells import Experiment
 
 EXPERIMENTS: dict[str, Experiment] = {
@@ -18,5 +18,6 @@ EXPERIMENTS: dict[str, Experiment] = {
         paths.EXPERIMENT,
         farms.EXPERIMENT,
         gaps.EXPERIMENT,
+        turning.EXPERIMENT,
     )
 }

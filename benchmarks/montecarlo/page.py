@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 
 from montecarlo.beforehand import compare
 from montecarlo.cells import band
@@ -112,6 +111,29 @@ def beforehand(rows: Rows) -> str:
     return f"{words}\n\n{table(['experiment', 'cell', 'method', 'beforehand', 'now'], body)}"
 
 
+def turning(rows: Rows) -> str:
+    """Where the conclusion turns, and how many draws go as far there."""
+    found: dict[str, dict[str, Result]] = {}
+    for one in rows:
+        if one.experiment == "turning":
+            found.setdefault(one.cell, {})[one.method.partition(", ")[2]] = one
+    body = []
+    for of in found.values():
+        first = next(iter(of.values()))
+        shown = [_at(of.get(law)) for law in ("noise", "shared")]
+        body.append(
+            [*first.settings.values(), first.method.partition(", ")[0], *(text for pair in shown for text in pair)]
+        )
+    head = ["design", "estimator", "p of the effect", "judged by", "noise ratio", "go as far there", "shared share"]
+    return table([*head, "go as far there"], body)
+
+
+def _at(one: Result | None) -> tuple[str, str]:
+    if one is None:
+        return "", ""
+    return one.why.removeprefix("at "), number(one.rate)
+
+
 def _experiment(name: str) -> Callable[[Rows], str]:
     def render(rows: Rows) -> str:
         of = [one for one in rows if one.experiment == name]
@@ -126,21 +148,22 @@ SECTIONS: dict[str, Callable[[Rows], str]] = {
     "summary": summary,
     "above": above,
     "beforehand": beforehand,
+    "turning": turning,
     **{name: _experiment(name) for name in _EXPERIMENTS},
 }
 
 
-def fill(text: str, rows: Rows) -> str:
+def render(rows: Rows) -> dict[str, str]:
+    """The sections of the page by name."""
+    return {name: write(rows) for name, write in SECTIONS.items()}
+
+
+def fill(text: str, sections: Mapping[str, str]) -> str:
     """Replace what stands between `<!-- begin name -->` and `<!-- end name -->` in a page by the section of that name."""
-    for name, render in SECTIONS.items():
+    for name, section in sections.items():
         begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
         if text.count(begin) != 1 or text.count(end) != 1:
             raise ValueError(f"the page needs one '{begin}' and one '{end}'")
         before, _, rest = text.partition(begin)
-        text = f"{before}{begin}\n{render(rows)}\n{end}{rest.partition(end)[2]}"
+        text = f"{before}{begin}\n{section}\n{end}{rest.partition(end)[2]}"
     return text
-
-
-def write(page: Path, rows: Rows) -> None:
-    """Fill a page."""
-    page.write_text(fill(page.read_text(encoding="utf-8"), rows), encoding="utf-8", newline="\n")

@@ -9,10 +9,11 @@ import warnings
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from montecarlo import results
-from montecarlo.cells import Cell, Tallies, draw
+from montecarlo.cells import AtOnce, Cell, Tallies, Trial, draw
 from montecarlo.experiments import EXPERIMENTS
 from montecarlo.results import Result, result
 
@@ -46,10 +47,15 @@ def work(part: Part) -> Done:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            tallies = draw(part.cell, EXPERIMENTS[part.cell.experiment].prepare(part.cell), part.first, part.last)
+            tallies = draw(part.cell, _prepare(part.cell), part.first, part.last)
     except Exception:
         failure = traceback.format_exc()
     return Done(part, tallies, failure, time.process_time() - start)
+
+
+@lru_cache(maxsize=2)
+def _prepare(one: Cell) -> Trial | AtOnce:
+    return EXPERIMENTS[one.experiment].prepare(one)
 
 
 def divide(cells: Sequence[Cell]) -> list[Part]:
