@@ -199,15 +199,9 @@ def level_cross_product(levels: tuple[Ints, ...], n_levels: int, weights: Floats
     return total
 
 
-_TIE = 1e-6  # by how much rows are told apart that are equal but for rounding
-
-
 def independent_levels(system: Floats, reference: Floats) -> tuple[Ints, Floats]:
-    """Pivoted Cholesky of a positive semidefinite matrix, scaled by `reference`: the independent rows and their factor.
-
-    Of rows that serve alike the first are kept, whatever rounding says: who finds the basis twice must find the same one.
-    """
-    scale = (1.0 - _TIE * np.arange(len(reference)) / len(reference)) / np.sqrt(reference)
+    """Pivoted Cholesky of a positive semidefinite matrix, scaled by `reference`: the independent rows and their factor."""
+    scale = 1.0 / np.sqrt(reference)
     scaled = system * scale[:, None] * scale[None, :]
     _, pivots, rank, _ = lapack.dpstrf(scaled, lower=1, tol=_RANK_TOLERANCE)
     kept = np.sort(pivots[:rank].astype(np.int64) - 1)
