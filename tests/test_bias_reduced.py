@@ -239,7 +239,8 @@ def test_split_is_the_stacked_regression_with_dummies_by_subgroup(estimator: Est
     }
     effects = [f["id"], f.groupby(["large", "t"]).ngroup()]
     rows = cluster_oracle.rows_of(f["y"], np.column_stack([*X.values()]), effects, f["county"], f["size"])
-    club = assert_adjusted(one, rows, np.eye(len(X)), [*X], f["t"])
+    of_group = f.groupby(["large", "t"]).ngroup()  # each group of farms has shocks of its own in every county and period
+    club = assert_adjusted(one, rows, np.eye(len(X)), [*X], of_group)
     term = next(iter(columns))
     gap = one.contrast(f"{term} [large=1]", f"{term} [large=0]").iloc[0]
     at = np.zeros(len(X))
@@ -247,7 +248,7 @@ def test_split_is_the_stacked_regression_with_dummies_by_subgroup(estimator: Est
     weights = weighted(one, {f"{term} [large=1]": 1.0, f"{term} [large=0]": -1.0})
     assert gap["std_error"] == pytest.approx(club.std_error(at), rel=1e-9)
     assert df_of_rows(one, weights) == pytest.approx(club.df(at), rel=1e-9)
-    df = fewer(club, at, rows.shocks(f["t"]))  # a county's shock meets both of its groups of farms
+    df = fewer(club, at, rows.shocks(of_group))
     assert one.distribution.df(weights) == pytest.approx(df, rel=1e-9)
     assert gap["p_value"] == pytest.approx(2 * stats.t.sf(abs(gap["statistic"]), df), rel=1e-9)
 

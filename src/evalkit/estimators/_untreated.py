@@ -52,7 +52,7 @@ class Untreated:
         return np.ones(len(self.sample.rows)) if self.sample.weights is None else self.sample.weights
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Averages:
     """Averages of errors: each of `rows` (m,) enters the term of its code `term` (m,) with a `share` (m,); shares add up to 1."""
 
@@ -61,6 +61,9 @@ class Averages:
     term: Ints
     share: Floats
 
+    __eq__ = same_content
+    __repr__ = in_short
+
     def take(self, values: Floats) -> Floats:
         """Average values (m,) of the rows within terms, giving (k,)."""
         averages = np.zeros(len(self.terms))
@@ -68,7 +71,7 @@ class Averages:
         return averages
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Means:
     """What stands for the effect of each of m rows: the mean of its `group` (m,), rows weighing `weight` (m,).
 
@@ -78,6 +81,9 @@ class Means:
     group: Ints
     weight: Floats
     without: Ints | None = None
+
+    __eq__ = same_content
+    __repr__ = in_short
 
     def of(self, values: Floats) -> Floats:
         """Average values (m,), giving (m,)."""
