@@ -239,7 +239,9 @@ def test_split_is_the_stacked_regression_with_dummies_by_subgroup(estimator: Est
     }
     effects = [f["id"], f.groupby(["large", "t"]).ngroup()]
     rows = cluster_oracle.rows_of(f["y"], np.column_stack([*X.values()]), effects, f["county"], f["size"])
-    of_group = f.groupby(["large", "t"]).ngroup()  # each group of farms has shocks of its own in every county and period
+    of_group = f.groupby(
+        ["large", "t"]
+    ).ngroup()  # each group of farms has shocks of its own in every county and period
     club = assert_adjusted(one, rows, np.eye(len(X)), [*X], of_group)
     term = next(iter(columns))
     gap = one.contrast(f"{term} [large=1]", f"{term} [large=0]").iloc[0]

@@ -197,12 +197,19 @@ def test_intervals_are_drawn_where_the_design_supports_them(supported: Estimate,
 
 @pytest.mark.parametrize("language", LANGUAGES)
 @pytest.mark.parametrize("specification", ["main", "path"])
-def test_no_intervals_are_drawn_where_the_design_supports_none(
+def test_intervals_that_the_design_does_not_support_are_dashed(
     evidence: Evidence, specification: str, language: str
 ) -> None:
-    ax = plot(evidence.estimates[specification], language=language, labels=LABELS)
-    assert intervals(ax) == []
-    said = {"en": "1 treated and 7 control clusters", "zh": "处理组仅 1 个聚类、对照组 7 个聚类"}[language]
+    one = evidence.estimates[specification]
+    ax = plot(one, language=language, labels=LABELS)
+    table = one.tidy().dropna(subset="conf_low")
+    assert not table["supported"].any()
+    assert {tuple(segment[:, 1 if specification == "path" else 0]) for segment in intervals(ax)} == set(
+        zip(table["conf_low"], table["conf_high"], strict=True)
+    )
+    dashes = [bars.get_linestyle()[0][1] for bars in ax.collections if isinstance(bars, LineCollection)]
+    assert all(dashes)
+    said = {"en": "Dashed: intervals (†)", "zh": "虚线为该设计无法支持的置信区间（†）"}[language]
     assert said.replace(" ", "") in words(ax).replace(" ", "")
 
 

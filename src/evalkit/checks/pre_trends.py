@@ -226,9 +226,12 @@ def _all_within(one: Estimate, leads: list[int], bound: float) -> bool:
 
 def _chart(one: Estimate, bound: float | None) -> Chart:
     """Leads with the intervals that the design supports, between the bounds stated beforehand."""
+    each = np.eye(len(one.fit.terms))
+    drawn = any(one.doubt(each[i]) is None for i in _leads(one.fit))
+    low, high = ("conf_low", "conf_high") if drawn else ("", "")
     marks = () if bound is None else (-bound, bound)
     title = message("chart.pre_trends")
-    return Chart("intervals", title, value="estimate", label=("term",), low="conf_low", high="conf_high", marks=marks)
+    return Chart("intervals", title, value="estimate", label=("term",), low=low, high=high, marks=marks)
 
 
 def _table(one: Estimate, leads: list[int]) -> pd.DataFrame:

@@ -501,7 +501,7 @@ class ByEffective:
     """The p of a method is no guide for terms that rest on fewer than two clusters of equal weight, or on a side on one."""
 
     loadings: Loadings
-    key: str
+    says: str
     least: float = LEAST_EFFECTIVE
     by_side: bool = False
 
@@ -510,7 +510,7 @@ class ByEffective:
     def of(self, weights: Floats) -> Message | None:
         """Say on how many clusters a combination rests, where they are too few."""
         found = self._too_few(weights)
-        return None if found is None else message(self.key, listed=f"{found:.1f}")
+        return None if found is None else message(self.says, listed=f"{found:.1f}")
 
     def _too_few(self, weights: Floats) -> float | None:
         found = min(self.loadings.sides(weights)) if self.by_side else self.loadings.effective(weights)
@@ -527,7 +527,7 @@ class ByEffective:
         for term, weights in zip(self.loadings.fit.terms, np.eye(len(self.loadings.fit.terms)), strict=True):
             if term.role == "effect" and (few := self._too_few(weights)) is not None:
                 found.append(f"{term.name} ({few:.1f})")
-        return (message(self.key, listed=", ".join(found)),) if found else ()
+        return (message(self.says, listed=", ".join(found)),) if found else ()
 
 
 def _percent(size: float) -> str:
