@@ -411,7 +411,9 @@ def lopsided(treated: int, counties: int, heavy: int = 0) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("treated", "counties", "by_shocks", "by_rows"), [(3, 8, 0.054, 0.09), (3, 12, 0.057, 0.16), (6, 20, 0.018, 0.18)]
 )
-def test_one_treated_county_with_half_of_the_rows(treated: int, counties: int, by_shocks: float, by_rows: float) -> None:
+def test_one_treated_county_with_half_of_the_rows(
+    treated: int, counties: int, by_shocks: float, by_rows: float
+) -> None:
     """Shares of true nulls rejected at 5 % where shocks are to counties and years, as measured by another program.
 
     The estimate and the scores of counties are linear in the outcome: draws of county means are draws of shocks.

@@ -172,7 +172,12 @@ def test_averages_over_cohorts_take_the_shares_of_the_clusters_that_are_left() -
 
 # ---- averages over cohorts in closed form -----------------------------------------------------------------------
 
-KINDS: tuple[Literal["dynamic", "simple", "cohort", "cohort_time"], ...] = ("dynamic", "simple", "cohort", "cohort_time")
+KINDS: tuple[Literal["dynamic", "simple", "cohort", "cohort_time"], ...] = (
+    "dynamic",
+    "simple",
+    "cohort",
+    "cohort_time",
+)
 AVERAGES = [kind(aggregate=aggregate) for kind in (SunAbraham, ExtendedTWFE) for aggregate in KINDS]
 
 
