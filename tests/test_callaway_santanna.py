@@ -482,9 +482,9 @@ def test_a_cohort_of_one_county_limits_what_is_said_of_it_alone() -> None:
     marked = {name: doubt.of(np.eye(n)[i]) is not None for i, name in enumerate(apart.params.index)}
     assert marked == {"ATT": False, "ATT(g=2013)": False, "ATT(g=2014)": True, "ATT(g=2016)": False}
     loadings, at = apart.uncertainty.reliance, apart.params.index.get_loc("ATT(g=2014)")
-    # One treated county against the mean of ten never treated: v is 1 and ten times 1/100.
-    assert loadings.sides(np.eye(n)[at])[0] == pytest.approx(1.0)
-    assert loadings.effective(np.eye(n)[at]) == pytest.approx(1.1**2 / (1 + 10 / 100**2))
+    # One treated county against the mean of ten never treated: shocks to each of these bring in 1/10² of the same.
+    assert loadings.sides(np.eye(n)[at]) == pytest.approx((1.0, 10.0))
+    assert loadings.effective(np.eye(n)[at]) == pytest.approx((1 + 10 / 100) ** 2 / (1 + 10 / 10_000))
 
 
 def test_units_of_an_unbalanced_panel_enter_where_they_have_both_periods() -> None:
