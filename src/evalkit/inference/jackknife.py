@@ -258,9 +258,9 @@ class _Without:
         one = self.loadings
         found = np.zeros(whole.values.shape[:2])
         rows = np.array([whole.labels.index(label) for label in one.labels])
-        at = np.searchsorted(whole.observed, one.observed)
+        at, n_groups = np.searchsorted(whole.observed, one.observed), whole.cells[0].n_periods // len(whole.observed)
         parts = [_subgroup(whole, i) for i in range(len(whole.parts))]
-        places = [parts.index(_subgroup(one, i)) for i in range(len(one.parts))]
+        places = [parts.index(_subgroup(one, i)) * n_groups + k for i in range(len(one.parts)) for k in range(n_groups)]
         columns = np.concatenate([place * len(whole.observed) + at for place in places])
         known = find_terms(whole.fit, one.fit)[0]
         placed = np.zeros(len(one.fit.terms))

@@ -24,8 +24,7 @@ class RegressionRows:
 
     regressors (n, k) and residuals (n,) are residuals on all effects; bread (k, k) is (X'WX)^-1; unit and factors, the further
     effects, are codes (n,), those of unit sorted; cluster (n,) codes below n_clusters, none of which divides a unit; period (n,)
-    codes below n_periods that the first of the factors tells: each of its levels lies in one period. times (G,) says for how many
-    clusters each stands (None: for itself).
+    codes below n_periods. times (G,) says for how many clusters each stands (None: for itself).
     """
 
     regressors: Floats
@@ -170,12 +169,23 @@ def shock_basis(every: RegressionRows) -> ShockBasis:
     for i, column in enumerate(of.orthonormal.T):
         met = np.bincount(place, weights=column * of.pull, minlength=of.n_clusters * of.n_periods)
         shocks[:, :, i] = met.reshape(shocks.shape[:2])
-    first = of.factors[0]
-    in_period = np.zeros((int(first.max()) + 1, of.n_periods))
-    in_period[first, of.period] = 1.0
-    in_levels = of.own[:, :, : len(in_period)][:, kept] @ in_period  # (G, r, T)
-    shocks[:, :, k:] = in_levels.transpose(0, 2, 1) @ to_basis.T
+    shocks[:, :, k:] = _levels_met(of, place)[:, :, kept] @ to_basis.T
     return ShockBasis(of, shocks, alike)
+
+
+def _levels_met(of: RegressionRows, place: Ints) -> Floats:
+    """Products (G, T, L) of the levels' dummies, de-meaned by unit, with shocks, whose numbers are `place` (n,)."""
+    (levels, n_levels), number = of.levels, of.n_clusters * of.n_periods
+    total = np.zeros(n_levels * number)
+    for level in levels:
+        total += np.bincount(level * number + place, weights=of.pull, minlength=len(total))
+    n_units = int(of.unit.max()) + 1
+    part = of.pull / np.sqrt(np.bincount(of.unit, weights=of.pull, minlength=n_units))[of.unit]
+    each = (np.tile(of.unit, len(levels)), np.concatenate(levels))
+    held = sparse.coo_array((np.tile(part, len(levels)), each), shape=(n_units, n_levels)).tocsr()
+    met = sparse.coo_array((part, (of.unit, place)), shape=(n_units, number)).tocsr()
+    found = total.reshape(n_levels, number) - (held.T @ met).toarray()
+    return found.T.reshape(of.n_clusters, of.n_periods, n_levels)
 
 
 def _find_alike(of: RegressionRows) -> Alike:

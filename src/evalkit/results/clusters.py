@@ -86,11 +86,24 @@ def cluster_by(column: str, fit: Fit, spec: Specification) -> Way:
 
 
 def period_codes(fit: Fit) -> tuple[tuple[Ints, ...], int]:
-    """Number the periods that any part observes, without gaps: for each part the codes (n,) of its rows, and how many."""
+    """Number the periods that any part observes, without gaps: for each part the codes (n,) of its rows, and how many.
+
+    Where a policy is for some in a cluster only, these and the others have periods of their own: a triple difference is one
+    because it leaves no shock that both share.
+    """
     observed = np.flatnonzero(
         np.bincount(np.concatenate([np.flatnonzero(np.bincount(part.sample.period)) for part in fit.parts]))
     )
-    return tuple(np.searchsorted(observed, part.sample.period) for part in fit.parts), len(observed)
+    codes = [np.searchsorted(observed, part.sample.period) for part in fit.parts]
+    if all(part.sample.eligible is None for part in fit.parts):
+        return tuple(codes), len(observed)
+    groups = [
+        np.zeros(len(one)) if p.sample.eligible is None else p.sample.eligible
+        for one, p in zip(codes, fit.parts, strict=True)
+    ]
+    return tuple(
+        one + len(observed) * group.astype(np.int64) for one, group in zip(codes, groups, strict=True)
+    ), 2 * len(observed)
 
 
 def way_of(by: str | None, fit: Fit, spec: Specification) -> Way:

@@ -98,7 +98,7 @@ class Loadings:
 
     @cached_property
     def values(self) -> Floats:
-        """Loadings (G, T, k), with the T periods of one part after those of another; 0 of a base."""
+        """Loadings (G, T, k), with the T periods of one part (or group) after those of another; 0 of a base."""
         n_clusters, n_periods = self.cells[0].n_clusters, self.cells[0].n_periods
         found = np.zeros((n_clusters, len(self.parts), n_periods, len(self.fit.terms)))
         for i, (part, response, at) in enumerate(zip(self.parts, self.responses, self.cells, strict=True)):
@@ -181,10 +181,10 @@ class Loadings:
     def lasting(self, weights: Floats) -> tuple[float, float]:
         """Expected size and effective clusters where shocks last: the worse of random walks and of own linear trends."""
         loadings, found = self.values @ weights, self.shock_map(weights)
-        n_periods = self.cells[0].n_periods
+        n_periods = len(self.observed)
         worst = (float("nan"), float("nan"))
         for one in (walk(n_periods), trend(n_periods)):
-            first = np.asarray(np.kron(np.eye(len(self.parts)), one), dtype=np.float64)
+            first = np.asarray(np.kron(np.eye(loadings.shape[1] // n_periods), one), dtype=np.float64)
             v = ((loadings @ first) ** 2).sum(axis=1)
             if found is None or not v.sum() > 0:
                 continue
