@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,9 @@ cells, grid, gaps, cohorts, judged, panels = (
 )
 beforehand, demands, page, results, running = (
     importlib.import_module(f"montecarlo.{name}") for name in "beforehand demands page results running".split()
+)
+linear, marks, marks_page, named, turning, worlds = (
+    importlib.import_module(f"montecarlo.{name}") for name in "linear marks marks_page named turning worlds".split()
 )
 EXPERIMENTS = importlib.import_module("montecarlo.experiments").EXPERIMENTS
 DESIGN = Design(outcome="outcome", adoption="first", assigned_at="county")
@@ -207,9 +211,9 @@ def test_shares_are_marked_by_the_band() -> None:
 
 
 def test_the_page_says_what_was_measured() -> None:
-    rows = results.read(ROOT / "docs/montecarlo.csv")
+    rows, terms = results.read(ROOT / "docs/montecarlo.csv"), marks.read(ROOT / "docs/marks.csv")
     text = (ROOT / "docs/inference.md").read_text(encoding="utf-8")
-    assert page.fill(text, rows) == text
+    assert page.fill(text, page.render(rows) | marks_page.render(terms)) == text
 
 
 def test_every_cell_is_published_with_all_its_draws_and_every_experiment_bites() -> None:
@@ -223,4 +227,126 @@ def test_every_cell_is_published_with_all_its_draws_and_every_experiment_bites()
 
 def test_a_page_without_its_markers_is_refused() -> None:
     with pytest.raises(ValueError, match="begin summary"):
-        page.fill("# Inference", [measured(50)])
+        page.fill("# Inference", page.render([measured(50)]))
+
+
+def case(*key: str):
+    (found,) = (one for one in marks.cases() if one.key == key)
+    return found
+
+
+@pytest.fixture(scope="module")
+def published() -> list[object]:
+    return marks.read(ROOT / "docs/marks.csv")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        ("named", "one date 3/8", "TwoWayFE"),
+        ("named", "gap 10/20 and 3/6", "gap, TwoWayFE"),
+        ("named", "three of 2 + 12 never", "CallawaySantAnna"),
+        ("named", "a control county holds half, 3/12", "TwoWayFE"),
+        ("covariates", "one date 5/20", "TwoWayFE, changing covariate"),
+    ],
+)
+def test_terms_measured_anew_are_those_published(published, key) -> None:
+    known = {(one.term, one.law): one for one in published if (one.group, one.design, one.estimator) == key}
+    found = marks.measure_case(case(*key), 200)
+    assert {(one.term, one.law) for one in found} == set(known)
+    for one in found:
+        other = known[one.term, one.law]
+        assert (one.said, one.takes, one.supported) == (other.said, other.takes, other.supported)
+        assert one.size == pytest.approx(other.size, abs=1e-4)
+        assert one.effective == pytest.approx(other.effective, abs=1e-3)
+        for name in ("cr1", "cr2", "cv3"):
+            events, rate = getattr(one, name), other.rate(name)
+            assert (events is None) == (rate is None)
+            if events is not None:
+                assert stats.binomtest(events, 200, rate).pvalue > 1e-6
+
+
+def test_a_matrix_that_is_not_what_the_public_interface_does_is_noticed() -> None:
+    layout = named.NAMED["one date 3/8"]
+    of = linear.study(layout.panel(), layout.design(), TwoWayFE(), np.random.default_rng(1))
+    weights, shocks = {"ATT": np.ones(1)}, np.random.default_rng(2).standard_normal((64, 1))
+    right = {"ATT": of.statistics(weights["ATT"])}
+    linear.check(of, right, weights, shocks)
+    wrong = replace(right["ATT"]["CR2"], factor=right["ATT"]["CR2"].factor * 1.001)
+    with pytest.raises(AssertionError, match="CR2"):
+        linear.check(of, {"ATT": {**right["ATT"], "CR2": wrong}}, weights, shocks)
+
+
+@pytest.mark.parametrize(
+    "key", [("counts", "one date 5/20", "ExtendedTWFE, linear"), ("jointly", "one date 15/50", "SunAbraham")]
+)
+def test_counts_and_joint_tests_are_asked_of_the_public_interface(published, key) -> None:
+    (one,) = marks.measure_case(case(*key), 3)
+    (known,) = (other for other in published if (other.group, other.design, other.estimator) == key)
+    assert (one.term, one.takes, one.draws, one.asked) == (known.term, known.takes, 3, 3)
+    assert 0 <= one.headline <= 3
+
+
+def test_shocks_have_the_laws_named() -> None:
+    rng = np.random.default_rng(1)
+    shocks, block = worlds.draw_shocks(rng, 6, 9, 4000), np.array([0, 0, 0, 1, 1, 1])
+    treated = np.arange(6) < 3
+
+    def drawn(law: str):
+        return {**worlds.LAWS, **worlds.STRAINED}[law](shocks, treated, block, rng)
+
+    def correlation(a, b) -> float:
+        return float(np.corrcoef(a.ravel(), b.ravel())[0, 1])
+
+    lasting = drawn("AR(1) .5")
+    assert lasting.var() == pytest.approx(1, abs=0.02)
+    assert correlation(lasting[:, 1:], lasting[:, :-1]) == pytest.approx(0.5, abs=0.02)
+    assert drawn("treated sd × 3")[:3].std() / drawn("treated sd × 3")[3:].std() == pytest.approx(3, abs=0.05)
+    shared = drawn("20 % shared by prefecture")
+    assert correlation(shared[0], shared[1]) == pytest.approx(0.2, abs=0.03)
+    assert correlation(shared[0], shared[3]) == pytest.approx(0, abs=0.03)
+    trends = drawn("own linear trends") - shocks
+    assert trends.var(axis=1).mean() == pytest.approx(1, abs=0.05)
+    assert np.abs(np.diff(trends, 2, axis=1)).max() < 1e-12
+
+
+@pytest.mark.parametrize(("p", "low", "high"), [(".06", 0.03, 0.07), (".045", 0.03, 0.07), (".01", 0.0, 0.045)])
+def test_where_the_conclusion_turns_5_percent_of_draws_go_as_far(p: str, low: float, high: float) -> None:
+    cell = cells.cell("turning", 2000, design="one date 5/20", estimator="TwoWayFE", p=p)
+    tally = cells.draw(cell, turning.prepare(cell), 0, 2000).by_method["CR2, noise"]
+    assert low < tally.events / tally.judged < high  # Monte Carlo error .005
+
+
+def test_random_designs_have_cohorts_of_one_county() -> None:
+    layouts = [named.random_layout(i) for i in range(marks.LOTS)]
+    assert sum(any(n == 1 for n, _ in one.cohorts) for one in layouts) >= 20
+    assert len({one.cohorts for one in layouts}) == marks.LOTS
+
+
+def test_all_terms_are_published_and_none_that_prints_without_a_word_is_proven_to_fail(published) -> None:
+    assert list(dict.fromkeys((one.group, one.design, one.estimator) for one in published)) == [
+        one.key for one in marks.cases()
+    ]
+    keys = [(one.group, one.design, one.estimator, one.term, one.law) for one in published]
+    assert len(set(keys)) == len(keys)
+    rule = [one for one in published if one.group in ("named", "lot")]
+    assert {one.draws for one in rule} == {marks.DRAWS}
+    for law in worlds.LAWS:
+        assert marks_page.misses([one for one in rule if one.law == law]) == []
+        supported = [one for one in rule if one.law == law and one.supported and one.asked == marks.DRAWS]
+        assert max(one.rate("headline") or 0.0 for one in supported) <= 0.065
+
+
+def test_terms_are_read_as_they_were_written(tmp_path: Path, published) -> None:
+    marks.write(tmp_path / "m.csv", published)
+    assert (tmp_path / "m.csv").read_bytes() == (ROOT / "docs/marks.csv").read_bytes()
+    assert list(map(repr, marks.read(tmp_path / "m.csv"))) == list(map(repr, published))
+
+
+def test_a_share_is_proven_where_chance_does_not_explain_it() -> None:
+    exact = math.fsum(math.comb(100, j) * 0.065**j * 0.935 ** (100 - j) for j in range(16, 101))
+    assert exact < 0.01 / 5 < exact * 4
+    events, draws = np.array([16, 7, 6, 5, 4]), np.full(5, 100)
+    assert marks_page.proven(events, draws, 0.065, above=True).tolist() == [True, False, False, False, False]
+    assert not marks_page.proven(np.tile(events, 10), np.tile(draws, 10), 0.065, above=True).any()
+    assert marks_page.proven(np.array([300]), np.array([10_000]), 0.055, above=False).all()

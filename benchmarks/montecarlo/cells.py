@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal, NamedTuple, Protocol
 from zlib import crc32
 
@@ -128,6 +129,7 @@ def draw(one: Cell, trial: Trial | AtOnce, first: int, last: int) -> Tallies:
     return found
 
 
+@lru_cache
 def band(draws: int) -> tuple[float, float]:
     """Shares of rejections between which a test of size 5 % stays in 99.9 % of runs with so many draws (exact binomial)."""
     low, high = (float(stats.binom.ppf(share, draws, NOMINAL)) / draws for share in ((1 - BAND) / 2, (1 + BAND) / 2))

@@ -114,14 +114,15 @@ def cases() -> tuple[Case, ...]:
         Case("named", of, name, each, of.design()) for of in NAMED.values() for name, each in of.estimators().items()
     ]
     for of in map(random_layout, range(LOTS)):
-        for name, each in of.estimators().items():
+        for name, whole in of.estimators().items():
             if name != "Stacked":
-                found.append(Case("lot", of, name, each if name == "CallawaySantAnna" else each[:1], of.design()))
+                found.append(Case("lot", of, name, whole if name == "CallawaySantAnna" else whole[:1], of.design()))
     three = NAMED["three of 4 + 28 never"]
     for missing in (0.1, 0.3):
         for of in (sparse(CASTLE, missing), sparse(three, missing), sparse(NAMED["one date 10/50"], missing)):
-            each = {name: whole[:1] for name, whole in of.estimators().items() if name != "Stacked"}
-            found += [Case("missing", of, name, one, of.design()) for name, one in each.items()]
+            for name, whole in of.estimators().items():
+                if name != "Stacked":
+                    found.append(Case("missing", of, name, whole[:1], of.design()))
     ten, fifty = NAMED["three of 10 + 70 never"], NAMED["one date 10/50"]
     for of in (ten, fifty, NAMED["one date 15/50"]):
         design = replace(of.design(), covariates=("fixed",))
@@ -132,8 +133,8 @@ def cases() -> tuple[Case, ...]:
     many = Layout("80/70/50 + 200 never", ((80, 3), (70, 5), (50, 6)), 200)
     few = Layout("10/5/2 + 383 never", ((10, 3), (5, 5), (2, 6)), 383)
     for of in (many, few):
-        each = {"CallawaySantAnna": (CallawaySantAnna(),), "Imputation": (Imputation(),), "TwoWayFE": (TwoWayFE(),)}
-        found += [Case("many", of, name, one, of.design()) for name, one in each.items()]
+        each: tuple[Estimator, ...] = (CallawaySantAnna(), Imputation(), TwoWayFE())
+        found += [Case("many", of, type(one).__name__, (one,), of.design()) for one in each]
     lot = replace(fifty, name="one date 10/50, prefectures by lot", lot=True)
     found += [Case("by lot", lot, "TwoWayFE", (TwoWayFE(),), lot.design())]
     for of in (NAMED["one date 5/20"], three):
@@ -174,12 +175,13 @@ def _linear(one: Case, panel: Panel, estimator: Estimator, draws: int) -> list[T
                 counted[law, term].add(by_method, drawn, takes if law == INDEPENDENT else "")
     found = []
     for (law, term), count in counted.items():
-        rates = {name: count.events.get(method) for name, method in (("cr1", "CR1"), ("cr2", "CR2"), ("cv3", "CV3"))}
+        events = count.events
         own = Term(
             one.group, one.layout.name, one.name, term, law, **_expected(one, first, weights[term]),
-            takes=takes, supported=supported[term], draws=draws, **rates,
-            headline=count.events.get(takes), asked=draws,
-            **{f"power_{at}": count.found.get(at) for at in POWERS},
+            takes=takes, supported=supported[term], draws=draws,
+            cr1=events.get("CR1"), cr2=events.get("CR2"), cv3=events.get("CV3"),
+            headline=events.get(takes), asked=draws,
+            power_3=count.found.get(3), power_4=count.found.get(4), power_6=count.found.get(6),
         )  # fmt: skip
         quick = isinstance(estimator, TwoWayFE) or takes == "PooledGroups"
         if takes in ASKED_NAMES and len(weights) == 1 and quick and law == INDEPENDENT:

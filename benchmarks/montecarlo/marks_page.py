@@ -11,6 +11,7 @@ from scipy import stats
 from evalkit.results.loadings import STANDS
 from montecarlo.marks import POWERS, Term
 from montecarlo.page import number, table
+from montecarlo.panels import Flags, Ints
 from montecarlo.worlds import INDEPENDENT, LASTING, LAWS, STRAINED
 
 Terms = Sequence[Term]
@@ -93,22 +94,27 @@ def marks(terms: Terms) -> str:
     return table([*head, "CR2", "CV3", "ByDesign"], body)
 
 
-def proven(events: int, draws: int, limit: float, tests: int, *, above: bool) -> bool:
-    """Say whether the true share lies above (below) a limit: exact binomial, at FAMILY over so many tests (Bonferroni)."""
+def proven(events: Ints, draws: Ints, limit: float, *, above: bool) -> Flags:
+    """Flag counts whose true share lies above (below) a limit: exact binomial, at FAMILY over all of them (Bonferroni)."""
     p = stats.binom.sf(events - 1, draws, limit) if above else stats.binom.cdf(events, draws, limit)
-    return bool(p < FAMILY / tests)
+    return np.asarray(p < FAMILY / max(len(events), 1))
+
+
+def _proven(terms: Terms, limit: float, *, above: bool) -> list[Term]:
+    counted = [(one, one.cr1, one.draws) for one in terms if one.cr1 is not None]
+    events, draws = (np.array([line[i] for line in counted], dtype=np.int64) for i in (1, 2))
+    flags = proven(events, draws, limit, above=above)
+    return [one for (one, *_), flag in zip(counted, flags, strict=True) if flag]
 
 
 def misses(terms: Terms) -> list[Term]:
     """Terms whose CR1 prints without a word although its size is proven above .065."""
-    bare = [one for one in terms if not one.said and one.cr1 is not None]
-    return [one for one in bare if proven(one.cr1 or 0, one.draws, BAD, len(bare), above=True)]
+    return _proven([one for one in terms if not one.said], BAD, above=True)
 
 
 def false_alarms(terms: Terms) -> list[Term]:
     """Terms whose CR1 is marked although its size is proven below .055."""
-    marked = [one for one in terms if one.said and one.cr1 is not None]
-    return [one for one in marked if proven(one.cr1 or 0, one.draws, GOOD, len(marked), above=False)]
+    return _proven([one for one in terms if one.said], GOOD, above=False)
 
 
 def summary(terms: Terms) -> str:

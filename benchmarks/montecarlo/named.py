@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from evalkit.results.estimation import Estimator
 from montecarlo.cells import SEED
 from montecarlo.panels import Floats, lay_out
 
-_EACH = ("simple", "dynamic", "cohort")
+_EACH: tuple[Literal["simple", "dynamic", "cohort"], ...] = ("simple", "dynamic", "cohort")
 _BLOCK = 5
 """Counties of a prefecture, where shocks are shared."""
 

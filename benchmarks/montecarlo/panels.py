@@ -12,6 +12,7 @@ from evalkit import Panel
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
 
 
 def lay_out(first: Floats, *, periods: int, units: int = 1, columns: Mapping[str, Floats] | None = None) -> Panel:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from evalkit import Design, Estimate, estimate
+from evalkit.catalogue import Message
 from evalkit.errors import EvalkitError
 from evalkit.estimators import EventStudy
 from evalkit.inference import BiasReduced, Cluster, Multiplier, WildBootstrap
 from montecarlo.cells import NOMINAL, Cell, Experiment, Outcome, Trial, cell
 from montecarlo.judged import DRAWS as BOOTSTRAP
 from montecarlo.judged import weights_of
-from montecarlo.panels import adopting, lay_out
+from montecarlo.panels import Floats, adopting, lay_out
 
 DRAWS = 1_000
 LEADS, LAGS = 4, 4
@@ -28,11 +29,12 @@ def cells() -> tuple[Cell, ...]:
 
 def tell_jointly(one: Estimate, terms: tuple[str, ...]) -> Outcome:
     """Test terms jointly; where the law gives a p that the estimate withholds as unsupported, it counts and is marked."""
+    weights = np.array([weights_of(one, term) for term in terms])
     try:
-        p_value = one.distribution.judge_jointly(np.array([weights_of(one, term) for term in terms])).p_value
+        p_value = one.distribution.judge_jointly(weights).p_value
     except EvalkitError as error:
         return Outcome(None, False, error.what)
-    reason = one.uncertainty.joint_unsupported
+    reason = _doubt(one, weights)
     return Outcome(p_value <= NOMINAL + 1e-12, reason is None, "" if reason is None else str(reason))
 
 
@@ -40,7 +42,14 @@ def leave_out_truth(one: Estimate) -> Outcome:
     """Say whether the 95 % bands of all effects leave out 0 anywhere."""
     bands = one.bands(level=0.95).dropna(subset=["critical"])
     missed = bool(((bands["conf_low"] > 0) | (bands["conf_high"] < 0)).any())
-    return Outcome(missed, one.uncertainty.joint_unsupported is None, measure="misses")
+    effects = np.array([weights_of(one, term.name) for term in one.fit.terms if term.role == "effect"])
+    return Outcome(missed, _doubt(one, effects) is None, measure="misses")
+
+
+def _doubt(one: Estimate, weights: Floats) -> Message | None:
+    """Why a joint test of the rows of weights (q, k) is no guide; None where it is one."""
+    doubt = one.uncertainty.joint_doubt
+    return None if doubt is None else doubt.of(weights)
 
 
 def prepare(one: Cell) -> Trial:

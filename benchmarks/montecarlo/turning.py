@@ -14,7 +14,7 @@ from evalkit.results.estimation import Estimator
 from montecarlo.cells import NOMINAL, AtOnce, Cell, Experiment, Outcome, Tallies, Tally, cell
 from montecarlo.linear import Statistic, Study, study
 from montecarlo.named import CASTLE, NAMED, Layout
-from montecarlo.panels import Floats, Ints
+from montecarlo.panels import Flags, Floats, Ints
 from montecarlo.worlds import draw_shocks, share, spread
 
 DRAWS = 10_000
@@ -51,7 +51,7 @@ class _Turned:
 
     statistic: Statistic
     shape: tuple[int, int]
-    treated: Floats
+    treated: Flags
     block: Ints
     t: float
     name: str

@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from montecarlo.panels import Floats, Ints
+from montecarlo.panels import Flags, Floats, Ints
 
 _RHO = 0.5
 
@@ -25,7 +25,7 @@ def follow(shocks: Floats) -> Floats:
     return path
 
 
-def spread(shocks: Floats, ratio: float, treated: Floats) -> Floats:
+def spread(shocks: Floats, ratio: float, treated: Flags) -> Floats:
     """Multiply those of the treated (G,) by a ratio."""
     return shocks * np.where(treated, ratio, 1.0)[:, None, None]
 
@@ -43,26 +43,26 @@ def share(shocks: Floats, part: float, common: Floats, block: Ints) -> Floats:
     return mixed
 
 
-Law = Callable[[Floats, Floats, Ints, np.random.Generator], Floats]
+Law = Callable[[Floats, Flags, Ints, np.random.Generator], Floats]
 
 
-def _independent(shocks: Floats, treated: Floats, block: Ints, rng: np.random.Generator) -> Floats:
+def _independent(shocks: Floats, treated: Flags, block: Ints, rng: np.random.Generator) -> Floats:
     return shocks
 
 
-def _lasting(shocks: Floats, treated: Floats, block: Ints, rng: np.random.Generator) -> Floats:
+def _lasting(shocks: Floats, treated: Flags, block: Ints, rng: np.random.Generator) -> Floats:
     return follow(shocks)
 
 
-def _spread(ratio: float, shocks: Floats, treated: Floats, block: Ints, rng: np.random.Generator) -> Floats:
+def _spread(ratio: float, shocks: Floats, treated: Flags, block: Ints, rng: np.random.Generator) -> Floats:
     return spread(shocks, ratio, treated)
 
 
-def _drift(shocks: Floats, treated: Floats, block: Ints, rng: np.random.Generator) -> Floats:
+def _drift(shocks: Floats, treated: Flags, block: Ints, rng: np.random.Generator) -> Floats:
     return drift(shocks, rng.standard_normal((shocks.shape[0], shocks.shape[2])))
 
 
-def _shared(part: float, shocks: Floats, treated: Floats, block: Ints, rng: np.random.Generator) -> Floats:
+def _shared(part: float, shocks: Floats, treated: Flags, block: Ints, rng: np.random.Generator) -> Floats:
     return share(shocks, part, rng.standard_normal((int(block.max()) + 1, *shocks.shape[1:])), block)
 
 
