@@ -237,3 +237,19 @@ def test_a_county_with_most_of_the_weight_moves_the_headline_to_permutations() -
     many["weight"] = np.where(many["county"] == 0, 20.0, 1.0)
     assert chosen(run(many, weights="weight")) == "Cluster by county"  # with a †, and what draws to ask for
     assert chosen(run(many, inference=ByDesign(draws=99, seed=1), weights="weight")) == "Permutation by county"
+
+
+def test_an_event_time_that_one_county_carries_leaves_the_others_to_the_jackknife() -> None:
+    """The first county to adopt is the only one that is seen two years after."""
+    frame = counties(14, 6, first=2)
+    frame.loc[frame["county"] < 1, "first"] = 1
+    for estimator in (CallawaySantAnna(aggregate="dynamic"), EventStudy(leads=1, lags=2)):
+        one = run(frame, estimator)
+        assert chosen(one).startswith(("Jackknife", "BiasReduced"))
+        tidy = one.tidy().set_index("term")
+        assert np.isnan(tidy.loc["ATT(e=2)", "std_error"])
+        assert tidy.loc[["ATT(e=0)", "ATT(e=1)"], "supported"].all()
+        if "ATT" not in tidy.index:  # else the average over all is the estimator's own
+            assert "ATT(e=2): rests on fewer than two units" in str(one.uncertainty.sentence)
+            assert "mostly county 0" in str(one.uncertainty.sentence)
+        assert np.isfinite(one.glance()["df"].iloc[0])

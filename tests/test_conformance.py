@@ -26,6 +26,8 @@ import evalkit.inference
 from evalkit import Design, Estimate, Finding, Panel, check, estimate
 from evalkit.estimators import TwoWayFE
 from evalkit.inference import Classical, Cluster, Conley, Multiplier, Robust, WildBootstrap
+from evalkit.results.clusters import way_of
+from evalkit.results.loadings import loadings_of
 from examples import CHALLENGED, CHECKS, ESTIMATORS, INFERENCES
 from sampling import cover
 
@@ -170,6 +172,16 @@ def assert_near(one: Estimate, other: Estimate, tolerance: float, a: float = 1.0
     np.testing.assert_array_equal(np.isnan(V), np.isnan(V0))  # of effects of one county, which have no error
     assert np.nanmax(np.abs((V - a**2 * V0) / np.outer(scale, scale))) < tolerance
     np.testing.assert_allclose(p, p0, atol=10 * tolerance)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_loadings_on_every_row_reproduce_the_estimate(estimator: str) -> None:
+    one = base(estimator, "Placebo" if estimator in SYNTHETIC else "Cluster")
+    found = loadings_of(one.fit, one.spec, way_of("farm", one.fit, one.spec))  # one row for each farm and year
+    for part, response, cells in zip(found.parts, found.responses, found.cells, strict=True):
+        assert len(np.unique(cells.code)) == len(part.sample.rows)
+        told = response.loadings(cells).T @ cells.sum(part.sample.outcome)
+        np.testing.assert_allclose(told, one.fit.coefficients[part.positions], atol=1e-11)
 
 
 @pytest.mark.parametrize(("estimator", "inference"), cover(ALL_RUNS, "order of rows and columns", estimates_anew))

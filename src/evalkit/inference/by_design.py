@@ -127,8 +127,24 @@ class _Level:
 
     @cached_property
     def weights(self) -> Floats:
-        """Weights (k,) of the average effect after adoption, of the subgroup for which it rests on the fewest."""
-        return min((weights for _, weights in headline_effects(self.fit)), key=self.loadings.effective)
+        """Weights (k,) of the average effect after adoption, of the subgroup for which it rests on the fewest.
+
+        An average of event times leaves out those that rest on fewer than two treated or untreated clusters, unless all do.
+        """
+        return min(
+            map(self._leave_out_lone, (own for _, own in headline_effects(self.fit))), key=self.loadings.effective
+        )
+
+    def _leave_out_lone(self, weights: Floats) -> Floats:
+        kept = weights.copy()
+        kept[self._lone(weights)] = 0.0
+        return kept / kept.sum() if kept.any() else weights
+
+    def _lone(self, weights: Floats) -> Ints:
+        """Positions of the terms in a combination of several that rest on fewer than two clusters of a side."""
+        at = np.flatnonzero(weights)
+        each = np.eye(len(weights))
+        return at[[min(self.loadings.sides(each[i])) < LEAST_EFFECTIVE - 1e-6 for i in at]] if len(at) > 1 else at[:0]
 
     @cached_property
     def effective(self) -> float:
@@ -136,19 +152,20 @@ class _Level:
         return self.loadings.effective(self.weights)
 
     def candidates(self) -> list[Inference]:
-        """List the methods that may be the headline, the best first."""
+        """List the methods that may be the headline, the best first; the last ones judge what rests on one cluster."""
         draws, seed, by = self.draws, self.seed, self.by
+        placebo = [] if draws is None or seed is None else [Placebo(draws=draws, seed=seed)]
+        alone: list[Inference] = [PooledGroups(), Permutation(draws=draws, seed=seed), *placebo]
+        if by is not None:
+            alone = [WildBootstrap(draws=draws, seed=seed, by=by)]
         if self.effective < LEAST_EFFECTIVE:
-            if by is not None:
-                return [WildBootstrap(draws=draws, seed=seed, by=by)]
-            placebo = [] if draws is None or seed is None else [Placebo(draws=draws, seed=seed)]
-            return [PooledGroups(), Permutation(draws=draws, seed=seed), *placebo]
+            return alone
         many = len(self.loadings.treated) > _MOST_JUDGED_ALONE
         if many and self.loadings.expected_size(self.weights) <= STANDS:
             return [Cluster(by=by)]
         if all(part.regression is not None and part.mapping is None for part in self.fit.parts) and not many:
-            return [BiasReduced(by=by), Jackknife(by=by)]
-        return [Jackknife(by=by)]
+            return [BiasReduced(by=by), Jackknife(by=by), *alone]
+        return [Jackknife(by=by), *alone]
 
     def headline(self) -> _Chosen:
         """Judge by the first candidate that can; else by clustered errors, which then carry a †."""
@@ -163,20 +180,6 @@ class _Level:
             if np.isfinite(distribution.p_value(self.weights)):
                 return _Chosen(method, told, tuple(refused))
             refused.append((method, "the effect has no standard error"))
-            if isinstance(method, Jackknife | BiasReduced):  # the effect is lost without one cluster
-                return self._lost(refused)
-        return self._last(refused)
-
-    def _lost(self, refused: list[tuple[Inference, str]]) -> _Chosen:
-        """Judge an effect that one cluster alone determines."""
-        for method in (PooledGroups(), Permutation(draws=self.draws, seed=self.seed)):
-            try:
-                return _Chosen(method, method.assess(self.fit, self.spec), tuple(refused))
-            except InferenceError as error:
-                refused.append((method, error.what))
-        return self._last(refused)
-
-    def _last(self, refused: list[tuple[Inference, str]]) -> _Chosen:
         try:
             return _Chosen(Cluster(by=self.by), Cluster(by=self.by).assess(self.fit, self.spec), tuple(refused))
         except InferenceError as error:
@@ -202,12 +205,14 @@ class _Level:
             for method, why in chosen.refused
             if not isinstance(method, Placebo | PooledGroups)
         ]
+        if isinstance(chosen.method, BiasReduced | Jackknife):
+            parts += self._told_lone()
         effective = self.effective
         if isinstance(chosen.method, Jackknife) and effective < _PERMUTATION_BESIDE:
             parts.append(message("by_design.permutation_beside", draws=self._ask_for_draws()))
-        if isinstance(chosen.method, Cluster) and chosen.told.unsupported is not None:
+        if isinstance(chosen.method, Cluster) and self._doubt(chosen.told) is not None:
             parts.append(message("by_design.draws"))
-        if chosen.told.unsupported is None and (effect := self._detectable(chosen.told)) is not None:
+        if self._doubt(chosen.told) is None and (effect := self._detectable(chosen.told)) is not None:
             parts.append(message("by_design.detectable", effect=f"{effect:.3g}"))
         if self.fewest() < _FEW and (effect := self._pooled_detectable(chosen)) is not None:
             parts.append(message("by_design.pooled", effect=f"{effect:.3g}"))
@@ -217,7 +222,7 @@ class _Level:
         if isinstance(chosen.method, Permutation | Placebo):
             parts.append(message("by_design.exact", level=self.name))
         parts += self._turns(chosen, below, turning)
-        if isinstance(chosen.method, BiasReduced | Jackknife | Cluster) and chosen.told.unsupported is None:
+        if isinstance(chosen.method, BiasReduced | Jackknife | Cluster) and self._doubt(chosen.told) is None:
             parts.append(message("by_design.condition", level=self.name))
             size, lasting = self.loadings.lasting(self.weights)
             if self.loadings.expected_size(self.weights) <= STANDS and size > IN_WORDS:
@@ -228,6 +233,18 @@ class _Level:
         for part in parts[1:]:
             joined = message("by_design.joined", first=joined, then=part)
         return joined
+
+    def _told_lone(self) -> list[Message]:
+        """Name the terms that the average leaves out, by the cluster on which they mostly rest."""
+        each = np.eye(len(self.weights))
+        found: dict[str, list[str]] = {}
+        for weights in (own for _, own in headline_effects(self.fit)):
+            for i in self._lone(weights):
+                found.setdefault(self.loadings.largest(each[i])[0], []).append(self.fit.terms[i].name)
+        return [
+            message("by_design.lone", terms=", ".join(terms), level=self.name, cluster=cluster)
+            for cluster, terms in found.items()
+        ]
 
     def fewest(self) -> float:
         """The smaller of the effective numbers of treated and of untreated clusters."""
@@ -258,7 +275,7 @@ class _Level:
 
     def _judged(self, chosen: _Chosen) -> Message:
         method = message(f"by_design.{type(chosen.method).__name__}")
-        if chosen.told.unsupported is not None:
+        if self._doubt(chosen.told) is not None:
             return message("by_design.no_guide", method=method)
         if self.effective < LEAST_EFFECTIVE:
             return message("by_design.alone", method=method)
@@ -342,7 +359,7 @@ class _Level:
 
     def _see(self, chosen: _Chosen) -> tuple[float, ShockMap, bool] | None:
         """The t statistic of the effect, what its variance sees of shocks, and whether p is below 5 %; None where no t judges."""
-        if not isinstance(chosen.method, BiasReduced | Jackknife | Cluster) or chosen.told.unsupported is not None:
+        if not isinstance(chosen.method, BiasReduced | Jackknife | Cluster) or self._doubt(chosen.told) is not None:
             return None
         told = Estimate(self.fit, chosen.told, self.spec).distribution
         of = self._shock_map(chosen.method, told)
@@ -359,6 +376,9 @@ class _Level:
             return distribution.shock_map(self.weights)
         n, found = len(self.loadings.treated), self.loadings.shock_map(self.weights)
         return None if found is None else found.times(np.sqrt(n / (n - 1)))
+
+    def _doubt(self, told: Uncertainty) -> Message | None:
+        return None if told.doubt is None else told.doubt.of(self.weights)
 
     def _detectable(self, told: Uncertainty) -> float | None:
         """The effect that t would find in four of five cases, given its standard error; None where draws judge."""
@@ -399,6 +419,10 @@ class _Choice:
     def _turning(self) -> Turning:
         here, top = self.levels[0], self.levels[-1]
         return Turning(top.noise_ratio(self.chosen), here.shared_share(self.chosen if top is here else None))
+
+    def weights(self) -> Floats:
+        """Weights of the average effect after adoption for which the headline was chosen."""
+        return self.levels[-1].weights
 
     def turning(self) -> Turning:
         """At which noise of the treated, and at which share of common shocks, the conclusion turns."""

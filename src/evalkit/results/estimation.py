@@ -198,6 +198,8 @@ class Estimate:
         """
         clusters = self.uncertainty.clusters
         weights = headline_effects(self.fit)[0][1] if headline_effects(self.fit) else self._alone(self._first_effect())
+        if self.uncertainty.choice is not None:
+            weights = self.uncertainty.choice.weights()
         row = {
             "n_obs": round(sum(part.sample.n_obs for part in self.fit.parts)),
             "n_units": self._n_units(),

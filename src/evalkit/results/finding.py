@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypedDict
 
-import numpy as np
 import pandas as pd
 from scipy import stats
 
@@ -14,7 +13,7 @@ from evalkit.catalogue import Labels, Message
 from evalkit.errors import DesignError
 from evalkit.numerics.arrays import Floats
 from evalkit.results.estimation import Estimate, Specification
-from evalkit.results.fit import Term
+from evalkit.results.fit import Term, choose_after_adoption
 from evalkit.tables.contents import cut_short, same_content
 
 Verdict = Literal["pass", "fail", "inconclusive", "described"]
@@ -100,8 +99,8 @@ def judge_zero(estimate: float, std_error: float, df: float, p_value: float, bou
 
 
 def weigh_after_adoption(terms: Sequence[Term]) -> Floats:
-    """Weights (k,) of the headline of a fit with these terms: the average of effects after adoption (of one ATT, itself)."""
-    chosen = np.array([t.role == "effect" and (t.event_time is None or t.event_time >= 0) for t in terms])
+    """Weights (k,) of the headline of a fit with these terms: its average over all, else that of effects after adoption."""
+    chosen = choose_after_adoption(terms)
     if not chosen.any():
         raise DesignError("the fit has no effect after adoption", where="check", remedy="ask for lags")
     weights: Floats = chosen / chosen.sum()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
@@ -10,7 +11,7 @@ import numpy as np
 from evalkit.catalogue import Message
 from evalkit.designs.sample import Sample
 from evalkit.errors import InferenceError
-from evalkit.numerics.arrays import Floats, Ints
+from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.loadings import Masses, ShockCells, ShockMap
 from evalkit.tables.contents import in_short, same_content
 
@@ -212,18 +213,26 @@ class Fit:
         return next((part for part in self.parts if position in part.positions), None)
 
 
+def choose_after_adoption(terms: Sequence[Term]) -> Flags:
+    """Flag the effects whose mean is the headline: one average over all, where there is one, else the effects after adoption."""
+    effects = np.array([term.role == "effect" for term in terms])
+    overall = effects & [(t.event_time, t.cohort, t.period) == (None, None, None) for t in terms]
+    after = effects & [t.event_time is None or t.event_time >= 0 for t in terms]
+    chosen: Flags = overall if overall.any() else after
+    return chosen
+
+
 def headline_effects(fit: Fit) -> list[tuple[str, Floats]]:
     """Name and weights (k,) of the average effect after adoption of each subgroup: what a fit is first asked for."""
     found: list[tuple[str, Floats]] = []
     for group in dict.fromkeys(term.subgroup for term in fit.terms):
-        inside = [
-            term.role == "effect" and term.subgroup == group and (term.event_time is None or term.event_time >= 0)
-            for term in fit.terms
-        ]
+        here = np.array([term.subgroup == group for term in fit.terms])
+        inside = np.zeros(len(here), dtype=bool)
+        inside[here] = choose_after_adoption([term for term in fit.terms if term.subgroup == group])
         names = [term.name for term, one in zip(fit.terms, inside, strict=True) if one]
         if names:
             name = names[0] if len(names) == 1 else f"mean of {names[0]} … {names[-1]}"
-            found.append((name, np.array(inside) / len(names)))
+            found.append((name, inside / len(names)))
     return found
 
 

@@ -30,6 +30,10 @@ class Clusters:
 class Choice(Protocol):
     """Why a method was chosen, and what others say; found when it is first asked for."""
 
+    def weights(self) -> Floats:
+        """Weights (k,) of the effect for which it was chosen."""
+        ...
+
     def sentence(self) -> Message:
         """Say what the design can and cannot show."""
         ...
