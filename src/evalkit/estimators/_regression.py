@@ -11,7 +11,7 @@ from evalkit.catalogue import Message, message
 from evalkit.designs.design import Design
 from evalkit.designs.sample import Sample
 from evalkit.errors import DesignError
-from evalkit.numerics.absorb import make_absorber
+from evalkit.numerics.absorb import TOLERANCE, Absorber, make_absorber
 from evalkit.numerics.arrays import Flags, Floats, Ints, first_rows
 from evalkit.numerics.extrapolate import Shocked, sum_cells
 from evalkit.numerics.least_squares import COLLINEAR, least_squares
@@ -20,8 +20,6 @@ from evalkit.results.fit import Fit, Influence, Part, Regression, Term, not_by_m
 from evalkit.tables.columns import numbers
 from evalkit.tables.contents import in_short, same_content
 
-# The levels besides the units make one dense system: 5,000 of them take 200 MB a copy.
-MAX_LEVELS = 5_000
 # A weight below this share of the largest is rounding.
 _ROUNDING = 1e-10
 
@@ -39,13 +37,6 @@ def regress(
     note of units observed once.
     """
     factors = (_dense_period(sample), *sample.absorb)
-    n_levels = sum(int(codes.max()) + 1 for codes in factors)
-    if n_levels > MAX_LEVELS:
-        raise DesignError(
-            f"periods and absorbed effects have {n_levels} levels, and their system is solved whole",
-            where="absorb",
-            remedy=f"absorb fewer or coarser effects, at most {MAX_LEVELS} levels besides the units",
-        )
     absorber = make_absorber(unit=sample.unit, starts=sample.starts, factors=factors, weights=sample.weights)
     columns = [column for _, column in effects] + list(sample.covariates)
     terms = [term for term, _ in effects] + [Term(name, "covariate") for name in sample.design.covariates]
@@ -73,6 +64,7 @@ def regress(
     n_singletons = int((sample.starts == sample.ends).sum())
     if n_singletons and sample.panel.unit is not None:
         notes = (*notes, message(once, units=n_singletons))
+    notes = (*notes, *demeaner_notes(absorber))
     within, cut = _within(sample)
     if cut:
         notes = (*notes, message("note.within_lost", cells=cut))
@@ -86,10 +78,18 @@ def regress(
         absorber.rank - len(absorber.starts) + sample.n_units,
         (sample.unit, *factors),
         within,
+        absorber if absorber.is_wide else None,
     )
     kept_terms = tuple(terms[j] for j in solution.kept)
     part = Part(sample, np.arange(len(kept_terms)), regression, regression)
     return Fit(kept_terms, solution.coefficients, (part,), notes)
+
+
+def demeaner_notes(absorber: Absorber) -> tuple[Message, ...]:
+    """Say that effects were taken out by pyfixest's demeaner, and with which tolerance."""
+    if absorber.is_exact:
+        return ()
+    return (message("note.demeaned", levels=len(absorber.level_mass), tolerance=f"{TOLERANCE:.0e}"),)
 
 
 def _within(sample: Sample) -> tuple[Floats | None, int]:
@@ -277,7 +277,9 @@ class RowsResponse:
         if not self._known or self._known[0][0] is not cells:
             of, base = self.regression, np.arange(len(self.row))
             unit, *factors = of.factors
-            absorber = make_absorber(unit=unit, starts=first_rows(unit), factors=tuple(factors), weights=of.weights)
+            absorber = of.absorber or make_absorber(
+                unit=unit, starts=first_rows(unit), factors=tuple(factors), weights=of.weights
+            )
             code = cells.code[self.row]
             errors = Shocked(absorber, base, unit, absorber.levels, of.regressors, of.bread, code, cells.number)
             self._known[:] = [(cells, errors)]

@@ -3,25 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
+from scipy import sparse
 
 from evalkit.catalogue import Message, message
 from evalkit.designs.sample import Sample, leave_out
 from evalkit.errors import DesignError, nearest
-from evalkit.estimators._regression import regress
-from evalkit.numerics.absorb import Patterns, find_patterns, make_absorber
+from evalkit.estimators._regression import (
+    OF_INFLUENCE,
+    WithoutRounding,
+    _length,
+    demeaner_notes,
+    floor_of_outcome,
+    regress,
+)
+from evalkit.numerics.absorb import Patterns, effects_rank, find_patterns, make_absorber
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.least_squares import least_squares
-from evalkit.numerics.loadings import ShockCells, ShockMap
-from evalkit.results.fit import Fit, MappedInfluence, Part, Response, Term, not_by_mass
+from evalkit.numerics.loadings import Alike, Masses, ShockCells, ShockMap, find_alike, own_shocks
+from evalkit.numerics.saturated import AveragedCells, average_cells, dense_codes
+from evalkit.results.fit import MOST_MAPPED, Fit, MappedInfluence, Parameters, Part, Response, Term, not_by_mass
 from evalkit.tables.contents import in_short, same_content
 from evalkit.tables.periods import Periods
 
 Aggregate = Literal["dynamic", "simple", "cohort", "cohort_time"]
 _ROUNDING = 1e-13  # residuals below this share of the outcome's range are none
+_MANY = 500  # cells beyond which they are averaged without a table of rows by cells
 _LARGEST = 5e8  # numbers in the regressors' table: 4 GB
 
 
@@ -95,12 +106,6 @@ def find_cells(sample: Sample, *, leads: bool) -> tuple[Cells, tuple[Message, ..
     return Cells(place[of], period, mass[of, period], code, cohorts, base, sample.panel.periods), notes
 
 
-def dense_codes(codes: Ints) -> Ints:
-    """Number codes (n,), 0 or more, anew from 0 on in the same order, without gaps."""
-    dense: Ints = (np.cumsum(np.bincount(codes) > 0) - 1)[codes]
-    return dense
-
-
 def regress_codes(
     sample: Sample, code: Ints, terms: Sequence[Term], notes: tuple[Message, ...], *, once: str = "note.singletons"
 ) -> Fit:
@@ -162,8 +167,25 @@ def _solve_patterns(
     return Fit(tuple(terms), solution.coefficients, (part,), notes)
 
 
-def average(fit: Fit, cells: Cells, aggregate: Aggregate, sample: Sample) -> Fit:
+def regress_cells(sample: Sample, cells: Cells, aggregate: Aggregate, notes: tuple[Message, ...]) -> Fit:
+    """Regress on one indicator for each cell, the covariates and effects, and average the cells.
+
+    Very many cells are averaged without a table of rows by cells; the fit then has influence, as of estimators that are no one
+    regression, which a note says.
+    """
+    if len(cells.mass) <= _MANY:
+        return average(regress_codes(sample, cells.code, cells.terms(), notes), cells, aggregate)
+    return _insert_observed_bases(_average_many(sample, cells, aggregate, notes), cells, aggregate)
+
+
+def average(fit: Fit, cells: Cells, aggregate: Aggregate) -> Fit:
     """Turn a fit whose first terms are the cells into averages over cells, weighted by the rows in them, taken as fixed."""
+    shown, mapping = _averages(cells, aggregate)
+    return _insert_observed_bases(_map(fit, shown, mapping, cells), cells, aggregate)
+
+
+def _averages(cells: Cells, aggregate: Aggregate) -> tuple[list[Term], Floats]:
+    """The terms that are shown, and the weights (m, k) of the cells in them."""
     kept = np.flatnonzero(cells.event_time >= 0)
     if aggregate == "cohort_time":
         groups = [(term, np.array([j])) for j, term in enumerate(cells.terms())]
@@ -178,19 +200,20 @@ def average(fit: Fit, cells: Cells, aggregate: Aggregate, sample: Sample) -> Fit
     mapping = np.zeros((len(groups), len(cells.mass)))
     for i, (_, members) in enumerate(groups):
         mapping[i, members] = cells.mass[members] / cells.mass[members].sum()
-    shown = [term for term, _ in groups]
-    found = _map(fit, shown, mapping, cells, sample)
+    return [term for term, _ in groups], mapping
+
+
+def _insert_observed_bases(fit: Fit, cells: Cells, aggregate: Aggregate) -> Fit:
     if aggregate != "dynamic" or cells.base is None:
-        return found
-    bases = np.setdiff1d(cells.base, cells.event_time)
-    return insert_bases(found, [int(e) for e in bases])
+        return fit
+    return insert_bases(fit, [int(e) for e in np.setdiff1d(cells.base, cells.event_time)])
 
 
 def _at(event_time: int) -> Term:
     return Term(f"ATT(e={event_time})", event_time=int(event_time))
 
 
-def _map(fit: Fit, shown: list[Term], mapping: Floats, cells: Cells, sample: Sample) -> Fit:
+def _map(fit: Fit, shown: list[Term], mapping: Floats, cells: Cells) -> Fit:
     """Replace the first coefficients of a fit by linear combinations of them (m, k), and keep the covariates behind them."""
     (part,) = fit.parts
     n_cells = mapping.shape[1]
@@ -202,7 +225,7 @@ def _map(fit: Fit, shown: list[Term], mapping: Floats, cells: Cells, sample: Sam
     influence = MappedInfluence(part.influence, whole)
     averaged = None if n_covariates else cells.code
     response = None if part.response is None else _MappedResponse(part.response, whole)
-    mapped = Part(sample, positions, influence, part.regression, whole, response, averaged)
+    mapped = Part(part.sample, positions, influence, part.regression, whole, response, averaged)
     return Fit((*shown, *fit.terms[n_cells:]), whole @ fit.coefficients, (mapped,), fit.notes)
 
 
@@ -231,6 +254,230 @@ class _MappedResponse:
     def shock_map(self, weights: Floats, cells: ShockCells) -> ShockMap | None:
         """Ask for the combination of the k coefficients."""
         return self.of.shock_map(weights @ self.mapping, cells)
+
+
+def _average_many(sample: Sample, cells: Cells, aggregate: Aggregate, notes: tuple[Message, ...]) -> Fit:
+    """Average very many cells by what each row puts into the averages."""
+    shown, mapping = _averages(cells, aggregate)
+    found = average_cells(
+        unit=sample.unit,
+        starts=sample.starts,
+        code=cells.code,
+        mapping=mapping,
+        period=sample.period,
+        factors=sample.absorb,
+        covariates=sample.covariates,
+        reference=np.array([_length(column, sample.weights) for column in sample.covariates]),
+        outcome=sample.outcome,
+        weights=sample.weights,
+    )
+    if len(found.untold):
+        raise DesignError(
+            f"the effect {shown[found.untold[0]].name} cannot be told from the fixed effects and the other effects",
+            where=f"outcome '{sample.design.outcome}', {len(sample.rows)} rows",
+            remedy="add units that are never treated, or absorb fewer effects",
+        )
+    names = sample.design.covariates
+    lost = np.setdiff1d(np.arange(len(names)), found.kept)
+    terms = (*shown, *(Term(names[j], "covariate") for j in found.kept))
+    notes = (*sample.notes, *notes, *(message("note.collinear", column=names[j]) for j in lost))
+    notes = (*notes, *demeaner_notes(found.absorber), message("note.many_cells", cells=len(cells.mass)))
+    singletons = int((sample.starts == sample.ends).sum())
+    if singletons and sample.panel.unit is not None:
+        notes = (*notes, message("note.singletons", units=singletons))
+    deviation = found.residuals if sample.weights is None else found.residuals * sample.weights
+    if np.abs(found.residuals).max() <= _ROUNDING * np.abs(sample.outcome).max():
+        deviation, notes = (
+            np.zeros_like(deviation),
+            (*notes, message("note.no_residual", outcome=sample.design.outcome)),
+        )
+    floor = OF_INFLUENCE * np.abs(found.table).max(axis=0) * np.sqrt(np.einsum("i,i->", deviation, deviation))
+    floor[: len(shown)] = np.maximum(floor[: len(shown)], floor_of_outcome(sample))
+    influence = WithoutRounding(TableInfluence(found.table, found.cell, deviation), floor)
+    factors = (sample.unit, dense_codes(sample.period), *sample.absorb)
+    parameters = Parameters(len(cells.mass) + len(found.kept), sample.n_units + effects_rank(factors[1:]) - 1, factors)
+    response = _TableResponse(found, sample, cells, mapping, cells.base is not None)
+    part = Part(sample, np.arange(len(terms)), influence, response=response, parameters=parameters)
+    return Fit(terms, found.estimates, (part,), notes)
+
+
+@dataclass(frozen=True, eq=False)
+class TableInfluence:
+    """Influence of each row: its deviation (n,) times a line of `table` (c, k), the one that `cell` (n,) names."""
+
+    table: Floats
+    cell: Ints
+    deviation: Floats
+
+    __eq__ = same_content
+    __repr__ = in_short
+
+    def sum_within(self, groups: Ints, n_groups: int) -> Floats:
+        """Sum within groups (n,), giving (n_groups, k)."""
+        place = (groups, self.cell)
+        summed = sparse.csr_array((self.deviation, place), (n_groups, len(self.table))) @ self.table
+        return np.asarray(summed, dtype=np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class _Met:
+    """Rows of one cluster of each class that is alike, and what of levels and units shocks to them meet.
+
+    cell, cluster, shock and weights (n',) of the rows; levels (L, K·T) and units (U, K·T) say how much of each a shock meets.
+    """
+
+    alike: Alike
+    rows: Ints
+    cell: Ints
+    cluster: Ints
+    shock: Ints
+    weights: Floats
+    levels: sparse.csr_array
+    units: sparse.csr_array
+
+
+@dataclass(frozen=True, eq=False)
+class _TableResponse:
+    """How averages of very many cells answer to shocks: rows put lines of a table into them; residuals are those of a regression.
+
+    The influence of a cluster is what its rows put in, v, times their residuals: its own shocks enter by v, those of all through
+    what effects explain of v. Clusters whose units have the same periods and cells, and weights, answer alike.
+    """
+
+    of: AveragedCells
+    sample: Sample
+    cells: Cells
+    shares: Floats
+    by_cohort: bool
+    _known: list[tuple[ShockCells, _Met]] = field(init=False, default_factory=list, repr=False, compare=False)
+    of_design = True
+
+    __eq__ = same_content
+    __repr__ = in_short
+
+    def loadings(self, cells: ShockCells) -> Floats:
+        """Sum what rows put in, (G·T, k)."""
+        met = sparse.csr_array((self._weights, (cells.code, self.of.cell)), (cells.number, len(self.of.table)))
+        return np.asarray(met @ self.of.table, dtype=np.float64)
+
+    def shock_map(self, weights: Floats, cells: ShockCells) -> ShockMap | None:
+        """Map shocks to the clusters' sums of influence on a combination; None beyond memory."""
+        masses = self.by_mass(cells)
+        if masses is not None:
+            return _map_by_cohort(masses, weights)
+        met, absorber, periods = self._met(cells), self.of.absorber, cells.n_periods
+        n, n_levels = len(met.alike.first), len(absorber.level_mass)
+        if float(n) * n * periods > MOST_MAPPED:
+            return None
+        v = (self.of.table @ weights)[met.cell] * met.weights
+        own = np.bincount(met.shock, weights=v, minlength=n * periods).astype(np.float64)
+        load = np.zeros(n_levels * n)
+        for level in absorber.levels:
+            load += np.bincount(level[met.cell] * n + met.cluster, weights=v, minlength=len(load))
+        effects = absorber.system.solve(load.reshape(n_levels, n))
+        reached = (met.levels.T @ effects - met.units.T @ (absorber.presence @ effects)).T
+        # X·bread·X' of the covariates, of which the table holds T = X·bread
+        of_slopes = self.of.table[met.cell, len(self.shares) :]
+        pulls = sparse.csr_array((v, (met.cluster, np.arange(len(v)))), (n, len(v))) @ of_slopes
+        of_shocks = sparse.csr_array((met.weights, (met.shock, np.arange(len(v)))), (n * periods, len(v))) @ of_slopes
+        reached = reached + pulls @ np.linalg.inv(self.of.bread) @ of_shocks.T
+        root = np.sqrt(met.alike.times)
+        own_map = own_shocks(own.reshape(n, periods))
+        return ShockMap(own_map, np.diag(root), np.asarray(reached * np.repeat(root, periods)), met.alike)
+
+    def by_mass(self, cells: ShockCells) -> Masses | None:
+        """Cohorts enter by masses and means alone where each is compared with the untreated, and all are always observed."""
+        sample = self.sample
+        sizes = sample.ends - sample.starts + 1
+        if not self.by_cohort or sample.covariates or sample.absorb or sample.panel.unit is None:
+            return None
+        weights = self._weights
+        if np.ptp(sizes) or (weights != np.repeat(weights[sample.starts], sizes)).any():
+            return None
+        owner = cells.cluster[sample.starts]
+        place = np.searchsorted(self.cells.cohorts, sample.unit_adoption)
+        place[sample.unit_adoption > self.cells.cohorts.max()] = len(self.cells.cohorts)
+        cohort, mass = np.zeros(cells.n_clusters, dtype=np.int64), np.zeros(cells.n_clusters)
+        cohort[owner] = place
+        np.add.at(mass, owner, weights[sample.starts])
+        at = np.zeros(int(sample.period.max()) + 1, dtype=np.int64)
+        at[sample.period] = cells.period
+        return Masses(cohort, mass, partial(self._by_mass, at, cells.n_periods))
+
+    def _by_mass(self, at: Ints, n_periods: int, weights: Floats, masses: Floats) -> Floats:
+        """Loadings (V, C, T) on sums of outcomes by cohort and period, with the masses (V, C) of cohorts; see Masses."""
+        cells, n = self.cells, len(masses)
+        assert cells.base is not None  # those of by_cohort
+        cohort = np.searchsorted(cells.cohorts, cells.cohort)
+        relative = masses / self._masses
+        mass = relative[:, cohort] * cells.mass
+        share = np.zeros((n, len(cohort)))
+        for weight, own in zip(weights, self.shares, strict=True):
+            if weight:
+                inside = np.flatnonzero(own)
+                total = mass[:, inside].sum(axis=1, keepdims=True)
+                share[:, inside] += weight * np.divide(
+                    mass[:, inside], total, out=np.zeros((n, len(inside))), where=total > 0
+                )
+        found = np.zeros((n, len(cells.cohorts) + 1, n_periods))
+        found[:, cohort, at[cells.period]] = share
+        base = at[cells.cohorts + cells.base]
+        of_cohorts = np.add.reduceat(share, np.flatnonzero(np.diff(cohort, prepend=-1)), axis=1)
+        found[:, np.arange(len(base)), base] -= of_cohorts
+        found[:, -1] = -found[:, :-1].sum(axis=1)
+        return np.divide(found, masses[:, :, None], out=np.zeros_like(found), where=masses[:, :, None] > 0)
+
+    @property
+    def _masses(self) -> Floats:
+        """Mass (C + 1,) of the units of each cohort, those of comparison last."""
+        sample = self.sample
+        place = np.searchsorted(self.cells.cohorts, sample.unit_adoption)
+        place[sample.unit_adoption > self.cells.cohorts.max()] = len(self.cells.cohorts)
+        return np.bincount(place, weights=self._weights[sample.starts]).astype(np.float64)
+
+    @property
+    def _weights(self) -> Floats:
+        return np.ones(len(self.of.cell)) if self.sample.weights is None else self.sample.weights
+
+    def _met(self, cells: ShockCells) -> _Met:
+        if not self._known or self._known[0][0] is not cells:
+            absorber, alike = self.of.absorber, self._find_alike(cells)
+            n = len(alike.first)
+            number = np.full(cells.n_clusters, -1)
+            number[alike.first] = np.arange(n)
+            rows = np.flatnonzero(number[cells.cluster] >= 0)
+            cell, cluster, weights = self.of.cell[rows], number[cells.cluster[rows]], self._weights[rows]
+            shock = cluster * cells.n_periods + cells.period[rows]
+            shape = (len(absorber.level_mass), n * cells.n_periods)
+            levels = np.concatenate([level[cell] for level in absorber.levels])
+            again = len(absorber.levels)
+            of_levels = sparse.csr_array((np.tile(weights, again), (levels, np.tile(shock, again))), shape)
+            unit = absorber.unit[cell]
+            of_units = sparse.csr_array((weights / absorber.mass[unit], (unit, shock)), (len(absorber.mass), shape[1]))
+            self._known[:] = [(cells, _Met(alike, rows, cell, cluster, shock, weights, of_levels, of_units))]
+        return self._known[0][1]
+
+    def _find_alike(self, cells: ShockCells) -> Alike:
+        """Find clusters whose units have the same sequences of rows, by sums of random tags of these, with fixed seeds."""
+        unit, n_units = self.sample.unit, len(self.sample.starts)
+        tag = np.random.default_rng(0x63656C6C).standard_normal(len(self.of.table))[
+            self.of.cell
+        ]  # any fixed numbers serve
+        tag = tag * self._weights
+        sums = [self._weights, tag, np.bincount(unit, weights=tag, minlength=n_units)[unit] * self._weights]
+        return find_alike(np.hstack([cells.sum(one).reshape(cells.n_clusters, -1) for one in sums]))
+
+
+def _map_by_cohort(masses: Masses, weights: Floats) -> ShockMap:
+    """Map shocks where each cohort has effects of its own: residuals are deviations from the means of the cohort, by period."""
+    totals = masses.of_cohorts()
+    loading = masses.loadings(weights, totals[None])[0]
+    alike = find_alike(np.column_stack([masses.cohort, masses.mass]).astype(np.float64))
+    cohort, mass, n = masses.cohort[alike.first], masses.mass[alike.first], len(alike.first)
+    own = own_shocks(loading[cohort] * mass[:, None])
+    root = sparse.csr_array((np.sqrt(alike.times), (cohort, np.arange(n))), (len(totals), n))
+    pull = sparse.csr_array((np.sqrt(alike.times) * mass / totals[cohort], (np.arange(n), cohort)), (n, len(totals)))
+    return ShockMap(own, pull.toarray(), sparse.csr_array(root @ own), alike)
 
 
 def insert_bases(fit: Fit, event_times: Sequence[int]) -> Fit:

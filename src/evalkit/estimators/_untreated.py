@@ -12,11 +12,11 @@ from evalkit.catalogue import Message, message
 from evalkit.designs.sample import Sample, leave_out
 from evalkit.errors import DesignError, nearest
 from evalkit.estimators._regression import (
-    MAX_LEVELS,
     OF_INFLUENCE,
     WithoutRounding,
     _dense_period,
     _length,
+    demeaner_notes,
     floor_of_outcome,
     refuse_unused,
 )
@@ -291,13 +291,6 @@ def fit_untreated(sample: Sample, name: str) -> Untreated:
             where=f"{name}, anticipation = {sample.design.anticipation}",
             remedy="add earlier periods, or units that are never treated",
         )
-    n_levels = sum(int(codes.max()) + 1 for codes in factors)
-    if n_levels > MAX_LEVELS:
-        raise DesignError(
-            f"periods and absorbed effects have {n_levels} levels, and their system is solved whole",
-            where="absorb",
-            remedy=f"absorb fewer or coarser effects, at most {MAX_LEVELS} levels besides the units",
-        )
     rows = np.flatnonzero(base)
     own = None if sample.weights is None else sample.weights[rows]
     fit = extrapolate(
@@ -311,6 +304,7 @@ def fit_untreated(sample: Sample, name: str) -> Untreated:
     )
     names = sample.design.covariates
     notes = tuple(message("note.collinear", column=names[j]) for j in range(len(names)) if j not in fit.kept)
+    notes = (*notes, *demeaner_notes(fit.absorber))
     if not fit.known.all():
         sample, lost = _keep_known(sample, fit.known, base, name)
         notes, fit = (*notes, lost), fit.take(fit.known)

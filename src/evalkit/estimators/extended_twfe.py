@@ -17,17 +17,18 @@ from evalkit.estimators._regression import OF_INFLUENCE, WithoutRounding, floor_
 from evalkit.estimators._saturated import (
     Aggregate,
     Cells,
+    TableInfluence,
     average,
     check_aggregate,
-    dense_codes,
     find_cells,
     keep_comparable,
-    regress_codes,
+    regress_cells,
 )
 from evalkit.numerics.absorb import Patterns, find_patterns
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.glm import Poisson, poisson
 from evalkit.numerics.loadings import ShockCells, ShockMap, own_shocks
+from evalkit.numerics.saturated import dense_codes
 from evalkit.panels.panel import Panel
 from evalkit.results.estimation import no_columns
 from evalkit.results.fit import Fit, Part, Term, not_by_mass
@@ -83,12 +84,10 @@ class ExtendedTWFE:
         notes = (*notes, *moved)
         covariates = _interact(sample, cells)
         if self.family == "poisson":
-            fit = _regress_means(sample, cells, covariates, notes)
-        elif covariates:
-            fit = _regress_with(sample, cells, covariates, notes)
-        else:
-            fit = regress_codes(sample, cells.code, cells.terms(), notes)
-        return average(fit, cells, self.aggregate, sample)
+            return average(_regress_means(sample, cells, covariates, notes), cells, self.aggregate)
+        if covariates:
+            return average(_regress_with(sample, cells, covariates, notes), cells, self.aggregate)
+        return regress_cells(sample, cells, self.aggregate, notes)
 
 
 def _interact(sample: Sample, cells: Cells) -> list[tuple[str, Floats, int]]:
@@ -131,25 +130,6 @@ _DENSE = 20_000_000  # numbers; more are held without their zeros
 
 
 @dataclass(frozen=True, eq=False)
-class _CellInfluence:
-    """Influence of each row: its deviation (n,) times a line of `table` (c, k), the one that `cell` (n,) names."""
-
-    table: Floats
-    cell: Ints
-    deviation: Floats
-
-    __eq__ = same_content
-    __repr__ = in_short
-
-    def sum_within(self, groups: Ints, n_groups: int) -> Floats:
-        """Sum within groups (n,), giving (n_groups, k)."""
-        summed = np.empty((n_groups, self.table.shape[1]))
-        for j, column in enumerate(self.table.T):
-            summed[:, j] = np.bincount(groups, weights=column[self.cell] * self.deviation, minlength=n_groups)
-        return summed
-
-
-@dataclass(frozen=True, eq=False)
 class _MeansResponse:
     """How effects on means, and the influence on them, answer to shocks while means stay so near that nothing bends.
 
@@ -189,7 +169,7 @@ class _MeansResponse:
         dummies = _sum_at(np.ones(len(each)), each, np.concatenate(absorber.levels), shape)
         n_patterns = len(absorber.starts)
         of_unit = _sum_at(share, absorber.unit, np.arange(len(v)), (n_patterns, len(v))) @ dummies
-        dummies = sparse.csr_array(dummies - of_unit[absorber.unit])[:, absorber.kept]
+        dummies = sparse.csr_array(dummies - of_unit[absorber.unit])
         own = np.asarray(met @ v).reshape(cells.n_clusters, cells.n_periods)
         # The weight of a unit is that of its pattern, times a factor; so is its pull.
         first = np.isin(self.cell, absorber.starts)
@@ -198,15 +178,14 @@ class _MeansResponse:
         pulls = _sum_at(fitted.weights * v, absorber.unit, np.arange(len(v)), (n_patterns, len(v)))
         few = n_patterns <= dummies.shape[1] + fitted.regressors.shape[1]
         pulls = pulls if few else sparse.csr_array(held @ pulls)
-        root = np.linalg.inv(absorber.factor)
-        on_levels = (pulls @ dummies).toarray() @ root.T @ root
+        on_levels = absorber.system.solve((pulls @ dummies).toarray().T).T
         on_slopes = pulls @ fitted.regressors @ fitted.bread
         if few:
             lines = dummies @ on_levels.T + fitted.regressors @ on_slopes.T
             return ShockMap(own_shocks(own), held.toarray(), (met @ lines).T)
-        lines = sparse.csr_array(sparse.hstack([met @ dummies, sparse.csr_array(met @ fitted.regressors)]).T)
-        small = lines.shape[0] * lines.shape[1] <= _DENSE
-        return ShockMap(own_shocks(own), np.hstack([on_levels, on_slopes]), lines.toarray() if small else lines)
+        met_by = sparse.csr_array(sparse.hstack([met @ dummies, sparse.csr_array(met @ fitted.regressors)]).T)
+        small = met_by.shape[0] * met_by.shape[1] <= _DENSE
+        return ShockMap(own_shocks(own), np.hstack([on_levels, on_slopes]), met_by.toarray() if small else met_by)
 
     def _meet(self, cells: ShockCells) -> sparse.csr_array:
         """Summed weights (G·T, c) of the rows that meet a shock and have a pattern."""
@@ -281,7 +260,7 @@ def _regress_means(
         deviation, notes = np.zeros(n), (*notes, message("note.no_residual", outcome=sample.design.outcome))
     floor = OF_INFLUENCE * np.abs(table).max(axis=0) * np.sqrt(np.einsum("i,i->", deviation, deviation))
     floor[:k] = np.maximum(floor[:k], floor_of_outcome(sample))  # slopes of covariates have other units
-    influence = WithoutRounding(_CellInfluence(table, patterns.cell, deviation), floor)
+    influence = WithoutRounding(TableInfluence(table, patterns.cell, deviation), floor)
     response = _MeansResponse(fitted, patterns.cell, weights, total[sample.unit] * means, table)
     return Fit(shown, effects, (Part(sample, np.arange(len(shown)), influence, response=response),), notes)
 

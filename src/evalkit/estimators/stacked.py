@@ -11,8 +11,9 @@ from evalkit.designs.design import Design
 from evalkit.designs.sample import Sample, draw_sample, leave_out
 from evalkit.errors import DesignError
 from evalkit.estimators._regression import RowsResponse, refuse_unused, without_rounding_of
-from evalkit.estimators._saturated import dense_codes, insert_bases, regress_codes
+from evalkit.estimators._saturated import insert_bases, regress_codes
 from evalkit.numerics.arrays import Flags, Floats, Ints
+from evalkit.numerics.saturated import dense_codes
 from evalkit.panels.panel import Panel
 from evalkit.results.estimation import no_columns
 from evalkit.results.fit import Fit, Influence, Part, Term

@@ -9,11 +9,10 @@ from evalkit.designs.sample import draw_sample
 from evalkit.estimators._regression import refuse_unused
 from evalkit.estimators._saturated import (
     Aggregate,
-    average,
     check_aggregate,
     find_cells,
     keep_comparable,
-    regress_codes,
+    regress_cells,
 )
 from evalkit.numerics.arrays import Flags
 from evalkit.panels.panel import Panel
@@ -47,5 +46,4 @@ class SunAbraham:
         refuse_unused(design, "SunAbraham", "dose", "eligible")
         sample, notes = keep_comparable(draw_sample(panel, design, keep), never_only=True)
         cells, moved = find_cells(sample, leads=True)
-        fit = regress_codes(sample, cells.code, cells.terms(), (*notes, *moved))
-        return average(fit, cells, self.aggregate, sample)
+        return regress_cells(sample, cells, self.aggregate, (*notes, *moved))

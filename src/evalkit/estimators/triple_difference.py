@@ -11,7 +11,6 @@ from evalkit.designs.design import Design
 from evalkit.designs.sample import Sample, draw_sample, leave_out
 from evalkit.errors import DesignError
 from evalkit.estimators._regression import (
-    MAX_LEVELS,
     always_treated_notes,
     count_cohorts,
     refuse_unused,
@@ -64,7 +63,6 @@ class TripleDifference:
         n_periods = int(sample.period.max()) + 1
         absorbed: list[Ints | Flags]
         if self.saturated:
-            _require_room(len(np.unique(sample.cluster)), len(np.unique(sample.period)))
             absorbed = [sample.cluster * n_periods + sample.period, eligible * n_periods + sample.period]
         else:
             absorbed = [post, eligible & (sample.period >= _one_date(sample))]
@@ -76,15 +74,6 @@ class TripleDifference:
         fit = regress(sample, [(Term("ATT"), treatment)])
         return replace(
             fit, notes=(*fit.notes, *slope_notes(fit, treatment, cohorts), *always_treated_notes(sample, whose))
-        )
-
-
-def _require_room(places: int, periods: int) -> None:
-    if places * periods > MAX_LEVELS:
-        raise DesignError(
-            f"{places} units of assignment have period effects of their own in {periods} periods",
-            where="TripleDifference",
-            remedy=f"use TripleDifference(saturated=False): at most {MAX_LEVELS} effects besides the units can be solved",
         )
 
 

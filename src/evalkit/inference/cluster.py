@@ -121,7 +121,7 @@ class Cluster:
         """Small-sample factor of each part."""
         if self.correction == "none":
             return [1.0] * len(fit.parts)
-        if self.correction == "cr1" and any(part.regression is None for part in fit.parts):
+        if self.correction == "cr1" and any((part.regression or part.parameters) is None for part in fit.parts):
             return [size / (size - 1) for size in sizes]
         observed = np.array([part.sample.n_obs for part in fit.parts])
         estimated = np.array([self._n_parameters(fit, i, ways) for i in range(len(fit.parts))])
@@ -135,7 +135,7 @@ class Cluster:
 
     def _n_parameters(self, fit: Fit, i: int, ways: list[Way]) -> int:
         """Count slopes and the absorbed effects that the correction counts."""
-        regression = regression_of(fit.parts[i], f"Cluster(correction='{self.correction}')")
+        regression = fit.parts[i].parameters or regression_of(fit.parts[i], f"Cluster(correction='{self.correction}')")
         if self.correction == "all_effects":
             return regression.n_slopes + regression.n_effects
         units, *others = regression.factors

@@ -254,16 +254,16 @@ class _Without:
         return np.where(at < 0, np.nan, self.loadings.fit.coefficients[at]) - fit.coefficients
 
     def values(self, whole: Loadings, weights: Floats) -> Floats:
-        """Loadings (G, T) of a combination on the clusters and periods of the whole."""
+        """Loadings (G, T, ...) of combinations (k, ...) on the clusters and periods of the whole."""
         one = self.loadings
-        found = np.zeros(whole.values.shape[:2])
+        found = np.zeros((*whole.values.shape[:2], *weights.shape[1:]))
         rows = np.array([whole.labels.index(label) for label in one.labels])
         at, n_groups = np.searchsorted(whole.observed, one.observed), whole.cells[0].n_periods // len(whole.observed)
         parts = [_subgroup(whole, i) for i in range(len(whole.parts))]
         places = [parts.index(_subgroup(one, i)) * n_groups + k for i in range(len(one.parts)) for k in range(n_groups)]
         columns = np.concatenate([place * len(whole.observed) + at for place in places])
         known = find_terms(whole.fit, one.fit)[0]
-        placed = np.zeros(len(one.fit.terms))
+        placed = np.zeros((len(one.fit.terms), *weights.shape[1:]))
         placed[known[known >= 0]] = weights[known >= 0]
         found[np.ix_(rows, columns)] = one.values @ placed
         return found
@@ -422,7 +422,7 @@ def _without_units(fit: Fit, spec: Specification, way: Way) -> _LeftOut:
         members = np.flatnonzero(classes == k)
         moves[members] = other.moved(fit)
         if len(members) > 1:
-            each = np.stack([other.values(loadings, w)[members] for w in np.eye(len(fit.terms))], axis=-1)  # (m, T, k)
+            each = other.values(loadings, np.eye(len(fit.terms)))[members]  # (m, T, k)
             moves[members] += np.einsum("mtk,mt->mk", each, means[r] - means[members])
     return _OfClasses(loadings, classes, anew, moves, notes)
 

@@ -1,22 +1,33 @@
-"""Absorb fixed effects exactly: unit effects by de-meaning, all others by solving their small system directly."""
+"""Absorb fixed effects: unit effects by de-meaning, all others by solving their system, or by pyfixest's demeaner."""
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 from scipy import sparse
-from scipy.linalg import lapack, solve_triangular
 
-from evalkit.numerics.arrays import Floats, Ints
+from evalkit.numerics.arrays import Floats, Ints, first_rows
 from evalkit.numerics.least_squares import cross_products
+from evalkit.numerics.level_systems import (
+    LARGEST_BLOCK,
+    Factored,
+    Iterated,
+    Levels,
+    LevelSystem,
+    UnsolvedError,
+    factorise,
+    factorise_whole,
+    independent_levels,
+)
 
-# A level whose remaining weight, after de-meaning, is below this share of its own is determined by the other levels.
-_RANK_TOLERANCE = 1e-10
+TOLERANCE = 1e-12  # of pyfixest's demeaner, as a share of the column
+_SWEEPS, _FEW_STEPS, _STEPS = 4, 40, 2_000
 _DENSE_LEVELS = 64
 _BLOCK = 8192
 # |z'r| at most this share of |z||r|: residuals orthogonal to every level as well as rounding lets them be.
@@ -31,8 +42,8 @@ class Absorber:
 
     starts (U,) first row and sizes (U,) number of rows of each unit (its rows are contiguous); unit (n,) its code; levels: a
     tuple of (n,) codes, one array for each further effect, offset so that all levels are numbered jointly 0..L-1; mass (U,) and
-    level_mass (L,) the weight of each unit and level. `factor` (r, r) is the Cholesky factor of the r independent levels `kept`
-    of the de-meaned system (L, L). `rank` counts all absorbed effects, units included.
+    level_mass (L,) the weight of each unit and level. `factored` is the de-meaned system of the levels (L, L), where its blocks
+    are small; columns are swept with it to the last digit, and otherwise by pyfixest's demeaner up to `TOLERANCE`.
     """
 
     starts: Ints
@@ -42,15 +53,48 @@ class Absorber:
     weights: Floats | None
     mass: Floats
     level_mass: Floats
-    kept: Ints
-    factor: Floats
+    factored: Factored | None
+
+    @cached_property
+    def system(self) -> LevelSystem:
+        """The de-meaned system of the levels, to be solved for their effects."""
+        return self.factored or Iterated(self.meetings)
+
+    @cached_property
+    def rank(self) -> int:
+        """How many effects are independent, those of units included."""
+        if self.factored is not None:
+            return len(self.starts) + self.factored.rank
+        return self.meetings.count_rank()
+
+    @cached_property
+    def meetings(self) -> Levels:
+        """How the levels meet in rows and units."""
+        factors = [self.unit, *self.levels]
+        active = [i for i in range(1, len(factors)) if not _is_spanned(i, factors)]
+        number = np.concatenate([np.full(int(np.ptp(level)) + 1, i) for i, level in enumerate(self.levels)])
+        crossed = sparse.csr_array((len(number), len(number)))
+        for i in active:
+            for j in active:
+                place = (factors[i], factors[j])
+                crossed = crossed + sparse.coo_array((self.row_weights, place), shape=crossed.shape).tocsr()
+        chosen = np.flatnonzero(np.isin(number, np.array(active) - 1))
+        return Levels(sparse.csr_array(crossed), self.presence, self.mass, self.level_mass, number, chosen)
 
     @property
-    def rank(self) -> int:
-        return len(self.starts) + len(self.kept)
+    def is_wide(self) -> bool:
+        """Say whether there are more levels than are factorised whole."""
+        return len(self.level_mass) > LARGEST_BLOCK
+
+    @property
+    def is_exact(self) -> bool:
+        """Say whether columns are swept without a tolerance."""
+        return self.factored is not None
 
     def sweep(self, columns: Sequence[Floats]) -> Floats:
         """Return the residuals (n, k), column by column in memory, of k columns (each (n,)) on all effects."""
+        if self.factored is None:
+            return self._demean(columns)
         residuals = np.empty((len(self.unit), len(columns)), order="F")
         workers = min(len(columns), os.cpu_count() or 1) if residuals.size > _WORTH_THREADS else 1
 
@@ -66,28 +110,44 @@ class Absorber:
                 list(pool.map(sweep_share, range(workers)))
         return residuals
 
+    def load(self, columns: Floats) -> Floats:
+        """Products (L, m) of the levels' indicators with columns (n, m)."""
+        loads = np.zeros((len(self.level_mass), columns.shape[1]))
+        for j, column in enumerate(columns.T):
+            for level in self.levels:
+                loads[:, j] += np.bincount(level, weights=column * self.row_weights, minlength=len(loads))
+        return loads
+
+    def fitted(self, effects: Floats) -> Floats:
+        """What effects (L, m) of the levels make of the rows, less its mean in each unit: (n, m)."""
+        total = sum((effects[level] for level in self.levels[1:]), effects[self.levels[0]])
+        means = np.add.reduceat(total * self.row_weights[:, None], self.starts, axis=0) / self.mass[:, None]
+        fitted: Floats = total - means[self.unit]
+        return fitted
+
     def unit_masses(self, code: Ints, n_codes: int) -> sparse.csr_array:
         """Weight of each unit's rows of each `code` (n,), (U, c)."""
-        return sparse.csr_array((self._row_weights, (self.unit, code)), (len(self.starts), n_codes))
+        return sparse.csr_array((self.row_weights, (self.unit, code)), (len(self.starts), n_codes))
 
     @cached_property
     def presence(self) -> sparse.csr_array:
         """Weight of each unit on each level, (U, L)."""
         place = (np.tile(self.unit, len(self.levels)), np.concatenate(self.levels))
         shape = (len(self.starts), len(self.level_mass))
-        return sparse.csr_array((np.tile(self._row_weights, len(self.levels)), place), shape)
+        return sparse.csr_array((np.tile(self.row_weights, len(self.levels)), place), shape)
 
     def level_products(self, code: Ints, n_codes: int) -> Floats:
         """Products (L, c) of the levels' indicators, de-meaned by unit, with columns that are 1 in rows of one `code` each."""
         products = np.zeros(len(self.level_mass) * n_codes)
         for level in self.levels:
-            products += np.bincount(level * n_codes + code, weights=self._row_weights, minlength=len(products))
+            products += np.bincount(level * n_codes + code, weights=self.row_weights, minlength=len(products))
         shares = self.presence.multiply(1 / self.mass[:, None])
         within: Floats = (shares.T @ self.unit_masses(code, n_codes)).toarray()
         return products.reshape(-1, n_codes) - within
 
     @property
-    def _row_weights(self) -> Floats:
+    def row_weights(self) -> Floats:
+        """Weight (n,) of each row."""
         return np.ones(len(self.unit)) if self.weights is None else self.weights
 
     def _sweep_into(self, left: Floats, column: Floats, scratch: Floats) -> None:
@@ -95,15 +155,52 @@ class Absorber:
         left -= np.take(self._means(left, scratch), self.unit, out=scratch, mode="clip")
         load = self._load(left, scratch)
         for _ in range(3):  # once; again only where rounding has left more than it should
-            effects = np.zeros(len(self.level_mass))
-            half = solve_triangular(self.factor, load[self.kept], lower=True, check_finite=False)
-            effects[self.kept] = solve_triangular(self.factor, half, lower=True, trans="T", check_finite=False)
+            effects = self.system.solve(load)
             for level in self.levels:
                 left -= np.take(effects, level, out=scratch, mode="clip")
             left -= np.take(self._means(left, scratch), self.unit, out=scratch, mode="clip")
             load = self._load(left, scratch)
-            if (load**2 <= _ORTHOGONAL**2 * self.level_mass * self._square(left)).all():
+            if self._is_orthogonal(load, left):
                 break
+
+    def _demean(self, columns: Sequence[Floats]) -> Floats:
+        """Sweep by pyfixest's demeaners, and sweep residuals anew as long as they are not orthogonal to the levels."""
+        from pyfixest.core.demean import (  # a third of a second, for those who absorb so much
+            Preconditioner,
+            demean,
+            demean_within,
+        )
+
+        effects = [self.unit, *(level for level in self.levels if self.meetings.is_active(level))]
+        codes = np.asfortranarray(np.stack(effects, axis=1).astype(np.uint32))
+        left, scratch = np.empty((len(self.unit), len(columns)), order="F"), np.empty(len(self.unit))
+        for j, column in enumerate(columns):
+            np.subtract(column, column[len(column) // 2], out=left[:, j])
+            left[:, j] -= self._means(left[:, j], scratch)[self.unit]
+        scale = np.array([math.sqrt(self._square(column)) or 1.0 for column in left.T])
+        left /= scale
+        weights, near = self.row_weights, True
+        preconditioner: Preconditioner | None = None
+        for _ in range(_SWEEPS):
+            if near:  # alternating projections, quick where levels are well connected
+                swept, near = demean(left, codes.astype(np.uint64), weights, TOLERANCE, _FEW_STEPS)
+            if not near:
+                swept, solved, preconditioner = demean_within(
+                    left, codes, self.weights, TOLERANCE, _STEPS, None, preconditioner or "additive"
+                )
+                if not solved:
+                    raise UnsolvedError(f"not demeaned after {_STEPS} steps")
+            left = np.asfortranarray(swept)
+            for j in range(len(columns)):
+                left[:, j] -= self._means(left[:, j], scratch)[self.unit]
+            if all(self._is_orthogonal(self._load(column, scratch), column) for column in left.T):
+                break
+        left *= scale
+        return left
+
+    def _is_orthogonal(self, load: Floats, left: Floats) -> bool:
+        """Say whether a residual (n,) is as orthogonal to the levels as rounding lets it be, given its load (L,)."""
+        return bool((load**2 <= _ORTHOGONAL**2 * self.level_mass * self._square(left)).all())
 
     def _weighted(self, column: Floats, scratch: Floats) -> Floats:
         return column if self.weights is None else np.multiply(column, self.weights, out=scratch)
@@ -131,17 +228,30 @@ def make_absorber(*, unit: Ints, starts: Ints, factors: tuple[Ints, ...], weight
     The codes of `unit` (n,) are sorted; `starts` (U,) are their first rows.
 
     The further effects, de-meaned by unit, have the cross-product M = Z'WZ - P' diag(1/mass) P with P (U, L) the weight of each
-    unit on each level: L by L, however many rows. It is factorised once, with pivoting, which also counts its rank.
+    unit on each level: L by L, however many rows. Of few levels it is factorised once, with pivoting, which also counts its rank;
+    of many, block by block, where no unit connects them beyond small blocks.
     """
     levels, n_levels = number_jointly(factors)
+    if n_levels > LARGEST_BLOCK:
+        wide = gather_levels(unit=unit, starts=starts, factors=factors, weights=weights)
+        return replace(wide, factored=factorise(wide.meetings))
     sizes = np.diff(np.append(starts, len(unit)))
     mass = sizes.astype(np.float64) if weights is None else np.add.reduceat(weights, starts)
     crossed = level_cross_product(levels, n_levels, weights)
     level_mass = np.diag(crossed).copy()
-    kept, factor = independent_levels(
-        crossed - _shared_within_units(starts, sizes, levels, n_levels, weights, mass), level_mass
-    )
-    return Absorber(starts, sizes, unit, levels, weights, mass, level_mass, kept, factor)
+    system = crossed - _shared_within_units(starts, sizes, levels, n_levels, weights, mass)
+    return Absorber(starts, sizes, unit, levels, weights, mass, level_mass, factorise_whole(system, level_mass))
+
+
+def gather_levels(*, unit: Ints, starts: Ints, factors: tuple[Ints, ...], weights: Floats | None) -> Absorber:
+    """Gather units and levels, as make_absorber does, without a factor of their system."""
+    levels, n_levels = number_jointly(factors)
+    sizes = np.diff(np.append(starts, len(unit)))
+    mass = sizes.astype(np.float64) if weights is None else np.add.reduceat(weights, starts)
+    level_mass = np.zeros(n_levels)
+    for level in levels:
+        level_mass += np.bincount(level, weights=weights, minlength=n_levels)
+    return Absorber(starts, sizes, unit, levels, weights, mass, level_mass, None)
 
 
 def _shared_within_units(
@@ -171,6 +281,21 @@ def _shared_within_units(
     return shared
 
 
+def _is_spanned(i: int, factors: Sequence[Ints]) -> bool:
+    """Say whether each level of a factor is made of whole levels of another one (of those that are equal, of the first)."""
+    for j, other in enumerate(factors):
+        if j != i and is_made_of(factors[i], other) and (j < i or not is_made_of(other, factors[i])):
+            return True
+    return False
+
+
+def is_made_of(coarse: Ints, fine: Ints) -> bool:
+    """Say whether all rows of a code in `fine` (n,) have one code in `coarse` (n,)."""
+    of = np.zeros(int(fine.max()) + 1, dtype=np.int64)
+    of[fine] = coarse
+    return bool((of[fine] == coarse).all())
+
+
 def number_jointly(factors: tuple[Ints, ...]) -> tuple[tuple[Ints, ...], int]:
     """Offset the codes of each factor so that all levels are numbered 0..L-1; return them and L."""
     offsets = np.concatenate([[0], np.cumsum([int(codes.max()) + 1 for codes in factors])])
@@ -182,8 +307,14 @@ def effects_rank(factors: tuple[Ints, ...]) -> int:
     """Count the independent effects among a constant and these factors (each (n,) dense codes)."""
     if not factors:
         return 1
-    system = level_cross_product(*number_jointly(factors), None)
-    return len(independent_levels(system, np.diag(system))[0])
+    levels, n_levels = number_jointly(factors)
+    if n_levels <= LARGEST_BLOCK:
+        system = level_cross_product(levels, n_levels, None)
+        return len(independent_levels(system, np.diag(system))[0])
+    widest, *others = sorted(factors, key=lambda codes: -int(codes.max()))
+    order = np.argsort(widest, kind="stable")
+    rest = tuple(codes[order] for codes in others)
+    return make_absorber(unit=widest[order], starts=first_rows(widest[order]), factors=rest, weights=None).rank
 
 
 def level_cross_product(levels: tuple[Ints, ...], n_levels: int, weights: Floats | None) -> Floats:
@@ -197,16 +328,6 @@ def level_cross_product(levels: tuple[Ints, ...], n_levels: int, weights: Floats
             cross = sparse.coo_array((values, (one, other)), shape=(n_levels, n_levels)).toarray()
             total += cross + cross.T
     return total
-
-
-def independent_levels(system: Floats, reference: Floats) -> tuple[Ints, Floats]:
-    """Pivoted Cholesky of a positive semidefinite matrix, scaled by `reference`: the independent rows and their factor."""
-    scale = 1.0 / np.sqrt(reference)
-    scaled = system * scale[:, None] * scale[None, :]
-    _, pivots, rank, _ = lapack.dpstrf(scaled, lower=1, tol=_RANK_TOLERANCE)
-    kept = np.sort(pivots[:rank].astype(np.int64) - 1)
-    factor = np.linalg.cholesky(system[np.ix_(kept, kept)]) if rank else np.zeros((0, 0))
-    return kept, factor
 
 
 # Working with patterns pays where they have at most this share of the rows.
@@ -252,8 +373,10 @@ def find_patterns(*, key: Ints, starts: Ints, weights: Floats | None) -> Pattern
 
 def _mix(key: Ints) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
     """Hash small integers to 64 bits. Source: Steele, Lea, Flood, OOPSLA (2014), figure 14 (SplitMix)."""
-    z = np.arange(1, int(key.max()) + 2, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    few = int(key.max()) < len(key)  # then each is hashed once
+    z = np.arange(1, int(key.max()) + 2, dtype=np.uint64) if few else (key + 1).astype(np.uint64)
+    z = z * np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    hashed: np.ndarray[tuple[int], np.dtype[np.uint64]] = (z ^ (z >> np.uint64(31)))[key]
-    return hashed
+    hashed: np.ndarray[tuple[int], np.dtype[np.uint64]] = z ^ (z >> np.uint64(31))
+    return hashed[key] if few else hashed

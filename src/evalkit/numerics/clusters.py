@@ -8,8 +8,9 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
-from evalkit.numerics.absorb import independent_levels, level_cross_product, number_jointly
+from evalkit.numerics.absorb import Absorber, level_cross_product, number_jointly
 from evalkit.numerics.arrays import Floats, Ints
+from evalkit.numerics.level_systems import independent_levels
 from evalkit.numerics.loadings import Alike, find_alike
 
 # A cluster determines a direction where less than this share of it is left without the cluster.
@@ -24,7 +25,8 @@ class RegressionRows:
 
     regressors (n, k) and residuals (n,) are residuals on all effects; bread (k, k) is (X'WX)^-1; unit and factors, the further
     effects, are codes (n,), those of unit sorted; cluster (n,) codes below n_clusters, none of which divides a unit; period (n,)
-    codes below n_periods. times (G,) says for how many clusters each stands (None: for itself).
+    codes below n_periods. times (G,) says for how many clusters each stands (None: for itself); absorber has the effects ready to
+    be swept out, where it is known.
     """
 
     regressors: Floats
@@ -38,6 +40,7 @@ class RegressionRows:
     period: Ints
     n_periods: int
     times: Floats | None = None
+    absorber: Absorber | None = None
 
     @property
     def pull(self) -> Floats:
@@ -220,6 +223,7 @@ def _only(of: RegressionRows, alike: Alike) -> RegressionRows:
         n_clusters=len(alike.first),
         period=of.period[rows],
         times=alike.times,
+        absorber=None,
     )
 
 

@@ -8,7 +8,6 @@ from functools import cached_property
 
 import numpy as np
 from scipy import sparse
-from scipy.linalg import solve_triangular
 
 from evalkit.numerics.absorb import Absorber, make_absorber
 from evalkit.numerics.arrays import Flags, Floats, Ints, first_rows
@@ -140,10 +139,7 @@ def weigh_errors(fit: Extrapolation, rows: Ints, average: Ints, share: Floats, n
     for j, column in enumerate(fit.columns.T):
         apart[j] = np.bincount(average, weights=column[rows] * share, minlength=n_averages)
     shared = absorber.presence
-    kept = absorber.kept
-    half = solve_triangular(absorber.factor, (level - shared.T @ (unit / absorber.mass[:, None]))[kept], lower=True)
-    level[:] = 0.0
-    level[kept] = solve_triangular(absorber.factor, half, lower=True, trans="T")
+    level = absorber.system.solve(level - shared.T @ (unit / absorber.mass[:, None]))
     unit = (unit - shared @ level) / absorber.mass[:, None]
     return Pull(unit, level, fit.bread @ apart)
 
@@ -153,7 +149,7 @@ class Shocked:
     """How errors answer to S shocks, each of which raises the outcome of the rows of its `code` (n,) by 1.
 
     Errors of n rows are y - ȳ_u - (z - z̄_u)'θ - x'β: means are over the base rows of the row's unit, z the indicators of the
-    absorber's independent levels, x the `columns` (n, p), less what the effects fit of them. θ = A^-1 Z'W(y - ȳ_u) and
+    absorber's L levels, x the `columns` (n, p), less what the effects fit of them. θ = A^-1 Z'W(y - ȳ_u) and
     β = bread·X'Wy come from the base rows, A being the absorber's system. The rest is as in an Extrapolation; for residuals of a
     regression all rows are base.
     """
@@ -169,11 +165,9 @@ class Shocked:
 
     @cached_property
     def slopes(self) -> Floats:
-        """What each shock makes of θ and β, one below the other: (r + p, S)."""
+        """What each shock makes of θ and β, one below the other: (L + p, S)."""
         absorber, code = self.absorber, self.code[self.base]
-        load = absorber.level_products(code, self.n_shocks)[absorber.kept]
-        half = solve_triangular(absorber.factor, load, lower=True)
-        effects = solve_triangular(absorber.factor, half, lower=True, trans="T")
+        effects = absorber.system.solve(absorber.level_products(code, self.n_shocks))
         met = np.empty((self.columns.shape[1], self.n_shocks))
         for j, column in enumerate(self.columns.T):
             pull = column[self.base] if absorber.weights is None else column[self.base] * absorber.weights
@@ -181,22 +175,22 @@ class Shocked:
         return np.vstack([effects, self.bread @ met])
 
     def pull(self, group: Ints, rows: Ints, share: Floats, n_groups: int) -> Floats:
-        """Sum z and x of `rows` (m,) times their share (m,) by group (m,): (g, r + p)."""
+        """Sum z and x of `rows` (m,) times their share (m,) by group (m,): (g, L + p)."""
         level = np.zeros((n_groups, len(self.absorber.level_mass)))
         for codes in self.levels:
             level += sum_cells(group, codes[rows], share, level.shape)
         column = np.empty((n_groups, self.columns.shape[1]))
         for j, values in enumerate(self.columns.T):
             column[:, j] = np.bincount(group, weights=values[rows] * share, minlength=n_groups)
-        return np.hstack([level[:, self.absorber.kept], column])
+        return np.hstack([level, column])
 
     def sum_errors(self, group: Ints, rows: Ints, share: Floats, n_groups: int) -> tuple[sparse.csr_array, Floats]:
-        """Sum errors of `rows` (m,) times their share (m,) by group (m,): own (g, S) less pull (g, r + p) times `slopes`."""
+        """Sum errors of `rows` (m,) times their share (m,) by group (m,): own (g, S) less pull (g, L + p) times `slopes`."""
         absorber, pull, unit = self.absorber, self.pull(group, rows, share, n_groups), self.unit[rows]
         of_means = sparse.csr_array((share / absorber.mass[unit], (group, unit)), (n_groups, len(absorber.starts)))
         own = sparse.csr_array((share, (group, self.code[rows])), (n_groups, self.n_shocks))
         own = own - of_means @ self._unit_masses
-        pull[:, : len(absorber.kept)] -= (of_means @ absorber.presence).toarray()[:, absorber.kept]
+        pull[:, : len(absorber.level_mass)] -= (of_means @ absorber.presence).toarray()
         return sparse.csr_array(own), pull
 
     @cached_property
@@ -229,16 +223,13 @@ def _solve(fit: Extrapolation, columns: Sequence[Floats], outcome: Floats, refer
 def _follow_levels(fit: Extrapolation) -> Flags:
     """Flag the rows (n,) in which the levels that were redundant among the base rows are so, too.
 
-    Imputing a redundant level's indicator leaves no error where the row can be told from the base rows. Two random combinations
-    stand for all of them: an error in any shows in both, except with probability of about _FOLLOWS each.
+    A combination of levels that the base rows do not tell from its fit leaves no error in a row that can be told from them. Two
+    random combinations stand for all of them: an error in any shows in both, except with probability of about _FOLLOWS each.
     """
-    absorber = fit.absorber
-    redundant = np.setdiff1d(np.arange(len(absorber.level_mass)), absorber.kept)
     generator = np.random.default_rng(0x696D70)  # any fixed numbers serve
     follows = np.ones(len(fit.unit), dtype=bool)
     for _ in range(2):
-        combination = np.zeros(len(absorber.level_mass))
-        combination[redundant] = generator.standard_normal(len(redundant))
+        combination = generator.standard_normal(len(fit.absorber.level_mass))
         column = np.zeros(len(fit.unit))
         for level in fit.levels:
             column += combination[level]
@@ -276,9 +267,7 @@ def _less_effects(fit: Extrapolation, column: Floats) -> Floats:
         load = np.zeros(len(levels))
         for level in absorber.levels:
             load += np.bincount(level, weights=weighted, minlength=len(levels))
-        half = solve_triangular(absorber.factor, load[absorber.kept], lower=True, check_finite=False)
-        step = np.zeros(len(levels))
-        step[absorber.kept] = solve_triangular(absorber.factor, half, lower=True, trans="T", check_finite=False)
+        step = absorber.system.solve(load)
         levels += step
         for level in absorber.levels:
             left -= step[level]

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from evalkit.numerics.absorb import independent_levels, level_cross_product, number_jointly
+from evalkit.numerics.absorb import level_cross_product, number_jointly
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.clusters import level_grams
+from evalkit.numerics.level_systems import independent_levels
 
 _BLOCK = 1 << 21  # numbers in one block of gathered sums
 # Shares, by squares, that are left of slopes once all else is absorbed: below the first only rounding is; below the second, less

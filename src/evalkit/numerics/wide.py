@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from scipy import sparse
-from scipy.linalg import solve_triangular
 
 from evalkit.numerics.absorb import Absorber, make_absorber
 from evalkit.numerics.arrays import Flags, Floats, Ints, first_rows
 from evalkit.numerics.clusters import DETERMINED, RegressionRows
+from evalkit.numerics.level_systems import Factored, UnsolvedError
 from evalkit.numerics.loadings import ShockMap, own_shocks
 
 _PRECISE = 1e-13  # of a system's residual, as a share of the whole column; its rows are then right to 1e-10 or better
 _MOST_STEPS = 200
 _MOST_NUMBERS = 1e8  # of the vectors that stand at once: 0.8 GB
 _VECTORS = 32  # kept where a system takes more steps than most
-
-
-class UnsolvedError(ArithmeticError):
-    """The systems of some clusters are too ill-conditioned to be solved step by step."""
 
 
 @dataclass(frozen=True)
@@ -54,34 +51,24 @@ class _Block:
         left: Floats = column - means[self.unit]
         return left
 
-    def explain(self, column: Floats) -> Floats:
-        """Products (r, g) of the orthonormal basis of the levels with a column (m,), cut into its clusters."""
-        n_levels, kept = len(self.absorber.level_mass), self.absorber.kept
+    def load(self, column: Floats) -> Floats:
+        """Products (L, g) of the levels' indicators with a column (m,), cut into its clusters."""
+        n_levels = len(self.absorber.level_mass)
         load = np.zeros(self.n_clusters * n_levels)
         weighted = column * self.pull
         for level in self.levels:
             load += np.bincount(self.cluster * n_levels + level, weights=weighted, minlength=len(load))
-        half: Floats = solve_triangular(
-            self.absorber.factor, load.reshape(self.n_clusters, n_levels)[:, kept].T, lower=True, check_finite=False
-        )
-        return half
-
-    def effects(self, half: Floats) -> Floats:
-        """Effects (g, L) of the levels from the products (r, g) with their basis."""
-        effects = np.zeros((half.shape[1], len(self.absorber.level_mass)))
-        solved = solve_triangular(self.absorber.factor, half, lower=True, trans="T", check_finite=False)
-        effects[:, self.absorber.kept] = solved.T
-        return effects
+        return load.reshape(self.n_clusters, n_levels).T
 
     def leave(self, column: Floats, *, regressors: bool) -> Floats:
         """What the effects, and the regressors if asked, leave of each cluster's piece of a column (m,) in its own rows.
 
         The column is 0 on average in every unit, and 0 outside the cluster; each cluster has residuals of its own.
         """
-        effects = self.effects(self.explain(column))
+        effects = self.absorber.system.solve(self.load(column))
         fitted = np.zeros(len(column))
         for level in self.levels:
-            fitted += effects[self.cluster, level]
+            fitted += effects[level, self.cluster]
         left = column - self.demean(fitted)
         if regressors:
             for one in self.regressors.T:
@@ -154,7 +141,9 @@ class WideRegression:
     def absorber(self) -> Absorber:
         """The effects, ready to be swept out."""
         of = self.of
-        return make_absorber(unit=of.unit, starts=first_rows(of.unit), factors=of.factors, weights=of.weights)
+        return of.absorber or make_absorber(
+            unit=of.unit, starts=first_rows(of.unit), factors=of.factors, weights=of.weights
+        )
 
     @cached_property
     def residuals(self) -> Floats:
@@ -212,16 +201,21 @@ class WideRegression:
         return self._combine(self.alone, np.einsum("gij,gj,gkj,k->gi", vectors, scale, vectors, direction))
 
     def products(self, columns: Floats) -> tuple[Floats, Floats]:
-        """Products of columns (n, m) with each other within clusters (G, m, m), and with the basis Q of all (G, m, k + r)."""
-        found = [self._products(columns, self.of.orthonormal)]
-        each = []
-        for one in columns.T:
-            explained = np.empty((self.of.n_clusters, len(self.absorber.kept)))
-            for first, block in self._blocks(1):
-                explained[first : first + block.n_clusters] = block.explain(one[block.rows]).T
-            each.append(explained)
-        found.append(np.stack(each, axis=1))
-        return self._products(columns, columns), np.concatenate(found, axis=2)
+        """Products of columns (n, m) with each other within clusters (G, m, m), and with a basis of all effects and regressors.
+
+        The latter, (G, m, k + q), need no more than products with each other that are right: see LevelSystem.root.
+        """
+        loads = np.stack([self.loads(one) for one in columns.T], axis=2)  # (L, G, m)
+        explained = self.absorber.system.root(loads.reshape(len(loads), -1)).reshape(-1, *loads.shape[1:])
+        of_regressors = self._products(columns, self.of.orthonormal)
+        return self._products(columns, columns), np.concatenate([of_regressors, explained.transpose(1, 2, 0)], axis=2)
+
+    def loads(self, column: Floats) -> Floats:
+        """Products (L, G) of the levels' indicators with the clusters' pieces of a column (n,), 0 on average in every unit."""
+        loads = np.empty((len(self.absorber.level_mass), self.of.n_clusters))
+        for first, block in self._blocks(1):
+            loads[:, first : first + block.n_clusters] = block.load(column[block.rows])
+        return loads
 
     def sums(self, columns: Floats) -> Floats:
         """Products (G, m) of the clusters' pieces of columns (n, m) with the residuals."""
@@ -237,30 +231,30 @@ class WideRegression:
         of = self.of
         return float(min(of.n_clusters, self._width)) * of.n_clusters * of.n_periods
 
-    def shock_map(self, column: Floats) -> ShockMap:
-        """Map shocks e to the products of the pieces of a column (n,) with Me: its row h is M times the piece of h.
+    @property
+    def _width(self) -> float:
+        """Length of the basis of all effects and regressors; infinite where the system of the effects has no factor."""
+        system, k = self.absorber.system, int(self.of.orthonormal.shape[1])
+        return float(k + system.rank) if isinstance(system, Factored) else math.inf
 
-        That is the piece, by period, less what the basis Q of effects and regressors explains of it in all clusters: products of
-        Q with the piece, times those of Q with the shocks, (k + r, G·T); or, with fewer clusters than that, a table (G, G·T).
+    def shock_map(self, column: Floats) -> ShockMap:
+        """Map shocks e to the products of the pieces of a column (n,) with Me: its row h is M times the piece of h, by shock.
+
+        That is the piece less what the basis of effects and regressors explains of it in all clusters: by products of the basis
+        with pieces and with shocks, (k + r, G·T); or, with fewer clusters than that, in a table (G, G·T).
         """
-        of = self.of
+        of, absorber = self.of, self.absorber
         own = own_shocks(self._cells(column * of.pull).reshape(of.n_clusters, of.n_periods))
         if self._width < of.n_clusters:
-            return ShockMap(own, self.products(column[:, None])[1][:, 0], self._met_basis)
+            met = self._levels_met.toarray() - absorber.presence.T @ self._units_met.toarray()
+            return ShockMap(
+                own, self.products(column[:, None])[1][:, 0], np.concatenate([self._met, absorber.system.root(met)])
+            )
+        effects = absorber.system.solve(self.loads(column)).T  # (G, L)
         reached = self._products(of.orthonormal, column[:, None])[:, :, 0] @ self._met
-        whole = self._whole
-        for first, block in self._blocks(1):
-            effects = block.effects(block.explain(column[block.rows]))
-            for h, own_effects in enumerate(effects):
-                fitted = np.zeros(len(column))
-                for level in whole.levels:
-                    fitted += own_effects[level]
-                reached[first + h] += self._cells(whole.demean(fitted) * of.pull)
+        reached += (self._levels_met.T @ effects.T).T
+        reached -= (self._units_met.T @ (absorber.presence @ effects.T)).T
         return ShockMap(own, np.eye(of.n_clusters), reached)
-
-    @property
-    def _width(self) -> int:
-        return int(self.of.orthonormal.shape[1] + len(self.absorber.kept))
 
     @cached_property
     def _met(self) -> Floats:
@@ -268,19 +262,20 @@ class WideRegression:
         return np.stack([self._cells(one * self.of.pull) for one in self.of.orthonormal.T])
 
     @cached_property
-    def _met_basis(self) -> Floats:
-        """Products (k + r, G·T) of the whole basis with the shocks."""
-        of, absorber = self.of, self.absorber
-        n_shocks, n_levels, n_units = of.n_clusters * of.n_periods, len(absorber.level_mass), len(absorber.mass)
+    def _levels_met(self) -> sparse.csr_array:
+        """Weight (L, G·T) of the rows of each level that meet each shock."""
+        of, levels = self.of, self.absorber.levels
+        place = np.tile(of.cluster * of.n_periods + of.period, len(levels))
+        shape = (len(self.absorber.level_mass), of.n_clusters * of.n_periods)
+        return sparse.csr_array((np.tile(of.pull, len(levels)), (np.concatenate(levels), place)), shape)
+
+    @cached_property
+    def _units_met(self) -> sparse.csr_array:
+        """Share (U, G·T) of each unit's rows that meet each shock."""
+        of, mass = self.of, self.absorber.mass
         place = of.cluster * of.n_periods + of.period
-        in_cells = sparse.coo_array((of.pull, (of.unit, place)), shape=(n_units, n_shocks)).tocsr()
-        total = np.zeros((n_levels, n_shocks))
-        for level in absorber.levels:
-            total += sparse.coo_array((of.pull, (level, place)), shape=total.shape).toarray()
-            in_units = sparse.coo_array((of.pull / absorber.mass[of.unit], (level, of.unit)), shape=(n_levels, n_units))
-            total -= (in_units.tocsr() @ in_cells).toarray()
-        met = solve_triangular(absorber.factor, total[absorber.kept], lower=True, check_finite=False)
-        return np.concatenate([self._met, met])
+        shape = (len(mass), of.n_clusters * of.n_periods)
+        return sparse.csr_array((of.pull / mass[of.unit], (of.unit, place)), shape)
 
     def _cells(self, weighted: Floats) -> Floats:
         of = self.of
@@ -312,18 +307,11 @@ class WideRegression:
                 raised[block.rows, j] = block.raise_to(power, column, regressors=regressors, without=own)
         return raised
 
-    @cached_property
-    def _whole(self) -> _Block:
-        return self._block(0, self.of.n_clusters)
-
     def _blocks(self, vectors: int) -> Iterator[tuple[int, _Block]]:
         """Cut the clusters so that so many columns of their rows, and their levels, fit in memory: the first of each, and all."""
         of = self.of
         numbers = float(len(of.unit)) * vectors + 4.0 * of.n_clusters * len(self.absorber.level_mass)
         each = max(1, int(of.n_clusters / max(1.0, numbers / _MOST_NUMBERS)))
-        if each >= of.n_clusters:
-            yield 0, self._whole
-            return
         for first in range(0, of.n_clusters, each):
             yield first, self._block(first, min(first + each, of.n_clusters))
 

@@ -23,15 +23,15 @@ from evalkit.numerics.clusters import (
     leverages,
     shock_basis,
 )
+from evalkit.numerics.level_systems import UnsolvedError
 from evalkit.numerics.loadings import ShockMap, apart, join_maps, own_shocks
-from evalkit.numerics.wide import UnsolvedError, WideRegression
+from evalkit.numerics.wide import WideRegression
 from evalkit.results.clusters import Way, nested, period_codes, regression_of
 from evalkit.results.estimation import Specification
-from evalkit.results.fit import Fit, Regression
+from evalkit.results.fit import MOST_MAPPED, Fit, Regression
 from evalkit.tables.contents import in_short, same_content
 
 _MOST_NUMBERS = 2e8  # of a cluster's Gram matrices: 1.6 GB
-MOST_MAPPED = 2e8  # numbers of a map of shocks: 1.6 GB
 _DETERMINED = 1e-7  # share of a direction, by its square, that rests on one cluster alone
 
 
@@ -308,6 +308,7 @@ def _rows_of(fit: Fit, way: Way, method: str) -> tuple[RegressionRows, ...]:
                 len(way.present),
                 period[first],
                 n_periods,
+                absorber=regression.absorber,
             )
         )
     fit.views[key] = tuple(found)
@@ -341,7 +342,9 @@ def _few_rows(regression: Regression, cluster: Ints, starts: Ints) -> tuple[Regr
     weighted = regression.residuals if regression.weights is None else regression.residuals * regression.weights
     mean = np.bincount(found.cell, weights=weighted, minlength=len(found.rows)) / found.mass
     factors = (found.unit, *(factor[found.rows] for factor in regression.factors[1:]))
-    few = replace(regression, regressors=X[found.rows], residuals=mean, weights=found.mass, factors=factors)
+    few = replace(
+        regression, regressors=X[found.rows], residuals=mean, weights=found.mass, factors=factors, absorber=None
+    )
     return few, found.rows
 
 

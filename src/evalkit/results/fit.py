@@ -11,9 +11,12 @@ import numpy as np
 from evalkit.catalogue import Message
 from evalkit.designs.sample import Sample
 from evalkit.errors import InferenceError
+from evalkit.numerics.absorb import Absorber
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.loadings import Masses, ShockCells, ShockMap
 from evalkit.tables.contents import in_short, same_content
+
+MOST_MAPPED = 2e8  # numbers of a map of shocks: 1.6 GB
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ class Regression:
     coefficients (k,) are the slopes; regressors (n, k) and residuals (n,) are residuals on the effects; bread (k, k) is
     (X'WX)^-1; weights (n,) or None;
     n_effects counts the independent absorbed effects; factors are the codes (n,) of each absorbed effect, the unit first;
-    within (n,) holds, for collapsed rows, the sum of squared residual variation of the original rows inside each.
+    within (n,) holds, for collapsed rows, the sum of squared residual variation of the original rows inside each; absorber
+    has the effects ready to be swept out, where there are so many that this takes time.
     """
 
     coefficients: Floats
@@ -59,6 +63,7 @@ class Regression:
     n_effects: int
     factors: tuple[Ints, ...]
     within: Floats | None = None
+    absorber: Absorber | None = None
 
     __eq__ = same_content
     __repr__ = in_short
@@ -76,6 +81,18 @@ class Regression:
             scores[:, j] = np.bincount(groups, weights=np.multiply(column, pull, out=score), minlength=n_groups)
         influence: Floats = scores @ self.bread
         return influence
+
+
+@dataclass(frozen=True, eq=False)
+class Parameters:
+    """What was estimated: n_slopes, n_effects, the independent absorbed effects, and factors, the codes (n,) of each of them."""
+
+    n_slopes: int
+    n_effects: int
+    factors: tuple[Ints, ...]
+
+    __eq__ = same_content
+    __repr__ = in_short
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,7 +173,8 @@ class Part:
     They are the slopes of `regression`, or, with `mapping` (m, k), linear combinations of its k slopes; where each combination
     weighs its slopes by their rows, `averaged` (n,) says for which slope each row counts, -1 for none. `response` says what they
     rest on where there is no regression (None: it is found by estimating anew). `leads_from_base` says that effects before
-    adoption, if any, are differences from the base of their path.
+    adoption, if any, are differences from the base of their path. `parameters` counts what one regression estimated whose
+    regressors are not held; that of `regression` counts its own.
     """
 
     sample: Sample
@@ -167,6 +185,7 @@ class Part:
     response: Response | None = None
     averaged: Ints | None = None
     leads_from_base: bool = True
+    parameters: Parameters | None = None
 
     __eq__ = same_content
     __repr__ = in_short

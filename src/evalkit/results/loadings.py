@@ -27,10 +27,10 @@ from evalkit.numerics.loadings import (
     walk,
 )
 from evalkit.numerics.wide import WideRegression
-from evalkit.results.basis import MOST_MAPPED, shock_bases, too_wide, wide_regressions
+from evalkit.results.basis import shock_bases, too_wide, wide_regressions
 from evalkit.results.clusters import Way, assignment, nested, period_codes
 from evalkit.results.estimation import Specification
-from evalkit.results.fit import Fit, Part, Response, headline_effects, not_by_mass
+from evalkit.results.fit import MOST_MAPPED, Fit, Part, Response, headline_effects, not_by_mass
 from evalkit.results.uncertainty import Doubt
 from evalkit.tables.columns import numbers
 from evalkit.tables.contents import in_short, same_content
@@ -338,14 +338,9 @@ class _WideResponse:
 
     def shock_map(self, weights: Floats, cells: ShockCells) -> ShockMap | None:
         """A cluster's scores take its rows' pulls less what is explained of them in all clusters; None beyond memory."""
-        if self.is_too_large:
+        if self.wide.n_numbers > MOST_MAPPED:
             return None
         return self.wide.shock_map(self.wide.adjust(0.0, self._direction(weights)))
-
-    @property
-    def is_too_large(self) -> bool:
-        """Say whether a map of shocks is more than memory holds."""
-        return self.wide.n_numbers > MOST_MAPPED
 
     def _direction(self, weights: Floats) -> Floats:
         mapping = np.array([self.part.loading(i) for i in range(len(self.part.positions))])
@@ -493,7 +488,9 @@ class ByExpectedSize:
 
     def _beyond_memory(self) -> bool:
         """Say whether there is influence to map shocks to, but not the memory for it."""
-        return any(isinstance(one, _WideResponse) and one.is_too_large for one in self.loadings.responses)
+        loadings = self.loadings
+        parts = zip(loadings.parts, loadings.responses, loadings.cells, strict=True)
+        return any(r.of_design and r.shock_map(np.ones(len(part.positions)), at) is None for part, r, at in parts)
 
 
 @dataclass(frozen=True, eq=False)
