@@ -188,8 +188,7 @@ def test_two_years_are_hc2_and_hc3_of_the_changes() -> None:
     assert one.under(Jackknife()).bse["ATT"] == pytest.approx(
         np.sqrt((n - 1) / n * np.sum((score / left) ** 2)), rel=1e-9
     )
-    with pytest.raises(InferenceError, match="more than memory holds"):
-        one.under(WildBootstrap(draws=99, seed=1))
+    assert 0 < one.under(WildBootstrap(draws=99, seed=1)).pvalues["ATT"] <= 1
 
 
 def test_many_absorbed_effects_are_judged_without_a_silent_second_best() -> None:

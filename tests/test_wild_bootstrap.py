@@ -52,7 +52,7 @@ def test_the_stored_enumerations_of_cross_sections(name: str) -> None:
     u = f["y"].to_numpy() - X @ beta
     members = [(f["county"] == g).to_numpy() for g in range(stored["G"])]
     made = replicate(
-        gram=np.array([Q[g].T @ Q[g] for g in members]),
+        load=np.array([Q[g].T @ Q[g] @ inverse[1] for g in members]),
         scores=np.array([Q[g].T @ u[g] for g in members]),
         direction=inverse[1],
         blocks=draw_weights(n_clusters=stored["G"], weights="rademacher", draws=None, seed=None),
@@ -303,9 +303,9 @@ def test_nulls_beyond_a_gap_are_kept() -> None:
         gram = np.einsum("gij,gkj->gik", root, root)
         change = np.linalg.inv(np.linalg.cholesky(gram.sum(axis=0)))
         blocks = draw_weights(n_clusters=7, weights="rademacher", draws=None, seed=None)
-        made = replicate(
-            gram=change @ gram @ change.T, scores=scores, direction=np.array([1.0, 0.3]), blocks=blocks, enumerated=True
-        )
+        v = np.array([1.0, 0.3])
+        load = change @ gram @ change.T @ v
+        made = replicate(load=load, scores=scores, direction=v, blocks=blocks, enumerated=True)
         error = float(np.sqrt(made.variance))
         grid = np.geomspace(0.05, 50, 400) * error
         kept = np.array([made.p_restricted(d) for d in grid]) > 0.05

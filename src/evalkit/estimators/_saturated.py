@@ -21,7 +21,7 @@ from evalkit.estimators._regression import (
     floor_of_outcome,
     regress,
 )
-from evalkit.numerics.absorb import Patterns, effects_rank, find_patterns, make_absorber
+from evalkit.numerics.absorb import Patterns, find_patterns, make_absorber
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.least_squares import least_squares
 from evalkit.numerics.loadings import Alike, Masses, ShockCells, ShockMap, find_alike, own_shocks
@@ -294,8 +294,10 @@ def _average_many(sample: Sample, cells: Cells, aggregate: Aggregate, notes: tup
     floor = OF_INFLUENCE * np.abs(found.table).max(axis=0) * np.sqrt(np.einsum("i,i->", deviation, deviation))
     floor[: len(shown)] = np.maximum(floor[: len(shown)], floor_of_outcome(sample))
     influence = WithoutRounding(TableInfluence(found.table, found.cell, deviation), floor)
-    factors = (sample.unit, dense_codes(sample.period), *sample.absorb)
-    parameters = Parameters(len(cells.mass) + len(found.kept), sample.n_units + effects_rank(factors[1:]) - 1, factors)
+    factors = (dense_codes(sample.period), *sample.absorb)
+    apart = make_absorber(unit=sample.unit, starts=sample.starts, factors=factors, weights=sample.weights)
+    n_effects = apart.rank - len(apart.starts) + sample.n_units
+    parameters = Parameters(len(cells.mass) + len(found.kept), n_effects, (sample.unit, *factors))
     response = _TableResponse(found, sample, cells, mapping, cells.base is not None)
     part = Part(sample, np.arange(len(terms)), influence, response=response, parameters=parameters)
     return Fit(terms, found.estimates, (part,), notes)

@@ -21,7 +21,7 @@ from evalkit.numerics.wild import (
     replicate,
     replicate_scores,
 )
-from evalkit.results.basis import Seen, name_determined, see_whole
+from evalkit.results.basis import Seen, SeenByRows, name_determined, see
 from evalkit.results.clusters import (
     Way,
     count_clusters,
@@ -122,7 +122,7 @@ class WildBootstrap:
             doubt = ByExpectedSize(loadings)
         distribution: _WildDistribution | _ScoreDistribution
         if plain:
-            seen = see_whole(fit, way, "WildBootstrap")
+            seen = see(fit, way, "WildBootstrap")
             lost = np.any(seen.determined(), axis=0)
             alone = all(lost[i] for i, term in enumerate(fit.terms) if term.role == "effect")
             if alone:  # one treated cluster: p is given, but counts as unsupported
@@ -222,7 +222,7 @@ class _WildDistribution:
     coefficients: Floats
     covariance: Floats
     floors: Floats
-    seen: Seen
+    seen: Seen | SeenByRows
     source: _Source
     restricted: bool
     alone: bool
@@ -246,10 +246,11 @@ class _WildDistribution:
         """Draw the statistics of a combination, once."""
         key = weights.tobytes()
         if key not in self._made:
+            loads, scores, directions = self.seen.loads(weights[None])
             self._made[key] = replicate(
-                gram=self.seen.basis.gram,
-                scores=self.seen.basis.scores,
-                direction=weights @ self.seen.directions,
+                load=loads[:, 0],
+                scores=scores,
+                direction=directions[0],
                 blocks=self.source.blocks(),
                 enumerated=self.source.enumerated,
             )
@@ -286,10 +287,11 @@ class _WildDistribution:
             )
         estimates = weights @ self.coefficients
         statistic = quadratic_form(estimates, covariance_of(weights, self.covariance), self.source.n_clusters - 1) / q
+        loads, scores, directions = self.seen.loads(weights)
         p = joint_p(
-            gram=self.seen.basis.gram,
-            scores=self.seen.basis.scores,
-            directions=weights @ self.seen.directions,
+            loads=loads,
+            scores=scores,
+            directions=directions,
             estimates=estimates,
             blocks=self.source.blocks(),
             enumerated=self.source.enumerated,

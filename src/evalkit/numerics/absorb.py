@@ -20,10 +20,10 @@ from evalkit.numerics.level_systems import (
     Iterated,
     Levels,
     LevelSystem,
-    UnsolvedError,
     factorise,
     factorise_whole,
     independent_levels,
+    unsolved,
 )
 
 TOLERANCE = 1e-12  # of pyfixest's demeaner, as a share of the column
@@ -189,7 +189,7 @@ class Absorber:
                     left, codes, self.weights, TOLERANCE, _STEPS, None, preconditioner or "additive"
                 )
                 if not solved:
-                    raise UnsolvedError(f"not demeaned after {_STEPS} steps")
+                    raise unsolved(_STEPS)
             left = np.asfortranarray(swept)
             for j in range(len(columns)):
                 left[:, j] -= self._means(left[:, j], scratch)[self.unit]

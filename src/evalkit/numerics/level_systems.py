@@ -11,16 +11,27 @@ from scipy import sparse
 from scipy.linalg import lapack, solve_triangular
 from scipy.sparse.csgraph import connected_components
 
+from evalkit.errors import DesignError
 from evalkit.numerics.arrays import Floats, Ints
 
 # A level whose remaining weight, after de-meaning, is below this share of its own is determined by the other levels.
 RANK_TOLERANCE = 1e-10
 LARGEST_BLOCK = 800  # levels of a block that is factorised whole
+_MOST_SHARED = 3_000  # directions whose rank is counted
 _PRECISE, _ROUNDING, _MOST_STEPS = 1e-14, 1e-11, 3_000  # of conjugate gradients
 
 
-class UnsolvedError(ArithmeticError):
-    """A system is too ill-conditioned to be solved step by step."""
+class UnsolvedError(DesignError):
+    """The systems of fixed effects are too ill-conditioned to be solved step by step."""
+
+
+def unsolved(steps: int) -> UnsolvedError:
+    """Say after how many steps."""
+    return UnsolvedError(
+        f"the systems of fixed effects were not solved after {steps} steps",
+        where="absorb",
+        remedy="absorb fewer effects, or leave out levels that few rows tell from the others",
+    )
 
 
 class LevelSystem(Protocol):
@@ -65,11 +76,40 @@ class Levels:
     def count_rank(self) -> int:
         """Count the independent effects, those of units included.
 
-        Of units and one more factor exactly, by their connected groups. Of more, each is counted so with the units alone: that
-        may be too many.
+        Two sets of effects share one direction in each group of levels that rows connect; what the shared directions of all pairs
+        span is redundant. Of units and one more factor that is exact. Of more, effects can depend on each other in threes without
+        doing so in pairs; then this counts too many.
         """
         own = [self.active[self.factor[self.active] == i] for i in np.unique(self.factor[self.active])]
-        return len(self.mass) + sum(len(one) - self.groups(one)[0] for one in own)
+        n_units, n = len(self.mass), len(self.mass) + len(self.level_mass)
+        shared: list[sparse.csr_array] = []
+        for i, one in enumerate(own):
+            _n_groups, group = self.groups(one)
+            units = np.zeros(n_units, dtype=np.int64)
+            of_units = self.presence[:, one].tocoo()
+            units[of_units.row] = group[of_units.col]
+            shared.append(_contrasts((np.arange(n_units), units), (n_units + one, group), n))
+            for other in own[:i]:
+                met = self.crossed[one][:, other].tocoo()
+                place, size = (met.row, len(one) + met.col), len(one) + len(other)
+                both = connected_components(sparse.csr_array((met.data, place), (size, size)), directed=False)[1]
+                first, second = np.split(both.astype(np.int64), [len(one)])
+                shared.append(_contrasts((n_units + one, first), (n_units + other, second), n))
+        if not shared:
+            return n_units
+        every = sparse.csr_array(sparse.hstack(shared))
+        if every.shape[1] > _MOST_SHARED:
+            return n_units + sum(len(one) - self.groups(one)[0] for one in own)
+        gram = (every.T @ every).toarray()
+        return n_units + len(self.active) - len(independent_levels(gram, np.diag(gram))[0])
+
+
+def _contrasts(one: tuple[Ints, Ints], other: tuple[Ints, Ints], n: int) -> sparse.csr_array:
+    """Difference (n, groups) of two sets of effects in each group, each given by places among n and groups."""
+    values = np.repeat([1.0, -1.0], [len(one[0]), len(other[0])])
+    place = (np.concatenate([one[0], other[0]]), np.concatenate([one[1], other[1]]))
+    table = sparse.csr_array((values, place), (n, int(place[1].max()) + 1))
+    return sparse.csr_array(table[:, np.diff(table.tocsc().indptr) > 0])
 
 
 def factorise(levels: Levels) -> Factored | None:
@@ -221,7 +261,7 @@ class Iterated:
             square = now
         if (square <= rounding).all():
             return effects
-        raise UnsolvedError(f"not solved after {_MOST_STEPS} steps")
+        raise unsolved(_MOST_STEPS)
 
     def root(self, load: Floats) -> Floats:
         """Take the root of the columns' products (m, m) themselves."""
@@ -234,9 +274,9 @@ class Iterated:
 
 def independent_levels(system: Floats, reference: Floats) -> tuple[Ints, Floats]:
     """Pivoted Cholesky of a positive semidefinite matrix, scaled by `reference`: the independent rows and their factor."""
-    if not len(system):
-        return np.zeros(0, dtype=np.int64), np.zeros((0, 0))
     scale = 1.0 / np.sqrt(reference)
+    if (np.diag(system) * scale**2).max(initial=0.0) <= RANK_TOLERANCE:  # the first pivot is not held against it
+        return np.zeros(0, dtype=np.int64), np.zeros((0, 0))
     scaled = system * scale[:, None] * scale[None, :]
     _, pivots, rank, _ = lapack.dpstrf(scaled, lower=1, tol=RANK_TOLERANCE)
     kept = np.sort(pivots[:rank].astype(np.int64) - 1)

@@ -20,8 +20,8 @@ class AveragedCells:
     """Averages of cells, and the slopes of covariates, with what each row puts into them.
 
     estimates (m + p,); a row's share of them is its weight times a line of `table` (c, m + p), the one that `cell` (n,) names;
-    residuals (n,); bread (p, p) is that of the covariates; `kept` (p,) are those that are not collinear, and `untold` (u,) the averages that the rows do not
-    tell. absorber holds units, cells and further effects of the c rows that stand for all.
+    residuals (n,); bread (p, p) is that of the covariates, and `kept` (p,) are those that are not collinear; `untold` (u,) are
+    the averages that the rows do not tell. absorber holds units, cells and further effects of the c rows that stand for all.
     """
 
     estimates: Floats

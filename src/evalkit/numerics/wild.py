@@ -154,15 +154,15 @@ def critical_of_largest(statistics: Floats, level: float) -> float:
 
 
 def replicate(
-    *, gram: Floats, scores: Floats, direction: Floats, blocks: Iterator[Floats], enumerated: bool
+    *, load: Floats, scores: Floats, direction: Floats, blocks: Iterator[Floats], enumerated: bool
 ) -> Replicates:
-    """Replicate the statistic of a direction (p,) of an orthonormal basis.
+    """Replicate the statistic of a direction v (p,) of an orthonormal basis Q.
 
-    gram (G, p, p) and scores (G, p) are those of numerics.clusters; blocks yield weights (B, G).
+    load (G, p) holds Q_g'Q_g v and scores (G, p) Q_g'u_g, u being residuals; blocks yield weights (B, G).
     """
-    load = gram @ direction  # (G, p)
     own, pull = scores @ direction, load @ direction
-    squares = (_few_squares if len(own) <= _FEW_CLUSTERS else _many_squares)(scores, load, own, pull)
+    few = len(own) <= max(_FEW_CLUSTERS, len(direction))
+    squares = (_few_squares if few else _many_squares)(scores, load, own, pull)
     tops, ends = [], []
     for w in _slices(blocks, 1):
         tops.append(_against(w, np.stack([own, pull])))
@@ -229,19 +229,19 @@ def _rows(a: Floats, b: Floats) -> Floats:
 
 
 def joint_p(
-    *, gram: Floats, scores: Floats, directions: Floats, estimates: Floats, blocks: Iterator[Floats], enumerated: bool
+    *, loads: Floats, scores: Floats, directions: Floats, estimates: Floats, blocks: Iterator[Floats], enumerated: bool
 ) -> float:
     """p of the hypothesis that the coefficients of all directions (q, p) are 0, by Wald statistics with all of it imposed.
 
-    estimates (q,) are the coefficients; the directions are independent. The variance of each draw is clustered, without a
-    small-sample factor; ties count.
+    loads (G, q, p) and scores (G, p) are as in replicate, estimates (q,) the coefficients; directions are independent. The
+    variance of each draw is clustered, without a small-sample factor; ties count.
     """
-    n_clusters, q = len(gram), len(directions)
-    load = np.ascontiguousarray((gram @ directions.T).transpose(1, 0, 2)).reshape(-1, n_clusters * q)  # (p, G q)
-    away = directions.T @ np.linalg.solve(
-        directions @ directions.T, estimates
-    )  # (p,): residuals under the null are u + Q away
+    n_clusters, q = loads.shape[:2]
+    load = np.ascontiguousarray(loads.transpose(2, 0, 1)).reshape(-1, n_clusters * q)  # (p, G q)
+    shares_of = np.linalg.solve(directions @ directions.T, estimates)
+    away = directions.T @ shares_of  # (p,): residuals under the null are u + Q away
     own, pull = scores @ directions.T, (away @ load).reshape(n_clusters, q)
+    loads_away = np.einsum("q,gqp->gp", shares_of, loads)
 
     def shares(w: Floats, scores: Floats, own: Floats) -> Floats:
         """Scores (B, G, q) of the draws' residuals."""
@@ -250,7 +250,7 @@ def joint_p(
         return left
 
     def statistics(w: Floats) -> Floats:
-        left, more = shares(w, scores, own), shares(w, gram @ away, pull)
+        left, more = shares(w, scores, own), shares(w, loads_away, pull)
         size = np.einsum("bg,gq->b", w**2, pull**2)
         more[np.einsum("bgq,bgq->b", more, more) <= _NOTHING * size] = 0.0  # as in replicate
         left += more

@@ -92,6 +92,11 @@ class Seen:
         shared = adjusted @ self.basis.gram
         return shared @ adjusted.transpose(0, 2, 1), shared
 
+    def loads(self, weights: Floats) -> tuple[Floats, Floats, Floats]:
+        """Of combinations v (q, k): Q_g'Q_g v (G, q, p), the scores Q_g'u_g (G, p), and v in the basis (q, p)."""
+        directions = weights @ self.directions
+        return directions @ self.basis.gram, self.basis.scores, directions
+
     def shock_map(self, weights: Floats, power: float) -> ShockMap:
         """Map shocks (G·T,) to the clusters' scores of a combination, each adjusted by (I - Q_g Q_g')^power."""
         shocks, direction = self.shocks, weights @ self.directions
@@ -153,6 +158,17 @@ class SeenByRows:
             shared.append(explained)
         return own, np.concatenate(shared, axis=2)
 
+    def loads(self, weights: Floats) -> tuple[Floats, Floats, Floats]:
+        """As of Seen, in a basis of the space that these columns and the residuals span with all effects and regressors."""
+        loads, scores = [], []
+        for wide, directions in zip(self.wide, self._directions(weights), strict=True):
+            columns = np.column_stack([self._adjusted(wide, 0.0, directions), wide.residuals])
+            explained = wide.products(columns)[1]
+            loads.append(explained[:, :-1])
+            scores.append(explained[:, -1])
+        every = np.concatenate(loads, axis=2)
+        return every, np.concatenate(scores, axis=1), every.sum(axis=0)
+
     def shock_map(self, weights: Floats, power: float) -> ShockMap | None:
         """Map shocks (G·T,) to the clusters' adjusted scores of a combination; None where that is more than memory holds."""
         if sum(wide.n_numbers for wide in self.wide) > MOST_MAPPED:
@@ -184,7 +200,7 @@ class SeenByRows:
 
     def _refuse(self, error: UnsolvedError) -> InferenceError:
         return InferenceError(
-            f"the systems that tell what rests on one cluster among {_n_effects(self.fit, self.method)} effects were {error}",
+            f"what rests on one cluster among {_n_effects(self.fit, self.method)} effects cannot be told: {error.what}",
             where=self.method,
             remedy="absorb fewer effects, or leave out levels that few rows tell from the others; Cluster() needs none",
         )
@@ -205,11 +221,6 @@ def see(fit: Fit, way: Way, method: str) -> Seen | SeenByRows:
     """
     if too_wide(fit, way, method):
         return SeenByRows(fit, way, wide_regressions(fit, way, method), method)
-    return see_whole(fit, way, method)
-
-
-def see_whole(fit: Fit, way: Way, method: str) -> Seen:
-    """See the regressions of a fit in a basis; InferenceError as of see, and where there are too many effects for one."""
     key = f"seen {way.name}"
     if key not in fit.views:
         fit.views[key] = _see(fit, way, method)
@@ -238,12 +249,6 @@ def wide_regressions(fit: Fit, way: Way, method: str) -> tuple[WideRegression, .
 
 
 def _see(fit: Fit, way: Way, method: str) -> Seen:
-    if too_wide(fit, way, method):
-        raise InferenceError(
-            f"{len(way.present)} clusters times {_n_effects(fit, method)} effects squared is more than memory holds",
-            where=method,
-            remedy="use Jackknife() or BiasReduced(), which need no such tables; or absorb fewer effects",
-        )
     bases = [cluster_basis(rows) for rows in _rows_of(fit, way, method)]
     basis = block_diagonal(bases)
     directions = np.zeros((len(fit.terms), basis.slopes.shape[1]))

@@ -1,0 +1,200 @@
+"""Further fixed effects without a limit: blocks, steps and pyfixest's demeaners tell what the whole system tells."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import oracles
+from evalkit import Design, Estimate, Panel, estimate
+from evalkit.errors import DesignError
+from evalkit.estimators import EventStudy, Imputation, Split, Stacked, TripleDifference, TwoStage, TwoWayFE
+from evalkit.inference import BiasReduced, Cluster, Jackknife, Robust, WildBootstrap
+from evalkit.numerics import absorb, level_systems
+from evalkit.numerics.absorb import effects_rank, make_absorber
+from evalkit.numerics.arrays import first_rows
+from evalkit.numerics.level_systems import Factored, Iterated
+from evalkit.results import basis
+from evalkit.results.clusters import way_of
+from evalkit.results.estimation import Estimator, Inference
+from evalkit.results.loadings import loadings_of
+
+
+def loans(
+    *, movers: float = 0.0, units: int = 240, months: int = 8, banks: int = 12, missing: float = 0.0
+) -> pd.DataFrame:
+    """Synthetic: loans of banks over months in 12 counties, a share of rows in another bank; seed fixed."""
+    rng = np.random.default_rng(11)
+    f = pd.DataFrame({"loan": np.repeat(np.arange(units), months), "month": np.tile(np.arange(months), units)})
+    f["county"], f["bank"] = f["loan"] % 12, f["loan"] * 7 // 5 % banks
+    moves = rng.random(len(f)) < movers
+    f.loc[moves, "bank"] = rng.integers(0, banks, int(moves.sum()))
+    f["size"] = rng.integers(1, 4, units)[f["loan"]].astype(float)
+    f["large"], f["sector"] = f["loan"] % 5 % 2, f["loan"] % 4
+    f["x"] = rng.normal(size=len(f))
+    f["first"] = np.select([f["county"] < 3, f["county"] < 5], [4.0, 6.0], np.nan)
+    f["d"] = (f["month"] >= f["first"]).astype(float)
+    shock = rng.normal(size=(12, months))
+    f["y"] = rng.normal(size=len(f)) + 0.3 * f["x"] + shock[f["county"], f["month"]] + 0.4 * f["d"]
+    return f[rng.random(len(f)) >= missing].reset_index(drop=True)
+
+
+def run(f: pd.DataFrame, estimator: Estimator, inference: Inference, **change: Any) -> Estimate:
+    settings = {"outcome": "y", "adoption": "first", "assigned_at": "county", "absorb": ("bank*month",), **change}
+    return estimate(Panel.from_frame(f, unit="loan", time="month"), Design(**settings), estimator, inference=inference)
+
+
+Limit = Callable[[int], None]
+
+
+@pytest.fixture
+def limit(monkeypatch: pytest.MonkeyPatch) -> Limit:
+    """Let blocks be of at most so many levels from the call on, and see every regression by its rows."""
+
+    def lower(most: int) -> None:
+        for module in (absorb, level_systems):
+            monkeypatch.setattr(module, "LARGEST_BLOCK", most)
+        monkeypatch.setattr(basis, "_MOST_NUMBERS", 0.0)
+
+    return lower
+
+
+SAME: dict[str, tuple[Estimator, dict[str, Any]]] = {
+    "plain": (TwoWayFE(), {}),
+    "weighted, with covariates": (TwoWayFE(), {"weights": "size", "covariates": ("x",)}),
+    "two wide effects": (TwoWayFE(), {"absorb": ("bank*month", "sector*month")}),
+    "path": (EventStudy(leads=2, lags=1), {"covariates": ("x",)}),
+    "subgroups": (Split(by="large", estimator=TwoWayFE()), {}),
+    "stack": (Stacked(leads=2, lags=1), {}),
+    "imputed": (Imputation(aggregate="dynamic", leads=1), {"weights": "size", "covariates": ("x",)}),
+    "two stages": (TwoStage(), {}),
+    "triple": (TripleDifference(), {"eligible": "large", "absorb": ("sector*month",)}),
+}
+
+
+@pytest.mark.parametrize("movers", [0.0, 0.1])
+@pytest.mark.parametrize("name", SAME)
+def test_every_inference_is_that_of_the_whole_system(name: str, movers: float, limit: Limit) -> None:
+    estimator, change = SAME[name]
+    f = loans(movers=movers, missing=0.1)
+    inferences: list[Inference] = [Cluster(), Jackknife(), Robust()]
+    if name not in ("stack", "imputed", "two stages"):
+        inferences += [Cluster(correction="all_effects"), BiasReduced(), WildBootstrap(draws=199, seed=1)]
+    else:
+        inferences.pop()
+    whole = [run(f, estimator, inference, **change) for inference in inferences]
+    sizes = expected_sizes(run(f, estimator, Cluster(), **change))
+    for most in (30, 2):  # blocks with a border; nothing but steps
+        limit(most)
+        for inference, before in zip(inferences, whole, strict=True):
+            after = run(f, estimator, inference, **change)
+            np.testing.assert_allclose(after.params, before.params, atol=1e-9)
+            np.testing.assert_allclose(after.bse, before.bse, rtol=1e-8)
+            np.testing.assert_allclose(after.pvalues, before.pvalues, rtol=1e-6, atol=1e-12)
+            demeaned = [note for note in map(str, after.notes) if "demeaners of pyfixest" in note]
+            assert len(demeaned) == 1 or most > 2
+            assert all("to a tolerance of 1e-12" in note for note in demeaned)
+        again = expected_sizes(run(f, estimator, Cluster(), **change))
+        np.testing.assert_allclose(again, sizes, rtol=1e-7)
+
+
+def expected_sizes(one: Estimate) -> list[float]:
+    loadings = loadings_of(one.fit, one.spec, way_of(None, one.fit, one.spec))
+    return [loadings.expected_size(weights) for weights in np.eye(len(one.params))]
+
+
+@pytest.mark.parametrize("movers", [0.0, 0.05, 1.0])
+def test_thousands_of_levels_equal_pyfixest(movers: float) -> None:
+    f = loans(movers=movers, units=1806, months=24, banks=301)
+    b, V = oracles.pyfixest_fit("y ~ d | loan + bank^month", f, weights=None, vcov={"CRV1": "county"}, k_fixef=None)
+    one = run(f, TwoWayFE(), Cluster(correction="none"))
+    assert one.params["ATT"] == pytest.approx(b[0], abs=1e-9)
+    assert one.bse["ATT"] == pytest.approx(np.sqrt(V[0, 0]), abs=1e-9)
+    n, k = (
+        len(f),
+        1 + f.groupby(["bank", "month"]).ngroups,
+    )  # units lie within clusters, periods are made of levels
+    assert run(f, TwoWayFE(), Cluster()).bse["ATT"] == pytest.approx(
+        np.sqrt(12 / 11 * (n - 1) / (n - k) * V[0, 0]), abs=1e-9
+    )
+
+
+@pytest.mark.parametrize(
+    "factors",
+    [
+        ("bank*month",),
+        ("month", "bank*month"),
+        ("bank*month", "sector*month"),
+        ("bank", "sector", "county*month"),
+        ("loan", "bank*month"),
+    ],
+)
+@pytest.mark.parametrize("movers", [0.0, 0.1])
+def test_the_rank_is_that_of_dummies(factors: tuple[str, ...], movers: float, limit: Limit) -> None:
+    f = loans(movers=movers, units=48, missing=0.2)
+    codes = tuple(f.groupby(one.split("*")).ngroup().to_numpy().astype(np.int64) for one in factors)
+    dummies = np.hstack([np.eye(int(one.max()) + 1)[one] for one in codes])
+    whole = np.hstack([dummies, np.eye(48)[np.unique(f["loan"], return_inverse=True)[1]]])
+    limit(25)
+    assert effects_rank(codes) == np.linalg.matrix_rank(dummies)
+    unit = np.unique(f["loan"], return_inverse=True)[1].astype(np.int64)
+    absorber = make_absorber(unit=unit, starts=first_rows(unit), factors=codes, weights=None)
+    if absorber.is_exact or len(factors) == 1:
+        assert absorber.rank == np.linalg.matrix_rank(whole)
+
+
+def test_both_systems_give_the_effects_of_least_squares(limit: Limit) -> None:
+    f = loans(movers=0.1, units=60, missing=0.1)
+    unit = f["loan"].to_numpy()
+    unit = np.unique(unit, return_inverse=True)[1].astype(np.int64)
+    level = f.groupby(["bank", "month"]).ngroup().to_numpy().astype(np.int64)
+    weights = f["size"].to_numpy()
+    limit(500)
+    factored = make_absorber(unit=unit, starts=first_rows(unit), factors=(level, level), weights=weights)
+    limit(2)
+    iterated = make_absorber(unit=unit, starts=first_rows(unit), factors=(level, level), weights=weights)
+    assert isinstance(factored.system, Factored)
+    assert isinstance(iterated.system, Iterated)
+    column = f["y"].to_numpy() - np.bincount(unit, f["y"] * weights)[unit] / np.bincount(unit, weights)[unit]
+    D = np.hstack([np.eye(int(one.max()) + 1)[one] for one in (unit, level)])
+    root = np.sqrt(weights)
+    left = column - D @ np.linalg.lstsq(D * root[:, None], column * root, rcond=None)[0]
+    for absorber in (factored, iterated):
+        load = absorber.load(column[:, None])
+        effects = absorber.system.solve(load)
+        np.testing.assert_allclose(column - absorber.fitted(effects)[:, 0], left, atol=1e-10)
+        np.testing.assert_allclose(absorber.sweep([f["y"].to_numpy()])[:, 0], left, atol=1e-10)
+        root_of = absorber.system.root(load)
+        assert float((root_of**2).sum()) == pytest.approx(float(np.sum(load * effects)), rel=1e-9)
+
+
+def test_effects_that_absorb_the_treatment_are_named(limit: Limit) -> None:
+    f = loans(movers=0.1).assign(copy=lambda f: f["county"])
+    for most in (800, 30, 2):
+        limit(most)
+        with pytest.raises(DesignError, match="the effect ATT cannot be told from the fixed effects"):
+            run(f, TwoWayFE(), Cluster(), absorb=("bank*month", "copy*month"))
+
+
+def test_large_outcomes_keep_their_digits_in_the_demeaner(limit: Limit) -> None:
+    f = loans(movers=0.1)
+    limit(2)
+    one, other = (
+        run(f.assign(y=f["y"] * scale + shift), TwoWayFE(), Cluster()) for scale, shift in ((1, 0), (1e12, 1e13))
+    )
+    assert other.params["ATT"] / 1e12 == pytest.approx(one.params["ATT"], rel=1e-9)
+    assert other.bse["ATT"] / 1e12 == pytest.approx(one.bse["ATT"], rel=1e-9)
+
+
+def test_systems_that_take_too_many_steps_are_refused(limit: Limit, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit(2)
+    f = loans(movers=0.1)
+    monkeypatch.setattr(absorb, "_FEW_STEPS", 1)
+    monkeypatch.setattr(absorb, "_STEPS", 1)
+    with pytest.raises(DesignError, match="not solved after 1 steps") as caught:
+        run(f, TwoWayFE(), Cluster())
+    assert "absorb fewer effects" in caught.value.remedy
