@@ -116,6 +116,11 @@ def factorise(values: pd.Series) -> Codes:
     return Codes(codes.astype(np.int64), tuple(labels.tolist()))
 
 
+def write_label(label: Any) -> str:
+    """Write a label of `Codes` as a reader would: 3 for 3.0."""
+    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
+
+
 def count_lost_units(unit: Ints, kept: Flags) -> int:
     """Count units of which no row is kept."""
     return len(np.unique(unit)) - len(np.unique(unit[kept]))

@@ -97,7 +97,7 @@ class CallawaySantAnna:
         refuse_absorbed(sample, "CallawaySantAnna")
         timeline = draw_timeline(sample)
         arrangement = arrange(sample, timeline)
-        cells = _CellNotes(timeline, panel.periods.label, design.covariates)
+        cells = _CellNotes(timeline, panel.periods.label, sample.covariate_names)
         averages = _Averages(arrangement, by_size=self.aggregate in ("simple", "dynamic", "calendar"))
         bases, more = self._estimate(averages, cells, never_treated=design.comparison == "never_treated")
         notes = (*sample.notes, *notes, *note_pairs(sample, timeline), *more, *cells.messages())
@@ -345,7 +345,7 @@ _LISTED = 12
 
 @dataclass
 class _CellNotes:
-    """Notes under construction; `label` names a position on the time axis, `covariates` are the design's."""
+    """Notes under construction; `label` names a position on the time axis, `covariates` are the sample's."""
 
     timeline: Timeline
     label: Callable[[float], str]
