@@ -318,6 +318,19 @@ def test_limits_of_event_times_select_terms_and_what_the_mean_is_of() -> None:
     assert part["ATT"] == pytest.approx(whole[["ATT(e=0)", "ATT(e=1)"]].mean(), rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [
+        ({"min_e": 30}, "min_e is 30, and cohorts are observed from event time -4 to 3.*event times from -4 to 3"),
+        ({"balance": 4}, "balance is 4, and cohorts are observed from event time -4 to 3.*a balance of at most 3"),
+        ({"min_e": 2, "balance": 1}, "min_e is 2, balance is 1"),
+    ],
+)
+def test_event_times_that_nobody_has_are_refused_with_those_there_are(settings: dict[str, int], what: str) -> None:
+    with pytest.raises(DesignError, match=what):
+        run(staggered(), CallawaySantAnna(aggregate="dynamic", **settings))  # type: ignore[arg-type]
+
+
 def test_balanced_event_times_are_of_the_same_cohorts() -> None:
     f = staggered()
     one = run(f, CallawaySantAnna(aggregate="dynamic", balance=2))
@@ -327,7 +340,7 @@ def test_balanced_event_times_are_of_the_same_cohorts() -> None:
     assert one.params.index.tolist() == ["ATT", *(f"ATT(e={e})" for e in range(-2, 3))]
     for e in range(3):
         assert both.params[f"ATT(e={e})"] == pytest.approx(without.params[f"ATT(e={e})"], rel=1e-12)
-    with pytest.raises(DesignError, match="no effect of any cohort"):
+    with pytest.raises(DesignError, match="balance is 5, and cohorts are observed from event time -4 to 3"):
         run(f, CallawaySantAnna(aggregate="dynamic", balance=5))
 
 

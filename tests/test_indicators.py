@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -299,3 +300,33 @@ def test_a_study_refuses_other_tables_among_covariates(tmp_path: Path, given: st
     (tmp_path / "study.toml").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=what):
         read_study(tmp_path)
+
+
+# Names
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda e: type(e).__name__)
+@pytest.mark.parametrize("name", ["ATT", "ATT(e=1)", "ATT(g=2013,t=2014)"])
+def test_a_covariate_called_as_an_effect_is_refused(estimator: Any, name: str) -> None:
+    f = farms()
+    f[name] = np.random.default_rng(1).normal(size=len(f))
+    with pytest.raises(DesignError, match=f"called '{re.escape(name)}', and effects.*rename that column") as refused:
+        run(f, estimator, (name,))
+    assert "ATT_covariate" in refused.value.remedy
+
+
+def test_slope_is_a_name_like_others_unless_there_is_a_dose() -> None:
+    f = farms().assign(slope=lambda f: np.sin(np.arange(len(f))), loan=lambda f: 1.0 * (f["year"] >= f["first"]))
+    assert run(f, TwoWayFE(), ("slope",)).params.index.tolist() == ["ATT", "slope"]
+    with pytest.raises(DesignError, match="effects of the estimate are called 'slope'"):
+        run(f, TwoWayFE(), ("slope",), dose="loan")
+
+
+def test_columns_of_one_name_are_refused() -> None:
+    f = farms()
+    f["sector=fish"] = np.cos(np.arange(len(f)))
+    with pytest.raises(DesignError, match="called 'sector=fish', and another covariate has that name"):
+        run(f, CallawaySantAnna(), ("sector=fish", ek.indicators("sector", base="crops")))
+    f["size (t=2012)"] = np.cos(np.arange(len(f)))
+    with pytest.raises(DesignError, match=r"two terms of the estimate would be called 'size \(t=2012\)'"):
+        run(f, ExtendedTWFE(), ("size", "size (t=2012)"))

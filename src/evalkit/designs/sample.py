@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -250,7 +250,21 @@ def _lay_out(
     named: list[tuple[str, Floats]] = []
     for one, values in zip(design.covariates, read.covariates, strict=True):
         named += chosen[one].columns(rows) if isinstance(one, Indicators) else [(one, pick(values))]
+    _refuse_taken([name for name, _ in named], "slope" if design.dose else "ATT")
     return tuple(name for name, _ in named), tuple(column for _, column in named)
+
+
+def _refuse_taken(names: Sequence[str], effect: str) -> None:
+    """Refuse covariates named as effects are, "ATT" or "ATT(e=2)", or as another covariate: terms are told apart by name."""
+    for i, name in enumerate(names):
+        taken = name == effect or (name.startswith((f"{effect}(", f"{effect} [")) and name.endswith((")", "]")))
+        if taken or name in names[:i]:
+            whose = f"effects of the estimate are called '{effect}'" if taken else "another covariate has that name"
+            raise DesignError(
+                f"a covariate is called '{name}', and {whose}",
+                where=f"covariates, '{name}'",
+                remedy=f"rename that column, for example to '{name.split('(')[0].split(' ')[0].split('=')[0]}_covariate'",
+            )
 
 
 def _leave_out(

@@ -10,7 +10,7 @@ import numpy as np
 
 from evalkit.catalogue import Message
 from evalkit.designs.sample import Sample
-from evalkit.errors import InferenceError
+from evalkit.errors import DesignError, InferenceError
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.loadings import Masses, ShockCells, ShockMap
 from evalkit.tables.contents import in_short, same_content
@@ -207,6 +207,16 @@ class Fit:
 
     __eq__ = same_content
     __repr__ = in_short
+
+    def __post_init__(self) -> None:
+        names = [term.name for term in self.terms]
+        if len(set(names)) < len(names):
+            twice = next(name for i, name in enumerate(names) if name in names[:i])
+            raise DesignError(
+                f"two terms of the estimate would be called '{twice}'",
+                where=f"term '{twice}'",
+                remedy="rename the column of the covariate that has this name",
+            )
 
     def part_of(self, position: int) -> Part | None:
         """Return the part that estimated a coefficient; None for a reference term."""

@@ -28,6 +28,12 @@ class Codes:
 def require_column(frame: pd.DataFrame, column: str) -> None:
     """Raise DataError naming the nearest column when the frame lacks this one."""
     if column not in frame.columns:
+        if column in frame.index.names:
+            raise DataError(
+                f"'{column}' stands in the index, not in a column",
+                where="table",
+                remedy="make columns of the index first: frame.reset_index()",
+            )
         raise DataError(
             f"there is no column '{column}'", where="table", remedy=nearest(column, map(str, frame.columns))
         )

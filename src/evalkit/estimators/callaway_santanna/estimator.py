@@ -135,6 +135,7 @@ class CallawaySantAnna:
             for cohort in timeline.treated()
         }
         window = self._window(timeline, [cell for after, _ in plans.values() for cell in after])
+        self._require_times(timeline, plans, window)
         bases: set[_Key] = set()
         without, unbalanced, moved = [], [], []
         for cohort, (after, before) in plans.items():
@@ -181,6 +182,29 @@ class CallawaySantAnna:
             first = max(first, self.balance - (max(compared, default=start) - start))
             last = min(last, self.balance)
         return range(first, last + 1)
+
+    def _require_times(
+        self, timeline: Timeline, plans: dict[int, tuple[list[GroupTime], list[GroupTime]]], window: range
+    ) -> None:
+        """Refuse a window of event times that no cohort has."""
+        asked = {name: getattr(self, name) for name in ("min_e", "max_e", "balance") if getattr(self, name) is not None}
+        cells = [cell for both in plans.values() for part in both for cell in part]
+        times = [timeline.event_time(cell.cohort, cell.period) for cell in cells]
+        if not asked or not times:
+            return
+        first, last = min(times), max(times)
+        if self.balance is not None and self.balance > last:
+            what, remedy = f"balance is {self.balance}", f"give a balance of at most {last}"
+        elif not set(times).intersection(window):
+            what = ", ".join(f"{name} is {value}" for name, value in asked.items())
+            remedy = f"give event times from {first} to {last}"
+        else:
+            return
+        raise DesignError(
+            f"{what}, and cohorts are observed from event time {first} to {last}",
+            where="CallawaySantAnna",
+            remedy=remedy,
+        )
 
     def _key(self, timeline: Timeline, cohort: int, period: int) -> _Key:
         """Name the average in which a cell stands, by what its term tells: event time, cohort, period, or cohort and period."""
