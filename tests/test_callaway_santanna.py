@@ -454,6 +454,65 @@ def test_a_comparison_that_does_not_span_the_covariates_is_named(method: str, un
     assert f"3 comparisons {reason} and are left out" in said(one)
 
 
+@pytest.mark.parametrize("unit", ["unit", None])
+@pytest.mark.parametrize("weights", [None, "w"])
+def test_a_regression_that_extrapolates_says_where_and_how_far(unit: str | None, weights: str | None) -> None:
+    f = staggered()
+    f["x"] += 3.0 * (f["first"] == 2013)
+    one = run(
+        f,
+        CallawaySantAnna(aggregate="group_time", method="reg"),
+        unit=unit,
+        covariates=("x", "z"),
+        weights=weights,
+        comparison="never_treated",
+    )
+    negative = []
+    for year in range(2012, 2017):
+        base = min(year - 1, 2012)
+        # Units have covariates of the earlier period; of cross-sections the treated of both are held against each.
+        mine = f[(f["first"] == 2013) & f["year"].isin([base] if unit else [base, year])]
+        for at in (base,) if unit else (base, year):
+            other = f[f["first"].isna() & (f["year"] == at)]
+            X, v = (
+                np.column_stack([np.ones(len(other)), other[["x", "z"]]]),
+                other["w"] if weights else np.ones(len(other)),
+            )
+            centre = np.average(np.column_stack([np.ones(len(mine)), mine[["x", "z"]]]), axis=0,
+                                weights=mine["w"] if weights else None)  # fmt: skip
+            implied = centre @ np.linalg.solve(X.T @ (X * np.asarray(v)[:, None]), (X * np.asarray(v)[:, None]).T)
+            assert implied.sum() == pytest.approx(1.0)
+            negative.append(-implied[implied < 0].sum())
+    assert min(negative) > 0.5
+    (note,) = (str(note) for note in one.notes if note.key == "note.cells_extrapolated")
+    assert "in 5 comparisons the regression extrapolates" in note
+    assert f"as much as -{max(negative):.1f} (" in note
+    assert note.endswith("2013: 2013, 2014, 2015, 2016, 2012")
+
+
+def test_an_extrapolating_regression_can_be_far_off_where_the_others_refuse() -> None:
+    rng = np.random.default_rng(2)
+    x = np.concatenate([rng.uniform(2, 3, 40), rng.uniform(0, 1, 80)])
+    f = pd.DataFrame({"unit": np.repeat(np.arange(120), 2), "year": np.tile([2010, 2011], 120), "x": np.repeat(x, 2)})
+    f["county"], f["first"] = f["unit"], np.where(f["unit"] < 40, 2011.0, np.nan)
+    f["y"] = rng.normal(scale=0.1, size=240) + (f["year"] == 2011) * (3.5 * (f["unit"] < 40) - 2 * f["x"] ** 2)
+    one = run(f, CallawaySantAnna(method="reg"), covariates=("x",))
+    assert one.params["ATT"] < -3  # the truth is 3.5; a line through 0 to 1 does not follow the curve to 2.5
+    assert "extrapolates" in said(one)
+    for method in ("dr", "ipw"):
+        with pytest.raises(DesignError, match="lack overlap"):
+            run(f, CallawaySantAnna(method=method), covariates=("x",))  # type: ignore[arg-type]
+
+
+def test_a_regression_within_its_comparison_raises_no_alarm() -> None:
+    # Groups drawn alike, or one standard deviation apart: of 30 panels none is told to extrapolate.
+    for seed in range(15):
+        for apart in (0.0, 1.0):
+            f = staggered(seed, per_cohort=42)
+            f["x"] += apart * (f["first"] == 2013)
+            assert "extrapolates" not in said(run(f, CallawaySantAnna(method="reg"), covariates=("x", "z")))
+
+
 def test_comparison_units_at_the_edge_of_overlap_are_left_out() -> None:
     rng = np.random.default_rng(4)
     n = 1500

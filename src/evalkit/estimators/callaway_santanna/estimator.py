@@ -45,6 +45,8 @@ class CallawaySantAnna:
                their mean from e=0 on; "group": "ATT(g=2014)", means over a cohort's periods, with "ATT" weighing cohorts by
                size; "calendar": "ATT(t=2016)", with "ATT" their mean; "group_time": "ATT(g=2014,t=2016)", not averaged.
     method     how covariates adjust: "dr" doubly robust, "reg" regression of the comparison, "ipw" standardised weighting.
+               Without overlap of the covariates "dr" and "ipw" leave comparisons out (a propensity of .999 or more); "reg"
+               continues the comparison's line, which a note says where its negative weights sum to more than one half.
     base       of effects before adoption: "varying", the period before; "universal", the base of the effects from adoption on,
                the last period in which the cohort is observed before adoption and any anticipation (listed, effect 0).
     balance    keep, for "dynamic", the cohorts with effects at every event time from 0 to this, and no later event time.
@@ -365,6 +367,9 @@ def _influence_of(averages: list[_Average], arrangement: Arrangement, sample: Sa
 
 
 _LISTED = 12
+# A regression extrapolates where the negative weights of its comparison sum to more than this. Two normal groups of one spread
+# reach it where their means lie 2.3 standard deviations apart; see the docstring.
+_EXTRAPOLATES = 0.5
 
 
 @dataclass
@@ -377,6 +382,7 @@ class _CellNotes:
     failed: dict[Reason, list[GroupTime]] = field(default_factory=dict)
     read: dict[_Key, list[Estimated]] = field(default_factory=dict)
     trimmed: list[tuple[GroupTime, int]] = field(default_factory=list)
+    extrapolated: list[tuple[GroupTime, float]] = field(default_factory=list)
     collinear: dict[str, list[GroupTime]] = field(default_factory=dict)
 
     def estimate(self, arrangement: Arrangement, cells: Iterable[GroupTime], method: Method) -> list[Estimated]:
@@ -390,6 +396,8 @@ class _CellNotes:
             done.append(found)
             if found.effect.trimmed:
                 self.trimmed.append((cell, found.effect.trimmed))
+            if found.effect.negative > _EXTRAPOLATES:
+                self.extrapolated.append((cell, found.effect.negative))
             for j in found.collinear:
                 self.collinear.setdefault(self.covariates[j], []).append(cell)
         return done
@@ -404,6 +412,12 @@ class _CellNotes:
             cells = [cell for cell, _ in self.trimmed]
             rows = sum(number for _, number in self.trimmed)
             said.append(message("note.cells_trimmed", rows=rows, number=len(cells), listed=self._list(cells)))
+        if self.extrapolated:
+            cells = [cell for cell, _ in self.extrapolated]
+            largest = f"{max(negative for _, negative in self.extrapolated):.1f}"
+            said.append(
+                message("note.cells_extrapolated", number=len(cells), largest=largest, listed=self._list(cells))
+            )
         # A lone unit matters where an effect is read from its comparisons alone.
         read = [ones for ones in self.read.values() if all(one.fewest <= 1 for one in ones)]
         single = [one.cell for ones in read for one in ones]
