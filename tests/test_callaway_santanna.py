@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from typing import Any
 
 import numpy as np
@@ -760,3 +761,101 @@ def test_input_is_not_modified() -> None:
     before = f.copy(deep=True)
     plain(CallawaySantAnna(aggregate="dynamic"), "unit", f, weights="w").summary("zh")
     pd.testing.assert_frame_equal(f, before)
+
+
+# Panels with gaps, and where diff-diff differs
+
+
+def gaps() -> pd.DataFrame:
+    f = cases.mpdta().astype({"first": int})
+    return f[np.random.default_rng(0).random(len(f)) >= 0.1].reset_index(drop=True)
+
+
+def peer(frame: pd.DataFrame, **settings: Any) -> Any:
+    from diff_diff import CallawaySantAnna as Peer
+
+    columns: list[str] | None = settings.pop("covariates", None)
+    names = {"outcome": "lemp", "unit": "countyreal", "time": "year", "first_treat": "first"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns of gaps and of few units
+        return Peer(**{"control_group": "not_yet_treated", **settings}).fit(frame, **names, covariates=columns)
+
+
+def of_counties(
+    frame: pd.DataFrame, estimator: Any, inference: Any = UNCORRECTED, unit: str | None = "countyreal", **design: Any
+) -> Estimate:
+    panel = Panel.from_frame(frame, unit=unit, time="year")
+    named = Design(outcome="lemp", adoption="first", assigned_at="countyreal", **design)
+    return estimate(panel, named, estimator, inference=inference)
+
+
+def test_complete_units_are_those_that_r_did_keeps() -> None:
+    f = gaps()
+    complete = f.groupby("countyreal")["year"].transform("size") == 5
+    one = of_counties(f, CallawaySantAnna(units="complete"))
+    other = of_counties(f[complete], CallawaySantAnna())
+    assert one.params.tolist() == other.params.tolist()
+    assert one.bse["ATT"] == pytest.approx(other.bse["ATT"], rel=1e-14)  # sums of other zeros
+    theirs = peer(f[complete])
+    assert one.params["ATT"] == pytest.approx(theirs.overall_att, abs=1e-14)
+    assert one.bse["ATT"] == pytest.approx(theirs.overall_se, rel=1e-12)
+    (line,) = one.ledger
+    assert (line.rows, line.units) == (int((~complete).sum()), f.loc[~complete, "countyreal"].nunique())
+    assert str(line.reason) == "the unit is not observed in each of the 5 periods"
+    assert "units='complete'" in said(of_counties(f, CallawaySantAnna()))
+    assert "note.pairs" not in [note.key for note in one.notes]
+    with pytest.raises(DesignError, match="no unit is observed in all of the 5 periods"):
+        of_counties(f[f["year"] != 2003 + f["countyreal"] % 5], CallawaySantAnna(units="complete"))
+    with pytest.raises(DesignError, match="repeated cross-sections follow no unit"):
+        of_counties(f, CallawaySantAnna(units="complete"), unit=None)
+
+
+@pytest.mark.parametrize(("method", "covariates"), [("dr", ()), ("reg", ("lpop",)), ("ipw", ("lpop",))])
+def test_pairs_are_those_of_diff_diff_which_weighs_cells_by_the_treated_observed(
+    method: str, covariates: tuple[str, ...]
+) -> None:
+    f = gaps()
+    theirs = peer(f, estimation_method=method, covariates=list(covariates) or None)
+    cells = of_counties(f, CallawaySantAnna(method=method, aggregate="group_time"), covariates=covariates)  # type: ignore[arg-type]
+    for (g, t), cell in theirs.group_time_effects.items():
+        assert cells.params[f"ATT(g={g},t={t})"] == pytest.approx(cell["effect"], abs=1e-12)
+        assert cells.bse[f"ATT(g={g},t={t})"] == pytest.approx(cell["se"], rel=1e-10)
+    after = [cell for cell in theirs.group_time_effects if cell[1] >= cell[0]]
+    effects = [cells.params[f"ATT(g={g},t={t})"] for g, t in after]
+    seen = [theirs.group_time_effects[cell]["n_treated"] for cell in after]
+    size = f.groupby("first")["countyreal"].nunique()
+    one = of_counties(f, CallawaySantAnna(method=method), covariates=covariates)  # type: ignore[arg-type]
+    assert theirs.overall_att == pytest.approx(np.average(effects, weights=seen), abs=1e-12)
+    assert one.params["ATT"] == pytest.approx(np.average(effects, weights=[size[g] for g, _ in after]), abs=1e-12)
+    assert abs(one.params["ATT"] - theirs.overall_att) > 5e-4
+
+
+def test_rows_as_cross_sections_are_those_of_allow_unbalanced_panel() -> None:
+    f = gaps()
+    theirs = peer(f, allow_unbalanced_panel=True)
+    settings = {"inference": Cluster("countyreal"), "unit": None}
+    cells = of_counties(f, CallawaySantAnna(aggregate="group_time"), **settings)  # type: ignore[arg-type]
+    for (g, t), cell in theirs.group_time_effects.items():
+        assert cells.params[f"ATT(g={g},t={t})"] == pytest.approx(cell["effect"], abs=1e-12)
+        assert cells.bse[f"ATT(g={g},t={t})"] == pytest.approx(cell["se"], rel=1e-10)
+    # Averages weigh cohorts by rows, theirs (and those of R did) by units.
+    after = [cell for cell in theirs.group_time_effects if cell[1] >= cell[0]]
+    effects = [cells.params[f"ATT(g={g},t={t})"] for g, t in after]
+    sizes = f.groupby("first")["countyreal"].agg(["size", "nunique"])
+    one = of_counties(f, CallawaySantAnna(), **settings)  # type: ignore[arg-type]
+    for value, by in ((one.params["ATT"], "size"), (theirs.overall_att, "nunique")):
+        assert value == pytest.approx(np.average(effects, weights=[sizes[by][g] for g, _ in after]), abs=1e-12)
+
+
+def test_doubly_robust_weights_are_divided_by_their_sum_and_those_of_diff_diff_by_the_treated() -> None:
+    f = cases.mpdta().astype({"first": int})
+    theirs = peer(f, control_group="never_treated", covariates=["lpop"]).group_time_effects[2006, 2004]["effect"]
+    one = of_counties(f, CallawaySantAnna(aggregate="group_time"), covariates=("lpop",), comparison="never_treated")
+    y = f[f["first"].isin([0, 2006])].pivot(index="countyreal", columns="year", values="lemp")
+    at = f.drop_duplicates("countyreal").set_index("countyreal").loc[y.index]
+    D, X, change = (at["first"] == 2006).to_numpy(float), sm.add_constant(at["lpop"].to_numpy()), y[2004] - y[2003]
+    p = sm.GLM(D, X, family=sm.families.Binomial()).fit(tol=1e-14, tol_criterion="params").mu
+    left = change - X @ np.linalg.lstsq(X[D == 0], change[D == 0], rcond=None)[0]
+    odds = np.where(D == 0, p / (1 - p), 0.0)
+    for value, total in ((one.params["ATT(g=2006,t=2004)"], odds.sum()), (theirs, D.sum())):
+        assert value == pytest.approx(left[D == 1].mean() - odds @ left / total, abs=1e-10)

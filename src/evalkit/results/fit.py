@@ -156,7 +156,8 @@ class Part:
     They are the slopes of `regression`, or, with `mapping` (m, k), linear combinations of its k slopes; where each combination
     weighs its slopes by their rows, `averaged` (n,) says for which slope each row counts, -1 for none. `response` says what they
     rest on where there is no regression (None: it is found by estimating anew). `leads_from_base` says that effects before
-    adoption, if any, are differences from the base of their path.
+    adoption, if any, are differences from the base of their path. `counted` are the observations and parameters in the factor of
+    CR1 where the regression is of repeated rows, and therefore not `regression`.
     """
 
     sample: Sample
@@ -167,6 +168,7 @@ class Part:
     response: Response | None = None
     averaged: Ints | None = None
     leads_from_base: bool = True
+    counted: tuple[float, int] | None = None
 
     __eq__ = same_content
     __repr__ = in_short

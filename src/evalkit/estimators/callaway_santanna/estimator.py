@@ -20,6 +20,7 @@ from evalkit.estimators.callaway_santanna.group_time import (
     Timeline,
     arrange,
     draw_timeline,
+    leave_out_incomplete,
     leave_out_without_base,
     note_pairs,
     plan_cells,
@@ -35,6 +36,7 @@ from evalkit.tables.contents import in_short, same_content
 
 _Aggregate = Literal["simple", "dynamic", "group", "calendar", "group_time"]
 Base = Literal["varying", "universal"]
+Units = Literal["pairs", "complete"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +53,12 @@ class CallawaySantAnna:
                the last period in which the cohort is observed before adoption and any anticipation (listed, effect 0).
     balance    keep, for "dynamic", the cohorts with effects at every event time from 0 to this, and no later event time.
     min_e, max_e  the first and last event time of "dynamic".
+    units      of a panel with gaps: "pairs", those observed in both periods enter a comparison (as in Stata csdid); "complete",
+               only those observed in every period (as in R did), the others leave through the ledger. For rows as repeated
+               cross-sections (allow_unbalanced_panel of R did) make the Panel with unit=None, and cluster by the unit.
 
-    Covariates and weights are those of the earlier of the two periods. Units with a row in both periods enter a comparison;
-    of repeated cross-sections, rows of either. Never treated are also units that adopt after the last period (and its
+    Covariates and weights are those of the earlier of the two periods. Of repeated cross-sections rows of either period enter.
+    Never treated are also units that adopt after the last period (and its
     anticipation). What cannot be compared is named in the notes. Sources: Callaway and Sant'Anna, Journal of Econometrics 225
     (2021); Sant'Anna and Zhao, Journal of Econometrics 219 (2020). Numbers are those of the R package did.
     """
@@ -64,11 +69,12 @@ class CallawaySantAnna:
     balance: int | None = None
     min_e: int | None = None
     max_e: int | None = None
+    units: Units = "pairs"
 
     columns = no_columns
 
     def __post_init__(self) -> None:
-        for name, known in (("aggregate", _Aggregate), ("method", Method), ("base", Base)):
+        for name, known in (("aggregate", _Aggregate), ("method", Method), ("base", Base), ("units", Units)):
             value = getattr(self, name)
             if value not in get_args(known):
                 raise DesignError(
@@ -96,6 +102,8 @@ class CallawaySantAnna:
         """Estimate on the panel's rows (those flagged in `keep`, if given)."""
         refuse_unused(design, "CallawaySantAnna", "dose", "eligible")
         sample, notes = leave_out_without_base(draw_sample(panel, design, keep))
+        if self.units == "complete":
+            sample = leave_out_incomplete(sample)
         refuse_absorbed(sample, "CallawaySantAnna")
         timeline = draw_timeline(sample)
         arrangement = arrange(sample, timeline)
