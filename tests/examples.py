@@ -30,7 +30,6 @@ ESTIMATORS: dict[str, Any] = {
     "SunAbraham": estimators.SunAbraham(),
     "ExtendedTWFE": estimators.ExtendedTWFE(aggregate="dynamic"),
     "Stacked": estimators.Stacked(leads=2, lags=1),
-    "Stacked by group": estimators.Stacked(leads=2, lags=1, effects="group"),
     "CallawaySantAnna": estimators.CallawaySantAnna(),
     "CallawaySantAnna by event time": estimators.CallawaySantAnna(aggregate="dynamic", method="reg"),
     "Imputation": estimators.Imputation(),

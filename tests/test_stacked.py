@@ -15,6 +15,8 @@ from evalkit import Design, Estimate, Panel, estimate
 from evalkit.errors import DesignError, InferenceError
 from evalkit.estimators import EventStudy, Stacked
 from evalkit.inference import Classical, Cluster, Robust
+from evalkit.results.clusters import way_of
+from evalkit.results.loadings import loadings_of
 
 LEADS, LAGS = 1, 1
 
@@ -133,10 +135,11 @@ def test_of_one_sub_experiment_only_the_factor_differs() -> None:
     np.testing.assert_allclose(ratio, (n - 1) / (n - 6), rtol=1e-9)
 
 
-def test_effects_by_group_are_those_of_diff_diff_on_a_balanced_panel() -> None:
+@pytest.mark.parametrize("share", [0.0, 0.1])
+def test_effects_by_group_are_those_of_diff_diff(share: float) -> None:
     from diff_diff import StackedDiD
 
-    f = cases.mpdta().astype({"first": int})
+    f = cases.thinned(cases.mpdta(), share).astype({"first": int})
     one = run(f, Stacked(leads=1, lags=0, effects="group"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of things that it will rename
@@ -160,6 +163,19 @@ def test_counts_are_repeated_rows_by_group_too() -> None:
     one, other = (estimate(p, design, Stacked(leads=1, lags=1, effects="group"), inference=Cluster()) for p in panels)
     np.testing.assert_allclose(one.params, other.params, atol=1e-12)
     np.testing.assert_allclose(one.vcov(), other.vcov(), rtol=1e-10)
+
+
+def test_loadings_by_group_reproduce_the_estimate_and_rows_may_stand_in_any_order() -> None:
+    f = cases.thinned(counties(), 0.1).assign(heavy=lambda f: 1.0 + f["countyreal"] % 3)
+    estimator = Stacked(leads=1, lags=1, effects="group")
+    one = run(f, estimator, weights="heavy", covariates=("lpop",))
+    found = loadings_of(one.fit, one.spec, way_of("countyreal", one.fit, one.spec))
+    (part,), (response,), (cells,) = found.parts, found.responses, found.cells
+    told = response.loadings(cells).T @ cells.sum(part.sample.outcome)
+    np.testing.assert_allclose(told, one.fit.coefficients[part.positions], atol=1e-11)
+    other = run(f.sample(frac=1, random_state=3), estimator, weights="heavy", covariates=("lpop",))
+    assert one.params.to_numpy().tobytes() == other.params.to_numpy().tobytes()
+    assert one.vcov().to_numpy().tobytes() == other.vcov().to_numpy().tobytes()
 
 
 def test_effects_are_of_unit_or_group() -> None:
