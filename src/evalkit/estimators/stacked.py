@@ -20,7 +20,7 @@ from evalkit.results.estimation import no_columns
 from evalkit.results.fit import Fit, Influence, Part, Term
 from evalkit.tables.contents import in_short, same_content
 
-Effects = Literal["unit", "group"]
+Absorbed = Literal["unit", "group"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ class Stacked:
 
     leads: int
     lags: int
-    effects: Effects = "unit"
+    effects: Absorbed = "unit"
 
     columns = no_columns
 
@@ -85,9 +85,9 @@ class Stacked:
                 raise DesignError(
                     f"{name} is {value!r}", where="Stacked", remedy=f"give a whole number from {least} on"
                 )
-        if self.effects not in get_args(Effects):
+        if self.effects not in get_args(Absorbed):
             raise DesignError(
-                f"effects is {self.effects!r}", where="Stacked", remedy=nearest(str(self.effects), get_args(Effects))
+                f"effects is {self.effects!r}", where="Stacked", remedy=nearest(str(self.effects), get_args(Absorbed))
             )
 
     def fit(self, panel: Panel, design: Design, keep: Flags | None = None) -> Fit:
