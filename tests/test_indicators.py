@@ -114,7 +114,7 @@ def test_the_most_frequent_value_of_the_rows_used_is_the_reference_and_ties_go_b
     f = farms()
     assert "region=西" not in run(f, ExtendedTWFE(), (ek.indicators("region"),)).params
     told = [str(note) for note in run(f, TwoWayFE(), (ek.indicators("region"),)).notes]
-    assert "region enters as 3 indicators, one for each of its values but 西" in told
+    assert "region enters as 0/1 columns, one for each of its 4 values but 西" in told
     assert sum("region=" in note and "is dropped" in note for note in told) == 3  # unit effects hold them
     f.loc[f["region"] == "西", "y"] = np.nan
     east, middle = ((f["region"] == name) & f["y"].notna() for name in ("东", "中"))

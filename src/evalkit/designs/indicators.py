@@ -104,7 +104,7 @@ class Category:
         told = {"column": self.indicators.of, "base": write_label(self.codes.labels[self.base])}
         if not self.others:
             return message("note.one_category", **told)
-        return message("note.indicators", number=len(self.others), **told)
+        return message("note.indicators", number=len(self.others) + 1, **told)
 
 
 def _count_units(panel: Panel, rows: Flags, counts: Floats | None) -> int:
