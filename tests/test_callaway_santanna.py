@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from typing import Any
 
 import numpy as np
@@ -318,6 +319,19 @@ def test_limits_of_event_times_select_terms_and_what_the_mean_is_of() -> None:
     assert part["ATT"] == pytest.approx(whole[["ATT(e=0)", "ATT(e=1)"]].mean(), rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("settings", "what"),
+    [
+        ({"min_e": 30}, "min_e is 30, and cohorts are observed from event time -4 to 3.*event times from -4 to 3"),
+        ({"balance": 4}, "balance is 4, and cohorts are observed from event time -4 to 3.*a balance of at most 3"),
+        ({"min_e": 2, "balance": 1}, "min_e is 2, balance is 1"),
+    ],
+)
+def test_event_times_that_nobody_has_are_refused_with_those_there_are(settings: dict[str, int], what: str) -> None:
+    with pytest.raises(DesignError, match=what):
+        run(staggered(), CallawaySantAnna(aggregate="dynamic", **settings))  # type: ignore[arg-type]
+
+
 def test_balanced_event_times_are_of_the_same_cohorts() -> None:
     f = staggered()
     one = run(f, CallawaySantAnna(aggregate="dynamic", balance=2))
@@ -327,7 +341,7 @@ def test_balanced_event_times_are_of_the_same_cohorts() -> None:
     assert one.params.index.tolist() == ["ATT", *(f"ATT(e={e})" for e in range(-2, 3))]
     for e in range(3):
         assert both.params[f"ATT(e={e})"] == pytest.approx(without.params[f"ATT(e={e})"], rel=1e-12)
-    with pytest.raises(DesignError, match="no effect of any cohort"):
+    with pytest.raises(DesignError, match="balance is 5, and cohorts are observed from event time -4 to 3"):
         run(f, CallawaySantAnna(aggregate="dynamic", balance=5))
 
 
@@ -439,6 +453,65 @@ def test_a_comparison_that_does_not_span_the_covariates_is_named(method: str, un
     assert [term.name for term in one.fit.terms] == ["ATT", "ATT(g=2013)", "ATT(g=2016)"]
     reason = "have too few units for the covariates" if method == "reg" else "lack overlap"
     assert f"3 comparisons {reason} and are left out" in said(one)
+
+
+@pytest.mark.parametrize("unit", ["unit", None])
+@pytest.mark.parametrize("weights", [None, "w"])
+def test_a_regression_that_extrapolates_says_where_and_how_far(unit: str | None, weights: str | None) -> None:
+    f = staggered()
+    f["x"] += 3.0 * (f["first"] == 2013)
+    one = run(
+        f,
+        CallawaySantAnna(aggregate="group_time", method="reg"),
+        unit=unit,
+        covariates=("x", "z"),
+        weights=weights,
+        comparison="never_treated",
+    )
+    negative = []
+    for year in range(2012, 2017):
+        base = min(year - 1, 2012)
+        # Units have covariates of the earlier period; of cross-sections the treated of both are held against each.
+        mine = f[(f["first"] == 2013) & f["year"].isin([base] if unit else [base, year])]
+        for at in (base,) if unit else (base, year):
+            other = f[f["first"].isna() & (f["year"] == at)]
+            X, v = (
+                np.column_stack([np.ones(len(other)), other[["x", "z"]]]),
+                other["w"] if weights else np.ones(len(other)),
+            )
+            centre = np.average(np.column_stack([np.ones(len(mine)), mine[["x", "z"]]]), axis=0,
+                                weights=mine["w"] if weights else None)  # fmt: skip
+            implied = centre @ np.linalg.solve(X.T @ (X * np.asarray(v)[:, None]), (X * np.asarray(v)[:, None]).T)
+            assert implied.sum() == pytest.approx(1.0)
+            negative.append(-implied[implied < 0].sum())
+    assert min(negative) > 0.5
+    (note,) = (str(note) for note in one.notes if note.key == "note.cells_extrapolated")
+    assert "in 5 comparisons the regression extrapolates" in note
+    assert f"as much as -{max(negative):.1f} (" in note
+    assert note.endswith("2013: 2013, 2014, 2015, 2016, 2012")
+
+
+def test_an_extrapolating_regression_can_be_far_off_where_the_others_refuse() -> None:
+    rng = np.random.default_rng(2)
+    x = np.concatenate([rng.uniform(2, 3, 40), rng.uniform(0, 1, 80)])
+    f = pd.DataFrame({"unit": np.repeat(np.arange(120), 2), "year": np.tile([2010, 2011], 120), "x": np.repeat(x, 2)})
+    f["county"], f["first"] = f["unit"], np.where(f["unit"] < 40, 2011.0, np.nan)
+    f["y"] = rng.normal(scale=0.1, size=240) + (f["year"] == 2011) * (3.5 * (f["unit"] < 40) - 2 * f["x"] ** 2)
+    one = run(f, CallawaySantAnna(method="reg"), covariates=("x",))
+    assert one.params["ATT"] < -3  # the truth is 3.5; a line through 0 to 1 does not follow the curve to 2.5
+    assert "extrapolates" in said(one)
+    for method in ("dr", "ipw"):
+        with pytest.raises(DesignError, match="lack overlap"):
+            run(f, CallawaySantAnna(method=method), covariates=("x",))  # type: ignore[arg-type]
+
+
+def test_a_regression_within_its_comparison_raises_no_alarm() -> None:
+    # Groups drawn alike, or one standard deviation apart: of 30 panels none is told to extrapolate.
+    for seed in range(15):
+        for apart in (0.0, 1.0):
+            f = staggered(seed, per_cohort=42)
+            f["x"] += apart * (f["first"] == 2013)
+            assert "extrapolates" not in said(run(f, CallawaySantAnna(method="reg"), covariates=("x", "z")))
 
 
 def test_comparison_units_at_the_edge_of_overlap_are_left_out() -> None:
@@ -688,3 +761,101 @@ def test_input_is_not_modified() -> None:
     before = f.copy(deep=True)
     plain(CallawaySantAnna(aggregate="dynamic"), "unit", f, weights="w").summary("zh")
     pd.testing.assert_frame_equal(f, before)
+
+
+# Panels with gaps, and where diff-diff differs
+
+
+def gaps() -> pd.DataFrame:
+    f = cases.mpdta().astype({"first": int})
+    return f[np.random.default_rng(0).random(len(f)) >= 0.1].reset_index(drop=True)
+
+
+def peer(frame: pd.DataFrame, **settings: Any) -> Any:
+    from diff_diff import CallawaySantAnna as Peer
+
+    columns: list[str] | None = settings.pop("covariates", None)
+    names = {"outcome": "lemp", "unit": "countyreal", "time": "year", "first_treat": "first"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns of gaps and of few units
+        return Peer(**{"control_group": "not_yet_treated", **settings}).fit(frame, **names, covariates=columns)
+
+
+def of_counties(
+    frame: pd.DataFrame, estimator: Any, inference: Any = UNCORRECTED, unit: str | None = "countyreal", **design: Any
+) -> Estimate:
+    panel = Panel.from_frame(frame, unit=unit, time="year")
+    named = Design(outcome="lemp", adoption="first", assigned_at="countyreal", **design)
+    return estimate(panel, named, estimator, inference=inference)
+
+
+def test_complete_units_are_those_that_r_did_keeps() -> None:
+    f = gaps()
+    complete = f.groupby("countyreal")["year"].transform("size") == 5
+    one = of_counties(f, CallawaySantAnna(units="complete"))
+    other = of_counties(f[complete], CallawaySantAnna())
+    assert one.params.tolist() == other.params.tolist()
+    assert one.bse["ATT"] == pytest.approx(other.bse["ATT"], rel=1e-14)  # sums of other zeros
+    theirs = peer(f[complete])
+    assert one.params["ATT"] == pytest.approx(theirs.overall_att, abs=1e-14)
+    assert one.bse["ATT"] == pytest.approx(theirs.overall_se, rel=1e-12)
+    (line,) = one.ledger
+    assert (line.rows, line.units) == (int((~complete).sum()), f.loc[~complete, "countyreal"].nunique())
+    assert str(line.reason) == "the unit is not observed in each of the 5 periods"
+    assert "units='complete'" in said(of_counties(f, CallawaySantAnna()))
+    assert "note.pairs" not in [note.key for note in one.notes]
+    with pytest.raises(DesignError, match="no unit is observed in all of the 5 periods"):
+        of_counties(f[f["year"] != 2003 + f["countyreal"] % 5], CallawaySantAnna(units="complete"))
+    with pytest.raises(DesignError, match="repeated cross-sections follow no unit"):
+        of_counties(f, CallawaySantAnna(units="complete"), unit=None)
+
+
+@pytest.mark.parametrize(("method", "covariates"), [("dr", ()), ("reg", ("lpop",)), ("ipw", ("lpop",))])
+def test_pairs_are_those_of_diff_diff_which_weighs_cells_by_the_treated_observed(
+    method: str, covariates: tuple[str, ...]
+) -> None:
+    f = gaps()
+    theirs = peer(f, estimation_method=method, covariates=list(covariates) or None)
+    cells = of_counties(f, CallawaySantAnna(method=method, aggregate="group_time"), covariates=covariates)  # type: ignore[arg-type]
+    for (g, t), cell in theirs.group_time_effects.items():
+        assert cells.params[f"ATT(g={g},t={t})"] == pytest.approx(cell["effect"], abs=1e-12)
+        assert cells.bse[f"ATT(g={g},t={t})"] == pytest.approx(cell["se"], rel=1e-10)
+    after = [cell for cell in theirs.group_time_effects if cell[1] >= cell[0]]
+    effects = [cells.params[f"ATT(g={g},t={t})"] for g, t in after]
+    seen = [theirs.group_time_effects[cell]["n_treated"] for cell in after]
+    size = f.groupby("first")["countyreal"].nunique()
+    one = of_counties(f, CallawaySantAnna(method=method), covariates=covariates)  # type: ignore[arg-type]
+    assert theirs.overall_att == pytest.approx(np.average(effects, weights=seen), abs=1e-12)
+    assert one.params["ATT"] == pytest.approx(np.average(effects, weights=[size[g] for g, _ in after]), abs=1e-12)
+    assert abs(one.params["ATT"] - theirs.overall_att) > 5e-4
+
+
+def test_rows_as_cross_sections_are_those_of_allow_unbalanced_panel() -> None:
+    f = gaps()
+    theirs = peer(f, allow_unbalanced_panel=True)
+    settings = {"inference": Cluster("countyreal"), "unit": None}
+    cells = of_counties(f, CallawaySantAnna(aggregate="group_time"), **settings)  # type: ignore[arg-type]
+    for (g, t), cell in theirs.group_time_effects.items():
+        assert cells.params[f"ATT(g={g},t={t})"] == pytest.approx(cell["effect"], abs=1e-12)
+        assert cells.bse[f"ATT(g={g},t={t})"] == pytest.approx(cell["se"], rel=1e-10)
+    # Averages weigh cohorts by rows, theirs (and those of R did) by units.
+    after = [cell for cell in theirs.group_time_effects if cell[1] >= cell[0]]
+    effects = [cells.params[f"ATT(g={g},t={t})"] for g, t in after]
+    sizes = f.groupby("first")["countyreal"].agg(["size", "nunique"])
+    one = of_counties(f, CallawaySantAnna(), **settings)  # type: ignore[arg-type]
+    for value, by in ((one.params["ATT"], "size"), (theirs.overall_att, "nunique")):
+        assert value == pytest.approx(np.average(effects, weights=[sizes[by][g] for g, _ in after]), abs=1e-12)
+
+
+def test_doubly_robust_weights_are_divided_by_their_sum_and_those_of_diff_diff_by_the_treated() -> None:
+    f = cases.mpdta().astype({"first": int})
+    theirs = peer(f, control_group="never_treated", covariates=["lpop"]).group_time_effects[2006, 2004]["effect"]
+    one = of_counties(f, CallawaySantAnna(aggregate="group_time"), covariates=("lpop",), comparison="never_treated")
+    y = f[f["first"].isin([0, 2006])].pivot(index="countyreal", columns="year", values="lemp")
+    at = f.drop_duplicates("countyreal").set_index("countyreal").loc[y.index]
+    D, X, change = (at["first"] == 2006).to_numpy(float), sm.add_constant(at["lpop"].to_numpy()), y[2004] - y[2003]
+    p = sm.GLM(D, X, family=sm.families.Binomial()).fit(tol=1e-14, tol_criterion="params").mu
+    left = change - X @ np.linalg.lstsq(X[D == 0], change[D == 0], rcond=None)[0]
+    odds = np.where(D == 0, p / (1 - p), 0.0)
+    for value, total in ((one.params["ATT(g=2006,t=2004)"], odds.sum()), (theirs, D.sum())):
+        assert value == pytest.approx(left[D == 1].mean() - odds @ left / total, abs=1e-10)

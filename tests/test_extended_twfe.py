@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -336,3 +337,49 @@ def test_poisson_refuses_a_likelihood_without_maximum() -> None:
 def test_poisson_has_no_residuals_of_a_regression(inference: Any) -> None:
     with pytest.raises(InferenceError, match="residuals of a regression"):
         run(employment(), "simple", "poisson", outcome="emp", inference=inference)
+
+
+# Where diff-diff differs
+
+
+def peer(frame: pd.DataFrame, **settings: Any) -> Any:
+    from diff_diff import WooldridgeDiD
+
+    names = {"outcome": "lemp", "unit": "countyreal", "time": "year", "first_treat": "first"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of names that will change
+        return WooldridgeDiD().fit(frame, **names, **settings)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1])
+def test_diff_diff_takes_the_covariate_itself_less_its_mean_by_cohort_and_period(share: float) -> None:
+    f = cases.thinned(cases.mpdta(), share).astype({"first": int}).reset_index(drop=True)
+    f["z"] = f["lpop"] + np.sin(1.7 * np.arange(len(f)))
+    x = f["z"] - f["z"].mean()
+    less = x - x.groupby([f["first"], f["year"]]).transform("mean")
+    cells = [(f["first"] == g) & (f["year"] == t) for g in (2004, 2006, 2007) for t in range(g, 2008)]
+    columns = [cell.to_numpy(float) for cell in cells] + [(cell * less).to_numpy() for cell in cells]
+    columns += [(x * (f["year"] == t)).to_numpy() for t in range(2004, 2008)]
+    columns += [(x * (f["first"] == g)).to_numpy() for g in (2004, 2006, 2007)]
+    rows = [cell.sum() for cell in cells]
+    found = []
+    for regressors in ([*columns, x.to_numpy()], [*columns, less.to_numpy()]):
+        fit = oracles.dummy_regression(f["lemp"], np.column_stack(regressors), [f["countyreal"], f["year"]], None)
+        found.append(np.average(fit.b[: len(cells)], weights=rows))
+    one = run(f, "simple", outcome="lemp", covariates=("z",))
+    assert one.params["ATT"] == pytest.approx(found[0], abs=1e-10)
+    assert peer(f, xtvar=["z"]).overall_att == pytest.approx(found[1], abs=1e-8)  # de-meaned in steps
+
+
+def test_diff_diff_weighs_cells_by_rows_where_rows_have_weights() -> None:
+    from diff_diff import SurveyDesign
+
+    f = cases.mpdta().astype({"first": int}).assign(size=lambda f: np.exp(f["lpop"]))
+    theirs = peer(f, survey_design=SurveyDesign(weights="size"))
+    cells = run(f, "cohort_time", outcome="lemp", weights="size").params
+    of = [(g, t) for g in (2004, 2006, 2007) for t in range(g, 2008)]
+    effects = [cells[f"ATT(g={g},t={t})"] for g, t in of]
+    at = f.groupby(["first", "year"])["size"].agg(["size", "sum"])
+    ours = run(f, "simple", outcome="lemp", weights="size").params["ATT"]
+    for value, by in ((theirs.overall_att, "size"), (ours, "sum")):
+        assert value == pytest.approx(np.average(effects, weights=[at[by][cell] for cell in of]), abs=1e-12)

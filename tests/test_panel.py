@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from evalkit import Design, Panel, estimate
+from evalkit.errors import DataError
 from evalkit.estimators import EventStudy
 from evalkit.inference import Classical
 
@@ -34,3 +36,10 @@ def test_a_filter_keeps_units_sorted_and_counts_the_ones_it_loses() -> None:
     assert panel.starts.tolist() == [0, 2]
     (line,) = panel.ledger
     assert (line.rows, line.units) == (1, 1)
+
+
+def test_keys_in_the_index_are_told_where_they_stand() -> None:
+    frame = pd.DataFrame({"unit": ["a", "a"], "year": [1, 2], "y": [0.0, 1.0]}).set_index(["unit", "year"])
+    with pytest.raises(DataError, match=r"'unit' stands in the index.*frame\.reset_index\(\)"):
+        Panel.from_frame(frame, unit="unit", time="year")
+    assert len(Panel.from_frame(frame.reset_index(), unit="unit", time="year")) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from evalkit import Design, Estimate, Panel, estimate
 from evalkit.errors import DesignError, InferenceError
 from evalkit.estimators import EventStudy, Stacked
 from evalkit.inference import Classical, Cluster, Robust
+from evalkit.results.clusters import way_of
+from evalkit.results.loadings import loadings_of
 
 LEADS, LAGS = 1, 1
 
@@ -94,6 +97,90 @@ def test_equals_dummies_on_the_repeated_rows(share: float, weights: str | None, 
     assert (np.abs(ours - V) / np.outer(scale, scale)).to_numpy().max() < 1e-10
     plain = run(f, weights=weights, covariates=covariates, inference=Cluster(correction="none"))
     assert (np.abs(plain.vcov().loc[terms, terms] - V) / np.outer(scale, scale)).to_numpy().max() < 1e-10
+
+
+@pytest.mark.parametrize("by", ["countyreal", "region"])
+@pytest.mark.parametrize(
+    ("share", "weights", "covariates"), [(0.0, None, ()), (0.1, None, ()), (0.1, "heavy", ("lpop2005", "lpop2006"))]
+)
+def test_effects_by_group_are_the_authors_regression_in_pyfixest(
+    share: float, weights: str | None, covariates: tuple[str, ...], by: str
+) -> None:
+    f = cases.thinned(counties(), share).reset_index(drop=True)
+    f = f.assign(region=f["countyreal"] // 1000, heavy=1.0 + f["countyreal"] % 3)
+    for year in (2005, 2006):
+        f[f"lpop{year}"] = f["lpop"] * (f["year"] == year)
+    s = stack(f, [2004, 2005, 2006], weights)
+    s["e0"], s["e1"] = s["D"] * (s["e"] == 0), s["D"] * (s["e"] == 1)
+    formula = " + ".join(["lemp ~ e0 + e1", *covariates]) + " | D + e"
+    b, V = oracles.pyfixest_fit(formula, s, weights="w", vcov={"CRV1": by}, k_fixef="full")
+    estimator = Stacked(leads=LEADS, lags=LAGS, effects="group")
+    one = run(f, estimator, weights=weights, covariates=covariates, inference=Cluster(by))
+    terms = ["ATT(e=0)", "ATT(e=1)", *covariates]
+    scale = np.sqrt(np.diag(V))
+    assert (np.abs(one.params[terms] - b) / scale).max() < 1e-8  # de-meaned by alternating projections
+    assert (np.abs(one.vcov().loc[terms, terms] - V) / np.outer(scale, scale)).to_numpy().max() < 1e-8
+    plain = run(f, weights=weights, covariates=covariates, inference=Cluster(by))
+    assert (np.abs(plain.params[terms[:2]] - one.params[terms[:2]]).max() < 1e-12) == (share == 0)
+    assert any(str(note).startswith("effects of group and event time alone") for note in one.notes)
+
+
+def test_of_one_sub_experiment_only_the_factor_differs() -> None:
+    f = counties().query("first in (0, 2005)")
+    one, other = (run(f, Stacked(leads=1, lags=1, effects=effects)) for effects in ("group", "unit"))  # type: ignore[arg-type]
+    np.testing.assert_allclose(one.params, other.params, atol=1e-12)
+    n = len(f.query("2004 <= year <= 2006"))
+    kept = ["ATT(e=0)", "ATT(e=1)"]
+    ratio = one.vcov().loc[kept, kept] / other.vcov().loc[kept, kept]
+    np.testing.assert_allclose(ratio, (n - 1) / (n - 6), rtol=1e-9)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1])
+def test_effects_by_group_are_those_of_diff_diff(share: float) -> None:
+    from diff_diff import StackedDiD
+
+    f = cases.thinned(cases.mpdta(), share).astype({"first": int})
+    one = run(f, Stacked(leads=1, lags=0, effects="group"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of things that it will rename
+        theirs = StackedDiD(kappa_pre=1, kappa_post=0).fit(
+            f, outcome="lemp", unit="countyreal", time="year", first_treat="first"
+        )
+    assert one.params["ATT(e=0)"] == pytest.approx(theirs.overall_att, abs=1e-12)
+    assert one.bse["ATT(e=0)"] == pytest.approx(theirs.overall_se, rel=1e-10)
+
+
+def test_counts_are_repeated_rows_by_group_too() -> None:
+    f = counties()
+    times = 1 + f["countyreal"] % 3
+    repeated = f.loc[f.index.repeat(times)]
+    repeated["copy"] = repeated["countyreal"] * 10 + repeated.groupby(["countyreal", "year"]).cumcount()
+    panels = (
+        Panel.from_frame(f.assign(times=times), unit="countyreal", time="year", counts="times"),
+        Panel.from_frame(repeated, unit="copy", time="year"),
+    )
+    design = Design(outcome="lemp", adoption="first", assigned_at="countyreal")
+    one, other = (estimate(p, design, Stacked(leads=1, lags=1, effects="group"), inference=Cluster()) for p in panels)
+    np.testing.assert_allclose(one.params, other.params, atol=1e-12)
+    np.testing.assert_allclose(one.vcov(), other.vcov(), rtol=1e-10)
+
+
+def test_loadings_by_group_reproduce_the_estimate_and_rows_may_stand_in_any_order() -> None:
+    f = cases.thinned(counties(), 0.1).assign(heavy=lambda f: 1.0 + f["countyreal"] % 3)
+    estimator = Stacked(leads=1, lags=1, effects="group")
+    one = run(f, estimator, weights="heavy", covariates=("lpop",))
+    found = loadings_of(one.fit, one.spec, way_of("countyreal", one.fit, one.spec))
+    (part,), (response,), (cells,) = found.parts, found.responses, found.cells
+    told = response.loadings(cells).T @ cells.sum(part.sample.outcome)
+    np.testing.assert_allclose(told, one.fit.coefficients[part.positions], atol=1e-11)
+    other = run(f.sample(frac=1, random_state=3), estimator, weights="heavy", covariates=("lpop",))
+    assert one.params.to_numpy().tobytes() == other.params.to_numpy().tobytes()
+    assert one.vcov().to_numpy().tobytes() == other.vcov().to_numpy().tobytes()
+
+
+def test_effects_are_of_unit_or_group() -> None:
+    with pytest.raises(DesignError, match="did you mean 'group'"):
+        Stacked(leads=1, lags=1, effects="groups")  # type: ignore[arg-type]
 
 
 def test_clusters_above_the_unit_are_summed_over_the_stack() -> None:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from evalkit.auditing import audit as audit
     from evalkit.designs.collapsing import collapse as collapse
     from evalkit.designs.design import Design as Design
+    from evalkit.designs.indicators import indicators as indicators
     from evalkit.errors import EvalkitError as EvalkitError
     from evalkit.inference.multiplicity import adjust as adjust
     from evalkit.panels.assembly import assemble as assemble
@@ -40,6 +41,7 @@ _HOME = {
     "audit": "auditing",
     "collapse": "designs.collapsing",
     "Design": "designs.design",
+    "indicators": "designs.indicators",
     "EvalkitError": "errors",
     "adjust": "inference.multiplicity",
     "assemble": "panels.assembly",

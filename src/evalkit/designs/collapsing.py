@@ -9,6 +9,7 @@ import numpy as np
 
 from evalkit.catalogue import message
 from evalkit.designs.design import Design
+from evalkit.designs.indicators import Indicators
 from evalkit.designs.sample import Sample, draw_sample
 from evalkit.errors import DataError
 from evalkit.numerics.arrays import Flags, Floats, Ints
@@ -22,10 +23,10 @@ def collapse(frame: Any, design: Design, *, unit: str, time: str, by: tuple[str,
 
     Each cell and period becomes one row with the mean outcome, how many rows it stands for, and the squares of the rows'
     variation inside it. Regressions on the cells then equal those on the rows exactly: coefficients, clustered covariances at or
-    above the cell, and, through the squares, Classical and Robust. Units of a cell have the same dose in every period, so that
-    doses of many values leave many cells. `by` names columns that Split will use; a unit counts where its first row places it.
-    Raises DataError where a weight or absorbed column changes within a unit, or a covariate varies inside a cell: then the
-    rows themselves are needed.
+    above the cell, and, through the squares, Classical and Robust. Units of a cell have the same dose and the same `indicators`
+    in every period, so that many values leave many cells. `by` names columns that Split will use; a unit counts where its first
+    row places it. Raises DataError where a weight or absorbed column changes within a unit, or a numeric covariate varies inside
+    a cell: then the rows themselves are needed.
     """
     return collapse_panel(Panel.from_frame(frame, unit=unit, time=time), design, by=by)
 
@@ -42,7 +43,7 @@ def collapse_panel(panel: Panel, design: Design, *, by: tuple[str, ...] = (), ke
     firsts = np.empty(int(group.max()) + 1, dtype=np.int64)
     firsts[group[::-1]] = np.arange(len(group))[::-1]
     size = np.bincount(group).astype(np.float64)
-    for name, column in zip(design.covariates, sample.covariates, strict=True):
+    for name, column in zip(sample.covariate_names, sample.covariates, strict=True):
         if (column != column[firsts][group]).any():
             raise DataError(
                 f"covariate '{name}' varies inside a cell",
@@ -90,6 +91,9 @@ def _cells(panel: Panel, sample: Sample, starts: Ints, by: tuple[str, ...]) -> I
         codes = panel.codes(part).values[sample.rows]
         _require_constant(codes, sample.unit, starts, part)
         keys.append(codes[starts])
+    for one in design.covariates:
+        if isinstance(one, Indicators):
+            keys.append(_paths(sample, (one.codes(panel).values[sample.rows] + 1).astype(np.float64)))
     for column in by:
         keys.append(panel.codes(column).values[sample.rows[starts]])
     cells = keys[0]

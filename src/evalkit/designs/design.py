@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+from evalkit.designs.indicators import Indicators
 from evalkit.errors import DesignError, nearest
 from evalkit.tables.contents import in_short
 
@@ -23,7 +24,7 @@ class Design:
     never         what else means never treated in that column: a number or text, or several, such as -1 or ("无", 9999).
     treated       instead of `adoption`: a 0/1 column, 1 from the first treated period on; it must not switch off.
     assigned_at   column of the units to which the treatment was assigned (counties); adoption is constant within each.
-    covariates    numeric columns, entered linearly.
+    covariates    numeric columns, entered linearly, and columns of categories, as `ek.indicators("region")`.
     absorb        further fixed effects: columns, or interactions such as "sector*year". Unit and period are always absorbed.
     weights       column of sampling or analytic weights.
     comparison    "not_yet_treated", or "never_treated" where the estimator can tell them apart.
@@ -43,7 +44,7 @@ class Design:
     assigned_at: str
     adoption: str | None = None
     treated: str | None = None
-    covariates: tuple[str, ...] = ()
+    covariates: tuple[str | Indicators, ...] = ()
     absorb: tuple[str, ...] = ()
     weights: str | None = None
     comparison: Comparison = "not_yet_treated"
@@ -66,6 +67,12 @@ class Design:
             value = getattr(self, name)
             if isinstance(value, str):
                 raise DesignError(f"{name} is the text '{value}'", where="Design", remedy=f"write {name}=('{value}',)")
+            if isinstance(value, Indicators):
+                raise DesignError(
+                    f"{name} is one value, not several",
+                    where="Design",
+                    remedy=f'write covariates=(ek.indicators("{value.of}"),)',
+                )
             object.__setattr__(self, name, tuple(value))
         object.__setattr__(self, "never", self._checked_never())
         if self.comparison not in ("not_yet_treated", "never_treated"):
@@ -76,13 +83,21 @@ class Design:
             )
         if self.anticipation < 0:
             raise DesignError("anticipation is negative", where="Design", remedy="count the periods before adoption")
-        if len(set(self.covariates)) < len(self.covariates) or self.outcome in self.covariates:
+        for one in self.covariates:
+            if not isinstance(one, str | Indicators):
+                raise DesignError(
+                    f"a covariate is {one!r}",
+                    where="Design",
+                    remedy='name a numeric column, or write ek.indicators("…") for a column of categories',
+                )
+        read = self.covariate_columns()
+        if len(set(read)) < len(read) or self.outcome in read:
             raise DesignError(
                 "a covariate is named twice, or is the outcome", where="Design", remedy="name each column once"
             )
         for name in ("dose", "eligible"):
             value = getattr(self, name)
-            if value is not None and value in (self.outcome, self.adoption, self.treated, *self.covariates):
+            if value is not None and value in (self.outcome, self.adoption, self.treated, *read):
                 raise DesignError(
                     f"{name} = '{value}' is also the outcome, the adoption or a covariate",
                     where="Design",
@@ -113,6 +128,10 @@ class Design:
         """List what is declared to mean never treated."""
         return self.never if isinstance(self.never, tuple) else (self.never,)
 
+    def covariate_columns(self) -> tuple[str, ...]:
+        """List the panel's columns that the covariates are read from; a Sample names the columns that are made of them."""
+        return tuple(one if isinstance(one, str) else one.of for one in self.covariates)
+
     def columns(self) -> tuple[str, ...]:
         """List the panel's columns that the design reads."""
         single = (
@@ -126,4 +145,4 @@ class Design:
             self.above,
         )
         crossed = (part.strip() for effect in self.absorb for part in effect.split("*"))
-        return tuple(dict.fromkeys(c for c in (*single, *self.covariates, *crossed) if c is not None))
+        return tuple(dict.fromkeys(c for c in (*single, *self.covariate_columns(), *crossed) if c is not None))

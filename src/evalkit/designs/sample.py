@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -13,10 +14,11 @@ from scipy.special import gammaln
 from evalkit.catalogue import Message, message
 from evalkit.designs.adoption import adoption_notes, read_assignment, read_dose, read_eligible
 from evalkit.designs.design import Design
+from evalkit.designs.indicators import Category, Indicators
 from evalkit.errors import DataError, DesignError
 from evalkit.numerics.arrays import Flags, Floats, Ints, first_rows
 from evalkit.panels.panel import Dropped, Panel
-from evalkit.tables.columns import Codes, count_lost_units, name_rows, numbers
+from evalkit.tables.columns import Codes, count_lost_units, name_rows, numbers, require_column
 from evalkit.tables.contents import in_short, same_content
 
 
@@ -24,11 +26,11 @@ from evalkit.tables.contents import in_short, same_content
 class Sample:
     """The rows a design uses, as arrays of length n sorted by unit and period.
 
-    rows (n,) positions in the panel; outcome, each of the covariates and weights (n,) float64 (weights: None where all are
-    equal, counts already multiplied in); unit (n,) dense codes of the absorbed unit; period (n,) positions on the panel's time
-    axis; adoption (n,) the position of the first treated period, inf = never; cluster (n,) codes of the units of assignment,
-    whose labels are `clusters`; absorb: one code array (n,) for each further effect; dose (n,) 0 where untreated, and eligible
-    (n,), each None where the design names none.
+    rows (n,) positions in the panel; outcome, each of the covariates (a category makes one for each value but one; all are
+    named by `covariate_names`) and weights (n,) float64 (weights: None where all are equal, counts already multiplied in); unit
+    (n,) dense codes of the absorbed unit; period (n,) positions on the panel's time axis; adoption (n,) the position of the first
+    treated period, inf = never; cluster (n,) codes of the units of assignment, whose labels are `clusters`; absorb: one code
+    array (n,) for each further effect; dose (n,) 0 where untreated, and eligible (n,), each None where the design names none.
     """
 
     panel: Panel
@@ -41,6 +43,7 @@ class Sample:
     cluster: Ints
     clusters: tuple[Any, ...]
     covariates: tuple[Floats, ...]
+    covariate_names: tuple[str, ...]
     absorb: tuple[Ints, ...]
     weights: Floats | None
     counts: Floats | None
@@ -94,7 +97,10 @@ class Sample:
 
 @dataclass(frozen=True)
 class _Columns:
-    """What a design reads, one value per row of the panel; in those of `named` a missing value drops the row."""
+    """What a design reads, one value per row of the panel; in those of `named` a missing value drops the row.
+
+    Of a covariate of categories these are codes.
+    """
 
     outcome: Floats
     covariates: tuple[Floats, ...]
@@ -120,6 +126,11 @@ def draw_sample(
     unit = panel.unit_codes.values if panel.unit_codes is not None else assigned.values
     ahead = panel.position - adoption if without_anticipation and design.anticipation else None
     kept, ledger = _leave_out(panel, design, read, unit, ahead, keep)
+    categories = [one for one in design.covariates if isinstance(one, Indicators)]
+    usable = kept if keep is None or not categories else _leave_out(panel, design, read, unit, ahead, None)[0]
+    chosen = {
+        one: one.category(panel, usable) for one in categories
+    }  # those of all rows: refits of some name them alike
     rows = np.flatnonzero(kept)
     if panel.unit_codes is None:
         # Order by everything the arithmetic sees, so that the order of the input changes no bit of the result.
@@ -137,6 +148,8 @@ def draw_sample(
     if moved:
         listed = "; ".join(moved[:5]) + ("; …" if len(moved) > 5 else "")
         notes = (*notes, message("note.moved", units=len(moved), column=design.assigned_at, listed=listed))
+    notes = (*notes, *(one.note() for one in chosen.values()))
+    names, covariates = _lay_out(design, read, chosen, rows, pick)
     counts = None if read.counts is None else pick(read.counts)
     sample = Sample(
         panel,
@@ -148,7 +161,8 @@ def draw_sample(
         pick(adoption),
         pick(assigned.values),
         assigned.labels,
-        tuple(pick(column) for column in read.covariates),
+        covariates,
+        names,
         tuple(_dense(pick(codes)) for codes in read.effects),
         _regression_weights(None if read.weights is None else pick(read.weights), counts),
         counts,
@@ -187,12 +201,12 @@ def leave_out(sample: Sample, rows: Flags, reason: Message) -> Sample:
 
 def _read_columns(panel: Panel, design: Design, adoption: Floats) -> _Columns:
     outcome = numbers(panel.frame, design.outcome)
-    covariates = tuple(numbers(panel.frame, column) for column in design.covariates)
+    covariates = tuple(_read_covariate(panel, one) for one in design.covariates)
     weights = None if design.weights is None else numbers(panel.frame, design.weights)
     counts = None if panel.counts is None else numbers(panel.frame, panel.counts)
     dose = None if design.dose is None else read_dose(panel, design.dose, adoption)
     eligible = None if design.eligible is None else read_eligible(panel, design.eligible)
-    named = [(design.outcome, outcome), *zip(design.covariates, covariates, strict=True)]
+    named = [(design.outcome, outcome), *zip(design.covariate_columns(), covariates, strict=True)]
     if design.weights is not None and weights is not None:
         named.append((design.weights, weights))
         if (weights < 0).any():
@@ -214,6 +228,43 @@ def _read_columns(panel: Panel, design: Design, adoption: Floats) -> _Columns:
             )
     effects = tuple(_crossed(panel, effect) for effect in design.absorb)
     return _Columns(outcome, covariates, effects, weights, counts, dose, eligible, tuple(named))
+
+
+def _read_covariate(panel: Panel, covariate: str | Indicators) -> Floats:
+    """Numbers (n,) of a column, or codes of its categories; NaN where missing."""
+    if isinstance(covariate, Indicators):
+        codes = covariate.codes(panel).values
+        return np.where(codes < 0, np.nan, codes)
+    require_column(panel.frame, covariate)
+    try:
+        return numbers(panel.frame, covariate)
+    except DataError as error:
+        as_category = f'if {covariate} is a category, write covariates=(ek.indicators("{covariate}"),)'
+        raise DataError(error.what, where=error.where, remedy=f"{as_category}; if a number, {error.remedy}") from None
+
+
+def _lay_out(
+    design: Design, read: _Columns, chosen: dict[Indicators, Category], rows: Ints, pick: Callable[[Floats], Floats]
+) -> tuple[tuple[str, ...], tuple[Floats, ...]]:
+    """Names and columns (n,) of the covariates in the sample's rows, a category taking one for each value but one."""
+    named: list[tuple[str, Floats]] = []
+    for one, values in zip(design.covariates, read.covariates, strict=True):
+        named += chosen[one].columns(rows) if isinstance(one, Indicators) else [(one, pick(values))]
+    _refuse_taken([name for name, _ in named], "slope" if design.dose else "ATT")
+    return tuple(name for name, _ in named), tuple(column for _, column in named)
+
+
+def _refuse_taken(names: Sequence[str], effect: str) -> None:
+    """Refuse covariates named as effects are, "ATT" or "ATT(e=2)", or as another covariate: terms are told apart by name."""
+    for i, name in enumerate(names):
+        taken = name == effect or (name.startswith((f"{effect}(", f"{effect} [")) and name.endswith((")", "]")))
+        if taken or name in names[:i]:
+            whose = f"effects of the estimate are called '{effect}'" if taken else "another covariate has that name"
+            raise DesignError(
+                f"a covariate is called '{name}', and {whose}",
+                where=f"covariates, '{name}'",
+                remedy=f"rename that column, for example to '{name.split('(')[0].split(' ')[0].split('=')[0]}_covariate'",
+            )
 
 
 def _leave_out(

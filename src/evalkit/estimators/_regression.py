@@ -39,7 +39,7 @@ def regress(
     factors = (_dense_period(sample), *sample.absorb)
     absorber = make_absorber(unit=sample.unit, starts=sample.starts, factors=factors, weights=sample.weights)
     columns = [column for _, column in effects] + list(sample.covariates)
-    terms = [term for term, _ in effects] + [Term(name, "covariate") for name in sample.design.covariates]
+    terms = [term for term, _ in effects] + [Term(name, "covariate") for name in sample.covariate_names]
     swept = absorber.sweep([*columns, sample.outcome])
     X, y = swept[:, :-1], swept[:, -1]
     reference = np.array([_length(column, sample.weights) for column in columns])

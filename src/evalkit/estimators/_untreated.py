@@ -302,7 +302,7 @@ def fit_untreated(sample: Sample, name: str) -> Untreated:
         weights=sample.weights,
         reference=np.array([_length(column[rows], own) for column in sample.covariates]),
     )
-    names = sample.design.covariates
+    names = sample.covariate_names
     notes = tuple(message("note.collinear", column=names[j]) for j in range(len(names)) if j not in fit.kept)
     notes = (*notes, *demeaner_notes(fit.absorber))
     if not fit.known.all():
@@ -374,7 +374,7 @@ def influence_of_imputed(untreated: Untreated, averages: Averages, deviation: Fl
 
 def slope_terms(untreated: Untreated) -> tuple[Term, ...]:
     """List the covariates that were kept."""
-    return tuple(Term(untreated.sample.design.covariates[j], "covariate") for j in untreated.fit.kept)
+    return tuple(Term(untreated.sample.covariate_names[j], "covariate") for j in untreated.fit.kept)
 
 
 def closing_notes(untreated: Untreated, influence: RowInfluence) -> tuple[Message, ...]:

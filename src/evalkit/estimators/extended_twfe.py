@@ -98,7 +98,7 @@ def _interact(sample: Sample, cells: Cells) -> list[tuple[str, Floats, int]]:
     label = sample.panel.periods.label
     weights = np.ones(len(sample.rows)) if sample.weights is None else sample.weights
     found: list[tuple[str, Floats, int]] = []
-    for name, values in zip(sample.design.covariates, sample.covariates, strict=True):
+    for name, values in zip(sample.covariate_names, sample.covariates, strict=True):
         x = values - weights @ values / weights.sum()
         if (np.maximum.reduceat(x, sample.starts) > np.minimum.reduceat(x, sample.starts)).any():
             found.append((name, x, -1))
@@ -117,7 +117,7 @@ def _regress_with(
     sample: Sample, cells: Cells, covariates: list[tuple[str, Floats, int]], notes: tuple[Message, ...]
 ) -> Fit:
     names, columns, _ = zip(*covariates, strict=True)
-    interacted = replace(sample, covariates=columns, design=replace(sample.design, covariates=names))
+    interacted = replace(sample, covariates=columns, covariate_names=names)
     return regress(
         interacted,
         [(term, (cells.code == j).astype(np.float64)) for j, term in enumerate(cells.terms())],

@@ -13,7 +13,7 @@ from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.panels.panel import Panel
 from evalkit.results.estimation import Estimator
 from evalkit.results.fit import Fit, stack_fits
-from evalkit.tables.columns import name_rows, numbers, require_column
+from evalkit.tables.columns import name_rows, numbers, require_column, write_label
 
 _MOST = 50  # subgroups
 
@@ -100,7 +100,7 @@ class Split:
                     remedy="give threshold= or quantiles=, or a column with few values",
                 )
             groups = codes.values
-            labels = [f"{self.by}={_plain(label)}" for label in codes.labels]
+            labels = [f"{self.by}={write_label(label)}" for label in codes.labels]
         return _by_first_row(panel, groups), labels
 
     def _quantile_groups(self, panel: Panel, quantiles: int) -> tuple[Ints, list[str]]:
@@ -143,7 +143,3 @@ def _cuts(values: Floats, counts: Floats, quantiles: int) -> Floats:
         low, high = ordered[np.searchsorted(ends, [below, min(below + 1, last)], side="right")]
         cuts.append(low if low == high or share == 0 else low + (high - low) * (share / quantiles))
     return np.array(cuts)
-
-
-def _plain(label: object) -> str:
-    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
 import numpy as np
 
 from evalkit.catalogue import Message, message
 from evalkit.designs.design import Design
 from evalkit.designs.sample import Sample, draw_sample, leave_out
-from evalkit.errors import DesignError
-from evalkit.estimators._regression import RowsResponse, refuse_unused, without_rounding_of
+from evalkit.errors import DesignError, nearest
+from evalkit.estimators._regression import RowsResponse, refuse_unused, regress, without_rounding_of
 from evalkit.estimators._saturated import insert_bases, regress_codes
+from evalkit.numerics.absorb import effects_rank
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.saturated import dense_codes
 from evalkit.panels.panel import Panel
 from evalkit.results.estimation import no_columns
 from evalkit.results.fit import Fit, Influence, Part, Term
 from evalkit.tables.contents import in_short, same_content
+
+Absorbed = Literal["unit", "group"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,6 +49,12 @@ class _Stack:
     treated: Flags
     event_time: Ints
 
+    def by_group(self) -> _Stack:
+        """Order the rows so that the controls come first, then the treated."""
+        order = np.argsort(self.treated, kind="stable")
+        row, number, treated, event_time = self.row, self.number, self.treated, self.event_time
+        return _Stack(self.cohorts, row[order], number[order], treated[order], event_time[order])
+
 
 @dataclass(frozen=True, kw_only=True)
 class Stacked:
@@ -53,14 +63,20 @@ class Stacked:
     Clean controls are not treated (nor anticipating) up to the end of the window, or, with comparison="never_treated", in the
     sample. Cohorts that are not observed, or have no clean control, in each period of the window are left out, so that every
     term speaks of the same cohorts: the trimmed aggregate effect. Controls are weighted so that each sub-experiment has the
-    same share of them as of the treated, at each event time. Effects of unit and of period are absorbed in each sub-experiment;
-    on balanced panels the coefficients are those of the authors' regression on group and event time. The base is the last
-    event time before adoption and anticipation (-1). Rows are repeated, and their influence is summed by row before anything
-    is said of uncertainty. Source: Wing, Freedman, Hollingsworth, NBER Working Paper 32054 (2024).
+    same share of them as of the treated, at each event time. The base is the last event time before adoption and anticipation
+    (-1). Rows are repeated, and their influence is summed by row before anything is said of uncertainty.
+
+    effects  what is absorbed: "unit", effects of unit and of period in each sub-experiment, so that gaps in a panel are filled
+             by what is known of the unit; "group", as the authors do, effects of the treated and of event time alone, repeated
+             rows counting as rows in the factor (N-1)/(N-K) of CR1. On balanced panels the coefficients are the same; errors
+             by group also take how sub-experiments differ in their paths for noise.
+
+    Source: Wing, Freedman, Hollingsworth, NBER Working Paper 32054 (2024).
     """
 
     leads: int
     lags: int
+    effects: Absorbed = "unit"
 
     columns = no_columns
 
@@ -70,6 +86,10 @@ class Stacked:
                 raise DesignError(
                     f"{name} is {value!r}", where="Stacked", remedy=f"give a whole number from {least} on"
                 )
+        if self.effects not in get_args(Absorbed):
+            raise DesignError(
+                f"effects is {self.effects!r}", where="Stacked", remedy=nearest(str(self.effects), get_args(Absorbed))
+            )
 
     def fit(self, panel: Panel, design: Design, keep: Flags | None = None) -> Fit:
         """Estimate on the panel's rows (those flagged in `keep`, if given)."""
@@ -83,11 +103,21 @@ class Stacked:
             )
         sample = draw_sample(panel, design, keep)
         stack, notes = self._stack(sample)
+        if self.effects == "group":
+            stack = stack.by_group()
         times = [e for e in range(-self.leads, self.lags + 1) if e != base]
         code = np.where(stack.treated & (stack.event_time != base), stack.event_time + self.leads, -1)
         code -= code > base + self.leads
         terms = [Term(f"ATT(e={e})", event_time=e) for e in times]
-        fit = regress_codes(_stacked_sample(sample, stack), code, terms, notes, once="note.stack_once")
+        counted = None
+        if self.effects == "unit":
+            fit = regress_codes(_stacked_sample(sample, stack), code, terms, notes, once="note.stack_once")
+        else:
+            stacked = _grouped_sample(sample, stack)
+            columns = [(term, (code == j).astype(np.float64)) for j, term in enumerate(terms)]
+            fit = regress(stacked, columns, (*notes, message("note.stack_groups", rows=len(stack.row))))
+            groups = (stacked.unit, stacked.period, *stacked.absorb)
+            counted = (stacked.n_obs, len(fit.terms) + effects_rank(groups))
         (part,) = fit.parts
         used = np.zeros(len(sample.rows), dtype=bool)
         used[stack.row] = True
@@ -97,7 +127,7 @@ class Stacked:
         assert part.regression is not None  # what regress_codes solves
         influence = StackedInfluence(without_rounding_of(part.regression, sample, len(terms)), row)
         response = RowsResponse(part.regression, row, np.eye(part.regression.n_slopes))
-        part = Part(sample, part.positions, influence, response=response)
+        part = Part(sample, part.positions, influence, response=response, counted=counted)
         return insert_bases(replace(fit, parts=(part,)), [base])
 
     def _stack(self, sample: Sample) -> tuple[_Stack, tuple[Message, ...]]:
@@ -161,6 +191,12 @@ def _stacked_sample(sample: Sample, stack: _Stack) -> Sample:
         weights=weights if np.ptp(weights) > 0 else None,
         counts=None if sample.counts is None else sample.counts[stack.row],
     )
+
+
+def _grouped_sample(sample: Sample, stack: _Stack) -> Sample:
+    """Repeat the sample's rows as the stack does, its units being the controls and the treated, its periods event times."""
+    group = stack.treated.astype(np.int64)
+    return replace(_stacked_sample(sample, stack), unit=group, period=stack.event_time - int(stack.event_time.min()))
 
 
 def _corrective(stack: _Stack, weights: Floats) -> Floats:

@@ -25,7 +25,7 @@ from evalkit.results.clusters import (
     without,
 )
 from evalkit.results.estimation import Specification
-from evalkit.results.fit import Fit
+from evalkit.results.fit import Fit, Part
 from evalkit.results.loadings import ByBothSides, ByExpectedSize, loadings_of
 from evalkit.results.uncertainty import Uncertainty
 
@@ -39,9 +39,10 @@ class Cluster:
     """Let errors be correlated within clusters: by default the units of assignment, else column `by`, or two columns.
 
     correction  "cr1": G/(G-1) · (N-1)/(N-K), K counting slopes and absorbed effects not nested in the clusters (the
-                convention of fixest), and G/(G-1) alone for estimators that are no one regression; "all_effects": K counts
-                every effect; "interacted": as "cr1", with G, N and K of all subgroups together, as of one regression in
-                which everything is interacted with the subgroup; "none": no factor.
+                convention of fixest), and G/(G-1) alone for estimators that are no one regression (Stacked with effects by group
+                counts its repeated rows); "all_effects": K counts every effect; "interacted": as "cr1", with G, N and K of
+                all subgroups together, as of one regression in which everything is interacted with the subgroup; "none": no
+                factor.
 
     p-values and intervals use t(G-1); with two columns the smaller G, and V = V1 + V2 - V12 (Cameron, Gelbach, Miller, Journal of
     Business and Economic Statistics 29 (2011), eq. 2.11) with negative eigenvalues set to 0, which a note says. Units observed
@@ -122,7 +123,7 @@ class Cluster:
         if self.correction == "none":
             return [1.0] * len(fit.parts)
         if self.correction == "cr1" and any((part.regression or part.parameters) is None for part in fit.parts):
-            return [size / (size - 1) for size in sizes]
+            return [_of_repeated(part) * size / (size - 1) for part, size in zip(fit.parts, sizes, strict=True)]
         observed = np.array([part.sample.n_obs for part in fit.parts])
         estimated = np.array([self._n_parameters(fit, i, ways) for i in range(len(fit.parts))])
         if self.correction == "interacted":
@@ -142,6 +143,14 @@ class Cluster:
         apart = [] if any(way.nests_units or nested(units, way.codes[i]) for way in ways) else [units]
         apart += [levels for levels in others if not any(nested(levels, way.codes[i]) for way in ways)]
         return regression.n_slopes + effects_rank(tuple(apart))
+
+
+def _of_repeated(part: Part) -> float:
+    """The factor (N-1)/(N-K) of a regression of repeated rows; 1 for other estimators without a regression."""
+    if part.counted is None:
+        return 1.0
+    n, k = part.counted
+    return (n - 1) / (n - k) if n > k else float("nan")
 
 
 def _cross(one: Way, other: Way) -> Way:

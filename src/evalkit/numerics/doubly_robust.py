@@ -27,11 +27,16 @@ _SINGULAR = 1e-12
 
 @dataclass(frozen=True)
 class Effect:
-    """The effect, the influence (n,) of the observations, and how many of the comparison were left out for lack of overlap."""
+    """The effect, the influence (n,) of the observations, and how many of the comparison were left out for lack of overlap.
+
+    `negative` is what the negative weights sum to that a regression of the comparison gives its observations, without their
+    sign; all of its weights sum to 1.
+    """
 
     value: float
     influence: Floats
     trimmed: int = 0
+    negative: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class Adjustment:
     """What adjusts n observations, the treated first: a basis (k, n) of the covariates, weights (n,), and the models of both.
 
     `comparison` (k, k) inverts the cross-products of the comparison. Without covariates there are only weights, None where all
-    are equal. `collinear` lists covariates that add nothing to those before them.
+    are equal. `collinear` lists covariates that add nothing to those before them; `negative` is as in Effect.
     """
 
     n_treated: int
@@ -48,6 +53,7 @@ class Adjustment:
     propensity: _Propensity | None = None
     comparison: Floats | None = None
     collinear: tuple[int, ...] = ()
+    negative: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -74,7 +80,21 @@ def adjust_untreated(
     inverse = None if method == "ipw" else _invert(basis[:, n_treated:], weights[n_treated:])
     if method != "ipw" and inverse is None:
         return "too_few"
-    return Adjustment(n_treated, weights, basis, propensity, inverse, collinear)
+    negative = 0.0
+    if method == "reg" and inverse is not None:
+        centre = products(basis[:, :n_treated], weights[:n_treated]) / weights[:n_treated].sum()
+        negative = _negative(inverse, centre, basis[:, n_treated:], weights[n_treated:])
+    return Adjustment(n_treated, weights, basis, propensity, inverse, collinear, negative)
+
+
+def _negative(inverse: Floats, centre: Floats, basis: Floats, weights: Floats) -> float:
+    """Sum the negative weights that least squares gives its n observations in the prediction at covariates `centre` (k,).
+
+    A prediction is a weighted mean of the outcomes; the further the centre lies from the covariates (k, n), the more weights are
+    negative. Source: Chattopadhyay and Zubizarreta, Biometrika 110 (2023).
+    """
+    implied = weights * combine_columns(inverse @ centre, basis)
+    return float(-implied[implied < 0].sum())
 
 
 def compare_changes(change: Floats, to: Adjustment) -> Effect:
@@ -101,7 +121,7 @@ def compare_changes(change: Floats, to: Adjustment) -> Effect:
         influence[m:] += weights[m:] * left[m:] * combine_columns(pull, basis[:, m:])
     if to.propensity is not None:
         influence -= _pull_of_propensity(to.propensity, basis, products(basis[:, m:], other))
-    return Effect(treated - comparison, influence, trimmed)
+    return Effect(treated - comparison, influence, trimmed, to.negative)
 
 
 @dataclass(frozen=True)
@@ -166,7 +186,7 @@ def compare_levels(
     if isinstance(adjusted, str):
         return adjusted
     basis, weights, propensity = adjusted.basis, adjusted.weights, adjusted.propensity
-    influence, value = np.zeros(len(outcome)), 0.0
+    influence, value, negative = np.zeros(len(outcome)), 0.0, 0.0
     if basis is None or weights is None:
         for block, sign in zip(blocks, (1.0, -1.0, -1.0, 1.0), strict=True):
             mean, part = _mean(outcome[block], None if weights is None else weights[block])
@@ -204,12 +224,14 @@ def compare_levels(
             shift += sign * products(basis[:, there], part)
         if line is not None:
             influence[there] += sign * line.pull(balance - centre)
+            if method == "reg":
+                negative = max(negative, _negative(line.inverse, centre, line.basis, line.weights))
     mean, part = _mean(combine_columns(gap, basis[:, :m]), weights[:m])
     influence[:m] += part
     if propensity is not None:
         influence -= _pull_of_propensity(propensity, basis, shift)
     trimmed = 0 if propensity is None else propensity.trimmed
-    return Effect(value + mean, influence, trimmed), adjusted.collinear
+    return Effect(value + mean, influence, trimmed, negative), adjusted.collinear
 
 
 def linear_levels(

@@ -13,6 +13,7 @@ import pandas as pd
 
 from evalkit.catalogue import LANGUAGES, Labels, Message
 from evalkit.claims.claim import Judged
+from evalkit.designs.indicators import Indicators
 from evalkit.designs.sample import draw_sample
 from evalkit.numerics.arrays import Floats
 from evalkit.panels.panel import Dropped
@@ -148,7 +149,8 @@ class Evidence:
     def descriptives_table(self) -> pd.DataFrame:
         """Mean and spread of outcomes, covariates and splitting variables: all rows, treated units, comparison units.
 
-        Of the rows of the first estimate; a row counts as often as it stands for rows. Variables that are text are left out.
+        Of the rows of the first estimate; a row counts as often as it stands for rows. A category among the covariates has a line
+        for each value, with its share. Other variables that are text are left out.
         """
         if not self.estimates:
             return pd.DataFrame(columns=DESCRIPTIVE_COLUMNS)
@@ -157,14 +159,19 @@ class Evidence:
         frame = spec.panel.frame.iloc[sample.rows]
         specs = [one.spec for one in self.estimates.values()]
         outcomes = (one.design.outcome for one in specs)
-        covariates = (column for one in specs for column in one.design.covariates)
+        covariates = dict.fromkeys(covariate for one in specs for covariate in one.design.covariates)
         splits = (column for one in specs for column in one.estimator.columns())
-        columns = dict.fromkeys((*outcomes, *covariates, *splits))
+        plain = (one for one in covariates if isinstance(one, str))
+        columns = dict.fromkeys((*outcomes, *plain, *splits))
+        shown = {c: frame[c].to_numpy(dtype=np.float64, na_value=np.nan)
+                 for c in columns if pd.api.types.is_numeric_dtype(frame[c])}  # fmt: skip
+        for one in covariates:
+            if isinstance(one, Indicators):
+                shown |= one.shares(spec.panel, sample.rows)
         counts = np.ones(len(frame)) if sample.counts is None else sample.counts
         treated = sample.adoption <= sample.period.max()
         rows = []
-        for column in (c for c in columns if pd.api.types.is_numeric_dtype(frame[c])):
-            values = frame[column].to_numpy(dtype=np.float64, na_value=np.nan)
+        for column, values in shown.items():
             for group, inside in (("all", np.ones(len(frame), bool)), ("treated", treated), ("comparison", ~treated)):
                 chosen = inside & ~np.isnan(values)
                 rows.append({"variable": column, "group": group, **_describe(values[chosen], counts[chosen])})

@@ -10,7 +10,7 @@ import numpy as np
 
 from evalkit.catalogue import Message
 from evalkit.designs.sample import Sample
-from evalkit.errors import InferenceError
+from evalkit.errors import DesignError, InferenceError
 from evalkit.numerics.absorb import Absorber
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.loadings import Masses, ShockCells, ShockMap
@@ -174,7 +174,8 @@ class Part:
     weighs its slopes by their rows, `averaged` (n,) says for which slope each row counts, -1 for none. `response` says what they
     rest on where there is no regression (None: it is found by estimating anew). `leads_from_base` says that effects before
     adoption, if any, are differences from the base of their path. `parameters` counts what one regression estimated whose
-    regressors are not held; that of `regression` counts its own.
+    regressors are not held; `counted` are the observations and parameters in the factor of CR1 where the regression is of
+    repeated rows, and therefore not `regression`.
     """
 
     sample: Sample
@@ -186,6 +187,7 @@ class Part:
     averaged: Ints | None = None
     leads_from_base: bool = True
     parameters: Parameters | None = None
+    counted: tuple[float, int] | None = None
 
     __eq__ = same_content
     __repr__ = in_short
@@ -226,6 +228,16 @@ class Fit:
 
     __eq__ = same_content
     __repr__ = in_short
+
+    def __post_init__(self) -> None:
+        names = [term.name for term in self.terms]
+        if len(set(names)) < len(names):
+            twice = next(name for i, name in enumerate(names) if name in names[:i])
+            raise DesignError(
+                f"two terms of the estimate would be called '{twice}'",
+                where=f"term '{twice}'",
+                remedy="rename the column of the covariate that has this name",
+            )
 
     def part_of(self, position: int) -> Part | None:
         """Return the part that estimated a coefficient; None for a reference term."""

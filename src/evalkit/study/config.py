@@ -18,6 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 from evalkit.catalogue import LANGUAGES, Labels
 from evalkit.claims.claim import Claim
 from evalkit.designs.design import Design
+from evalkit.designs.indicators import Indicators
 from evalkit.errors import ConfigError, EvalkitError, nearest
 from evalkit.panels.derivation import VERBS, Derivation
 from evalkit.regions.codes import Area
@@ -445,6 +446,9 @@ class _Reader:
             if _takes(hints[name], Table):
                 values[name] = self._table(value, f"{where}.{name}")
                 continue
+            if _takes(hints[name], Indicators) and isinstance(value, list):
+                values[name] = tuple(self._covariate(one, f"{where}.{name}") for one in value)
+                continue
             if _takes(hints[name], Path):
                 value = self._find(value, f"{where}.{name}")
             try:
@@ -462,6 +466,16 @@ class _Reader:
             return cls(**values)
         except EvalkitError as error:
             raise self._error(error.what, where, error.remedy) from None
+
+    def _covariate(self, given: Any, where: str) -> str | Indicators:
+        """Read a covariate: the name of a column, or a table with the verb that makes several columns of one."""
+        if isinstance(given, str):
+            return given
+        if not isinstance(given, dict) or given.get("verb") != "indicators":
+            remedy = 'name a column, or write { verb = "indicators", of = … } for a column of categories'
+            raise self._error(f"{given!r} is no covariate", where, remedy)
+        made: Indicators = self._build(Indicators, {k: v for k, v in given.items() if k != "verb"}, where)
+        return made
 
     def _table(self, name: Any, where: str) -> Table:
         """Name a table of the study; its rows come when it has been read."""

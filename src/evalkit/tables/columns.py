@@ -28,6 +28,12 @@ class Codes:
 def require_column(frame: pd.DataFrame, column: str) -> None:
     """Raise DataError naming the nearest column when the frame lacks this one."""
     if column not in frame.columns:
+        if column in frame.index.names:
+            raise DataError(
+                f"'{column}' stands in the index, not in a column",
+                where="table",
+                remedy="make columns of the index first: frame.reset_index()",
+            )
         raise DataError(
             f"there is no column '{column}'", where="table", remedy=nearest(column, map(str, frame.columns))
         )
@@ -114,6 +120,11 @@ def factorise(values: pd.Series) -> Codes:
             remedy="write all of its values as text or all as numbers, or '1' and 1 count as two",
         ) from None
     return Codes(codes.astype(np.int64), tuple(labels.tolist()))
+
+
+def write_label(label: Any) -> str:
+    """Write a label of `Codes` as a reader would: 3 for 3.0."""
+    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
 
 
 def count_lost_units(unit: Ints, kept: Flags) -> int:

@@ -20,6 +20,7 @@ from evalkit.estimators.callaway_santanna.group_time import (
     Timeline,
     arrange,
     draw_timeline,
+    leave_out_incomplete,
     leave_out_without_base,
     note_pairs,
     plan_cells,
@@ -35,6 +36,7 @@ from evalkit.tables.contents import in_short, same_content
 
 _Aggregate = Literal["simple", "dynamic", "group", "calendar", "group_time"]
 Base = Literal["varying", "universal"]
+Units = Literal["pairs", "complete"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +47,18 @@ class CallawaySantAnna:
                their mean from e=0 on; "group": "ATT(g=2014)", means over a cohort's periods, with "ATT" weighing cohorts by
                size; "calendar": "ATT(t=2016)", with "ATT" their mean; "group_time": "ATT(g=2014,t=2016)", not averaged.
     method     how covariates adjust: "dr" doubly robust, "reg" regression of the comparison, "ipw" standardised weighting.
+               Without overlap of the covariates "dr" and "ipw" leave comparisons out (a propensity of .999 or more); "reg"
+               continues the comparison's line, which a note says where its negative weights sum to more than one half.
     base       of effects before adoption: "varying", the period before; "universal", the base of the effects from adoption on,
                the last period in which the cohort is observed before adoption and any anticipation (listed, effect 0).
     balance    keep, for "dynamic", the cohorts with effects at every event time from 0 to this, and no later event time.
     min_e, max_e  the first and last event time of "dynamic".
+    units      of a panel with gaps: "pairs", those observed in both periods enter a comparison (as in Stata csdid); "complete",
+               only those observed in every period (as in R did), the others leave through the ledger. For rows as repeated
+               cross-sections (allow_unbalanced_panel of R did) make the Panel with unit=None, and cluster by the unit.
 
-    Covariates and weights are those of the earlier of the two periods. Units with a row in both periods enter a comparison;
-    of repeated cross-sections, rows of either. Never treated are also units that adopt after the last period (and its
+    Covariates and weights are those of the earlier of the two periods. Of repeated cross-sections rows of either period enter.
+    Never treated are also units that adopt after the last period (and its
     anticipation). What cannot be compared is named in the notes. Sources: Callaway and Sant'Anna, Journal of Econometrics 225
     (2021); Sant'Anna and Zhao, Journal of Econometrics 219 (2020). Numbers are those of the R package did.
     """
@@ -62,11 +69,12 @@ class CallawaySantAnna:
     balance: int | None = None
     min_e: int | None = None
     max_e: int | None = None
+    units: Units = "pairs"
 
     columns = no_columns
 
     def __post_init__(self) -> None:
-        for name, known in (("aggregate", _Aggregate), ("method", Method), ("base", Base)):
+        for name, known in (("aggregate", _Aggregate), ("method", Method), ("base", Base), ("units", Units)):
             value = getattr(self, name)
             if value not in get_args(known):
                 raise DesignError(
@@ -94,10 +102,12 @@ class CallawaySantAnna:
         """Estimate on the panel's rows (those flagged in `keep`, if given)."""
         refuse_unused(design, "CallawaySantAnna", "dose", "eligible")
         sample, notes = leave_out_without_base(draw_sample(panel, design, keep))
+        if self.units == "complete":
+            sample = leave_out_incomplete(sample)
         refuse_absorbed(sample, "CallawaySantAnna")
         timeline = draw_timeline(sample)
         arrangement = arrange(sample, timeline)
-        cells = _CellNotes(timeline, panel.periods.label, design.covariates)
+        cells = _CellNotes(timeline, panel.periods.label, sample.covariate_names)
         averages = _Averages(arrangement, by_size=self.aggregate in ("simple", "dynamic", "calendar"))
         bases, more = self._estimate(averages, cells, never_treated=design.comparison == "never_treated")
         notes = (*sample.notes, *notes, *note_pairs(sample, timeline), *more, *cells.messages())
@@ -135,6 +145,7 @@ class CallawaySantAnna:
             for cohort in timeline.treated()
         }
         window = self._window(timeline, [cell for after, _ in plans.values() for cell in after])
+        self._require_times(timeline, plans, window)
         bases: set[_Key] = set()
         without, unbalanced, moved = [], [], []
         for cohort, (after, before) in plans.items():
@@ -181,6 +192,29 @@ class CallawaySantAnna:
             first = max(first, self.balance - (max(compared, default=start) - start))
             last = min(last, self.balance)
         return range(first, last + 1)
+
+    def _require_times(
+        self, timeline: Timeline, plans: dict[int, tuple[list[GroupTime], list[GroupTime]]], window: range
+    ) -> None:
+        """Refuse a window of event times that no cohort has."""
+        asked = {name: getattr(self, name) for name in ("min_e", "max_e", "balance") if getattr(self, name) is not None}
+        cells = [cell for both in plans.values() for part in both for cell in part]
+        times = [timeline.event_time(cell.cohort, cell.period) for cell in cells]
+        if not asked or not times:
+            return
+        first, last = min(times), max(times)
+        if self.balance is not None and self.balance > last:
+            what, remedy = f"balance is {self.balance}", f"give a balance of at most {last}"
+        elif not set(times).intersection(window):
+            what = ", ".join(f"{name} is {value}" for name, value in asked.items())
+            remedy = f"give event times from {first} to {last}"
+        else:
+            return
+        raise DesignError(
+            f"{what}, and cohorts are observed from event time {first} to {last}",
+            where="CallawaySantAnna",
+            remedy=remedy,
+        )
 
     def _key(self, timeline: Timeline, cohort: int, period: int) -> _Key:
         """Name the average in which a cell stands, by what its term tells: event time, cohort, period, or cohort and period."""
@@ -341,11 +375,14 @@ def _influence_of(averages: list[_Average], arrangement: Arrangement, sample: Sa
 
 
 _LISTED = 12
+# A regression extrapolates where the negative weights of its comparison sum to more than this. Two normal groups of one spread
+# reach it where their means lie 2.3 standard deviations apart; see the docstring.
+_EXTRAPOLATES = 0.5
 
 
 @dataclass
 class _CellNotes:
-    """Notes under construction; `label` names a position on the time axis, `covariates` are the design's."""
+    """Notes under construction; `label` names a position on the time axis, `covariates` are the sample's."""
 
     timeline: Timeline
     label: Callable[[float], str]
@@ -353,6 +390,7 @@ class _CellNotes:
     failed: dict[Reason, list[GroupTime]] = field(default_factory=dict)
     read: dict[_Key, list[Estimated]] = field(default_factory=dict)
     trimmed: list[tuple[GroupTime, int]] = field(default_factory=list)
+    extrapolated: list[tuple[GroupTime, float]] = field(default_factory=list)
     collinear: dict[str, list[GroupTime]] = field(default_factory=dict)
 
     def estimate(self, arrangement: Arrangement, cells: Iterable[GroupTime], method: Method) -> list[Estimated]:
@@ -366,6 +404,8 @@ class _CellNotes:
             done.append(found)
             if found.effect.trimmed:
                 self.trimmed.append((cell, found.effect.trimmed))
+            if found.effect.negative > _EXTRAPOLATES:
+                self.extrapolated.append((cell, found.effect.negative))
             for j in found.collinear:
                 self.collinear.setdefault(self.covariates[j], []).append(cell)
         return done
@@ -380,6 +420,12 @@ class _CellNotes:
             cells = [cell for cell, _ in self.trimmed]
             rows = sum(number for _, number in self.trimmed)
             said.append(message("note.cells_trimmed", rows=rows, number=len(cells), listed=self._list(cells)))
+        if self.extrapolated:
+            cells = [cell for cell, _ in self.extrapolated]
+            largest = f"{max(negative for _, negative in self.extrapolated):.1f}"
+            said.append(
+                message("note.cells_extrapolated", number=len(cells), largest=largest, listed=self._list(cells))
+            )
         # A lone unit matters where an effect is read from its comparisons alone.
         read = [ones for ones in self.read.values() if all(one.fewest <= 1 for one in ones)]
         single = [one.cell for ones in read for one in ones]

@@ -383,6 +383,25 @@ def leave_out_without_base(sample: Sample) -> tuple[Sample, tuple[Message, ...]]
     return left, (message("note.no_period_before", cohorts=listed),)
 
 
+def leave_out_incomplete(sample: Sample) -> Sample:
+    """Leave out the units of a panel that are not observed in every period."""
+    if sample.panel.unit is None:
+        raise DesignError(
+            "repeated cross-sections follow no unit, and none of them is complete",
+            where="CallawaySantAnna(units='complete')",
+            remedy="leave units out, or name the unit of the panel",
+        )
+    periods = int((np.bincount(sample.period) > 0).sum())
+    incomplete = sample.ends - sample.starts + 1 < periods
+    if incomplete.all():
+        raise DesignError(
+            f"no unit is observed in all of the {periods} periods",
+            where="CallawaySantAnna(units='complete')",
+            remedy="use units='pairs', or leave out periods in which few are observed",
+        )
+    return leave_out(sample, incomplete[sample.unit], message("ledger.incomplete", periods=periods))
+
+
 def refuse_absorbed(sample: Sample, estimator: str) -> None:
     """Refuse effects that do not cancel from changes of units (from differences of cohorts, where rows are no panel)."""
     within = sample.unit if sample.panel.unit is not None else np.unique(sample.adoption, return_inverse=True)[1]
