@@ -10,6 +10,7 @@ import pandas as pd
 from evalkit.catalogue import message
 from evalkit.designs.sample import draw_sample
 from evalkit.errors import EvalkitError
+from evalkit.progress import watched
 from evalkit.results.estimation import Estimate, Specification
 from evalkit.results.finding import Chart, Finding, headline
 
@@ -29,7 +30,8 @@ class LeaveOneOut:
         cluster = np.full(len(spec.panel), -1)
         cluster[sample.rows] = sample.cluster
         rows = []
-        for code in np.flatnonzero(~np.isnan(adoption)):
+        codes = np.flatnonzero(~np.isnan(adoption))
+        for code in watched(codes, "LeaveOneOut", len(codes)):
             row: dict[str, object] = {
                 "left_out": str(sample.clusters[code]),
                 "treated": bool(adoption[code] <= sample.period.max()),
