@@ -35,8 +35,8 @@ class PreTrends:
 
     The check passes only when the 90 % interval of every lead lies within ±bound: failing to reject is no proof of parallel
     trends. Where neither inference can test the leads jointly, the largest lead is ranked among all assignments of adoption, if
-    they can be enumerated so soon, or among random ones, if `draws` and `seed` are given: a joint test, exact where any units
-    could have adopted. Else the slope of the straight line fitted to the leads and their base (least squares, all weighed alike) is
+    that takes no longer, or among random ones, if `draws` and `seed` are given: a joint test, exact where any units could have
+    adopted. Else the slope of the straight line fitted to the leads and their base (least squares, all weighed alike) is
     tested, a single contrast, by `joint` or else the specification's own inference, if it calls single p-values supported. It
     can fail the check, and never passes it: what is no straight line may have no slope. Where leads are no differences from
     one base, or neither inference can judge it, there is no p-value, and the sentence says so.

@@ -2,8 +2,8 @@
 
 Nothing here looks at a clock: the same panel gives the same result, or the same refusal, on every machine. The constants are
 seconds of processor on one core of the machine that evalkit is developed on (a server of 2026, one thread), fitted by eye to
-`python benchmarks/refits.py`, which measures 18 estimators on 9 panels of 50 to 40,000 rows; what they foretell is within half
-and twice of most of what is measured there. An estimator of the reader's own counts as one of ours of its size.
+`python benchmarks/refits.py`, which measures 18 estimates anew on each of 9 panels of 50 to 40,000 rows: what they foretell is
+within half and twice of nine in ten of them. An estimator of the reader's own counts as one of ours of its size.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ ASIDE = 5.0  # of what a method turns to by itself
 Draws = int | Literal["all"] | None
 """How many random assignments; "all" for every one, whatever it takes; None for every one within the budget."""
 
-_FIXED, _PER_ROW, _PER_TERM, _PER_CELL = 3.5e-3, 2e-7, 3e-4, 1e-4
-_WITH_COVARIATES = 5.0  # times as much for a cell
-_ITERATED = 3.0  # times as much where the outcome is fitted by steps (Poisson)
+_FIXED, _PER_ROW = 1.5e-3, 1.5e-7  # of any estimate: the panel with other dates, the rows drawn from it
+_PER_PART, _PER_TERM, _PER_CELL, _PER_ROW_AND_TERM = 2.5e-3, 3e-4, 1e-4, 3e-8
+_WITH_COVARIATES = {"CallawaySantAnna": 5.0, "ExtendedTWFE": 3.0}  # times as much for a cell
+_ITERATED = 3.0  # times as much, and of rows and terms ten times, where the outcome is fitted by steps (Poisson)
 _PER_SUMS, _PER_NUMBER = 5e-5, 2e-8  # of an assignment, and of each number of its clusters, where sums tell
 # More for each unit of assignment and cell, where weights of units are sought.
-_PER_WEIGHT = {"SyntheticDID": 6e-5, "SyntheticControl": 5e-6}
+_PER_WEIGHT = {"SyntheticDID": 6e-5, "SyntheticControl": 2e-6}
 
 
 def is_of_design(fit: Fit) -> bool:
@@ -39,19 +40,19 @@ def is_of_design(fit: Fit) -> bool:
 
 def foretell_estimate(fit: Fit, spec: Specification) -> float:
     """Seconds that one more estimate like this one takes: from rows, terms, and cells (dates of adoption × periods)."""
-    total, covariates = _PER_ROW * len(spec.panel), bool(spec.design.covariates)
+    total, name, n_rows = _FIXED + _PER_ROW * len(spec.panel), _innermost(spec.estimator), len(spec.panel)
+    per_cell = _PER_CELL * (_WITH_COVARIATES.get(name, 1.0) if spec.design.covariates else 1.0)
     for part in fit.parts:
-        sample = part.sample
+        sample, n_terms = part.sample, len(part.positions)
         adoption = sample.unit_adoption
-        dates, periods = len(np.unique(adoption[np.isfinite(adoption)])), len(np.unique(sample.period))
-        cells = dates * periods
-        own = _FIXED + _PER_TERM * len(part.positions) + _PER_CELL * cells * (_WITH_COVARIATES if covariates else 1.0)
-        per_weight = _PER_WEIGHT.get(_innermost(spec.estimator), 0.0)
-        if per_weight:
-            own += per_weight * cells * len(np.unique(sample.cluster))
+        cells = len(np.unique(adoption[np.isfinite(adoption)])) * len(np.unique(sample.period))
+        own = _PER_PART + _PER_TERM * n_terms + per_cell * cells
+        by_rows = _PER_ROW_AND_TERM * n_terms * n_rows
+        if name in _PER_WEIGHT:
+            own += _PER_WEIGHT[name] * cells * len(np.unique(sample.cluster))
         elif part.response is not None and not part.response.of_design:
-            own *= _ITERATED
-        total += own
+            own, by_rows = _ITERATED * own, 10 * by_rows
+        total += own + by_rows
     return total
 
 
