@@ -74,6 +74,6 @@ def _bar() -> Any:
     """Load tqdm's bar, where one is to be shown; without its thread that watches over slow steps, and the lock of processes."""
     from tqdm import tqdm
 
-    bar = type("Bar", (tqdm,), {"monitor_interval": 0})
+    bar: Any = type("Bar", (tqdm,), {"monitor_interval": 0})
     bar.set_lock(threading.RLock())
     return bar

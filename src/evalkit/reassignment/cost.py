@@ -59,7 +59,7 @@ def foretell_estimate(fit: Fit, spec: Specification) -> float:
 def foretell_sums(n_assignments: int, sums: DateSums) -> float:
     """Seconds that effects under so many assignments take from sums by cluster and date."""
     n_clusters, _, k, p = sums.loads.shape
-    return n_assignments * (_PER_SUMS + _PER_NUMBER * n_clusters * k * (p + k + 2))
+    return n_assignments * (_PER_SUMS + _PER_NUMBER * float(n_clusters * k * (p + k + 2)))
 
 
 def _innermost(estimator: object) -> str:
