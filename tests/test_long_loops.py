@@ -203,6 +203,26 @@ def test_checks_that_rank_by_the_way_say_so_too() -> None:
     assert "ranked against 99 random assignments" in drawn.summary()
 
 
+def test_without_each_unit_an_enumeration_has_a_share_of_the_budget() -> None:
+    estimator = Counting(CallawaySantAnna())
+    one = run(counties(6, 6, periods=30), estimator, Cluster())
+    each = 2 * foretell_estimate(one.fit, one.spec)
+    assert (
+        BUDGET / 12 < factorial(11) // factorial(5) // factorial(6) * each < 924 * each < BUDGET
+    )  # all 12 may be permuted
+    estimator.asked[0] = 0
+    with pytest.raises(CostError, match=r"of the 462 assignments .* more than 5 s is not begun"):
+        LeaveOneOut().run(replace(one.spec, inference=Permutation()))
+    assert estimator.asked[0] <= 2  # without the first, which rows it started from, and nothing under other assignments
+    few = replace(run(FEW, estimator, Cluster()).spec, inference=Permutation())
+    estimator.asked[0] = 0
+    shared, drawn = (
+        LeaveOneOut().run(few).table,
+        LeaveOneOut().run(replace(few, inference=Permutation(draws="all"))).table,
+    )
+    pd.testing.assert_frame_equal(shared, drawn)
+
+
 def test_checks_that_rank_by_name_refuse_or_draw() -> None:
     one, estimator = many()
     estimator = Counting(Imputation(aggregate="dynamic", leads=1))

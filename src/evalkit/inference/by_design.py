@@ -84,7 +84,11 @@ class ByDesign:
 
     def assess(self, fit: Fit, spec: Specification) -> Uncertainty:
         """Judge by the first method that stands, one level up if the design names it."""
-        here = _Level(fit, spec, None, spec.design.assigned_at, self.draws, self.seed)
+        return self.assess_within(ASIDE, fit, spec)
+
+    def assess_within(self, budget: float, fit: Fit, spec: Specification) -> Uncertainty:
+        """The same, with permutations of at most so many seconds, as foretold, and never of more than 5."""
+        here = _Level(fit, spec, None, spec.design.assigned_at, self.draws, self.seed, min(budget, ASIDE))
         levels = (here, *here.above())
         top = levels[-1]
         chosen = top.headline()
@@ -111,6 +115,7 @@ class _Level:
     name: str
     draws: int | None
     seed: int | None
+    budget: float
 
     __repr__ = in_short
 
@@ -201,7 +206,7 @@ class _Level:
     def assess(self, method: Inference, spec: Specification | None = None) -> Uncertainty:
         """Judge by a method; permutations, which may take long, only where they take seconds, or random ones are asked for."""
         if isinstance(method, Permutation):
-            return method.assess_within(ASIDE, self.fit, spec or self.spec)
+            return method.assess_within(self.budget, self.fit, spec or self.spec)
         return method.assess(self.fit, spec or self.spec)
 
     @cached_property
@@ -220,7 +225,7 @@ class _Level:
                 seed=None,
                 alike=True,
                 of_treatment=True,
-                budget=ASIDE,
+                budget=self.budget,
             )
         except CostError:
             return False

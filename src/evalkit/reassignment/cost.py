@@ -9,7 +9,7 @@ within half and twice of nine in ten of them. An estimator of the reader's own c
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -18,9 +18,21 @@ from evalkit.numerics.permutation import Assignments
 from evalkit.numerics.reassigned import DateSums
 from evalkit.results.estimation import Specification
 from evalkit.results.fit import Fit
+from evalkit.results.uncertainty import Uncertainty
 
 BUDGET = 60.0  # seconds of what is asked for by name: a longer enumeration waits for draws
 ASIDE = 5.0  # of what a method turns to by itself
+
+
+@runtime_checkable
+class Enumerates(Protocol):
+    """An inference that goes through all assignments, and can be held to take no longer than so many seconds, as foretold."""
+
+    def assess_within(self, budget: float, fit: Fit, spec: Specification) -> Uncertainty:
+        """State the uncertainty of a fit, as `assess` does."""
+        ...
+
+
 Draws = int | Literal["all"] | None
 """How many random assignments; "all" for every one, whatever it takes; None for every one within the budget."""
 
