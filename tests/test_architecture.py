@@ -21,7 +21,7 @@ from evalkit.catalogue import LANGUAGES, entries
 SOURCE = Path(str(evalkit.__file__)).parent
 FAMILIES = ("estimators", "inference", "checks", "sources", "accounting", "claims")
 CHOOSERS = ("inference/by_design.py",)  # what chooses among the members of its family (decision 0012)
-ROOT_FILES = {"__init__", "__main__", "cli", "errors", "simulation", "verbs"}
+ROOT_FILES = {"__init__", "__main__", "cli", "errors", "progress", "simulation", "verbs"}
 MOST_NAMES = 20  # in a folder
 HEAVY = {
     "pandas",
@@ -35,7 +35,7 @@ HEAVY = {
     "statsmodels",
     "linearmodels",
 }
-HEAVY |= {"polars", "pyfixest", "jupyter"}
+HEAVY |= {"polars", "pyfixest", "jupyter", "tqdm"}
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(SOURCE.rglob("*.py"))}
 
 PROBE = """

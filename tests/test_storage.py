@@ -491,23 +491,53 @@ def test_every_other_refusal_is_a_sentence_too(study: Path, monkeypatch: pytest.
     assert "Remedy: " in done.stderr
 
 
+STOPPED = {
+    "en": "evalkit: stopped; results are replaced whole or not at all",
+    "zh": "evalkit：已中止；结果要么整体替换，要么保持原样",
+}
+
+
+@pytest.mark.parametrize(
+    "where", [(storage, "_write_journal"), (running, "evaluate_study")], ids=["moving", "estimating"]
+)
+@pytest.mark.parametrize(
+    "asked", [[], ["--language", "zh"], ["--language=zh"], ["--language", "zh", "--language", "en"]]
+)
 def test_a_stopped_run_says_so_and_leaves_the_old_results(
-    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    study: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    where: tuple[Any, str],
+    asked: list[str],
 ) -> None:
     before = everything(study)
 
     def stop(*arguments: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(storage, "_write_journal", stop)
-    monkeypatch.setattr(sys, "argv", ["evalkit", "run", str(study)])
+    monkeypatch.setattr(*where, stop)
+    monkeypatch.setattr(sys, "argv", ["evalkit", "run", str(study), *asked])
     monkeypatch.setattr(os, "environ", dict(os.environ))  # main sets the number of threads
     with pytest.raises(SystemExit, match="130"):
         main()
     said = capsys.readouterr().err.splitlines()
-    assert said[-1].startswith("evalkit: stopped; results are replaced whole or not at all")
+    assert said[-1].startswith(STOPPED["zh" if asked and "zh" in asked[-1] else "en"])
     assert [line for line in said if not line.startswith("…")] == said[-1:]
     assert everything(study) == before
+
+
+def test_a_stopped_command_that_writes_nothing_says_so(
+    study: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("evalkit.study.explaining.explain_study", stop)
+    monkeypatch.setattr(sys, "argv", ["evalkit", "explain", str(study), "--language", "zh"])
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    with pytest.raises(SystemExit, match="130"):
+        main()
+    assert capsys.readouterr().err == "evalkit：已中止；未写入任何文件\n"
 
 
 def test_leftovers_are_put_back_even_where_the_study_can_no_longer_be_read(study: Path) -> None:

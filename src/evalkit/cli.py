@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -30,9 +31,17 @@ def main() -> None:
         app()
     except SystemExit as ended:
         if ended.code == 130:  # Ctrl-C
-            said = "results are replaced whole or not at all, and the next run puts back what was left half done"
-            typer.echo(f"evalkit: stopped; {said}", err=True)
+            typer.echo(_say_stopped(sys.argv[1:]), err=True)
         raise
+
+
+def _say_stopped(arguments: list[str]) -> str:
+    """Say that a command was stopped, in the language that it was asked for in, so far as that was read."""
+    from evalkit.catalogue import LANGUAGES, say
+
+    given = " ".join(arguments).replace("--language=", "--language ").split()
+    asked = [then for name, then in pairwise(given) if name == "--language" and then in LANGUAGES]
+    return say("stopped.run" if "run" in arguments[:1] else "stopped.other", asked[-1] if asked else "en")
 
 
 @app.callback()

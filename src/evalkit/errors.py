@@ -42,6 +42,13 @@ class InferenceError(EvalkitError):
     """This method of inference cannot be applied to this fit."""
 
 
+class CostError(InferenceError):
+    """A call would take longer than is begun unasked: `assignments` estimates anew, about so many `seconds`."""
+
+    assignments = 0
+    seconds = 0.0
+
+
 class ConfigError(EvalkitError):
     """A setting in `study.toml` or on the command line is unknown or wrong."""
 

@@ -15,6 +15,7 @@ from evalkit.errors import DesignError, EvalkitError, nearest
 from evalkit.numerics.arrays import Floats, Ints
 from evalkit.panels.derivation import equal_weight
 from evalkit.panels.panel import Panel
+from evalkit.progress import watched
 from evalkit.results.estimation import Estimate, Estimator, Inference
 from evalkit.results.fit import Term
 from evalkit.tables.contents import in_full, in_short
@@ -250,7 +251,7 @@ def diagnose(
     supported = failed = 0
     why = ""
     terms: list[Term] = []
-    for i in range(worlds):
+    for i in watched(range(worlds), "diagnose", worlds):
         rng = np.random.default_rng(np.random.SeedSequence([seed, crc32(b"diagnose"), i]))
         panel = laid.with_column("outcome", draw_outcome(world, laid, rng))
         try:

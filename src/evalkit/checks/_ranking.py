@@ -9,9 +9,11 @@ from itertools import compress
 import numpy as np
 import pandas as pd
 
-from evalkit.errors import EvalkitError
+from evalkit.catalogue import Message, message
+from evalkit.errors import CostError, EvalkitError
 from evalkit.numerics.arrays import Flags, Floats
 from evalkit.numerics.permutation import Line, Ranked
+from evalkit.reassignment.cost import BUDGET, Draws
 from evalkit.reassignment.effects import Reassigned, Reestimated, reassign
 from evalkit.results.estimation import Specification
 from evalkit.results.finding import weigh_after_adoption
@@ -47,16 +49,18 @@ def rank_among_assignments(
     *,
     by: str,
     keep: Flags | None = None,
-    draws: int | None,
+    draws: Draws,
     seed: int | None,
+    budget: float = BUDGET,
 ) -> Ranking:
     """Rank the statistic of a fit of the rows flagged in `keep` (None: all); `by` names the check.
 
+    CostError where all assignments would take longer than the budget, in seconds as foretold, and draws are not given.
     Exact under random assignment and the sharp null that no unit is affected.
     """
     own = [i for i, term in enumerate(fit.terms) if term.role != "covariate"]
     actual = statistic([fit.terms[i] for i in own], fit.coefficients[None, own])
-    found = reassign(fit, spec, keep, by=by, draws=draws, seed=seed)
+    found = reassign(fit, spec, keep, by=by, draws=draws, seed=seed, budget=budget)
     table = _tabulate(found, statistic, [fit.terms[i].name for i in own])
     values = table["statistic"].to_numpy()
     exact = found.lottery.assignments.enumerated
@@ -64,6 +68,12 @@ def rank_among_assignments(
     return Ranking(
         table, float(actual[0]), ranked.p_value(), ranked.floor(), ranked.rank(), int(np.isnan(values).sum()), exact
     )
+
+
+def tell_cost(sentence: Message, error: CostError, check: str) -> Message:
+    """Add what a ranking would take that a check did not begin."""
+    many, seconds = f"{error.assignments:,}", f"{error.seconds:.0f}"
+    return message("finding.ranking_costly", sentence=sentence, assignments=many, seconds=seconds, check=check)
 
 
 def average_after_adoption(terms: Sequence[Term], coefficients: Floats) -> Floats:

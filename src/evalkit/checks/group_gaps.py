@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations, product
 from typing import Protocol, runtime_checkable
@@ -18,6 +18,8 @@ from evalkit.errors import DesignError, EvalkitError, InferenceError
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.reassigned import group_sums
 from evalkit.panels.panel import Panel
+from evalkit.progress import watched
+from evalkit.reassignment.cost import BUDGET, Draws, costly, foretell_estimate
 from evalkit.results.estimation import Estimate, Estimator, Inference, Specification, describe_member
 from evalkit.results.finding import Chart, Finding, weigh_after_adoption
 from evalkit.results.fit import Fit
@@ -57,7 +59,8 @@ class GroupGaps:
                  (seemingly unrelated estimation, suest); Cluster(correction="interacted") is the regression in which everything
                  is interacted with the group; WildBootstrap() draws for the gap itself.
     draws, seed  how many random exchanges of labels to rank the gap among where more than 10,000 are possible (14 units of
-                 assignment or more).
+                 assignment or more), or all would take longer than a minute (60 s, foretold from the design); draws="all" takes
+                 all of up to 10,000, whatever it takes.
 
     Of several effects in a subgroup the average after adoption counts. The table has one row per gap and method: estimate,
     std_error, df, p_value, interval, `supported`, and `why` a method refuses or is no guide. p_holm allows for the number of gaps
@@ -81,7 +84,7 @@ class GroupGaps:
     """
 
     under: tuple[Inference, ...] = ()
-    draws: int | None = None
+    draws: Draws = None
     seed: int | None = None
 
     def __post_init__(self) -> None:
@@ -93,12 +96,12 @@ class GroupGaps:
                     where="GroupGaps",
                     remedy="give inferences, such as under=(Cluster(),)",
                 )
-        for name, value, least in (("draws", self.draws, _LEAST_DRAWS), ("seed", self.seed, 0)):
+        draws = None if self.draws == "all" else self.draws
+        for name, value, least in (("draws", draws, _LEAST_DRAWS), ("seed", self.seed, 0)):
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-                raise DesignError(
-                    f"{name} is {value!r}", where="GroupGaps", remedy=f"give a whole number from {least} on"
-                )
-        if (self.draws is None) != (self.seed is None):
+                remedy = f"give a whole number from {least} on" + (', or "all"' if name == "draws" else "")
+                raise DesignError(f"{name} is {value!r}", where="GroupGaps", remedy=remedy)
+        if self.draws != "all" and (self.draws is None) != (self.seed is None):
             raise DesignError(
                 "draws and seed go together", where="GroupGaps", remedy="give both, for example draws=999, seed=1"
             )
@@ -325,23 +328,30 @@ class Pair:
         first, second = self.fits
         return np.union1d(_units(first), _units(second))
 
-    def rank(self, draws: int | None, seed: int | None) -> _Exchanged:
+    def rank(self, draws: Draws, seed: int | None) -> _Exchanged:
         """Rank the gap, divided by its clustered standard error, among those with labels kept or exchanged unit by unit.
 
-        InferenceError where there are more than 10,000 labellings, and draws or seed are missing, or the gap has no error.
+        InferenceError where there are more than 10,000 labellings, or all would take longer than the budget, and draws or seed
+        are missing; or where the gap has no error.
         """
-        exchanges, enumerated = list_exchanges(len(self.units), draws, seed)
+        some = None if draws == "all" else draws
+        exchanges, enumerated = list_exchanges(len(self.units), some, seed)
         if np.isnan(actual := _statistic(*self.fits)):
             raise InferenceError(
                 "the units of assignment tell nothing of how the gap varies",
                 where="GroupGaps",
                 remedy="check that the outcome is not fitted without residual",
             )
-        statistics = self.from_sums(exchanges)
-        if statistics is None:
-            statistics = np.full(len(exchanges), np.nan)
-            statistics[0] = actual
-        for i in np.flatnonzero(np.isnan(statistics)):
+        statistics = self._without_rows(exchanges, actual)
+        if enumerated and draws != "all" and self._foretell(statistics) > BUDGET:
+            if some is None:
+                what = f"the {len(exchanges):,} exchanges of the labels of {len(self.units)} units of assignment"
+                raise costly(what, len(exchanges), self._foretell(statistics), by="GroupGaps", budget=BUDGET)
+            if some < len(exchanges):
+                exchanges, enumerated = list_exchanges(len(self.units), some, seed, most=some)
+                statistics = self._without_rows(exchanges, actual)
+        unknown = np.flatnonzero(np.isnan(statistics))
+        for i in watched(unknown, "GroupGaps", len(unknown)):
             statistics[i] = self.from_rows(exchanges[i])
         size = np.abs(statistics)
         size[np.isnan(size)] = np.inf  # what cannot be estimated counts as extreme
@@ -357,6 +367,19 @@ class Pair:
             enumerated=enumerated,
             failed=failed,
         )
+
+    def _without_rows(self, exchanges: Flags, actual: float) -> Floats:
+        """Statistics (B,) of exchanges (B, G), the first of which is none; NaN where these take estimates anew."""
+        statistics = self.from_sums(exchanges)
+        if statistics is None:
+            statistics = np.full(len(exchanges), np.nan)
+            statistics[0] = actual
+        return statistics
+
+    def _foretell(self, statistics: Floats) -> float:
+        """Seconds that the estimates anew will take which are still missing among the statistics (B,)."""
+        spec = replace(self.spec, estimator=self.estimator)
+        return int(np.isnan(statistics).sum()) * sum(foretell_estimate(fit, spec) for fit in self.fits)
 
     def from_rows(self, exchange: Flags) -> float:
         """Estimate with the labels in the flagged units (G,) exchanged; NaN where that cannot be."""
@@ -444,12 +467,12 @@ def _influence(fit: Fit, weights: Floats) -> tuple[Floats, float]:
     return total, max(float(np.abs(part.sample.outcome).max()) for part in fit.parts)
 
 
-def list_exchanges(units: int, draws: int | None, seed: int | None) -> tuple[Flags, bool]:
-    """List flags (B, G) of the units whose labels are exchanged, first none, and whether these are all.
+def list_exchanges(units: int, draws: int | None, seed: int | None, most: int = _MAX_ENUMERATED) -> tuple[Flags, bool]:
+    """List flags (B, G) of the units whose labels are exchanged, first none, and whether these are all: of at most so many.
 
     All are one of each pair of mirror images, in which every label is the other one and the gap has the other sign.
     """
-    if 2**units <= _MAX_ENUMERATED:
+    if 2**units <= most:
         return np.array([(False, *rest) for rest in product((False, True), repeat=units - 1)]), True
     if draws is None or seed is None:
         raise InferenceError(

@@ -9,7 +9,9 @@ import pandas as pd
 
 from evalkit.catalogue import message
 from evalkit.designs.sample import draw_sample
-from evalkit.errors import EvalkitError
+from evalkit.errors import CostError, EvalkitError
+from evalkit.progress import watched
+from evalkit.reassignment.cost import BUDGET, Enumerates
 from evalkit.results.estimation import Estimate, Specification
 from evalkit.results.finding import Chart, Finding, headline
 
@@ -17,6 +19,10 @@ from evalkit.results.finding import Chart, Finding, headline
 @dataclass(frozen=True)
 class LeaveOneOut:
     """Re-estimate without each unit of assignment in turn; describes how much rests on one of them.
+
+    Where the inference goes through all assignments of adoption, it may take an equal share of a minute (60 s, foretold from the
+    design) without each unit: CostError says how to ask for draws where Permutation() would take longer, while ByDesign() then
+    turns to what it takes where they are too many.
 
     The table has one row per unit left out: estimate, std_error, interval, treated, and why where it cannot be estimated
     (without the only treated unit there is no effect).
@@ -29,7 +35,9 @@ class LeaveOneOut:
         cluster = np.full(len(spec.panel), -1)
         cluster[sample.rows] = sample.cluster
         rows = []
-        for code in np.flatnonzero(~np.isnan(adoption)):
+        inference = spec.inference
+        codes = np.flatnonzero(~np.isnan(adoption))
+        for code in watched(codes, "LeaveOneOut", len(codes)):
             row: dict[str, object] = {
                 "left_out": str(sample.clusters[code]),
                 "treated": bool(adoption[code] <= sample.period.max()),
@@ -37,8 +45,13 @@ class LeaveOneOut:
             }
             try:
                 fit = spec.estimator.fit(spec.panel, spec.design, (cluster >= 0) & (cluster != code))
-                told = headline(Estimate(fit, spec.inference.assess(fit, spec), spec))
-                row |= told
+                if isinstance(inference, Enumerates):
+                    uncertainty = inference.assess_within(BUDGET / len(codes), fit, spec)
+                else:
+                    uncertainty = inference.assess(fit, spec)
+                row |= headline(Estimate(fit, uncertainty, spec))
+            except CostError:
+                raise
             except EvalkitError as error:
                 row["why"] = str(error)
             rows.append(row)

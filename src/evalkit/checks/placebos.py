@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 
 from evalkit.catalogue import Message, message
-from evalkit.checks._ranking import average_after_adoption, rank_among_assignments
+from evalkit.checks._ranking import average_after_adoption, rank_among_assignments, tell_cost
 from evalkit.designs.adoption import read_assignment, with_adoption
 from evalkit.designs.sample import draw_sample
-from evalkit.errors import DesignError
+from evalkit.errors import CostError, DesignError
 from evalkit.reassignment.assignments import can_enumerate
+from evalkit.reassignment.cost import ASIDE, Draws
 from evalkit.results.estimation import Estimate, Specification
 from evalkit.results.finding import Chart, Finding, Verdict, headline, judge_zero
 
@@ -24,12 +25,13 @@ class PlaceboAdoption:
     Rows of later periods leave altogether: those at or after the last true adoption. `bound`, stated beforehand in the units
     of the outcome, is how large a placebo effect would still be harmless: the check passes when the 90 % interval lies within it.
     Where the design cannot support the inference's p-value, the treated are ranked among all assignments instead,
-    if these can be enumerated, or among random ones, if `draws` and `seed` are given; else there is no p-value.
+    if these can be enumerated within seconds (5 s, foretold from the design), or among random ones, if `draws` and `seed` are
+    given; draws="all" takes all, whatever it takes. Else there is no p-value, and the sentence says what all would take.
     """
 
     shift: int = 1
     bound: float | None = None
-    draws: int | None = None
+    draws: Draws = None
     seed: int | None = None
 
     def __post_init__(self) -> None:
@@ -58,17 +60,23 @@ class PlaceboAdoption:
             p, how = float("nan"), "none"
         elif not error > 0:  # the placebo rows leave nothing to estimate an error from
             supported, how = False, "no_error"
+        too_long: CostError | None = None
         if not supported and (self.draws is not None or can_enumerate(placebo, before)):
-            ranked = rank_among_assignments(
-                fit,
-                placebo,
-                average_after_adoption,
-                by="PlaceboAdoption",
-                keep=before,
-                draws=self.draws,
-                seed=self.seed,
-            )
-            p, floor, how = ranked.p_value, ranked.floor, "ranked" if ranked.exact else "drawn"
+            try:
+                ranked = rank_among_assignments(
+                    fit,
+                    placebo,
+                    average_after_adoption,
+                    by="PlaceboAdoption",
+                    keep=before,
+                    draws=self.draws,
+                    seed=self.seed,
+                    budget=ASIDE,
+                )
+            except CostError as refused:
+                too_long = refused
+            else:
+                p, floor, how = ranked.p_value, ranked.floor, "ranked" if ranked.exact else "drawn"
         verdict = judge_zero(value, error if supported else float("nan"), told["df"], p, self.bound)
         sentence = message(
             f"finding.placebo_adoption_{how}",
@@ -81,6 +89,8 @@ class PlaceboAdoption:
             draws=self.draws,
             verdict=message(f"verdict.{verdict}"),
         )
+        if too_long is not None:
+            sentence = tell_cost(sentence, too_long, "PlaceboAdoption")
         bound = floor if not supported else (float("nan") if self.bound is None else self.bound)
         return Finding(
             "PlaceboAdoption",
@@ -106,13 +116,14 @@ class PlaceboAdoption:
 class PlaceboAssignment:
     """Permute adoption over the units of assignment and rank the actual effect among the placebo effects.
 
-    Enumerated while there are at most 10,000 assignments; beyond that give `draws` and `seed`. A regression on one treatment or
-    on event time needs no new estimates, others are estimated anew under each assignment. The bound of the finding is the
+    Enumerated while there are at most 10,000 assignments that take no longer than a minute (60 s, foretold from the design);
+    beyond that give `draws` and `seed`, or draws="all" for all of them, whatever it takes. A regression on one treatment or on
+    event time needs no new estimates, others are estimated anew under each assignment. The bound of the finding is the
     smallest p that the design can attain. Exact if assignment was random; otherwise a description of how unusual the treated are.
     Source: Fisher's randomization test; Conley and Taber, Review of Economics and Statistics 93 (2011), on few treated.
     """
 
-    draws: int | None = None
+    draws: Draws = None
     seed: int | None = None
 
     def run(self, spec: Specification) -> Finding:

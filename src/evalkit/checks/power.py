@@ -16,6 +16,7 @@ from evalkit.designs.sample import Sample, draw_sample
 from evalkit.errors import DesignError, EvalkitError
 from evalkit.numerics.arrays import Flags, Floats
 from evalkit.numerics.power import detectable_effect, power_of_t
+from evalkit.progress import watched
 from evalkit.results.estimation import Estimate, Specification
 from evalkit.results.finding import Chart, Finding, Verdict, weigh_after_adoption
 from evalkit.tables.columns import numbers
@@ -238,7 +239,7 @@ class _Drawn:
 def draw_estimates(layout: _DrawnOutcomes, *, draws: int, seed: int, alpha: float) -> _Drawn:
     """Draw outcomes without an effect, and estimate each."""
     judged, failed = [], 0
-    for i in range(draws):
+    for i in watched(range(draws), "Power", draws):
         try:
             judged.append(_judge(layout.estimate(layout.draw(_generator(seed, i)))))
         except EvalkitError:

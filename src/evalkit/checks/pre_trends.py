@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from evalkit.catalogue import Message, message
-from evalkit.checks._ranking import rank_among_assignments
-from evalkit.errors import DesignError, InferenceError
+from evalkit.checks._ranking import rank_among_assignments, tell_cost
+from evalkit.errors import CostError, DesignError, InferenceError
 from evalkit.numerics.arrays import Floats
 from evalkit.numerics.power import Leads
 from evalkit.reassignment.assignments import can_enumerate
+from evalkit.reassignment.cost import ASIDE, Draws
 from evalkit.results.estimation import Estimate, Estimator, Inference, Specification
 from evalkit.results.finding import Chart, Finding, Verdict
 from evalkit.results.fit import Fit, Term
@@ -29,12 +30,13 @@ class PreTrends:
     bound      how large a difference before adoption would still be harmless, stated beforehand in the units of the outcome.
     joint      an inference whose joint test holds with few clusters, such as BiasReduced() or WildBootstrap(draws=999, seed=1):
                asked where that of the specification cannot test the leads jointly.
-    draws, seed  how many random assignments to rank among where there are more than 10,000.
+    draws, seed  how many random assignments to rank among where there are more than 10,000, or all of them would take longer
+               than 5 s (foretold from the design); draws="all" takes all of up to 10,000, whatever it takes.
 
     The check passes only when the 90 % interval of every lead lies within ±bound: failing to reject is no proof of parallel
     trends. Where neither inference can test the leads jointly, the largest lead is ranked among all assignments of adoption, if
-    they can be enumerated, or among random ones, if `draws` and `seed` are given: a joint test, exact where any units could
-    have adopted. Else the slope of the straight line fitted to the leads and their base (least squares, all weighed alike) is
+    that takes no longer, or among random ones, if `draws` and `seed` are given: a joint test, exact where any units could have
+    adopted. Else the slope of the straight line fitted to the leads and their base (least squares, all weighed alike) is
     tested, a single contrast, by `joint` or else the specification's own inference, if it calls single p-values supported. It
     can fail the check, and never passes it: what is no straight line may have no slope. Where leads are no differences from
     one base, or neither inference can judge it, there is no p-value, and the sentence says so.
@@ -48,7 +50,7 @@ class PreTrends:
     estimator: Estimator
     bound: float | None = None
     joint: Inference | None = None
-    draws: int | None = None
+    draws: Draws = None
     seed: int | None = None
 
     def run(self, spec: Specification) -> Finding:
@@ -59,18 +61,24 @@ class PreTrends:
         how = "joint" if test is not None and test.reason is None else "no_joint" if why else "none"
         statistic, p = (test.statistic, test.p_value) if test is not None else (float("nan"), float("nan"))
         floor = float("nan")
+        too_long: CostError | None = None
         if how != "joint" and (self.draws is not None or can_enumerate(spec)):
             names = {path.fit.terms[i].name for i in leads}
-            ranked = rank_among_assignments(
-                path.fit,
-                path.spec,
-                lambda terms, coefficients: _largest_lead(terms, coefficients, names),
-                by="PreTrends",
-                draws=self.draws,
-                seed=self.seed,
-            )
-            statistic, p, floor = ranked.actual, ranked.p_value, ranked.floor
-            how = "ranked" if ranked.exact else "drawn"
+            try:
+                ranked = rank_among_assignments(
+                    path.fit,
+                    path.spec,
+                    lambda terms, coefficients: _largest_lead(terms, coefficients, names),
+                    by="PreTrends",
+                    draws=self.draws,
+                    seed=self.seed,
+                    budget=ASIDE,
+                )
+            except CostError as refused:
+                too_long = refused
+            else:
+                statistic, p, floor = ranked.actual, ranked.p_value, ranked.floor
+                how = "ranked" if ranked.exact else "drawn"
         line = self._slope(path, leads) if how in ("none", "no_joint") else None
         if line is not None:
             statistic, p = line.slope, line.p_value
@@ -94,6 +102,8 @@ class PreTrends:
         )
         if how == "joint" and test is not None:
             sentence = _name_test(sentence, test, one)
+        if too_long is not None:
+            sentence = tell_cost(sentence, too_long, "PreTrends")
         trends = _trends_found(one, leads)
         if trends:
             sentence = _tell_trends(sentence, trends, one)

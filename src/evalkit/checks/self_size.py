@@ -16,6 +16,7 @@ from evalkit.designs.adoption import read_assignment, read_eligible
 from evalkit.designs.sample import Sample, draw_sample
 from evalkit.errors import DesignError, EvalkitError
 from evalkit.numerics.arrays import Floats, Ints
+from evalkit.progress import watched
 from evalkit.results.estimation import Specification
 from evalkit.results.finding import Chart, Finding, Verdict, headline
 from evalkit.tables.columns import numbers
@@ -249,7 +250,7 @@ def _judge(
     panel = spec.panel
     if panel.within is not None:
         panel = panel.with_column(panel.within, 0.0)  # rows that were collapsed into one share their shocks
-    for i in range(draws):
+    for i in watched(range(draws), "SelfSize", draws):
         rng = np.random.default_rng(np.random.SeedSequence([seed, crc32(f"self_size {world.name}".encode()), i]))
         shocks = world.draw(rng)
         outcome = (shocks + _HEIGHT * np.abs(shocks).max())[places.place, places.period]

@@ -12,7 +12,7 @@ import pandas as pd
 from evalkit.catalogue import Message, message
 from evalkit.designs.adoption import with_adoption
 from evalkit.designs.design import Design
-from evalkit.errors import EvalkitError, InferenceError
+from evalkit.errors import CostError, EvalkitError, InferenceError
 from evalkit.inference.bias_reduced import BiasReduced
 from evalkit.inference.cluster import Cluster
 from evalkit.inference.jackknife import EffectiveT, Jackknife
@@ -25,6 +25,9 @@ from evalkit.numerics.loadings import ShockMap, turning_noise, turning_share
 from evalkit.numerics.power import detectable_effect
 from evalkit.panels.panel import Panel
 from evalkit.reassignment.assignments import can_enumerate
+from evalkit.reassignment.cost import ASIDE
+from evalkit.reassignment.effects import reassign
+from evalkit.reassignment.refits import rows_to_keep
 from evalkit.results.basis import see
 from evalkit.results.clusters import count_clusters, way_of
 from evalkit.results.estimation import Estimate, Inference, Specification, no_columns
@@ -60,7 +63,9 @@ class ByDesign:
     Where the design names what lies `above` the units of assignment, shocks may be shared there, and the headline is that one
     level up. `uncertainty.alternatives` holds the others, at both levels, with the estimate from means of clusters, which weigh
     alike; `uncertainty.sentence` says what the design can and cannot show; `uncertainty.turning` what would turn the conclusion.
-    Methods that draw need `draws` and `seed`; those that enumerate do not. Sizes behind the choice: docs/inference.md.
+    Methods that draw need `draws` and `seed`; those that enumerate do not. Permutations that are not asked for by name are begun
+    only where all take no longer than 5 s, foretold from the design; where more would be needed, the sentence and the table say
+    how long, and how to ask. Sizes behind the choice: docs/inference.md.
     """
 
     draws: int | None = None
@@ -79,7 +84,11 @@ class ByDesign:
 
     def assess(self, fit: Fit, spec: Specification) -> Uncertainty:
         """Judge by the first method that stands, one level up if the design names it."""
-        here = _Level(fit, spec, None, spec.design.assigned_at, self.draws, self.seed)
+        return self.assess_within(ASIDE, fit, spec)
+
+    def assess_within(self, budget: float, fit: Fit, spec: Specification) -> Uncertainty:
+        """The same, with permutations of at most so many seconds, as foretold, and never of more than 5."""
+        here = _Level(fit, spec, None, spec.design.assigned_at, self.draws, self.seed, min(budget, ASIDE))
         levels = (here, *here.above())
         top = levels[-1]
         chosen = top.headline()
@@ -93,7 +102,7 @@ class _Chosen:
 
     method: Inference
     told: Uncertainty
-    refused: tuple[tuple[Inference, str], ...]
+    refused: tuple[tuple[Inference, str | Message], ...]
 
 
 @dataclass(frozen=True)
@@ -106,6 +115,7 @@ class _Level:
     name: str
     draws: int | None
     seed: int | None
+    budget: float
 
     __repr__ = in_short
 
@@ -169,10 +179,13 @@ class _Level:
 
     def headline(self) -> _Chosen:
         """Judge by the first candidate that can; else by clustered errors, which then carry a †."""
-        refused: list[tuple[Inference, str]] = []
+        refused: list[tuple[Inference, str | Message]] = []
         for method in self.candidates():
             try:
-                told = method.assess(self.fit, self.spec)
+                told = self.assess(method)
+            except CostError as error:
+                refused.append((method, _tell_cost(error)))
+                continue
             except InferenceError as error:
                 refused.append((method, error.what))
                 continue
@@ -189,6 +202,36 @@ class _Level:
                 where="ByDesign",
                 remedy="give draws=9999, seed=1 so that permutations can be drawn, or add units of comparison",
             ) from None
+
+    def assess(self, method: Inference, spec: Specification | None = None) -> Uncertainty:
+        """Judge by a method; permutations, which may take long, only where they take seconds, or random ones are asked for."""
+        if isinstance(method, Permutation):
+            return method.assess_within(self.budget, self.fit, spec or self.spec)
+        return method.assess(self.fit, spec or self.spec)
+
+    @cached_property
+    def _permutes(self) -> bool:
+        """Say whether the permutations of the table of alternatives go through all assignments."""
+        if not can_enumerate(self.spec):
+            return False
+        try:
+            keep = rows_to_keep(self.fit, self.spec)
+            reassign(
+                self.fit,
+                self.spec,
+                keep,
+                by="Permutation",
+                draws=None,
+                seed=None,
+                alike=True,
+                of_treatment=True,
+                budget=self.budget,
+            )
+        except CostError:
+            return False
+        except InferenceError:  # which says in the table why it gives nothing
+            return True
+        return True
 
     def methods(self) -> list[Inference]:
         """List what stands in the table of alternatives."""
@@ -287,7 +330,7 @@ class _Level:
         )
 
     def _ask_for_draws(self) -> Message:
-        if self.draws is None and not can_enumerate(self.spec):
+        if self.draws is None and not self._permutes:
             return message("by_design.with_draws")
         return message("by_design.no_draws")
 
@@ -400,6 +443,11 @@ def _standard_errors_detected(df: float) -> float:
     return detectable_effect(std_error=1.0, df=df, alpha=_ALPHA, target=0.8)
 
 
+def _tell_cost(error: CostError) -> Message:
+    """Say why permutations were not begun, and how to have them."""
+    return message("by_design.costly", assignments=f"{error.assignments:,}", seconds=f"{error.seconds:.0f}")
+
+
 def _floor(p: float) -> Message:
     if p < 0.001:
         return message("by_design.tiny")
@@ -451,7 +499,9 @@ def _rows(level: _Level, method: Inference, estimand: str, told: Uncertainty | N
     remark: object = ""
     judged: Estimate | None = None
     try:
-        judged = Estimate(fit, told or method.assess(fit, spec), spec)
+        judged = Estimate(fit, told or level.assess(method, spec), spec)
+    except CostError as error:
+        remark = _tell_cost(error)
     except EvalkitError as error:
         remark = error.what
     rows = []

@@ -13,6 +13,7 @@ from evalkit.designs.adoption import read_assignment
 from evalkit.errors import EvalkitError, InferenceError
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.loadings import Masses, ShockMap, own_shocks
+from evalkit.progress import watched
 from evalkit.reassignment.refits import find_terms, rounding, rows_of
 from evalkit.results.basis import Seen, SeenByRows, name_determined, see
 from evalkit.results.clusters import Way, assignment, cluster_by, count_clusters, smallest_p, way_of
@@ -287,7 +288,7 @@ def _estimate_anew(
         used = np.ones(len(spec.panel), dtype=bool)
     divided = spec.panel.codes(way.name) if way.name else read_assignment(spec.panel, spec.design)[0]
     codes = {str(label): code for code, label in enumerate(divided.labels)}
-    for g in chosen.tolist():
+    for g in watched(chosen.tolist(), "Jackknife", len(chosen)):
         keep = used & (divided.values != codes[loadings.labels[g]])
         try:
             other = spec.estimator.fit(spec.panel, spec.design, keep)

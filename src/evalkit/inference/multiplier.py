@@ -12,6 +12,7 @@ from evalkit.catalogue import message
 from evalkit.errors import InferenceError
 from evalkit.numerics.arrays import Flags, Floats
 from evalkit.numerics.wild import critical_of_largest, draw_weights
+from evalkit.progress import show_progress
 from evalkit.results.clusters import (
     count_clusters,
     named,
@@ -113,7 +114,12 @@ class _MultiplierDistribution(StudentT):
         """|t| of draws around the estimates, (q, B), the same signs for all rows of weights (q, k)."""
         per_error = self.influence @ weights.T / np.array([self.std_error(row) for row in weights])
         blocks = draw_weights(n_clusters=len(self.influence), weights="rademacher", draws=self.draws, seed=self.seed)
-        drawn: Floats = np.abs(np.concatenate([signs @ per_error for signs in blocks])).T
+        found = []
+        with show_progress("Multiplier", self.draws) as advance:
+            for signs in blocks:
+                found.append(signs @ per_error)
+                advance(len(signs))
+        drawn: Floats = np.abs(np.concatenate(found)).T
         return drawn
 
     def critical(self, weights: Floats, level: float) -> float:

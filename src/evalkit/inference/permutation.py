@@ -10,6 +10,7 @@ from evalkit.catalogue import Message, message
 from evalkit.errors import InferenceError
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.permutation import Moments, Ranked, joint_rank
+from evalkit.reassignment.cost import BUDGET, Draws
 from evalkit.reassignment.effects import reassign
 from evalkit.reassignment.refits import effects_of, influence_of_assigned, part_of_effects, rows_to_keep
 from evalkit.results.clusters import assignment, count_clusters, named, only_rounding, smallest_p
@@ -28,7 +29,9 @@ _NONE = 1e-9  # response of an effect to the treatment itself below which it is 
 class Permutation:
     """Permute the dates of adoption over the units of assignment, keeping how many adopt when, and rank the actual effect.
 
-    draws, seed  needed where there are more than 10,000 assignments: then p = (1 + #)/(draws + 1); else all are enumerated.
+    draws, seed  needed where there are more than 10,000 assignments, or all of them would take longer than a minute (60 s,
+                 foretold from the design): then p = (1 + #)/(draws + 1); else all are enumerated. draws="all" enumerates up to
+                 10,000, whatever it takes.
     strata       a column that is constant in each unit of assignment, such as the prefecture: dates are exchanged within.
 
     The statistic is |b| over its clustered standard error without factors, both of the same assignment; where the estimator has
@@ -48,16 +51,16 @@ class Permutation:
     ranking t with few treated clusters; Wu and Ding, Journal of the American Statistical Association 116 (2021), on why t.
     """
 
-    draws: int | None = None
+    draws: Draws = None
     seed: int | None = None
     strata: str | None = None
 
     def __post_init__(self) -> None:
-        for name, value, least in (("draws", self.draws, _LEAST_DRAWS), ("seed", self.seed, 0)):
+        draws = None if self.draws == "all" else self.draws
+        for name, value, least in (("draws", draws, _LEAST_DRAWS), ("seed", self.seed, 0)):
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-                raise InferenceError(
-                    f"{name} is {value!r}", where="Permutation", remedy=f"give a whole number from {least} on"
-                )
+                remedy = f"give a whole number from {least} on" + (', or "all"' if name == "draws" else "")
+                raise InferenceError(f"{name} is {value!r}", where="Permutation", remedy=remedy)
 
     def columns(self) -> tuple[str, ...]:
         """Name the column of the strata."""
@@ -65,6 +68,10 @@ class Permutation:
 
     def assess(self, fit: Fit, spec: Specification) -> Uncertainty:
         """Estimate under each assignment; each combination of effects is ranked when it is asked for."""
+        return self.assess_within(BUDGET, fit, spec)
+
+    def assess_within(self, budget: float, fit: Fit, spec: Specification) -> Uncertainty:
+        """The same; CostError where all assignments take longer than so many seconds, as foretold, and no draws are given."""
         influence, effects = influence_of_assigned(fit), effects_of(fit)
         k = len(fit.terms)
         covariance = np.full((k, k), np.nan) if influence is None else influence.T @ influence
@@ -77,6 +84,8 @@ class Permutation:
             seed=self.seed,
             strata=self.strata,
             alike=True,
+            of_treatment=True,
+            budget=budget,
         )
         assignments = permuted.lottery.assignments
         if 3 * len(assignments) * len(effects) ** 2 > _MOST_NUMBERS:

@@ -11,6 +11,7 @@ from evalkit.designs.adoption import read_assignment
 from evalkit.errors import InferenceError
 from evalkit.numerics.arrays import Floats
 from evalkit.numerics.permutation import Assignments
+from evalkit.progress import watched
 from evalkit.reassignment.assignments import Lottery
 from evalkit.reassignment.refits import refit, rows_of
 from evalkit.results.clusters import assignment, count_clusters, smallest_p
@@ -102,7 +103,7 @@ def _placebo_effects(fit: Fit, spec: Specification, lottery: Lottery) -> Floats:
     """Coefficients (B, k) under each placebo assignment."""
     keep = rows_of(fit, spec.panel) & np.isin(lottery.codes, lottery.present)
     effects = []
-    for placebo in lottery.assignments:
+    for placebo in watched(lottery.assignments, "Placebo", len(lottery.assignments)):
         coefficients, why = refit(fit, lottery.specify(spec, placebo), keep)
         if why:
             raise InferenceError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,12 +16,14 @@ from evalkit.numerics.wild import (
     Replicates,
     Weights,
     can_enumerate_signs,
+    count_weights,
     critical_of_largest,
     draw_weights,
     joint_p,
     replicate,
     replicate_scores,
 )
+from evalkit.progress import show_progress
 from evalkit.results.basis import Seen, SeenByRows, name_determined, see
 from evalkit.results.clusters import (
     Way,
@@ -202,9 +205,18 @@ class _Source:
         """Say whether all vectors are taken."""
         return self.draws is None
 
-    def blocks(self) -> Iterator[Floats]:
-        """Yield blocks (B, G)."""
-        return draw_weights(n_clusters=self.n_clusters, weights=self.weights, draws=self.draws, seed=self.seed)
+    @contextmanager
+    def blocks(self) -> Iterator[Iterator[Floats]]:
+        """Give blocks (B, G), and show how far they have been dealt with."""
+        blocks = draw_weights(n_clusters=self.n_clusters, weights=self.weights, draws=self.draws, seed=self.seed)
+        with show_progress("WildBootstrap", count_weights(self.n_clusters, self.weights, self.draws)) as advance:
+
+            def counted() -> Iterator[Floats]:
+                for block in blocks:
+                    yield block
+                    advance(len(block))
+
+            yield counted()
 
 
 def _error(covariance: Floats, weights: Floats) -> float:
@@ -247,13 +259,14 @@ class _WildDistribution:
         key = weights.tobytes()
         if key not in self._made:
             loads, scores, directions = self.seen.loads(weights[None])
-            self._made[key] = replicate(
-                load=loads[:, 0],
-                scores=scores,
-                direction=directions[0],
-                blocks=self.source.blocks(),
-                enumerated=self.source.enumerated,
-            )
+            with self.source.blocks() as blocks:
+                self._made[key] = replicate(
+                    load=loads[:, 0],
+                    scores=scores,
+                    direction=directions[0],
+                    blocks=blocks,
+                    enumerated=self.source.enumerated,
+                )
         return self._made[key]
 
     def p_value(self, weights: Floats, null: float = 0.0) -> float:
@@ -288,14 +301,15 @@ class _WildDistribution:
         estimates = weights @ self.coefficients
         statistic = quadratic_form(estimates, covariance_of(weights, self.covariance), self.source.n_clusters - 1) / q
         loads, scores, directions = self.seen.loads(weights)
-        p = joint_p(
-            loads=loads,
-            scores=scores,
-            directions=directions,
-            estimates=estimates,
-            blocks=self.source.blocks(),
-            enumerated=self.source.enumerated,
-        )
+        with self.source.blocks() as blocks:
+            p = joint_p(
+                loads=loads,
+                scores=scores,
+                directions=directions,
+                estimates=estimates,
+                blocks=blocks,
+                enumerated=self.source.enumerated,
+            )
         return Joint(statistic, (q, float("nan")), p)
 
     def statistics(self, weights: Floats) -> Floats:
@@ -345,12 +359,13 @@ class _ScoreDistribution:
         """Draw the statistics of a combination, once."""
         key = weights.tobytes()
         if key not in self._made:
-            self._made[key] = replicate_scores(
-                scores=self.influence @ weights,
-                n_clusters=int(self.there[:, weights != 0].any(axis=1).sum()),
-                blocks=self.source.blocks(),
-                enumerated=self.source.enumerated,
-            )
+            with self.source.blocks() as blocks:
+                self._made[key] = replicate_scores(
+                    scores=self.influence @ weights,
+                    n_clusters=int(self.there[:, weights != 0].any(axis=1).sum()),
+                    blocks=blocks,
+                    enumerated=self.source.enumerated,
+                )
         return self._made[key]
 
     def p_value(self, weights: Floats, null: float = 0.0) -> float:

@@ -34,6 +34,12 @@ def can_enumerate_signs(n_clusters: int, weights: Weights) -> bool:
     return n_clusters * math.log(len(_POINTS[weights])) <= math.log(MAX_SIGNS)
 
 
+def count_weights(n_clusters: int, weights: Weights, draws: int | None) -> int:
+    """Count the vectors that `draw_weights` yields."""
+    points = len(_POINTS[weights])
+    return points**n_clusters // 2 if draws is None else draws
+
+
 def draw_weights(*, n_clusters: int, weights: Weights, draws: int | None, seed: int | None) -> Iterator[Floats]:
     """Yield blocks (B, G) of weights: all vectors, one of each pair of mirror images, where draws is None, else random ones."""
     points = np.array(_POINTS[weights])

@@ -7,7 +7,7 @@ take from the sums what these tell and estimate the rest anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,7 +16,9 @@ from evalkit.designs.adoption import with_adoption
 from evalkit.designs.sample import Sample, draw_sample
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.permutation import Moments
+from evalkit.progress import show_progress
 from evalkit.reassignment.assignments import Lottery, find_lottery
+from evalkit.reassignment.cost import BUDGET, Draws, choose_assignments, foretell_estimate, foretell_sums, is_of_design
 from evalkit.reassignment.refits import Refits, effects_of
 from evalkit.reassignment.sums import Summed, is_on_treatment, may_be_summed, sum_parts
 from evalkit.results.estimation import Specification
@@ -49,11 +51,15 @@ class AssignedEffects:
 
 @dataclass(frozen=True)
 class Reassigned:
-    """A fit of the rows of `sample`, and its effects under the assignments of a lottery: by sums, where these are not None."""
+    """A fit of the rows of `sample`, and its effects under the assignments of a lottery: by sums, where these are not None.
+
+    `by` names the member that asks.
+    """
 
     sample: Sample
     refits: Refits
     sums: Summed | None
+    by: str
 
     @property
     def lottery(self) -> Lottery:
@@ -63,49 +69,90 @@ class Reassigned:
     def moments(self, *, studentised: bool) -> tuple[Moments, Moments]:
         """Moments of the actual and of all assignments; without squares where they are not studentised."""
 
-        def moments(block: Ints) -> Moments:
-            whole = _moments_of(*self._of_outcomes(block))
+        def moments(block: Ints, advance: Callable[[int], object]) -> Moments:
+            whole = _moments_of(*self._of_outcomes(block, advance))
             return whole if studentised else replace(whole, squares=None)
 
-        every = [moments(block) for block in self._blocks()]
-        return moments(self.lottery.actual[None]), _stack(every)
+        with show_progress(self.by, len(self.lottery.assignments) + 1) as advance:
+            every = [moments(block, advance) for block in self._blocks()]
+            return moments(self.lottery.actual[None], advance), _stack(every)
 
     def estimates(self) -> Iterator[AssignedEffects]:
         """Yield what each assignment gives, block by block: the fit's own coefficients for the actual one."""
         own = _without_covariates(self.refits.fit)
         effects = np.flatnonzero([term.role == "effect" for term in own.terms])
-        for block in self._blocks():
-            coefficients, unknown = np.zeros((len(block), len(own.terms))), np.ones(len(block), dtype=bool)
-            if self.sums is not None:
-                b, _, unknown = self.sums.effects(block)
-                coefficients[:, effects] = b[:, :, 0]  # that of a base is 0
-                unknown |= np.isnan(coefficients).any(axis=1)
-            is_actual = (block == self.lottery.actual).all(axis=1)
-            coefficients[unknown] = np.nan
-            coefficients[is_actual] = own.coefficients
-            anew = {int(i): self._estimate_anew(block[i]) for i in np.flatnonzero(unknown & ~is_actual)}
-            yield AssignedEffects(block, own.terms, coefficients, anew)
+        with show_progress(self.by, len(self.lottery.assignments)) as advance:
+            for block in self._blocks():
+                coefficients, unknown = np.zeros((len(block), len(own.terms))), np.ones(len(block), dtype=bool)
+                if self.sums is not None:
+                    b, _, unknown = self.sums.effects(block)
+                    coefficients[:, effects] = b[:, :, 0]  # that of a base is 0
+                    unknown |= np.isnan(coefficients).any(axis=1)
+                is_actual = (block == self.lottery.actual).all(axis=1)
+                coefficients[unknown] = np.nan
+                coefficients[is_actual] = own.coefficients
+                chosen = np.flatnonzero(unknown & ~is_actual)
+                advance(len(block) - len(chosen))
+                anew = {int(i): self._estimate_anew(block[i], advance) for i in chosen}
+                yield AssignedEffects(block, own.terms, coefficients, anew)
 
-    def _estimate_anew(self, assignment: Ints) -> Reestimated:
+    def _estimate_anew(self, assignment: Ints, advance: Callable[[int], object]) -> Reestimated:
         other, why = self.refits.fit_under(assignment, self.refits.spec)
+        advance(1)
         return Reestimated((), np.empty(0), why) if other is None else _without_covariates(other)
 
     def _blocks(self) -> Iterator[Ints]:
         """Assignments (B, G), so many at a time that the influence of two outcomes fits in a block."""
         return self.lottery.blocks(max(1, _BLOCK // (len(self.lottery.present) * 2 * len(effects_of(self.refits.fit)))))
 
-    def _of_outcomes(self, assignments: Ints) -> tuple[Floats, Floats]:
+    def _of_outcomes(self, assignments: Ints, advance: Callable[[int], object]) -> tuple[Floats, Floats]:
         """Coefficients (B, E, m) and influence (B, G, E, m) under assignments (B, G)."""
         if self.sums is None:
-            found = [self.refits.of_outcomes(one) for one in assignments]
+            found = []
+            for one in assignments:
+                found.append(self.refits.of_outcomes(one))
+                advance(1)
             return np.array([b for b, _ in found]), np.array([influence for _, influence in found])
         b, influence, anew = self.sums.effects(assignments)
+        advance(len(assignments) - int(anew.sum()))
         for i in np.flatnonzero(anew):
             own, own_influence = self.refits.of_outcomes(assignments[i])
             m = own.shape[-1]
             b[i, :, :m], influence[i, :, :, :m] = own, own_influence
             b[i, :, m:] = influence[i, :, :, m:] = np.nan
+            advance(1)
         return b, influence
+
+    def within(self, budget: float, *, draws: Draws, seed: int | None, of_treatment: bool = False) -> Reassigned:
+        """Go through all assignments, or, where that would take longer than the budget (in seconds), through random ones.
+
+        `of_treatment` says that the treatment in the place of the outcome is estimated anew, too. Nothing is estimated here.
+        Raises CostError where random ones were not asked for.
+        """
+        lottery, fit = self.lottery, self.refits.fit
+        each = foretell_estimate(fit, self.refits.spec) * (2 if of_treatment and is_of_design(fit) else 1)
+        n = n_anew = len(lottery.assignments)
+        seconds = 0.0
+        if self.sums is not None:
+            seconds = sum(foretell_sums(n, part.sums) for part in self.sums.parts)
+            if seconds + n * each <= budget:
+                n_anew = 0  # not even all of them would be too many
+            elif seconds <= budget and lottery.assignments.enumerated:
+                n_anew = sum(int(self.sums.effects(block)[2].sum()) for block in self._blocks())
+        chosen = choose_assignments(
+            lottery.assignments,
+            seconds + n_anew * each,
+            by=self.by,
+            level=self.refits.spec.design.assigned_at,
+            draws=draws,
+            seed=seed,
+            budget=budget,
+        )
+        if chosen is lottery.assignments:
+            return self
+        drawn = replace(lottery, assignments=chosen)
+        sums = None if self.sums is None else replace(self.sums, lottery=drawn)
+        return replace(self, refits=replace(self.refits, lottery=drawn), sums=sums)
 
 
 def reassign(
@@ -114,30 +161,35 @@ def reassign(
     keep: Flags | None,
     *,
     by: str,
-    draws: int | None,
+    draws: Draws,
     seed: int | None,
     strata: str | None = None,
     alike: bool = False,
+    of_treatment: bool = False,
+    budget: float = BUDGET,
 ) -> Reassigned:
     """Find the other assignments of adoption of a fit, which started from the rows flagged in `keep` (None: all).
 
-    All are enumerated while there are at most 10,000; beyond that `draws` and `seed` are needed. Adoption dates are exchanged
-    over the units of assignment, within `strata`, if given; how many adopt when is kept. `by` names the member that asks. With
-    `alike`, adoption after the last period, and before all others, count as none where that changes no effect.
-    Raises DesignError where each unit has a dose of its own.
+    All are enumerated while there are at most 10,000 and they take no longer than the budget (see `Reassigned.within`); beyond
+    that `draws` and `seed` are needed. Adoption dates are exchanged over the units of assignment, within `strata`, if given; how
+    many adopt when is kept. `by` names the member that asks. With `alike`, adoption after the last period, and before all
+    others, count as none where that changes no effect. Raises DesignError where each unit has a dose of its own.
     """
     with_adoption(spec.panel, spec.design, np.full(len(spec.panel), np.inf))  # refuses what no assignment could change
     sample = draw_sample(spec.panel, spec.design, keep)
 
     def lottery(*, alike: bool) -> Lottery:
-        return find_lottery(spec, sample, by=by, draws=draws, seed=seed, strata=strata, alike=alike)
+        some = None if draws == "all" else draws
+        return find_lottery(spec, sample, by=by, draws=some, seed=seed, strata=strata, alike=alike)
 
     if may_be_summed(fit, spec, sample.rows):
         refits = Refits(fit, spec, keep, lottery(alike=alike and is_on_treatment(fit)))
         sums = sum_parts(fit, refits.lottery)
         if sums.is_right(refits):
-            return Reassigned(sample, refits, sums)
-    return Reassigned(sample, Refits(fit, spec, keep, lottery(alike=False)), None)
+            found = Reassigned(sample, refits, sums, by)
+            return found.within(budget, draws=draws, seed=seed, of_treatment=of_treatment)
+    found = Reassigned(sample, Refits(fit, spec, keep, lottery(alike=False)), None, by)
+    return found.within(budget, draws=draws, seed=seed, of_treatment=of_treatment)
 
 
 def _without_covariates(fit: Fit) -> Reestimated:

@@ -27,6 +27,7 @@ from evalkit.numerics.loadings import (
     walk,
 )
 from evalkit.numerics.wide import WideRegression
+from evalkit.progress import watched
 from evalkit.results.basis import shock_bases, too_wide, wide_regressions
 from evalkit.results.clusters import Way, assignment, nested, period_codes
 from evalkit.results.estimation import Specification
@@ -398,7 +399,8 @@ class _RefitResponse:
         outcome = numbers(panel.frame, column)
         design = replace(self.spec.design, outcome=SHOCK)
         start: tuple[Floats, Floats | None] | None = None
-        for shock in (None, *np.unique(code).tolist()):
+        shocks = (None, *np.unique(code).tolist())
+        for shock in watched(shocks, type(self.spec.estimator).__name__, len(shocks)):
             shocked = outcome.copy()
             shocked[rows[code == shock]] += step
             fit = self.spec.estimator.fit(panel.with_column(SHOCK, shocked), design)
