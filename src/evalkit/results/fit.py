@@ -149,6 +149,23 @@ def not_by_mass(response: object, cells: ShockCells) -> Masses | None:
     return None
 
 
+class Donors(Protocol):
+    """The weights of donors on which m coefficients rest: made anew under other assignments, or kept without a unit."""
+
+    @property
+    def whole(self) -> Sample:
+        """All rows that the design draws from where the estimate started."""
+        ...
+
+    def under(self, adoption: Floats) -> Floats:
+        """Coefficients (B, m) when the units of assignment, by code, adopt at adoption (B, C); NaN where it does not tell."""
+        ...
+
+    def without(self, unit: int) -> Floats:
+        """Coefficients (m,) without a unit of assignment and with the weights as they are; NaN for those that are lost."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Part:
     """Coefficients estimated on one sample: `positions` (m,) says which of the fit's coefficients they are.
@@ -156,7 +173,7 @@ class Part:
     They are the slopes of `regression`, or, with `mapping` (m, k), linear combinations of its k slopes; where each combination
     weighs its slopes by their rows, `averaged` (n,) says for which slope each row counts, -1 for none. `response` says what they
     rest on where there is no regression (None: it is found by estimating anew). `leads_from_base` says that effects before
-    adoption, if any, are differences from the base of their path.
+    adoption, if any, are differences from the base of their path. `donors` are there where weights of donors make the estimate.
     """
 
     sample: Sample
@@ -167,6 +184,7 @@ class Part:
     response: Response | None = None
     averaged: Ints | None = None
     leads_from_base: bool = True
+    donors: Donors | None = None
 
     __eq__ = same_content
     __repr__ = in_short
