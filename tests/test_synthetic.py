@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from diff_diff import SyntheticDiD
 from scipy.optimize import minimize
 
 import cases
@@ -558,6 +559,86 @@ def test_the_jackknife_refits_without_each_county(name: str) -> None:
     without = np.array([fit(f[f["county"] != c], estimator, "farm").coefficients for c in range(14)])
     moves = without - one.fit.coefficients
     np.testing.assert_allclose(one.vcov(), 13 / 14 * moves.T @ moves, rtol=1e-12)
+
+
+def by_fixed_weights(f: pd.DataFrame, kind: Any) -> Any:
+    """Effects without each county, by cohort and averaged over treated county-years, with the weights of the whole."""
+    design = Design(outcome="y", adoption="first", assigned_at="county")
+    y = f.groupby(["county", "year"])["y"].mean().unstack()
+    weights = kind.weights(Panel.from_frame(f, unit="farm", time="year"), design)
+    first = f.groupby("county")["first"].first()
+
+    def effects(left_out: int) -> list[float]:
+        by_cohort, sizes = [], []
+        for cohort in (2013, 2015, 2016):
+            mine = weights[weights["cohort"] == str(cohort)]
+            units = mine[mine["kind"] == "unit"].set_index("label")["weight"].drop(str(left_out), errors="ignore")
+            periods = mine[mine["kind"] == "period"].set_index("label")["weight"]
+            treated = [c for c in first[first == cohort].index if c != left_out]
+            gap = y.loc[treated].mean() - units.to_numpy() / units.sum() @ y.loc[units.index.astype(int)]
+            by_cohort.append(
+                gap.loc[cohort:].mean() - (periods.to_numpy() @ gap[periods.index.astype(int)] if len(periods) else 0)
+            )
+            sizes.append(len(treated) * (2018 - cohort))
+        return [*by_cohort, float(np.average(by_cohort, weights=sizes))]
+
+    return np.array([effects(c) for c in y.index])
+
+
+@BOTH
+def test_the_jackknife_with_fixed_weights_by_hand(name: str) -> None:
+    f = staggered(seed=3, farms=2)  # no donor has all the weight
+    kind = type(SYNTHETIC[name])
+    without = by_fixed_weights(f, SYNTHETIC[name])
+    expected = 13 / 14 * (without - without.mean(axis=0)).T @ (without - without.mean(axis=0))
+    one, apart = (run(f, Jackknife(weights="fixed"), kind(aggregate=a)) for a in ("simple", "cohort"))
+    np.testing.assert_allclose(apart.vcov(), expected[:3, :3], rtol=1e-9)
+    assert one.bse["ATT"] == pytest.approx(np.sqrt(expected[3, 3]), rel=1e-9)
+    assert one.bse["ATT"] != pytest.approx(run(f, Jackknife(), kind()).bse["ATT"], rel=1e-3)
+    assert "keeps all weights, as R synthdid does" in one.summary()
+    assert "而权重保持不变的刀切法" in one.summary("zh")
+    anew = run(f, Jackknife(), kind())
+    assert "makes all weights anew (CV3)" in anew.summary()
+    assert "重新确定全部权重的刀切法" in anew.summary("zh")
+    assert "weights" not in str(run(f, Jackknife(), TwoWayFE()).uncertainty.method)
+
+
+def test_the_jackknife_with_fixed_weights_equals_diff_diff() -> None:
+    f = counties(treated=3).assign(treat=lambda f: (f["county"] < 3).astype(int))
+    peer = SyntheticDiD(variance_method="jackknife").fit(
+        f, outcome="y", treatment="treat", unit="county", time="year", post_periods=[2015, 2016, 2017]
+    )
+    one = run(f, Jackknife(weights="fixed"))
+    assert one.params["ATT"] == pytest.approx(peer.att, rel=1e-9)
+    assert one.bse["ATT"] == pytest.approx(peer.se, rel=1e-8)  # its Frank-Wolfe steps are on a scaled outcome
+
+
+def test_fixed_weights_are_refused_where_there_are_none_or_nobody_is_left() -> None:
+    f = counties(treated=3)
+    with pytest.raises(InferenceError, match=r"no weights of donors that could be kept.*leave out weights="):
+        run(f, Jackknife(weights="fixed"), TwoWayFE())
+    with pytest.raises(InferenceError, match=r"not without values of a column.*leave out by="):
+        run(f.assign(place=f["county"] // 2), Jackknife(by="place", weights="fixed"))
+    with pytest.raises(InferenceError, match=r"weights 'fix' is unknown.*did you mean 'fixed'"):
+        Jackknife(weights="fix")  # type: ignore[arg-type]  # what a study may hold
+    with pytest.raises(InferenceError, match=r"without county 0 no other is treated.*Placebo"):
+        run(counties(treated=1), Jackknife(weights="fixed"))
+    y = f["y"].where(f["county"] != 5, f["year"].map(f[f["county"] < 3].groupby("year")["y"].mean()))
+    with pytest.raises(InferenceError, match="without county 5 no other is treated, or no other donor has weight"):
+        run(f.assign(y=y), Jackknife(weights="fixed"), SyntheticControl())
+    f = staggered()
+    one = run(f[f["county"] != 1], Jackknife(weights="fixed"), SyntheticDID(aggregate="cohort"))
+    assert np.isnan(one.bse["ATT(g=2013)"])
+    assert one.bse.drop("ATT(g=2013)").notna().all()
+    assert "ATT(g=2013): cannot be estimated without county 0; there is no standard error" in said(one)
+
+
+def test_fixed_weights_in_subgroups_are_those_of_each() -> None:
+    f = counties(treated=4, farms=4).assign(large=lambda f: f["farm"] % 2)
+    one = run(f, Jackknife(weights="fixed"), Split(by="large", estimator=SyntheticDID()))
+    for group in (0, 1):
+        alone = run(f[f["large"] == group], Jackknife(weights="fixed"))
+        assert one.bse[f"ATT [large={group}]"] == pytest.approx(alone.bse["ATT"], rel=1e-9)
 
 
 def test_the_jackknife_of_subgroups_counts_shared_counties() -> None:

@@ -452,18 +452,17 @@ class _Donors:
     def without(self, unit: int) -> Floats:
         """Coefficients (m,) without a unit of assignment, all weights as they are, those of donors divided by what is left.
 
-        NaN for a term that is lost with its cohort. Where the donor has all the weight the others weigh alike, as in R synthdid.
+        NaN for a term that is lost with its cohort, and for all where the unit is a donor with all the weight.
         """
         blocks, weights = [], []
         left = self.of.donors != unit
         for block, of in zip(self.of.blocks, self.of.weights, strict=True):
-            mine = block.members != unit
-            if not mine.any() or not left.any():
+            mine, units = block.members != unit, of.units[left]
+            if not units.any():
+                return np.full(len(self.terms), np.nan)
+            if not mine.any():
                 continue
-            units = of.units[left]
-            weights.append(
-                replace(of, units=units / units.sum() if units.any() else np.full(len(units), 1 / len(units)))
-            )
+            weights.append(replace(of, units=units / units.sum()))
             rest = {"members": block.members[mine], "treated": block.treated[mine], "donors": block.donors[left]}
             blocks.append(replace(block, **rest))
         if not blocks:
