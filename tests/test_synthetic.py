@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -18,8 +19,10 @@ from evalkit import Design, Estimate, Panel, check, estimate
 from evalkit.checks import PlaceboAssignment
 from evalkit.errors import DesignError, InferenceError
 from evalkit.estimators import EventStudy, Split, SyntheticControl, SyntheticDID, TwoWayFE
-from evalkit.inference import Classical, Cluster, Jackknife, Placebo, PooledGroups
-from evalkit.results.estimation import Estimator, Inference
+from evalkit.inference import Classical, Cluster, Jackknife, Permutation, Placebo, PooledGroups
+from evalkit.reassignment.at_once import AtOnce
+from evalkit.reassignment.effects import Reassigned, reassign
+from evalkit.results.estimation import Estimator, Inference, Specification
 from evalkit.results.fit import Fit
 
 REFERENCE = cases.TESTS / "reference"
@@ -703,6 +706,99 @@ def test_cohorts_told_apart_rest_on_fewer_clusters_than_their_average() -> None:
     doubt = run(f, Jackknife(), SyntheticDID(aggregate="cohort")).uncertainty.doubt
     assert doubt is not None
     assert [doubt.of(one) is not None for one in np.eye(2)] == [True, False]  # 2013 is now one county, which is lost
+
+
+# Other assignments
+
+
+def few(farms: int = 1) -> pd.DataFrame:
+    """Six counties, the first from 2015 on, the second from 2016, others never: 30 assignments."""
+    f = counties(0, 6, farms)
+    f["first"] = f["county"].map({0: 2015.0, 1: 2016.0})
+    return f
+
+
+def both_ways(f: pd.DataFrame, estimator: Estimator, keep: Any = None, **change: Any) -> tuple[Reassigned, Any, Any]:
+    """What is found, and effects under all assignments at once and estimated anew, in the same order."""
+    design = Design(**{"outcome": "y", "adoption": "first", "assigned_at": "county", **change})
+    panel = Panel.from_frame(f, unit="farm", time="year")
+    spec = Specification(panel, design, estimator, Placebo(draws=50, seed=1))
+    whole = estimator.fit(panel, design, keep)
+    found = reassign(whole, spec, keep, by="a test", draws=None, seed=None)
+    return found, *(replace(found, sums=one).moments(studentised=False)[1].coefficients for one in (found.sums, None))
+
+
+OF_ALL = [
+    (SyntheticControl(), {}),
+    (SyntheticControl(aggregate="dynamic"), {"anticipation": 1}),
+    (SyntheticControl(aggregate="cohort", weights_by="synthdid"), {"weights": "w"}),
+    (SyntheticDID(weights_by="minimum"), {"anticipation": 1, "weights": "w"}),
+    (SyntheticDID(weights_by="minimum", aggregate="cohort"), {"anticipation": 1}),
+    (SyntheticDID(weights_by="minimum", aggregate="dynamic"), {"weights": "w"}),
+]
+
+
+@pytest.mark.parametrize(("estimator", "change"), OF_ALL)
+def test_effects_under_all_assignments_at_once_are_those_estimated_anew(estimator: Estimator, change: Any) -> None:
+    f = few(farms=3).assign(w=lambda f: 1.0 + f["farm"] % 3 + 5 * (f["county"] == 2))
+    f = f[~f["farm"].isin([1, 8])]  # counties of unequal size
+    found, at_once, anew = both_ways(f, estimator, **change)
+    assert isinstance(found.sums, AtOnce)
+    assert at_once.shape[1] == 30
+    assert np.isfinite(at_once).all()
+    np.testing.assert_allclose(at_once, anew, rtol=1e-9, atol=1e-11)
+
+
+def test_the_steps_of_r_under_all_assignments_at_once_are_those_estimated_anew() -> None:
+    found, at_once, anew = both_ways(counties(2, 6), SyntheticDID())
+    assert isinstance(found.sums, AtOnce)
+    assert at_once.shape == (1, 15, 1)
+    np.testing.assert_allclose(at_once, anew, rtol=1e-9)
+
+
+def test_counties_with_holes_are_estimated_anew_where_they_would_be_used() -> None:
+    f = few()
+    f["first"] = f["county"].map(
+        {0: 2011.0, 1: 2015.0, 2: 2016.0}
+    )  # the first too early: left out, and so may lack years
+    f = f[~((f["county"] == 0) & (f["year"] == 2013))]
+    found, at_once, anew = both_ways(f, SyntheticControl())
+    assert isinstance(found.sums, AtOnce)
+    unknown = found.sums.effects(np.array(list(found.lottery.assignments)))[2]
+    early = np.array(list(found.lottery.assignments))[:, 0] == 0
+    np.testing.assert_array_equal(unknown, ~early)
+    assert np.isfinite(anew[0, early]).all()
+    np.testing.assert_allclose(at_once, anew, rtol=1e-9)  # a year is missing: they cannot be estimated
+
+
+def test_subgroups_and_chosen_rows_start_from_their_own_rows() -> None:
+    f = few(farms=4).assign(large=lambda f: f["farm"] % 2)
+    f = f[
+        ~((f["county"] == 3) & (f["large"] == 1))
+    ]  # one subgroup has five counties, and other cohorts under some assignments
+    found, at_once, anew = both_ways(f, Split(by="large", estimator=SyntheticControl()))
+    assert isinstance(found.sums, AtOnce)
+    np.testing.assert_allclose(at_once, anew, rtol=1e-9)
+    keep = (f["year"] < 2017).to_numpy()
+    found, at_once, anew = both_ways(f[keep].assign(large=0), SyntheticControl())
+    chosen, again, _ = both_ways(f, SyntheticControl(), keep)
+    assert isinstance(chosen.sums, AtOnce)
+    np.testing.assert_allclose(again, at_once, rtol=1e-12)
+
+
+def test_ranks_of_checks_and_inference_are_those_of_effects_estimated_anew() -> None:
+    f = counties(2, 8)
+    one = run(f, Permutation(), SyntheticControl())
+    (ranked,) = check(one, PlaceboAssignment())
+    pairs = [(a, b) for a in range(8) for b in range(a + 1, 8)]
+    effects = [
+        fit(f.assign(first=np.where(f["county"].isin(pair), 2015, np.nan)), SyntheticControl()) for pair in pairs
+    ]
+    by_hand = np.array([float(one.coefficients[0]) for one in effects])
+    table = ranked.table.set_index("treated")["statistic"]
+    np.testing.assert_allclose([table[f"{a}, {b}"] for a, b in pairs], by_hand, rtol=1e-10)
+    p = float(np.mean(np.abs(by_hand) >= np.abs(by_hand[0]) * (1 - 1e-9)))
+    assert (ranked.p_value, one.pvalues["ATT"]) == (p, p)
 
 
 # The placebo variance

@@ -17,6 +17,7 @@ from evalkit.designs.sample import Sample, draw_sample
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.permutation import Moments
 from evalkit.reassignment.assignments import Lottery, find_lottery
+from evalkit.reassignment.at_once import AtOnce, see_at_once
 from evalkit.reassignment.refits import Refits, effects_of
 from evalkit.reassignment.sums import Summed, is_on_treatment, may_be_summed, sum_parts
 from evalkit.results.estimation import Specification
@@ -49,11 +50,11 @@ class AssignedEffects:
 
 @dataclass(frozen=True)
 class Reassigned:
-    """A fit of the rows of `sample`, and its effects under the assignments of a lottery: by sums, where these are not None."""
+    """A fit of the rows of `sample`, and its effects under the assignments of a lottery: by sums or at once, if not None."""
 
     sample: Sample
     refits: Refits
-    sums: Summed | None
+    sums: Summed | AtOnce | None
 
     @property
     def lottery(self) -> Lottery:
@@ -137,7 +138,8 @@ def reassign(
         sums = sum_parts(fit, refits.lottery)
         if sums.is_right(refits):
             return Reassigned(sample, refits, sums)
-    return Reassigned(sample, Refits(fit, spec, keep, lottery(alike=False)), None)
+    refits = Refits(fit, spec, keep, lottery(alike=False))
+    return Reassigned(sample, refits, see_at_once(fit, sample, refits))
 
 
 def _without_covariates(fit: Fit) -> Reestimated:
