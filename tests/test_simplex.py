@@ -129,6 +129,14 @@ def test_steps_taken_together_are_those_taken_alone() -> None:
         np.testing.assert_array_equal(x, alone)
 
 
+def test_threads_change_no_bit() -> None:
+    D, zeta, least = problems(1100, 3, 4)
+    together = frank_wolfe_weights(differences=D, zeta=zeta, least_gain=30 * least)
+    for p in range(0, 1100, 90):
+        (alone,) = frank_wolfe_weights(differences=[D[p]], zeta=zeta[[p]], least_gain=30 * least[[p]])
+        np.testing.assert_array_equal(together[p], alone)
+
+
 def test_steps_are_those_of_the_source() -> None:
     """Literally as in sc.weight.fw of R synthdid: the gradient from scratch, the line search, and values subtracted."""
     D, zeta, least = problems(12, 9, 6)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,6 +96,7 @@ def _shorten(A: Floats, x: Floats) -> Floats:
 ROUGH_STEPS, MAX_STEPS = 100, 10_000
 _HELD = 2_000  # columns whose products (k, k) are held at once: 32 MB
 _TOGETHER = 1 << 22  # numbers in the products of the problems that are solved together: 32 MB
+_WORTH_A_THREAD = 500  # problems from which a thread of their own pays
 _FEW = 10  # problems up to which one after the other is as fast
 _SMALL = 1e-100  # scale below which it is multiplied out
 
@@ -112,16 +115,26 @@ def frank_wolfe_weights(*, differences: Sequence[Floats], zeta: Floats, least_ga
     alike: dict[tuple[int, ...], list[int]] = {}
     for p, D in enumerate(differences):
         alike.setdefault(D.shape, []).append(p)
-    found: dict[int, Floats] = {}
-    for (n, k), members in alike.items():
-        size = max(1, _TOGETHER // k**2)
-        for chosen in (members[at : at + size] for at in range(0, len(members), size)):
-            problems = [_Descent.of(_triangle(differences[p]), n * float(zeta[p]) ** 2) for p in chosen]
-            least = n * least_gain[chosen] ** 2
-            rough = _descend(problems, np.full((len(chosen), k), 1 / k), least, ROUGH_STEPS)
-            rough[rough <= rough.max(axis=1, keepdims=True) / 4] = 0.0
-            weights = _descend(problems, rough / rough.sum(axis=1, keepdims=True), least, MAX_STEPS)
-            found |= zip(chosen, weights, strict=True)
+    groups: list[list[int]] = []
+    for (_, k), members in alike.items():
+        workers = max(1, min(os.cpu_count() or 1, len(members) // _WORTH_A_THREAD))
+        size = max(1, min(_TOGETHER // k**2, -(-len(members) // workers)))
+        groups += [members[at : at + size] for at in range(0, len(members), size)]
+
+    def solve(chosen: list[int]) -> Floats:
+        n, k = differences[chosen[0]].shape
+        problems = [_Descent.of(_triangle(differences[p]), n * float(zeta[p]) ** 2) for p in chosen]
+        least = n * least_gain[chosen] ** 2
+        rough = _descend(problems, np.full((len(chosen), k), 1 / k), least, ROUGH_STEPS)
+        rough[rough <= rough.max(axis=1, keepdims=True) / 4] = 0.0
+        return _descend(problems, rough / rough.sum(axis=1, keepdims=True), least, MAX_STEPS)
+
+    if max(map(len, groups), default=0) < _WORTH_A_THREAD:
+        solved = list(map(solve, groups))
+    else:  # each problem is one thread's from first to last: how many there are changes no bit
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            solved = list(pool.map(solve, groups))
+    found = {p: x for chosen, weights in zip(groups, solved, strict=True) for p, x in zip(chosen, weights, strict=True)}
     return [found[p] for p in range(len(differences))]
 
 
