@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain, combinations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,15 +74,10 @@ def test_of_several_minima_the_shortest_is_taken(seed: int) -> None:
     assert not found.unique
     np.testing.assert_allclose(D @ found.weights, 0.0, atol=1e-12)
     A = np.vstack([D, np.ones(k)])
-    peer = minimize(
-        lambda x: x @ x,
-        np.full(k, 1 / k),
-        jac=lambda x: 2 * x,
-        bounds=[(0, None)] * k,
-        constraints={"type": "eq", "fun": lambda x: A @ x - np.append(np.zeros(n), 1.0), "jac": lambda x: A},
-        method="SLSQP",
-        options={"ftol": 1e-15, "maxiter": 500},
-    )
+    sums = {"type": "eq", "fun": lambda x: A @ x - np.append(np.zeros(n), 1.0), "jac": lambda x: A}
+    limits: Any = {"bounds": [(0, None)] * k, "constraints": sums, "options": {"ftol": 1e-15, "maxiter": 500}}
+    solve: Any = minimize  # whose overloads want more than its documentation
+    peer = solve(lambda x: x @ x, np.full(k, 1 / k), jac=lambda x: 2 * x, method="SLSQP", **limits)
     assert peer.success
     np.testing.assert_allclose(found.weights, peer.x, atol=1e-6)  # SLSQP's own accuracy
     assert found.weights @ found.weights <= peer.x @ peer.x + 1e-12
@@ -119,13 +115,12 @@ def problems(count: int, n: int, k: int) -> tuple[list[Floats], Floats, Floats]:
 
 
 def test_steps_taken_together_are_those_taken_alone() -> None:
-    D, zeta, least = (a + b for a, b in zip(map(list, problems(30, 5, 8)), map(list, problems(15, 12, 7)), strict=True))
-    D.append(np.zeros((5, 8)))
-    zeta.append(0.0)
-    least.append(0.0)
-    together = frank_wolfe_weights(differences=D, zeta=np.array(zeta), least_gain=np.array(least))
-    for one, z, gain, x in zip(D, zeta, least, together, strict=True):
-        (alone,) = frank_wolfe_weights(differences=[one], zeta=np.array([z]), least_gain=np.array([gain]))
+    (D, zeta, least), (E, more, gain) = problems(30, 5, 8), problems(15, 12, 7)
+    D += [*E, np.zeros((5, 8))]
+    zeta, least = np.concatenate([zeta, more, [0.0]]), np.concatenate([least, gain, [0.0]])
+    together = frank_wolfe_weights(differences=D, zeta=zeta, least_gain=least)
+    for p, x in enumerate(together):
+        (alone,) = frank_wolfe_weights(differences=[D[p]], zeta=zeta[[p]], least_gain=least[[p]])
         np.testing.assert_array_equal(x, alone)
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from diff_diff import SyntheticDiD
 from scipy.optimize import minimize
 
 import cases
@@ -28,8 +27,8 @@ from evalkit.results.fit import Fit
 REFERENCE = cases.TESTS / "reference"
 R = {e["id"]: e["results"] for e in json.loads((REFERENCE / "r_synthdid_prop99.json").read_text("utf-8"))["entries"]}
 PY = {e["id"]: e["results"] for e in json.loads((REFERENCE / "synthdid_py.json").read_text("utf-8"))["entries"]}
-SYNTHETIC = {"SyntheticDID": SyntheticDID(), "SyntheticControl": SyntheticControl()}
-BY_R = {"SyntheticDID": SyntheticDID(), "SyntheticControl": SyntheticControl(weights_by="synthdid")}
+SYNTHETIC: dict[str, Any] = {"SyntheticDID": SyntheticDID(), "SyntheticControl": SyntheticControl()}
+BY_R: dict[str, Any] = {"SyntheticDID": SyntheticDID(), "SyntheticControl": SyntheticControl(weights_by="synthdid")}
 BOTH = pytest.mark.parametrize("name", SYNTHETIC)
 # The same steps in another order of arithmetic; 10,000 of them on outcomes of size 100 leave 1e-12.
 ROUNDING = 1e-10
@@ -153,7 +152,7 @@ def distance(weights: pd.DataFrame) -> tuple[float, float]:
     """Root mean square of California's gap before 1989, and its mean from then on."""
     wide = prop99().pivot(index="State", columns="Year", values="PacksPerCapita")
     units = weights[weights["kind"] == "unit"]
-    gap = wide.loc["California"] - units["weight"].to_numpy() @ wide.loc[units["label"]]
+    gap: Any = wide.loc["California"] - units["weight"].to_numpy() @ wide.loc[units["label"]]
     return float(np.sqrt((gap.loc[:1988] ** 2).mean())), float(gap.loc[1989:].mean())
 
 
@@ -197,7 +196,8 @@ def test_the_minimum_of_synthetic_did_is_that_of_another_solver() -> None:
             return 2 * (D.T @ (D @ x) / n + zeta**2 * x)
 
         sums = {"type": "eq", "fun": lambda x: x.sum() - 1, "jac": np.ones_like}
-        peer = minimize(
+        solve: Any = minimize  # whose overloads want more than its documentation
+        peer = solve(
             value, np.full(k, 1 / k), jac=slope, bounds=[(0, 1)] * k, constraints=sums, method="SLSQP",
             options={"ftol": 1e-12, "maxiter": 1000},
         )  # fmt: skip
@@ -607,6 +607,8 @@ def test_the_jackknife_with_fixed_weights_by_hand(name: str) -> None:
 
 
 def test_the_jackknife_with_fixed_weights_equals_diff_diff() -> None:
+    from diff_diff import SyntheticDiD
+
     f = counties(treated=3).assign(treat=lambda f: (f["county"] < 3).astype(int))
     peer = SyntheticDiD(variance_method="jackknife").fit(
         f, outcome="y", treatment="treat", unit="county", time="year", post_periods=[2015, 2016, 2017]
@@ -725,7 +727,8 @@ def both_ways(f: pd.DataFrame, estimator: Estimator, keep: Any = None, **change:
     spec = Specification(panel, design, estimator, Placebo(draws=50, seed=1))
     whole = estimator.fit(panel, design, keep)
     found = reassign(whole, spec, keep, by="a test", draws=None, seed=None)
-    return found, *(replace(found, sums=one).moments(studentised=False)[1].coefficients for one in (found.sums, None))
+    at_once, anew = (replace(found, sums=one).moments(studentised=False)[1].coefficients for one in (found.sums, None))
+    return found, at_once, anew
 
 
 OF_ALL = [

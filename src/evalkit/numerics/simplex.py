@@ -90,7 +90,8 @@ def _shorten(A: Floats, x: Floats) -> Floats:
     if not y.min() >= -_OUTSIDE or not np.abs(fixed @ (y - x)).max() <= _OUTSIDE:
         return x
     y = np.maximum(y, 0.0)
-    return y / y.sum() * x.sum()
+    shortest: Floats = y / y.sum() * x.sum()
+    return shortest
 
 
 ROUGH_STEPS, MAX_STEPS = 100, 10_000

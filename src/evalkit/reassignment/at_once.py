@@ -32,7 +32,7 @@ class AtOnce:
         b = np.empty((len(assignments), len(self.refits.fit.terms), 1))
         for part, donors in zip(parts, self.donors, strict=True):
             b[:, part.positions, 0] = donors.under(adoption)
-        return b, np.zeros((*assignments.shape, *b.shape[1:])), np.isnan(b[:, :, 0]).any(axis=1)
+        return b, np.zeros((*assignments.shape, *b.shape[1:])), np.asarray(np.isnan(b[:, :, 0]).any(axis=1))
 
     def is_right(self) -> bool:
         """Say whether this is what the estimator gives under another assignment, and of the outcome only."""
