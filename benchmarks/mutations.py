@@ -41,7 +41,7 @@ TESTS: dict[str, str] = {
     "numerics/permutation.py": "permutation checks",
     "numerics/power.py": "pre_trends by_design power",
     "numerics/reassigned.py": "permutation group_gaps",
-    "numerics/simplex.py": "synthetic",
+    "numerics/simplex.py": "simplex synthetic",
     "numerics/wild.py": "wild_bootstrap multiplicity multiplier",
     "results/clusters.py": "by_design jackknife bias_reduced agreement",
     "results/estimation.py": "event_study split by_design",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import minimize
 
 import cases
 import oracles
@@ -16,14 +18,17 @@ from evalkit import Design, Estimate, Panel, check, estimate
 from evalkit.checks import PlaceboAssignment
 from evalkit.errors import DesignError, InferenceError
 from evalkit.estimators import EventStudy, Split, SyntheticControl, SyntheticDID, TwoWayFE
-from evalkit.inference import Classical, Cluster, Jackknife, Placebo, PooledGroups
-from evalkit.results.estimation import Estimator, Inference
+from evalkit.inference import Classical, Cluster, Jackknife, Permutation, Placebo, PooledGroups
+from evalkit.reassignment.at_once import AtOnce
+from evalkit.reassignment.effects import Reassigned, reassign
+from evalkit.results.estimation import Estimator, Inference, Specification
 from evalkit.results.fit import Fit
 
 REFERENCE = cases.TESTS / "reference"
 R = {e["id"]: e["results"] for e in json.loads((REFERENCE / "r_synthdid_prop99.json").read_text("utf-8"))["entries"]}
 PY = {e["id"]: e["results"] for e in json.loads((REFERENCE / "synthdid_py.json").read_text("utf-8"))["entries"]}
-SYNTHETIC = {"SyntheticDID": SyntheticDID(), "SyntheticControl": SyntheticControl()}
+SYNTHETIC: dict[str, Any] = {"SyntheticDID": SyntheticDID(), "SyntheticControl": SyntheticControl()}
+BY_R: dict[str, Any] = {"SyntheticDID": SyntheticDID(), "SyntheticControl": SyntheticControl(weights_by="synthdid")}
 BOTH = pytest.mark.parametrize("name", SYNTHETIC)
 # The same steps in another order of arithmetic; 10,000 of them on outcomes of size 100 leave 1e-12.
 ROUNDING = 1e-10
@@ -93,8 +98,8 @@ def said(one: Fit | Estimate) -> str:
 @pytest.mark.parametrize(("name", "entry"), [("SyntheticDID", "synthdid"), ("SyntheticControl", "sc")])
 def test_prop99_equals_r_synthdid(name: str, entry: str) -> None:
     panel, design = states()
-    assert SYNTHETIC[name].fit(panel, design).coefficients == pytest.approx([R[entry]["estimate"]], rel=ROUNDING)
-    weights = SYNTHETIC[name].weights(panel, design)
+    assert BY_R[name].fit(panel, design).coefficients == pytest.approx([R[entry]["estimate"]], rel=ROUNDING)
+    weights = BY_R[name].weights(panel, design)
     units = weights[weights["kind"] == "unit"]
     assert units["label"].tolist() == R[entry]["units"]
     np.testing.assert_allclose(units["weight"], R[entry]["omega"], atol=ROUNDING)
@@ -114,8 +119,8 @@ def test_staggered_cohorts_equal_synthdid_py(entry: str) -> None:
     data, _, method = entry.partition("_")
     panel, design = mpdta() if data == "mpdta" else states(MADE_UP)
     kind = SyntheticDID if method == "synthdid" else SyntheticControl
-    assert kind().fit(panel, design).coefficients == pytest.approx([PY[entry]["estimate"]], rel=ROUNDING)
-    cohorts = kind(aggregate="cohort").fit(panel, design)
+    one, cohorts = (kind(aggregate=a, weights_by="synthdid").fit(panel, design) for a in ("simple", "cohort"))
+    assert one.coefficients == pytest.approx([PY[entry]["estimate"]], rel=ROUNDING)
     assert {t.cohort: b for t, b in zip(cohorts.terms, cohorts.coefficients, strict=True)} == pytest.approx(
         PY[entry]["cohorts"], rel=ROUNDING
     )
@@ -140,6 +145,133 @@ def test_every_stored_entry_is_used() -> None:
     assert set(PY) == {f"{d}_{m}" for d in ("mpdta", "prop99") for m in ("synthdid", "sc")} | {"prop99_every_state"}
 
 
+# The minimum
+
+
+def distance(weights: pd.DataFrame) -> tuple[float, float]:
+    """Root mean square of California's gap before 1989, and its mean from then on."""
+    wide = prop99().pivot(index="State", columns="Year", values="PacksPerCapita")
+    units = weights[weights["kind"] == "unit"]
+    gap: Any = wide.loc["California"] - units["weight"].to_numpy() @ wide.loc[units["label"]]
+    return float(np.sqrt((gap.loc[:1988] ** 2).mean())), float(gap.loc[1989:].mean())
+
+
+def test_synthetic_control_comes_as_near_to_california_as_any_mixture() -> None:
+    panel, design = states()
+    weights = SyntheticControl().weights(panel, design)
+    found, effect = distance(weights)
+    assert (found, effect) == pytest.approx((1.656400, -19.513630), abs=1e-6)
+    assert SyntheticControl().fit(panel, design).coefficients == pytest.approx([effect], rel=1e-12)
+    by_r, effect_by_r = distance(BY_R["SyntheticControl"].weights(panel, design))
+    assert (by_r, effect_by_r) == pytest.approx((1.664829, -19.619663), abs=1e-6)
+    # No direction to another state falls: the objective is convex, so that there is no lower one.
+    wide = prop99().pivot(index="State", columns="Year", values="PacksPerCapita").loc[:, :1988]
+    D = (wide.loc["California"] - wide.drop(index="California")).to_numpy()
+    gap = weights["weight"].to_numpy() @ D
+    slopes = D @ gap - gap @ gap
+    assert slopes.min() > -1e-9 * (D**2).mean()
+    assert np.abs(slopes[weights["weight"].to_numpy() > 0]).max() < 1e-9 * (D**2).mean()
+
+
+def test_the_minimum_of_synthetic_did_is_that_of_another_solver() -> None:
+    panel, design = states()
+    estimator = SyntheticDID(weights_by="minimum")
+    weights = estimator.weights(panel, design).set_index(["kind", "label"])["weight"]
+    wide = prop99().pivot(index="State", columns="Year", values="PacksPerCapita")
+    others = wide.drop(index="California")
+    noise = np.diff(others.loc[:, :1988], axis=1).std(ddof=1)
+    gaps = (wide.loc["California"] - others).loc[:, :1988].to_numpy().T
+    change = others.loc[:, :1988].sub(others.loc[:, 1989:].mean(axis=1), axis=0).to_numpy()
+    cases_ = {
+        "unit": (gaps - gaps.mean(axis=0), 12**0.25 * noise),
+        "period": (change - change.mean(axis=0), 1e-6 * noise),
+    }
+    for kind, (D, zeta) in cases_.items():
+        n, k = D.shape
+
+        def value(x: Any, D: Any = D, n: int = n, zeta: float = zeta) -> float:
+            return float(np.sum((D @ x) ** 2) / n + zeta**2 * (x @ x))
+
+        def slope(x: Any, D: Any = D, n: int = n, zeta: float = zeta) -> Any:
+            return 2 * (D.T @ (D @ x) / n + zeta**2 * x)
+
+        sums = {"type": "eq", "fun": lambda x: x.sum() - 1, "jac": np.ones_like}
+        solve: Any = minimize  # whose overloads want more than its documentation
+        peer = solve(
+            value, np.full(k, 1 / k), jac=slope, bounds=[(0, 1)] * k, constraints=sums, method="SLSQP",
+            options={"ftol": 1e-12, "maxiter": 1000},
+        )  # fmt: skip
+        np.testing.assert_allclose(weights[kind], peer.x, atol=1e-5)  # SLSQP's own accuracy
+        by_r = SyntheticDID().weights(panel, design).set_index(["kind", "label"])["weight"][kind]
+        assert value(weights[kind].to_numpy()) < min(peer.fun + 1e-9, value(by_r.to_numpy()))
+    gap = wide.loc["California"] - weights["unit"].to_numpy() @ others
+    by_hand = gap.loc[1989:].mean() - weights["period"].to_numpy() @ gap.loc[:1988]
+    assert estimator.fit(panel, design).coefficients == pytest.approx([by_hand], rel=1e-12)
+
+
+def test_a_country_outside_its_donors_gets_the_weights_it_was_made_of() -> None:
+    """As of West Germany's path before 1990: 30 years, 16 donors that grow alike, five of them in use, and a gap that stays."""
+    rng = np.random.default_rng(5)
+    years, used = 30, [0, 3, 7, 8, 12]
+    donors = (
+        np.linspace(2.0, 20.0, years) * rng.uniform(0.7, 1.4, size=(16, 1)) + rng.normal(size=(16, years)).cumsum(1) / 8
+    )
+    shares = np.array([0.42, 0.22, 0.16, 0.11, 0.09])
+    mixture = shares @ donors[used]
+    # A gap in which the donors in use do not differ; the others lie on the far side of it.
+    basis = np.linalg.qr((donors[used[1:]] - donors[used[0]]).T)[0]
+    gap = np.sin(np.arange(years))
+    gap -= basis @ (basis.T @ gap)
+    for j in np.setdiff1d(np.arange(16), used):
+        donors[j] -= (max(0.0, (donors[j] - mixture) @ gap / (gap @ gap)) + 0.01) * gap
+    paths = np.vstack([mixture + 0.3 * gap, donors])
+    f = pd.DataFrame({"county": np.repeat(np.arange(17), years + 5), "year": np.tile(np.arange(1960, 1995), 17)})
+    f["first"] = np.where(f["county"] == 0, 1990.0, np.nan)
+    f["y"] = np.column_stack([paths, np.full((17, 5), 21.0)]).ravel()
+    panel = Panel.from_frame(f, unit="county", time="year")
+    design = Design(outcome="y", adoption="first", assigned_at="county")
+    weights = SyntheticControl().weights(panel, design)["weight"].to_numpy()
+    expected = np.zeros(16)
+    expected[used] = shares
+    np.testing.assert_allclose(weights, expected, atol=1e-9)
+    by_r = BY_R["SyntheticControl"].weights(panel, design)["weight"].to_numpy()
+    assert np.abs(by_r - expected).max() > 0.005  # which is why it is not the default
+    assert "other weights" not in said(SyntheticControl().fit(panel, design))
+
+
+def test_weights_that_are_not_the_only_ones_are_the_most_even_and_a_note_says_so() -> None:
+    f = counties(1, 14)
+    y = f.pivot(index="county", columns="year", values="y")
+    y.loc[0] = y.loc[1:].mean() + 0.01 * y.loc[3]  # inside the donors, of which there are more than years
+    f["y"] = y.to_numpy().ravel() + 2.0 * f["post"]
+    panel, design = (
+        Panel.from_frame(f, unit="county", time="year"),
+        Design(outcome="y", adoption="first", assigned_at="county"),
+    )
+    weights = SyntheticControl().weights(panel, design).set_index("label")["weight"]
+    before = y.loc[:, :2014]
+    np.testing.assert_allclose(weights.to_numpy() @ before.loc[1:] - before.loc[0], 0.0, atol=1e-12)
+    A = np.vstack([before.loc[1:].T, np.ones(13)])
+    shortest = np.linalg.pinv(A) @ np.append(before.loc[0], 1.0)  # none of which is negative here
+    assert shortest.min() > 0
+    np.testing.assert_allclose(weights, shortest, atol=1e-12)
+    one = fit(f, SyntheticControl())
+    assert "cohort 2015: other weights of the donors fit as well before adoption" in said(one)
+    assert "拟合同样好" in " ".join(note.text("zh") for note in one.notes)
+    assert "other weights" not in said(fit(counties(1, 4), SyntheticControl()))
+    twins = pd.concat([f, f[f["county"] == 5].assign(county=99, farm=99)])
+    twin = SyntheticControl().weights(Panel.from_frame(twins, unit="county", time="year"), design)
+    shared = twin.set_index("label")["weight"][["5", "99"]]
+    assert shared["5"] == pytest.approx(shared["99"], rel=1e-9)
+    for scale in (1e12, 1e-9, -3.0):
+        moved = fit(f.assign(y=scale * f["y"]), SyntheticControl())
+        assert moved.coefficients / scale == pytest.approx(one.coefficients, rel=1e-10)
+    shuffled = fit(f.sample(frac=1, random_state=2), SyntheticControl())
+    np.testing.assert_array_equal(shuffled.coefficients, one.coefficients)
+    named = fit(f.assign(county=np.where(f["county"] == 0, 77, 50 - f["county"])), SyntheticControl())
+    assert named.coefficients == pytest.approx(one.coefficients, rel=1e-10)
+
+
 # Closed forms
 
 
@@ -159,10 +291,11 @@ def test_synthetic_control_finds_the_mixture_that_the_treated_are() -> None:
     f["y"] = y.to_numpy().ravel() + 2.0 * f["post"]
     panel = Panel.from_frame(f, unit="county", time="year")
     design = Design(outcome="y", adoption="first", assigned_at="county")
-    weights = SyntheticControl().weights(panel, design).set_index("label")["weight"]
-    # Steps end when one gains less than 1e-10 of the squared noise: weights are then good to about 1e-3.
-    np.testing.assert_allclose(weights[["1", "2", "3", "4", "5"]], [0, 0.3, 0, 0.7, 0], atol=5e-3)
-    assert fit(f, SyntheticControl()).coefficients == pytest.approx([2.0], abs=2e-2)
+    for estimator, near in ((SyntheticControl(), 1e-12), (BY_R["SyntheticControl"], 5e-3)):
+        weights = estimator.weights(panel, design).set_index("label")["weight"]
+        # R's steps end when one gains less than 1e-10 of the squared noise: weights are then good to about 1e-3.
+        np.testing.assert_allclose(weights[["1", "2", "3", "4", "5"]], [0, 0.3, 0, 0.7, 0], atol=near)
+        assert fit(f, estimator).coefficients == pytest.approx([2.0], abs=4 * near)
 
 
 @BOTH
@@ -272,7 +405,7 @@ def test_who_may_anticipate_is_no_donor_and_the_window_is_no_period_before() -> 
 
 def test_the_note_on_the_fit_says_how_near_the_synthetic_unit_is() -> None:
     panel, design = states()
-    control, did = (said(estimator.fit(panel, design)) for estimator in (SyntheticControl(), SyntheticDID()))
+    control, did = (said(estimator.fit(panel, design)) for estimator in (BY_R["SyntheticControl"], SyntheticDID()))
     wide = prop99().pivot(index="State", columns="Year", values="PacksPerCapita")
     before = wide.loc[:, :1988]
     others = before.drop(index="California")
@@ -331,9 +464,11 @@ def test_no_path_before_adoption_is_refused() -> None:
 
 
 @BOTH
-def test_an_unknown_aggregate_is_refused(name: str) -> None:
+def test_an_unknown_option_is_refused(name: str) -> None:
     with pytest.raises(DesignError, match="did you mean 'dynamic'"):
         type(SYNTHETIC[name])(aggregate="dynamics")
+    with pytest.raises(DesignError, match=r"weights_by 'minimal' is unknown.*did you mean 'minimum'"):
+        type(SYNTHETIC[name])(weights_by="minimal")
 
 
 @BOTH
@@ -429,6 +564,88 @@ def test_the_jackknife_refits_without_each_county(name: str) -> None:
     np.testing.assert_allclose(one.vcov(), 13 / 14 * moves.T @ moves, rtol=1e-12)
 
 
+def by_fixed_weights(f: pd.DataFrame, kind: Any) -> Any:
+    """Effects without each county, by cohort and averaged over treated county-years, with the weights of the whole."""
+    design = Design(outcome="y", adoption="first", assigned_at="county")
+    y = f.groupby(["county", "year"])["y"].mean().unstack()
+    weights = kind.weights(Panel.from_frame(f, unit="farm", time="year"), design)
+    first = f.groupby("county")["first"].first()
+
+    def effects(left_out: int) -> list[float]:
+        by_cohort, sizes = [], []
+        for cohort in (2013, 2015, 2016):
+            mine = weights[weights["cohort"] == str(cohort)]
+            units = mine[mine["kind"] == "unit"].set_index("label")["weight"].drop(str(left_out), errors="ignore")
+            periods = mine[mine["kind"] == "period"].set_index("label")["weight"]
+            treated = [c for c in first[first == cohort].index if c != left_out]
+            gap = y.loc[treated].mean() - units.to_numpy() / units.sum() @ y.loc[units.index.astype(int)]
+            by_cohort.append(
+                gap.loc[cohort:].mean() - (periods.to_numpy() @ gap[periods.index.astype(int)] if len(periods) else 0)
+            )
+            sizes.append(len(treated) * (2018 - cohort))
+        return [*by_cohort, float(np.average(by_cohort, weights=sizes))]
+
+    return np.array([effects(c) for c in y.index])
+
+
+@BOTH
+def test_the_jackknife_with_fixed_weights_by_hand(name: str) -> None:
+    f = staggered(seed=3, farms=2)  # no donor has all the weight
+    kind = type(SYNTHETIC[name])
+    without = by_fixed_weights(f, SYNTHETIC[name])
+    expected = 13 / 14 * (without - without.mean(axis=0)).T @ (without - without.mean(axis=0))
+    one, apart = (run(f, Jackknife(weights="fixed"), kind(aggregate=a)) for a in ("simple", "cohort"))
+    np.testing.assert_allclose(apart.vcov(), expected[:3, :3], rtol=1e-9)
+    assert one.bse["ATT"] == pytest.approx(np.sqrt(expected[3, 3]), rel=1e-9)
+    assert one.bse["ATT"] != pytest.approx(run(f, Jackknife(), kind()).bse["ATT"], rel=1e-3)
+    assert "keeps all weights, as R synthdid does" in one.summary()
+    assert "而权重保持不变的刀切法" in one.summary("zh")
+    anew = run(f, Jackknife(), kind())
+    assert "makes all weights anew (CV3)" in anew.summary()
+    assert "重新确定全部权重的刀切法" in anew.summary("zh")
+    assert "weights" not in str(run(f, Jackknife(), TwoWayFE()).uncertainty.method)
+
+
+def test_the_jackknife_with_fixed_weights_equals_diff_diff() -> None:
+    from diff_diff import SyntheticDiD
+
+    f = counties(treated=3).assign(treat=lambda f: (f["county"] < 3).astype(int))
+    peer = SyntheticDiD(variance_method="jackknife").fit(
+        f, outcome="y", treatment="treat", unit="county", time="year", post_periods=[2015, 2016, 2017]
+    )
+    one = run(f, Jackknife(weights="fixed"))
+    assert one.params["ATT"] == pytest.approx(peer.att, rel=1e-9)
+    assert one.bse["ATT"] == pytest.approx(peer.se, rel=1e-8)  # its Frank-Wolfe steps are on a scaled outcome
+
+
+def test_fixed_weights_are_refused_where_there_are_none_or_nobody_is_left() -> None:
+    f = counties(treated=3)
+    with pytest.raises(InferenceError, match=r"no weights of donors that could be kept.*leave out weights="):
+        run(f, Jackknife(weights="fixed"), TwoWayFE())
+    with pytest.raises(InferenceError, match=r"not without values of a column.*leave out by="):
+        run(f.assign(place=f["county"] // 2), Jackknife(by="place", weights="fixed"))
+    with pytest.raises(InferenceError, match=r"weights 'fix' is unknown.*did you mean 'fixed'"):
+        Jackknife(weights="fix")  # type: ignore[arg-type]  # what a study may hold
+    with pytest.raises(InferenceError, match=r"without county 0 no other is treated.*Placebo"):
+        run(counties(treated=1), Jackknife(weights="fixed"))
+    y = f["y"].where(f["county"] != 5, f["year"].map(f[f["county"] < 3].groupby("year")["y"].mean()))
+    with pytest.raises(InferenceError, match="without county 5 no other is treated, or no other donor has weight"):
+        run(f.assign(y=y), Jackknife(weights="fixed"), SyntheticControl())
+    f = staggered()
+    one = run(f[f["county"] != 1], Jackknife(weights="fixed"), SyntheticDID(aggregate="cohort"))
+    assert np.isnan(one.bse["ATT(g=2013)"])
+    assert one.bse.drop("ATT(g=2013)").notna().all()
+    assert "ATT(g=2013): cannot be estimated without county 0; there is no standard error" in said(one)
+
+
+def test_fixed_weights_in_subgroups_are_those_of_each() -> None:
+    f = counties(treated=4, farms=4).assign(large=lambda f: f["farm"] % 2)
+    one = run(f, Jackknife(weights="fixed"), Split(by="large", estimator=SyntheticDID()))
+    for group in (0, 1):
+        alone = run(f[f["large"] == group], Jackknife(weights="fixed"))
+        assert one.bse[f"ATT [large={group}]"] == pytest.approx(alone.bse["ATT"], rel=1e-9)
+
+
 def test_the_jackknife_of_subgroups_counts_shared_counties() -> None:
     f = counties(treated=4, farms=4).assign(large=lambda f: f["farm"] % 2)
     one = run(f, Jackknife(), Split(by="large", estimator=TwoWayFE()))
@@ -491,6 +708,100 @@ def test_cohorts_told_apart_rest_on_fewer_clusters_than_their_average() -> None:
     doubt = run(f, Jackknife(), SyntheticDID(aggregate="cohort")).uncertainty.doubt
     assert doubt is not None
     assert [doubt.of(one) is not None for one in np.eye(2)] == [True, False]  # 2013 is now one county, which is lost
+
+
+# Other assignments
+
+
+def few(farms: int = 1) -> pd.DataFrame:
+    """Six counties, the first from 2015 on, the second from 2016, others never: 30 assignments."""
+    f = counties(0, 6, farms)
+    f["first"] = f["county"].map({0: 2015.0, 1: 2016.0})
+    return f
+
+
+def both_ways(f: pd.DataFrame, estimator: Estimator, keep: Any = None, **change: Any) -> tuple[Reassigned, Any, Any]:
+    """What is found, and effects under all assignments at once and estimated anew, in the same order."""
+    design = Design(**{"outcome": "y", "adoption": "first", "assigned_at": "county", **change})
+    panel = Panel.from_frame(f, unit="farm", time="year")
+    spec = Specification(panel, design, estimator, Placebo(draws=50, seed=1))
+    whole = estimator.fit(panel, design, keep)
+    found = reassign(whole, spec, keep, by="a test", draws=None, seed=None)
+    at_once, anew = (replace(found, sums=one).moments(studentised=False)[1].coefficients for one in (found.sums, None))
+    return found, at_once, anew
+
+
+OF_ALL = [
+    (SyntheticControl(), {}),
+    (SyntheticControl(aggregate="dynamic"), {"anticipation": 1}),
+    (SyntheticControl(aggregate="cohort", weights_by="synthdid"), {"weights": "w"}),
+    (SyntheticDID(weights_by="minimum"), {"anticipation": 1, "weights": "w"}),
+    (SyntheticDID(weights_by="minimum", aggregate="cohort"), {"anticipation": 1}),
+    (SyntheticDID(weights_by="minimum", aggregate="dynamic"), {"weights": "w"}),
+]
+
+
+@pytest.mark.parametrize(("estimator", "change"), OF_ALL)
+def test_effects_under_all_assignments_at_once_are_those_estimated_anew(estimator: Estimator, change: Any) -> None:
+    f = few(farms=3).assign(w=lambda f: 1.0 + f["farm"] % 3 + 5 * (f["county"] == 2))
+    f = f[~f["farm"].isin([1, 8])]  # counties of unequal size
+    found, at_once, anew = both_ways(f, estimator, **change)
+    assert isinstance(found.sums, AtOnce)
+    assert at_once.shape[1] == 30
+    assert np.isfinite(at_once).all()
+    np.testing.assert_allclose(at_once, anew, rtol=1e-9, atol=1e-11)
+
+
+def test_the_steps_of_r_under_all_assignments_at_once_are_those_estimated_anew() -> None:
+    found, at_once, anew = both_ways(counties(2, 6), SyntheticDID())
+    assert isinstance(found.sums, AtOnce)
+    assert at_once.shape == (1, 15, 1)
+    np.testing.assert_allclose(at_once, anew, rtol=1e-9)
+
+
+def test_counties_with_holes_are_estimated_anew_where_they_would_be_used() -> None:
+    f = few()
+    f["first"] = f["county"].map(
+        {0: 2011.0, 1: 2015.0, 2: 2016.0}
+    )  # the first too early: left out, and so may lack years
+    f = f[~((f["county"] == 0) & (f["year"] == 2013))]
+    found, at_once, anew = both_ways(f, SyntheticControl())
+    assert isinstance(found.sums, AtOnce)
+    unknown = found.sums.effects(np.array(list(found.lottery.assignments)))[2]
+    early = np.array(list(found.lottery.assignments))[:, 0] == 0
+    np.testing.assert_array_equal(unknown, ~early)
+    assert np.isfinite(anew[0, early]).all()
+    np.testing.assert_allclose(at_once, anew, rtol=1e-9)  # a year is missing: they cannot be estimated
+
+
+def test_subgroups_and_chosen_rows_start_from_their_own_rows() -> None:
+    f = few(farms=4).assign(large=lambda f: f["farm"] % 2)
+    f = f[
+        ~((f["county"] == 3) & (f["large"] == 1))
+    ]  # one subgroup has five counties, and other cohorts under some assignments
+    found, at_once, anew = both_ways(f, Split(by="large", estimator=SyntheticControl()))
+    assert isinstance(found.sums, AtOnce)
+    np.testing.assert_allclose(at_once, anew, rtol=1e-9)
+    keep = (f["year"] < 2017).to_numpy()
+    found, at_once, anew = both_ways(f[keep].assign(large=0), SyntheticControl())
+    chosen, again, _ = both_ways(f, SyntheticControl(), keep)
+    assert isinstance(chosen.sums, AtOnce)
+    np.testing.assert_allclose(again, at_once, rtol=1e-12)
+
+
+def test_ranks_of_checks_and_inference_are_those_of_effects_estimated_anew() -> None:
+    f = counties(2, 8)
+    one = run(f, Permutation(), SyntheticControl())
+    (ranked,) = check(one, PlaceboAssignment())
+    pairs = [(a, b) for a in range(8) for b in range(a + 1, 8)]
+    effects = [
+        fit(f.assign(first=np.where(f["county"].isin(pair), 2015, np.nan)), SyntheticControl()) for pair in pairs
+    ]
+    by_hand = np.array([float(one.coefficients[0]) for one in effects])
+    table = ranked.table.set_index("treated")["statistic"]
+    np.testing.assert_allclose([table[f"{a}, {b}"] for a, b in pairs], by_hand, rtol=1e-10)
+    p = float(np.mean(np.abs(by_hand) >= np.abs(by_hand[0]) * (1 - 1e-9)))
+    assert (ranked.p_value, one.pvalues["ATT"]) == (p, p)
 
 
 # The placebo variance

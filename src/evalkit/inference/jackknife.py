@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from scipy import sparse
 
 from evalkit.catalogue import Message, message
 from evalkit.designs.adoption import read_assignment
-from evalkit.errors import EvalkitError, InferenceError
+from evalkit.errors import EvalkitError, InferenceError, nearest
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.loadings import Masses, ShockMap, own_shocks
 from evalkit.progress import watched
@@ -23,6 +23,7 @@ from evalkit.results.loadings import ByBothSides, ByEffective, Loadings, cluster
 from evalkit.results.uncertainty import StudentT, Uncertainty
 from evalkit.tables.contents import in_short, same_content
 
+_WEIGHTS = ("anew", "fixed")
 _NONE = 1e-9  # share of a cluster's mass below which what it leaves of its cohort is rounding
 
 
@@ -34,16 +35,28 @@ class Jackknife:
     (docs/glossary.md): with t(G-1) as many as .20 of true nulls are rejected where few clusters carry it, with these at most .054
     (2,478 terms of 44 designs, independent shocks). Terms that rest on fewer than two are no guide.
 
-    Works with every estimator, and everything is estimated anew, the weights of a synthetic control included (R synthdid keeps
-    them); of a regression the estimates without a cluster follow in closed form, however many effects are absorbed. Clusters are
-    the units of assignment, or column `by`, which takes a regression. Deviations are taken from the estimate with all clusters.
-    A term that cannot be estimated without one of them has no standard error, which a note says; where that holds of every effect
-    (one treated county), InferenceError says so.
+    by       column of the clusters, which takes a regression; None, the default, the units of assignment.
+    weights  of SyntheticDID and SyntheticControl. "anew", the default: made anew without each unit. "fixed": kept as they are, in
+             place of a donor those of the others divided by their sum, with deviations from the mean of the estimates without
+             each unit, as R synthdid does: V = (G-1)/G · sum of (b₋g - mean)(b₋g - mean)'. The method says which.
+
+    Works with every estimator. What is no regression is estimated anew; of a regression the estimates without a cluster follow in
+    closed form, however many effects are absorbed. But for fixed weights deviations are taken from the estimate with all
+    clusters. A term that cannot be estimated without one of them has no standard error, which a note says; where that holds of
+    every effect (one treated county), InferenceError says so.
     For SyntheticControl the errors are far too wide (true nulls are rejected in .01 of cases).
-    Source: MacKinnon, Nielsen and Webb, Journal of Applied Econometrics 38 (2023), on CV3.
+    Sources: MacKinnon, Nielsen and Webb, Journal of Applied Econometrics 38 (2023), on CV3; Arkhangelsky, Athey, Hirshberg,
+    Imbens and Wager, American Economic Review 111 (2021), Algorithm 3, and R synthdid 0.0.9, jackknife_se, on fixed weights.
     """
 
     by: str | None = None
+    weights: Literal["anew", "fixed"] = "anew"
+
+    def __post_init__(self) -> None:
+        if self.weights not in _WEIGHTS:
+            raise InferenceError(
+                f"weights '{self.weights}' is unknown", where="Jackknife", remedy=nearest(self.weights, _WEIGHTS)
+            )
 
     def columns(self) -> tuple[str, ...]:
         """Name the column of the clusters."""
@@ -53,7 +66,10 @@ class Jackknife:
         """Estimate once per cluster."""
         way = way_of(self.by, fit, spec)
         left_out: _LeftOut
-        if all(part.regression is not None for part in fit.parts) and (self.by is not None or _in_closed_form(fit)):
+        of_donors = any(part.donors is not None for part in fit.parts)
+        if self.weights == "fixed":
+            left_out = _with_fixed_weights(fit, spec, way, self.by)
+        elif all(part.regression is not None for part in fit.parts) and (self.by is not None or _in_closed_form(fit)):
             left_out = _without_clusters(fit, spec, way, self.by)
         elif self.by is None:
             left_out = _without_units(fit, spec, way)
@@ -85,7 +101,10 @@ class Jackknife:
         return Uncertainty(
             covariance,
             df,
-            message("method.jackknife", level=self.by or spec.design.assigned_at),
+            message(
+                f"method.jackknife_{self.weights}" if of_donors else "method.jackknife",
+                level=self.by or spec.design.assigned_at,
+            ),
             smallest_p(fit),
             clusters,
             parts,
@@ -426,6 +445,56 @@ def _without_units(fit: Fit, spec: Specification, way: Way) -> _LeftOut:
             each = other.values(loadings, np.eye(len(fit.terms)))[members]  # (m, T, k)
             moves[members] += np.einsum("mtk,mt->mk", each, means[r] - means[members])
     return _OfClasses(loadings, classes, anew, moves, notes)
+
+
+@dataclass(frozen=True, eq=False)
+class _OfFixedWeights:
+    """Deviations of the estimates without each cluster from their mean, with the weights of donors as they are."""
+
+    moves: Floats
+    notes: tuple[Message, ...]
+
+    __eq__ = same_content
+    __repr__ = in_short
+
+    def shock_map(self, weights: Floats) -> None:
+        """None: ByDesign, which asks what would turn a conclusion, makes weights anew."""
+        return None
+
+
+def _with_fixed_weights(fit: Fit, spec: Specification, way: Way, by: str | None) -> _OfFixedWeights:
+    """Leave out each unit of assignment without weighing anew, where all parts of a fit rest on weights of donors."""
+    donors = [part.donors for part in fit.parts if part.donors is not None]
+    if len(donors) < len(fit.parts):
+        raise InferenceError(
+            "this estimator has no weights of donors that could be kept",
+            where="Jackknife(weights='fixed')",
+            remedy="leave out weights=, or use it with SyntheticDID",
+        )
+    if by is not None:
+        raise InferenceError(
+            "weights are kept without each unit of assignment, not without values of a column",
+            where=f"Jackknife(by='{by}', weights='fixed')",
+            remedy="leave out by=, or name that column as assigned_at in the design",
+        )
+    level, labels = spec.design.assigned_at, [str(fit.parts[0].sample.clusters[code]) for code in way.present]
+    moves, lost = np.zeros((2, len(way.present), len(fit.terms)))
+    for part, one, codes in zip(fit.parts, donors, way.codes, strict=True):
+        at = np.ix_(np.isin(way.present, codes), part.positions)
+        without = np.array([one.without(int(code)) for code in way.present[at[0].ravel()]])
+        moves[at], lost[at] = without - without.mean(axis=0), np.isnan(without)
+    everything = lost.all(axis=1)
+    if everything.any():
+        raise InferenceError(
+            f"without {level} {labels[int(everything.argmax())]} no other is treated, or no other donor has weight",
+            where="Jackknife(weights='fixed')",
+            remedy="use Placebo(draws=200, seed=1) or PooledGroups(), or the check PlaceboAssignment",
+        )
+    notes = tuple(
+        message("note.jackknife_lost", terms=_names(fit, lost[g] > 0), level=level, left_out=labels[g])
+        for g in np.flatnonzero(lost.any(axis=1))
+    )
+    return _OfFixedWeights(moves, notes)
 
 
 def _names(fit: Fit, chosen: Flags) -> str:

@@ -43,6 +43,8 @@ _ITERATED = 3.0  # times as much, and of rows and terms ten times, where the out
 _PER_SUMS, _PER_NUMBER = 5e-5, 2e-8  # of an assignment, and of each number of its clusters, where sums tell
 # More for each unit of assignment and cell, where weights of units are sought.
 _PER_WEIGHT = {"SyntheticDID": 6e-5, "SyntheticControl": 2e-6}
+# The same where they are sought for many assignments together.
+_AT_ONCE = {"SyntheticDID": 4e-6, "SyntheticControl": 1e-6}
 
 
 def is_of_design(fit: Fit) -> bool:
@@ -72,6 +74,16 @@ def foretell_sums(n_assignments: int, sums: DateSums) -> float:
     """Seconds that effects under so many assignments take from sums by cluster and date."""
     n_clusters, _, k, p = sums.loads.shape
     return n_assignments * (_PER_SUMS + _PER_NUMBER * float(n_clusters * k * (p + k + 2)))
+
+
+def foretell_weights(fit: Fit, spec: Specification) -> float:
+    """Seconds that one more estimate takes among many whose weights of units are sought together."""
+    total, name = 0.0, _innermost(spec.estimator)
+    for part in fit.parts:
+        adoption = part.sample.unit_adoption
+        cells = len(np.unique(adoption[np.isfinite(adoption)])) * len(np.unique(part.sample.period))
+        total += _AT_ONCE.get(name, _PER_WEIGHT["SyntheticDID"]) * cells * len(np.unique(part.sample.cluster))
+    return total
 
 
 def _innermost(estimator: object) -> str:

@@ -18,7 +18,8 @@ from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.permutation import Moments
 from evalkit.progress import show_progress
 from evalkit.reassignment.assignments import Lottery, find_lottery
-from evalkit.reassignment.cost import BUDGET, Draws, choose_assignments, foretell_estimate, foretell_sums, is_of_design
+from evalkit.reassignment.at_once import AtOnce, see_at_once
+from evalkit.reassignment.cost import BUDGET, Draws, choose_assignments, foretell_estimate, is_of_design
 from evalkit.reassignment.refits import Refits, effects_of
 from evalkit.reassignment.sums import Summed, is_on_treatment, may_be_summed, sum_parts
 from evalkit.results.estimation import Specification
@@ -51,14 +52,14 @@ class AssignedEffects:
 
 @dataclass(frozen=True)
 class Reassigned:
-    """A fit of the rows of `sample`, and its effects under the assignments of a lottery: by sums, where these are not None.
+    """A fit of the rows of `sample`, and its effects under the assignments of a lottery: by sums or at once, if not None.
 
     `by` names the member that asks.
     """
 
     sample: Sample
     refits: Refits
-    sums: Summed | None
+    sums: Summed | AtOnce | None
     by: str
 
     @property
@@ -134,10 +135,11 @@ class Reassigned:
         n = n_anew = len(lottery.assignments)
         seconds = 0.0
         if self.sums is not None:
-            seconds = sum(foretell_sums(n, part.sums) for part in self.sums.parts)
-            if seconds + n * each <= budget:
-                n_anew = 0  # not even all of them would be too many
-            elif seconds <= budget and lottery.assignments.enumerated:
+            seconds, n_anew = self.sums.foretell(n), 0
+            may_tell = (
+                seconds <= budget < seconds + n * each
+            )  # else all or none could be taken, whatever is estimated anew
+            if may_tell and lottery.assignments.enumerated:
                 n_anew = sum(int(self.sums.effects(block)[2].sum()) for block in self._blocks())
         chosen = choose_assignments(
             lottery.assignments,
@@ -151,8 +153,8 @@ class Reassigned:
         if chosen is lottery.assignments:
             return self
         drawn = replace(lottery, assignments=chosen)
-        sums = None if self.sums is None else replace(self.sums, lottery=drawn)
-        return replace(self, refits=replace(self.refits, lottery=drawn), sums=sums)
+        refits = replace(self.refits, lottery=drawn)
+        return replace(self, refits=refits, sums=None if self.sums is None else self.sums.drawing(refits))
 
 
 def reassign(
@@ -188,7 +190,8 @@ def reassign(
         if sums.is_right(refits):
             found = Reassigned(sample, refits, sums, by)
             return found.within(budget, draws=draws, seed=seed, of_treatment=of_treatment)
-    found = Reassigned(sample, Refits(fit, spec, keep, lottery(alike=False)), None, by)
+    refits = Refits(fit, spec, keep, lottery(alike=False))
+    found = Reassigned(sample, refits, see_at_once(fit, sample, refits), by)
     return found.within(budget, draws=draws, seed=seed, of_treatment=of_treatment)
 
 

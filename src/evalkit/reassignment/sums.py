@@ -7,13 +7,14 @@ cannot tell an effect, they say so.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.reassigned import DateSums, date_sums
 from evalkit.reassignment.assignments import Lottery
+from evalkit.reassignment.cost import foretell_sums
 from evalkit.reassignment.refits import Refits, alike, effects_of, influence_of_assigned
 from evalkit.results.estimation import Specification
 from evalkit.results.fit import Fit, Part
@@ -115,6 +116,14 @@ class Summed:
             b[:, part.at], influence[:, :, part.at], unknown = part.effects(assignments, self.lottery.actual)
             anew |= unknown
         return b, influence, anew
+
+    def foretell(self, n_assignments: int) -> float:
+        """Seconds that so many assignments take."""
+        return sum(foretell_sums(n_assignments, part.sums) for part in self.parts)
+
+    def drawing(self, refits: Refits) -> Summed:
+        """The same under the assignments of another lottery."""
+        return replace(self, lottery=refits.lottery)
 
     def is_right(self, refits: Refits) -> bool:
         """Say whether the sums give what the estimator gives: under the actual assignment, and another one.

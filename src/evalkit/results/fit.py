@@ -166,6 +166,23 @@ def not_by_mass(response: object, cells: ShockCells) -> Masses | None:
     return None
 
 
+class Donors(Protocol):
+    """The weights of donors on which m coefficients rest: made anew under other assignments, or kept without a unit."""
+
+    @property
+    def whole(self) -> Sample:
+        """All rows that the design draws from where the estimate started."""
+        ...
+
+    def under(self, adoption: Floats) -> Floats:
+        """Coefficients (B, m) when the units of assignment, by code, adopt at adoption (B, C); NaN where it does not tell."""
+        ...
+
+    def without(self, unit: int) -> Floats:
+        """Coefficients (m,) without a unit of assignment and with the weights as they are; NaN for those that are lost."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Part:
     """Coefficients estimated on one sample: `positions` (m,) says which of the fit's coefficients they are.
@@ -175,7 +192,7 @@ class Part:
     rest on where there is no regression (None: it is found by estimating anew). `leads_from_base` says that effects before
     adoption, if any, are differences from the base of their path. `parameters` counts what one regression estimated whose
     regressors are not held; `counted` are the observations and parameters in the factor of CR1 where the regression is of
-    repeated rows, and therefore not `regression`.
+    repeated rows, and therefore not `regression`. `donors` are there where weights of donors make the estimate.
     """
 
     sample: Sample
@@ -188,6 +205,7 @@ class Part:
     leads_from_base: bool = True
     parameters: Parameters | None = None
     counted: tuple[float, int] | None = None
+    donors: Donors | None = None
 
     __eq__ = same_content
     __repr__ = in_short
