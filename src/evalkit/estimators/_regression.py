@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +17,7 @@ from evalkit.numerics.absorb import TOLERANCE, Absorber, make_absorber
 from evalkit.numerics.arrays import Flags, Floats, Ints, first_rows
 from evalkit.numerics.extrapolate import Shocked, sum_cells
 from evalkit.numerics.least_squares import COLLINEAR, least_squares
+from evalkit.numerics.level_systems import UnsolvedError
 from evalkit.numerics.loadings import ShockCells, ShockMap, own_shocks
 from evalkit.results.fit import Fit, Influence, Part, Regression, Term, not_by_mass
 from evalkit.tables.columns import numbers
@@ -40,7 +43,8 @@ def regress(
     absorber = make_absorber(unit=sample.unit, starts=sample.starts, factors=factors, weights=sample.weights)
     columns = [column for _, column in effects] + list(sample.covariates)
     terms = [term for term, _ in effects] + [Term(name, "covariate") for name in sample.covariate_names]
-    swept = absorber.sweep([*columns, sample.outcome])
+    with told_as_refusal():
+        swept = absorber.sweep([*columns, sample.outcome])
     X, y = swept[:, :-1], swept[:, -1]
     reference = np.array([_length(column, sample.weights) for column in columns])
     solution = least_squares(X=X, y=y, weights=sample.weights, reference=reference)
@@ -83,6 +87,19 @@ def regress(
     kept_terms = tuple(terms[j] for j in solution.kept)
     part = Part(sample, np.arange(len(kept_terms)), regression, regression)
     return Fit(kept_terms, solution.coefficients, (part,), notes)
+
+
+@contextmanager
+def told_as_refusal() -> Iterator[None]:
+    """Raise DesignError where systems of fixed effects cannot be solved."""
+    try:
+        yield
+    except UnsolvedError as error:
+        raise DesignError(
+            f"the systems of fixed effects were {error}",
+            where="absorb",
+            remedy="absorb fewer effects, or leave out levels that few rows tell from the others",
+        ) from None
 
 
 def demeaner_notes(absorber: Absorber) -> tuple[Message, ...]:

@@ -20,6 +20,7 @@ from evalkit.estimators._regression import (
     demeaner_notes,
     floor_of_outcome,
     regress,
+    told_as_refusal,
 )
 from evalkit.numerics.absorb import Patterns, find_patterns, make_absorber
 from evalkit.numerics.arrays import Flags, Floats, Ints
@@ -259,18 +260,19 @@ class _MappedResponse:
 def _average_many(sample: Sample, cells: Cells, aggregate: Aggregate, notes: tuple[Message, ...]) -> Fit:
     """Average very many cells by what each row puts into the averages."""
     shown, mapping = _averages(cells, aggregate)
-    found = average_cells(
-        unit=sample.unit,
-        starts=sample.starts,
-        code=cells.code,
-        mapping=mapping,
-        period=sample.period,
-        factors=sample.absorb,
-        covariates=sample.covariates,
-        reference=np.array([_length(column, sample.weights) for column in sample.covariates]),
-        outcome=sample.outcome,
-        weights=sample.weights,
-    )
+    with told_as_refusal():
+        found = average_cells(
+            unit=sample.unit,
+            starts=sample.starts,
+            code=cells.code,
+            mapping=mapping,
+            period=sample.period,
+            factors=sample.absorb,
+            covariates=sample.covariates,
+            reference=np.array([_length(column, sample.weights) for column in sample.covariates]),
+            outcome=sample.outcome,
+            weights=sample.weights,
+        )
     if len(found.untold):
         raise DesignError(
             f"the effect {shown[found.untold[0]].name} cannot be told from the fixed effects and the other effects",

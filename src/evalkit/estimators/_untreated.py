@@ -19,6 +19,7 @@ from evalkit.estimators._regression import (
     demeaner_notes,
     floor_of_outcome,
     refuse_unused,
+    told_as_refusal,
 )
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.extrapolate import Extrapolation, Pull, Shocked, extrapolate, sum_cells, weigh_errors
@@ -293,15 +294,16 @@ def fit_untreated(sample: Sample, name: str) -> Untreated:
         )
     rows = np.flatnonzero(base)
     own = None if sample.weights is None else sample.weights[rows]
-    fit = extrapolate(
-        unit=sample.unit,
-        factors=factors,
-        columns=sample.covariates,
-        outcome=sample.outcome,
-        base=base,
-        weights=sample.weights,
-        reference=np.array([_length(column[rows], own) for column in sample.covariates]),
-    )
+    with told_as_refusal():
+        fit = extrapolate(
+            unit=sample.unit,
+            factors=factors,
+            columns=sample.covariates,
+            outcome=sample.outcome,
+            base=base,
+            weights=sample.weights,
+            reference=np.array([_length(column[rows], own) for column in sample.covariates]),
+        )
     names = sample.covariate_names
     notes = tuple(message("note.collinear", column=names[j]) for j in range(len(names)) if j not in fit.kept)
     notes = (*notes, *demeaner_notes(fit.absorber))

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -18,12 +18,12 @@ from evalkit.numerics.level_systems import (
     LARGEST_BLOCK,
     Factored,
     Iterated,
-    Levels,
     LevelSystem,
-    factorise,
+    Meetings,
+    UnsolvedError,
+    factorise_blocks,
     factorise_whole,
     independent_levels,
-    unsolved,
 )
 
 TOLERANCE = 1e-12  # of pyfixest's demeaner, as a share of the column
@@ -53,7 +53,7 @@ class Absorber:
     weights: Floats | None
     mass: Floats
     level_mass: Floats
-    factored: Factored | None
+    factored: Factored | None = field(compare=False, repr=False)
 
     @cached_property
     def system(self) -> LevelSystem:
@@ -68,7 +68,7 @@ class Absorber:
         return self.meetings.count_rank()
 
     @cached_property
-    def meetings(self) -> Levels:
+    def meetings(self) -> Meetings:
         """How the levels meet in rows and units."""
         factors = [self.unit, *self.levels]
         active = [i for i in range(1, len(factors)) if not _is_spanned(i, factors)]
@@ -79,7 +79,7 @@ class Absorber:
                 place = (factors[i], factors[j])
                 crossed = crossed + sparse.coo_array((self.row_weights, place), shape=crossed.shape).tocsr()
         chosen = np.flatnonzero(np.isin(number, np.array(active) - 1))
-        return Levels(sparse.csr_array(crossed), self.presence, self.mass, self.level_mass, number, chosen)
+        return Meetings(sparse.csr_array(crossed), self.presence, self.mass, self.level_mass, number, chosen)
 
     @property
     def is_wide(self) -> bool:
@@ -189,7 +189,7 @@ class Absorber:
                     left, codes, self.weights, TOLERANCE, _STEPS, None, preconditioner or "additive"
                 )
                 if not solved:
-                    raise unsolved(_STEPS)
+                    raise UnsolvedError(f"not solved after {_STEPS} steps")
             left = np.asfortranarray(swept)
             for j in range(len(columns)):
                 left[:, j] -= self._means(left[:, j], scratch)[self.unit]
@@ -234,7 +234,7 @@ def make_absorber(*, unit: Ints, starts: Ints, factors: tuple[Ints, ...], weight
     levels, n_levels = number_jointly(factors)
     if n_levels > LARGEST_BLOCK:
         wide = gather_levels(unit=unit, starts=starts, factors=factors, weights=weights)
-        return replace(wide, factored=factorise(wide.meetings))
+        return replace(wide, factored=factorise_blocks(wide.meetings))
     sizes = np.diff(np.append(starts, len(unit)))
     mass = sizes.astype(np.float64) if weights is None else np.add.reduceat(weights, starts)
     crossed = level_cross_product(levels, n_levels, weights)

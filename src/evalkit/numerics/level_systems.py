@@ -11,7 +11,6 @@ from scipy import sparse
 from scipy.linalg import lapack, solve_triangular
 from scipy.sparse.csgraph import connected_components
 
-from evalkit.errors import DesignError
 from evalkit.numerics.arrays import Floats, Ints
 
 # A level whose remaining weight, after de-meaning, is below this share of its own is determined by the other levels.
@@ -21,17 +20,8 @@ _MOST_SHARED = 3_000  # directions whose rank is counted
 _PRECISE, _ROUNDING, _MOST_STEPS = 1e-14, 1e-11, 3_000  # of conjugate gradients
 
 
-class UnsolvedError(DesignError):
+class UnsolvedError(ArithmeticError):
     """The systems of fixed effects are too ill-conditioned to be solved step by step."""
-
-
-def unsolved(steps: int) -> UnsolvedError:
-    """Say after how many steps."""
-    return UnsolvedError(
-        f"the systems of fixed effects were not solved after {steps} steps",
-        where="absorb",
-        remedy="absorb fewer effects, or leave out levels that few rows tell from the others",
-    )
 
 
 class LevelSystem(Protocol):
@@ -47,7 +37,7 @@ class LevelSystem(Protocol):
 
 
 @dataclass(frozen=True)
-class Levels:
+class Meetings:
     """Levels and how they meet: of L levels, which share rows, `crossed` (L, L), and which units, `presence` (U, L).
 
     Both hold weights; mass (U,) is that of each unit, level_mass (L,) that of each level; factor (L,) is a level's factor.
@@ -112,7 +102,7 @@ def _contrasts(one: tuple[Ints, Ints], other: tuple[Ints, Ints], n: int) -> spar
     return sparse.csr_array(table[:, np.diff(table.tocsc().indptr) > 0])
 
 
-def factorise(levels: Levels) -> Factored | None:
+def factorise_blocks(levels: Meetings) -> Factored | None:
     """Factorise the system; None where a block of it is large.
 
     Blocks are levels of the factor with most levels (of all active ones, if the others are many) that no unit connects; the other
@@ -204,7 +194,7 @@ class Iterated:
     Source: Golub and Van Loan, Matrix Computations, 4th edition (2013), algorithm 11.5.1.
     """
 
-    levels: Levels
+    levels: Meetings
 
     @cached_property
     def _members(self) -> sparse.csr_array:
@@ -261,7 +251,7 @@ class Iterated:
             square = now
         if (square <= rounding).all():
             return effects
-        raise unsolved(_MOST_STEPS)
+        raise UnsolvedError(f"not solved after {_MOST_STEPS} steps")
 
     def root(self, load: Floats) -> Floats:
         """Take the root of the columns' products (m, m) themselves."""

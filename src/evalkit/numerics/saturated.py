@@ -10,7 +10,7 @@ import numpy as np
 from evalkit.numerics.absorb import Absorber, find_patterns, gather_levels
 from evalkit.numerics.arrays import Floats, Ints
 from evalkit.numerics.least_squares import least_squares
-from evalkit.numerics.level_systems import factorise
+from evalkit.numerics.level_systems import factorise_blocks
 
 _IN_REACH = 1e-8  # by which an average of cells may be missed where the rows tell it
 
@@ -111,7 +111,7 @@ def _absorb(
         unit=unit, starts=starts, factors=(np.where(code < 0, none, code), *factors), weights=weights
     )
     active = absorber.meetings.active
-    return replace(absorber, factored=factorise(replace(absorber.meetings, active=active[active != none])))
+    return replace(absorber, factored=factorise_blocks(replace(absorber.meetings, active=active[active != none])))
 
 
 def _unit_means(column: Floats, unit: Ints, starts: Ints, weights: Floats | None) -> Floats:

@@ -13,7 +13,7 @@ from scipy import sparse
 from evalkit.numerics.absorb import Absorber, make_absorber
 from evalkit.numerics.arrays import Flags, Floats, Ints, first_rows
 from evalkit.numerics.clusters import DETERMINED, RegressionRows
-from evalkit.numerics.level_systems import Factored, unsolved
+from evalkit.numerics.level_systems import Factored, UnsolvedError
 from evalkit.numerics.loadings import ShockMap, own_shocks
 
 _PRECISE = 1e-13  # of a system's residual, as a share of the whole column; its rows are then right to 1e-10 or better
@@ -109,7 +109,7 @@ class _Block:
                 return raised
             beside.append(np.where(step > _PRECISE, step, 0.0))
             basis.append(after * _inverse(step, step > _PRECISE)[self.cluster])
-        raise unsolved(_MOST_STEPS)
+        raise UnsolvedError(f"not solved after {_MOST_STEPS} steps")
 
 
 def _inverse(lengths: Floats, there: Flags) -> Floats:

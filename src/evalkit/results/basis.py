@@ -200,7 +200,7 @@ class SeenByRows:
 
     def _refuse(self, error: UnsolvedError) -> InferenceError:
         return InferenceError(
-            f"what rests on one cluster among {_n_effects(self.fit, self.method)} effects cannot be told: {error.what}",
+            f"the systems that tell what rests on one cluster among {_n_effects(self.fit, self.method)} effects were {error}",
             where=self.method,
             remedy="absorb fewer effects, or leave out levels that few rows tell from the others; Cluster() needs none",
         )

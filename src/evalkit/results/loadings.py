@@ -12,6 +12,7 @@ from evalkit.designs.collapsing import collapse_panel
 from evalkit.errors import EvalkitError, InferenceError
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.clusters import ShockBasis
+from evalkit.numerics.level_systems import UnsolvedError
 from evalkit.numerics.loadings import (
     ShockCells,
     ShockMap,
@@ -157,7 +158,10 @@ class Loadings:
         for i, (part, response, cells) in enumerate(zip(self.parts, self.responses, self.cells, strict=True)):
             own = weights[part.positions]
             if own.any():
-                one = response.shock_map(own, cells)
+                try:
+                    one = response.shock_map(own, cells)
+                except UnsolvedError:
+                    return None
                 if one is None:
                     return None
                 if len(self.parts) > 1:
