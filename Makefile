@@ -58,6 +58,7 @@ mutants: $(READY)
 
 bench: $(READY)
 	@$(BIN)/python benchmarks/two_way_fe.py
+	@$(BIN)/python benchmarks/wide_effects.py
 	@$(BIN)/python benchmarks/staggered.py
 	@$(BIN)/python benchmarks/ten_million.py
 	@$(BIN)/python benchmarks/wild_bootstrap.py

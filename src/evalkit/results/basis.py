@@ -32,6 +32,7 @@ from evalkit.results.fit import MOST_MAPPED, Fit, Regression
 from evalkit.tables.contents import in_short, same_content
 
 _MOST_NUMBERS = 2e8  # of a cluster's Gram matrices: 1.6 GB
+_MANY_LEVELS, _FEW_SLOPES = 150, 20  # from which, and up to which, the rows are quicker than these
 _DETERMINED = 1e-7  # share of a direction, by its square, that rests on one cluster alone
 
 
@@ -200,7 +201,7 @@ class SeenByRows:
 
     def _refuse(self, error: UnsolvedError) -> InferenceError:
         return InferenceError(
-            f"the systems that tell what rests on one cluster among {_n_effects(self.fit, self.method)} effects were {error}",
+            f"the systems that tell what rests on one cluster among {sum(_count(self.fit, self.method))} effects were {error}",
             where=self.method,
             remedy="absorb fewer effects, or leave out levels that few rows tell from the others; Cluster() needs none",
         )
@@ -229,14 +230,18 @@ def see(fit: Fit, way: Way, method: str) -> Seen | SeenByRows:
 
 
 def too_wide(fit: Fit, way: Way, method: str) -> bool:
-    """Say whether clusters times effects squared is more than memory holds."""
-    return len(way.present) * float(_n_effects(fit, method)) ** 2 > _MOST_NUMBERS
+    """Say whether clusters times effects squared is more than memory holds, or the rows are quicker than a basis."""
+    slopes, levels = _count(fit, method)
+    if len(way.present) * float(slopes + levels) ** 2 > _MOST_NUMBERS:
+        return True
+    return levels > _MANY_LEVELS and slopes <= _FEW_SLOPES
 
 
-def _n_effects(fit: Fit, method: str) -> int:
-    """Count the slopes and effects besides those of units."""
+def _count(fit: Fit, method: str) -> tuple[int, int]:
+    """Count the slopes, and the levels of effects besides those of units."""
     regressions = [regression_of(part, method) for part in fit.parts]
-    return sum(one.n_slopes + sum(int(codes.max()) + 1 for codes in one.factors[1:]) for one in regressions)
+    levels = sum(int(codes.max()) + 1 for one in regressions for codes in one.factors[1:])
+    return sum(one.n_slopes for one in regressions), levels
 
 
 def wide_regressions(fit: Fit, way: Way, method: str) -> tuple[WideRegression, ...]:
