@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -354,6 +354,7 @@ class _TableResponse:
     shares: Floats
     by_cohort: bool
     _known: list[tuple[ShockCells, _Met]] = field(init=False, default_factory=list, repr=False, compare=False)
+    _by: list[tuple[ShockCells, Masses | None]] = field(init=False, default_factory=list, repr=False, compare=False)
     of_design = True
 
     __eq__ = same_content
@@ -391,6 +392,11 @@ class _TableResponse:
 
     def by_mass(self, cells: ShockCells) -> Masses | None:
         """Cohorts enter by masses and means alone where each is compared with the untreated, and all are always observed."""
+        if not self._by or self._by[0][0] is not cells:
+            self._by[:] = [(cells, self._find_masses(cells))]
+        return self._by[0][1]
+
+    def _find_masses(self, cells: ShockCells) -> Masses | None:
         sample = self.sample
         sizes = sample.ends - sample.starts + 1
         if not self.by_cohort or sample.covariates or sample.absorb or sample.panel.unit is None:
@@ -431,7 +437,7 @@ class _TableResponse:
         found[:, -1] = -found[:, :-1].sum(axis=1)
         return np.divide(found, masses[:, :, None], out=np.zeros_like(found), where=masses[:, :, None] > 0)
 
-    @property
+    @cached_property
     def _masses(self) -> Floats:
         """Mass (C + 1,) of the units of each cohort, those of comparison last."""
         sample = self.sample

@@ -58,6 +58,7 @@ class Loadings:
     fit: Fit
     way: Way
     spec: Specification = field(compare=False)
+    _variances: dict[bytes, Floats] = field(init=False, default_factory=dict, repr=False, compare=False)
     _sizes: dict[bytes, float] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     __eq__ = same_content
@@ -133,9 +134,13 @@ class Loadings:
 
     def variances(self, weights: Floats) -> Floats:
         """The variance (G,) that each cluster's shocks bring into a combination (k,) of coefficients."""
-        loadings = self.values @ weights
-        squares: Floats = np.einsum("gt,gt->g", loadings, loadings)
-        return squares
+        key = weights.tobytes()
+        if key not in self._variances:
+            chosen = np.flatnonzero(weights)
+            one = len(chosen) == 1  # of very many coefficients, each is asked for by itself
+            loadings = self.values[:, :, chosen[0]] * weights[chosen[0]] if one else self.values @ weights
+            self._variances[key] = np.einsum("gt,gt->g", loadings, loadings)
+        return self._variances[key]
 
     def effective(self, weights: Floats) -> float:
         """Number of equal clusters on which a combination rests as much: G* = (Σv)²/Σv²."""
