@@ -180,6 +180,18 @@ def test_effects_that_absorb_the_treatment_are_named(limit: Limit) -> None:
             run(f, TwoWayFE(), Cluster(), absorb=("bank*month", "copy*month"))
 
 
+def test_levels_with_one_row_are_counted_and_add_nothing() -> None:
+    f = loans()
+    f["branch"] = f["bank"]
+    f.loc[[3, 900], "branch"] = [90, 91]  # in a month of their own
+    one = run(f, TwoWayFE(), Cluster(correction="none"), absorb=("branch*month",))
+    assert "2 levels of the absorbed effects branch*month have one row each" in " ".join(map(str, one.notes))
+    without = run(f.drop([3, 900]), TwoWayFE(), Cluster(correction="none"), absorb=("branch*month",))
+    assert one.params["ATT"] == pytest.approx(without.params["ATT"], abs=1e-12)
+    assert one.bse["ATT"] == pytest.approx(without.bse["ATT"], rel=1e-10)
+    assert not any("one row each" in str(note) for note in without.notes)
+
+
 def test_large_outcomes_keep_their_digits_in_the_demeaner(limit: Limit) -> None:
     f = loans(movers=0.1)
     limit(2)

@@ -69,6 +69,7 @@ def regress(
     if n_singletons and sample.panel.unit is not None:
         notes = (*notes, message(once, units=n_singletons))
     notes = (*notes, *demeaner_notes(absorber))
+    notes = (*notes, *_lone_notes(sample))
     within, cut = _within(sample)
     if cut:
         notes = (*notes, message("note.within_lost", cells=cut))
@@ -87,6 +88,12 @@ def regress(
     kept_terms = tuple(terms[j] for j in solution.kept)
     part = Part(sample, np.arange(len(kept_terms)), regression, regression)
     return Fit(kept_terms, solution.coefficients, (part,), notes)
+
+
+def _lone_notes(sample: Sample) -> tuple[Message, ...]:
+    """Say how many levels of the design's effects have one row, which they fit whatever it says."""
+    lone = sum(int((np.bincount(codes, weights=sample.counts) == 1).sum()) for codes in sample.absorb)
+    return (message("note.lone_levels", levels=lone, effects=", ".join(sample.design.absorb)),) if lone else ()
 
 
 @contextmanager
