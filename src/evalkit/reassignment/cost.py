@@ -38,6 +38,7 @@ Draws = int | Literal["all"] | None
 
 _FIXED, _PER_ROW = 1.5e-3, 1.5e-7  # of any estimate: the panel with other dates, the rows drawn from it
 _PER_PART, _PER_TERM, _PER_CELL, _PER_ROW_AND_TERM = 2.5e-3, 3e-4, 1e-4, 3e-8
+_PER_LEVEL = 4e-5  # of the design's further effects
 _WITH_COVARIATES = {"CallawaySantAnna": 5.0, "ExtendedTWFE": 3.0}  # times as much for a cell
 _ITERATED = 3.0  # times as much, and of rows and terms ten times, where the outcome is fitted by steps (Poisson)
 _PER_SUMS, _PER_NUMBER = 5e-5, 2e-8  # of an assignment, and of each number of its clusters, where sums tell
@@ -61,6 +62,7 @@ def foretell_estimate(fit: Fit, spec: Specification) -> float:
         adoption = sample.unit_adoption
         cells = len(np.unique(adoption[np.isfinite(adoption)])) * len(np.unique(sample.period))
         own = _PER_PART + _PER_TERM * n_terms + per_cell * cells
+        own += _PER_LEVEL * sum(int(codes.max()) + 1 for codes in sample.absorb)
         by_rows = _PER_ROW_AND_TERM * n_terms * n_rows
         if name in _PER_WEIGHT:
             own += _PER_WEIGHT[name] * cells * len(np.unique(sample.cluster))
