@@ -165,11 +165,8 @@ class Absorber:
 
     def _demean(self, columns: Sequence[Floats]) -> Floats:
         """Sweep by pyfixest's demeaners, and sweep residuals anew as long as they are not orthogonal to the levels."""
-        from pyfixest.core.demean import (  # a third of a second, for those who absorb so much
-            Preconditioner,
-            demean,
-            demean_within,
-        )
+        # a third of a second, for those who absorb so much
+        from pyfixest.core.demean import Preconditioner, demean, demean_within
 
         effects = [self.unit, *(level for level in self.levels if self.meetings.is_active(level))]
         codes = np.asfortranarray(np.stack(effects, axis=1).astype(np.uint32))

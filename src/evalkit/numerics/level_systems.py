@@ -74,7 +74,7 @@ class Meetings:
         n_units, n = len(self.mass), len(self.mass) + len(self.level_mass)
         shared: list[sparse.csr_array] = []
         for i, one in enumerate(own):
-            _n_groups, group = self.groups(one)
+            group = self.groups(one)[1]
             units = np.zeros(n_units, dtype=np.int64)
             of_units = self.presence[:, one].tocoo()
             units[of_units.row] = group[of_units.col]
@@ -128,13 +128,10 @@ def factorise_blocks(levels: Meetings) -> Factored | None:
         own, root = independent_levels(system[members][:, members].toarray(), reference[members])
         if len(own):
             kept.append(members[own])
-            roots.append(
-                np.asarray(np.linalg.inv(root), dtype=np.float64)
-            )  # small; SciPy's triangular solver wakes threads for it
-    inner, all_roots = (
-        np.concatenate(kept),
-        sparse.csr_array(sparse.block_diag(roots or [np.zeros((0, 0))], format="csr")),
-    )
+            # small; SciPy's triangular solver wakes threads for it
+            roots.append(np.asarray(np.linalg.inv(root), dtype=np.float64))
+    inner = np.concatenate(kept)
+    all_roots = sparse.csr_array(sparse.block_diag(roots or [np.zeros((0, 0))], format="csr"))
     across = (all_roots @ system[inner][:, border]).toarray()
     own, last = independent_levels(system[border][:, border].toarray() - across.T @ across, reference[border])
     return Factored(len(levels.level_mass), active[inner], all_roots, active[border[own]], across[:, own], last)

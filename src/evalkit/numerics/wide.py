@@ -19,6 +19,7 @@ from evalkit.numerics.loadings import ShockMap, own_shocks
 _PRECISE = 1e-13  # of a system's residual, as a share of the whole column; its rows are then right to 1e-10 or better
 _MOST_STEPS = 200
 _MOST_NUMBERS = 1e8  # of the vectors that stand at once: 0.8 GB
+_COPIES = 6  # of loads, while they are solved
 _VECTORS = 32  # kept where a system takes more steps than most
 
 
@@ -229,7 +230,8 @@ class WideRegression:
     def n_numbers(self) -> float:
         """How many numbers a map of shocks takes."""
         of = self.of
-        return float(min(of.n_clusters, self._width)) * of.n_clusters * of.n_periods
+        loads = _COPIES * len(self.absorber.level_mass) * of.n_clusters
+        return max(float(min(of.n_clusters, self._width)) * of.n_clusters * of.n_periods, float(loads))
 
     @property
     def _width(self) -> float:
