@@ -229,6 +229,16 @@ def test_large_outcomes_keep_their_digits_in_the_demeaner(limit: Limit) -> None:
     assert other.bse["ATT"] / 1e12 == pytest.approx(one.bse["ATT"], rel=1e-9)
 
 
+@pytest.mark.parametrize("most", [30, 2])
+def test_large_outcomes_change_no_draw(most: int, limit: Limit) -> None:
+    f = loans(movers=0.1)
+    limit(most)
+    for inference in (WildBootstrap(draws=199, seed=1), BiasReduced(), Jackknife()):
+        one, other = (run(f.assign(y=f["y"] * scale), EventStudy(leads=2, lags=1), inference) for scale in (1, 1e12))
+        np.testing.assert_allclose(other.pvalues, one.pvalues, rtol=1e-6)
+        np.testing.assert_allclose(other.conf_int() / 1e12, one.conf_int(), rtol=1e-6)
+
+
 def test_systems_that_take_too_many_steps_are_refused(limit: Limit, monkeypatch: pytest.MonkeyPatch) -> None:
     limit(2)
     f = loans(movers=0.1)

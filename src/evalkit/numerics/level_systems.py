@@ -273,8 +273,11 @@ class Iterated:
         """Take the root of the columns' products (m, m) themselves."""
         columns = load.reshape(len(load), -1)
         products = columns.T @ self.solve(columns, lengths)
+        scale = np.sqrt(np.maximum(np.diag(products), 0.0))  # columns of very different size would cost digits
+        scale[scale == 0] = 1.0
+        products = products / scale / scale[:, None]
         values, vectors = np.linalg.eigh((products + products.T) / 2)
-        found: Floats = (vectors * np.sqrt(np.maximum(values, 0.0))).T
+        found: Floats = (vectors * np.sqrt(np.maximum(values, 0.0))).T * scale
         return found.reshape(len(found), *load.shape[1:])
 
 
