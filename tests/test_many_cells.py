@@ -12,6 +12,7 @@ from evalkit import Design, Estimate, Panel, estimate
 from evalkit.errors import DesignError, InferenceError
 from evalkit.estimators import CallawaySantAnna, ExtendedTWFE, SunAbraham, _saturated
 from evalkit.inference import BiasReduced, ByDesign, Cluster, Jackknife
+from evalkit.numerics import absorb, level_systems
 from evalkit.results.clusters import way_of
 from evalkit.results.estimation import Estimator, Inference
 from evalkit.results.loadings import loadings_of
@@ -75,6 +76,24 @@ def test_rows_put_in_what_the_regression_says(name: str, monkeypatch: pytest.Mon
         np.testing.assert_allclose(one.bse, other.bse, rtol=1e-9)
         np.testing.assert_allclose(one.pvalues, other.pvalues, rtol=1e-8)
     np.testing.assert_allclose(sizes(many[0]), before, rtol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["covariates and effects", "not yet treated", "never treated"])
+@pytest.mark.parametrize("most", [30, 2])
+def test_rows_put_in_the_same_beside_wide_effects(name: str, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Systems without a factor take what is put into cells out of the rows without one."""
+    estimator, change, shape = CASES[name]
+    change = {**change, "absorb": ("lender*t",)}
+    lender = np.random.default_rng(5).integers(0, 9, 960)
+    f = panel_of(**shape).assign(lender=lambda f: lender[: len(f)])
+    whole = run(f, estimator, Cluster(), **change)
+    monkeypatch.setattr(_saturated, "_MANY", 0)
+    for module in (absorb, level_systems):
+        monkeypatch.setattr(module, "LARGEST_BLOCK", most)
+    many = run(f, estimator, Cluster(), **change)
+    np.testing.assert_allclose(many.params, whole.params, atol=1e-9)
+    np.testing.assert_allclose(many.bse, whole.bse, rtol=1e-8)
+    np.testing.assert_allclose(sizes(many), sizes(whole), rtol=1e-7)
 
 
 def test_monthly_panel_with_sixty_cohorts_is_the_difference_of_means() -> None:

@@ -141,7 +141,8 @@ def _solve_patterns(
     period = dense_codes(sample.period[patterns.rows])
     absorber = make_absorber(unit=patterns.unit, starts=patterns.starts, factors=(period,), weights=patterns.mass)
     indicators = [(code[patterns.rows] == j).astype(np.float64) for j in range(len(terms))]
-    X = absorber.sweep(indicators)
+    with told_as_refusal():
+        X = absorber.sweep(indicators)
     y = regression.residuals if sample.weights is None else regression.residuals * sample.weights
     mean = np.bincount(patterns.cell, weights=y, minlength=len(patterns.rows)) / patterns.mass
     total = patterns.mass.sum()
@@ -379,7 +380,8 @@ class _TableResponse:
         load = np.zeros(n_levels * n)
         for level in absorber.levels:
             load += np.bincount(level[met.cell] * n + met.cluster, weights=v, minlength=len(load))
-        effects = absorber.system.solve(load.reshape(n_levels, n))
+        lengths = np.sqrt(np.bincount(met.cluster, weights=v**2 / met.weights, minlength=n))
+        effects = absorber.system.solve(load.reshape(n_levels, n), lengths)
         reached = (met.levels.T @ effects - met.units.T @ (absorber.presence @ effects)).T
         # X·bread·X' of the covariates, of which the table holds T = X·bread
         of_slopes = self.of.table[met.cell, len(self.shares) :]

@@ -361,7 +361,8 @@ def influence_of_imputed(untreated: Untreated, averages: Averages, deviation: Fl
     """
     fit = untreated.fit
     k, p = len(averages.terms), len(fit.slopes)
-    pull = weigh_errors(fit, averages.rows, averages.term, averages.share, k)
+    with told_as_refusal():
+        pull = weigh_errors(fit, averages.rows, averages.term, averages.share, k)
     wide = Pull(
         np.hstack([pull.unit, np.zeros((len(pull.unit), p))]),
         np.hstack([pull.level, np.zeros((len(pull.level), p))]),

@@ -13,7 +13,14 @@ from evalkit.catalogue import Message, message
 from evalkit.designs.design import Design
 from evalkit.designs.sample import Sample, draw_sample, leave_out
 from evalkit.errors import DataError, DesignError, nearest
-from evalkit.estimators._regression import OF_INFLUENCE, WithoutRounding, floor_of_outcome, refuse_unused, regress
+from evalkit.estimators._regression import (
+    OF_INFLUENCE,
+    WithoutRounding,
+    floor_of_outcome,
+    refuse_unused,
+    regress,
+    told_as_refusal,
+)
 from evalkit.estimators._saturated import (
     Aggregate,
     Cells,
@@ -233,14 +240,15 @@ def _regress_means(
         patterns = Patterns(np.arange(n), sample.unit, sample.starts, np.arange(n), weights)
     code = cells.code[patterns.rows]
     columns = [(code == j).astype(np.float64) for j in range(k)] + [column for _, column, _ in covariates]
-    fitted = poisson(
-        columns=columns,
-        outcome=np.bincount(patterns.cell, weights=weights * sample.outcome) / patterns.mass,
-        unit=patterns.unit,
-        starts=patterns.starts,
-        factors=tuple(dense_codes(codes[patterns.rows]) for codes in (sample.period, *sample.absorb)),
-        weights=patterns.mass,
-    )
+    with told_as_refusal():
+        fitted = poisson(
+            columns=columns,
+            outcome=np.bincount(patterns.cell, weights=weights * sample.outcome) / patterns.mass,
+            unit=patterns.unit,
+            starts=patterns.starts,
+            factors=tuple(dense_codes(codes[patterns.rows]) for codes in (sample.period, *sample.absorb)),
+            weights=patterns.mass,
+        )
     terms = cells.terms()
     lost = np.setdiff1d(np.arange(len(columns)), fitted.kept)
     if not fitted.converged:
@@ -249,7 +257,8 @@ def _regress_means(
         _refuse(sample, f"the effect {terms[lost[0]].name} cannot be told from the fixed effects and the other effects")
     dropped = tuple(message("note.collinear", column=covariates[j - k][0]) for j in lost)
     kept = [covariates[j - k] for j in fitted.kept if j >= k]
-    effects, table = _effects(fitted, code, patterns.mass, k, kept)
+    with told_as_refusal():
+        effects, table = _effects(fitted, code, patterns.mass, k, kept)
     # A pattern's units share the path of their means, up to a factor that gives each its own total.
     means = fitted.means[patterns.cell]
     total = np.add.reduceat(weights * sample.outcome, sample.starts) / np.add.reduceat(weights * means, sample.starts)

@@ -11,7 +11,7 @@ from evalkit.catalogue import Message, message
 from evalkit.designs.design import Design
 from evalkit.designs.sample import draw_sample
 from evalkit.errors import DesignError
-from evalkit.estimators._regression import RowsResponse, _length, without_rounding_of
+from evalkit.estimators._regression import RowsResponse, _length, told_as_refusal, without_rounding_of
 from evalkit.estimators._untreated import (
     Averages,
     ImputedResponse,
@@ -144,7 +144,8 @@ def _regress_leads(
     unseen = ", ".join(str(e) for e in wanted if e not in observed)
     columns = [(untreated.event_time[rows] == term.event_time).astype(np.float64) for term in terms]
     columns += [sample.covariates[j][rows] for j in fit.kept]
-    swept = absorber.sweep([*columns, sample.outcome[rows]])
+    with told_as_refusal():
+        swept = absorber.sweep([*columns, sample.outcome[rows]])
     reference = np.array([_length(column, absorber.weights) for column in columns])
     found = least_squares(X=swept[:, :-1], y=swept[:, -1], weights=absorber.weights, reference=reference)
     for j, term in enumerate(terms):

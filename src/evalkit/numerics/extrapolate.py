@@ -139,7 +139,8 @@ def weigh_errors(fit: Extrapolation, rows: Ints, average: Ints, share: Floats, n
     for j, column in enumerate(fit.columns.T):
         apart[j] = np.bincount(average, weights=column[rows] * share, minlength=n_averages)
     shared = absorber.presence
-    level = absorber.system.solve(level - shared.T @ (unit / absorber.mass[:, None]))
+    lengths = np.sqrt((level**2 / absorber.level_mass[:, None]).sum(axis=0))
+    level = absorber.system.solve(level - shared.T @ (unit / absorber.mass[:, None]), lengths)
     unit = (unit - shared @ level) / absorber.mass[:, None]
     return Pull(unit, level, fit.bread @ apart)
 
@@ -167,7 +168,8 @@ class Shocked:
     def slopes(self) -> Floats:
         """What each shock makes of θ and β, one below the other: (L + p, S)."""
         absorber, code = self.absorber, self.code[self.base]
-        effects = absorber.system.solve(absorber.level_products(code, self.n_shocks))
+        lengths = np.sqrt(np.bincount(code, weights=absorber.weights, minlength=self.n_shocks))
+        effects = absorber.system.solve(absorber.level_products(code, self.n_shocks), lengths)
         met = np.empty((self.columns.shape[1], self.n_shocks))
         for j, column in enumerate(self.columns.T):
             pull = column[self.base] if absorber.weights is None else column[self.base] * absorber.weights
@@ -215,6 +217,7 @@ def _solve(fit: Extrapolation, columns: Sequence[Floats], outcome: Floats, refer
         apart[:, j] = _less_effects(fit, column)
         apart[rows, j] = X[:, found.kept[j]]
     known = fit.known & _follow_levels(fit) & _follow_columns(fit, columns, X, found)
+    known[rows] = True  # whatever a system of very unequal weights leaves of their digits
     return replace(
         fit, known=known, kept=found.kept, columns=apart, errors=errors, slopes=found.coefficients, bread=found.bread
     )
@@ -256,6 +259,7 @@ def _less_effects(fit: Extrapolation, column: Floats) -> Floats:
     absorber, weights = fit.absorber, fit.absorber.weights
     left = column[fit.base]
     units, levels = np.zeros(len(absorber.starts)), np.zeros(len(absorber.level_mass))
+    length = np.sqrt(np.sum(left**2 * absorber.row_weights))
     for turn in range(3):  # the second solves what rounding left of the first; the last adjusts the units alone
         weighted = left if weights is None else left * weights
         step = np.add.reduceat(weighted, absorber.starts) / absorber.mass
@@ -267,7 +271,7 @@ def _less_effects(fit: Extrapolation, column: Floats) -> Floats:
         load = np.zeros(len(levels))
         for level in absorber.levels:
             load += np.bincount(level, weights=weighted, minlength=len(levels))
-        step = absorber.system.solve(load)
+        step = absorber.system.solve(load, np.atleast_1d(length))
         levels += step
         for level in absorber.levels:
             left -= step[level]

@@ -16,8 +16,9 @@ from evalkit.numerics.arrays import Floats, Ints
 # A level whose remaining weight, after de-meaning, is below this share of its own is determined by the other levels.
 RANK_TOLERANCE = 1e-10
 LARGEST_BLOCK = 800  # levels of a block that is factorised whole
-_MOST_SHARED = 3_000  # directions whose rank is counted
+_MOST_COUNTED, _MOST_SHARED = 2_000, 3_000  # levels, or directions that they share, whose rank is counted whole
 _PRECISE, _ROUNDING, _MOST_STEPS = 1e-14, 1e-11, 3_000  # of conjugate gradients
+_IN_VAIN = 30  # steps that gain nothing, after which what is left below _ROUNDING is taken for that
 
 
 class UnsolvedError(ArithmeticError):
@@ -27,11 +28,14 @@ class UnsolvedError(ArithmeticError):
 class LevelSystem(Protocol):
     """The symmetric, positive semidefinite system A (L, L) of all levels."""
 
-    def solve(self, load: Floats) -> Floats:
-        """Return effects (L, m) with A·effects = load (L, m), a load being products of the levels' indicators with columns."""
+    def solve(self, load: Floats, lengths: Floats | None = None) -> Floats:
+        """Return effects (L, m) with A·effects = load (L, m), a load being products of the levels' indicators with columns.
+
+        lengths (m,) are those of the columns: a load far below is what rounding left of columns that no level explains.
+        """
         ...
 
-    def root(self, load: Floats) -> Floats:
+    def root(self, load: Floats, lengths: Floats | None = None) -> Floats:
         """Return columns (q, m) whose products with each other are load'·A^-1·load."""
         ...
 
@@ -68,9 +72,13 @@ class Meetings:
 
         Two sets of effects share one direction in each group of levels that rows connect; what the shared directions of all pairs
         span is redundant. Of units and one more factor that is exact. Of more, effects can depend on each other in threes without
-        doing so in pairs; then this counts too many.
+        doing so in pairs; then this counts too many, but for systems of no more than 2,000 levels, which are counted whole.
         """
         own = [self.active[self.factor[self.active] == i] for i in np.unique(self.factor[self.active])]
+        if len(own) > 1 and len(self.active) <= _MOST_COUNTED:
+            of_units = sparse.csr_array(self.presence[:, self.active].multiply(1 / np.sqrt(self.mass)[:, None]))
+            system = self.crossed[self.active][:, self.active] - of_units.T @ of_units
+            return len(self.mass) + len(independent_levels(system.toarray(), self.level_mass[self.active])[0])
         n_units, n = len(self.mass), len(self.mass) + len(self.level_mass)
         shared: list[sparse.csr_array] = []
         for i, one in enumerate(own):
@@ -164,7 +172,7 @@ class Factored:
         """How many levels are independent."""
         return len(self.inner) + len(self.outer)
 
-    def root(self, load: Floats) -> Floats:
+    def root(self, load: Floats, lengths: Floats | None = None) -> Floats:
         """Solve with the factor: (r + e, m)."""
         inner, outer = load[self.inner], load[self.outer]
         if len(self.inner):
@@ -173,7 +181,7 @@ class Factored:
         outer = solve_triangular(self.last, outer, lower=True, check_finite=False)
         return np.concatenate([inner, outer]) if len(self.inner) else np.asarray(outer)
 
-    def solve(self, load: Floats) -> Floats:
+    def solve(self, load: Floats, lengths: Floats | None = None) -> Floats:
         """Solve with the factor and its transpose; levels that others determine get 0."""
         half = self.root(load)
         inner, outer = half[: len(self.inner)], half[len(self.inner) :]
@@ -216,46 +224,57 @@ class Iterated:
         product: Floats = crossed @ x - means @ (presence @ x)
         return product
 
-    def solve(self, load: Floats) -> Floats:
-        """Step until all residuals are below 1e-14 of the loads; UnsolvedError where they do not get there."""
+    def solve(self, load: Floats, lengths: Floats | None = None) -> Floats:
+        """Step until residuals are below 1e-14 of loads or lengths, or, of 1e-11, gain no more; else UnsolvedError."""
         active = self.levels.active
         effects = np.zeros((len(self.levels.level_mass), *load.shape[1:]))
         columns = load[active].reshape(len(active), -1)
-        effects[active] = self._descend(columns).reshape(len(active), *load.shape[1:])
+        least = np.zeros(columns.shape[1]) if lengths is None else lengths.reshape(-1)
+        effects[active] = self._descend(columns, least).reshape(len(active), *load.shape[1:])
         return effects
 
-    def _descend(self, load: Floats) -> Floats:
+    def _descend(self, load: Floats, lengths: Floats) -> Floats:
         scale = 1 / self.levels.level_mass[self.levels.active][:, None]
         effects, left = np.zeros_like(load), load.copy()
         # Loads sum to 0 in each of these groups; what rounding leaves of that could never be solved.
         left -= self._members @ ((self._members.T @ left) / self._members.sum(axis=0)[:, None])
         ahead = scale * left
         square = np.einsum("lm,lm->m", left, ahead)
-        enough, rounding = _PRECISE**2 * square, _ROUNDING**2 * square
+        whole = np.maximum(square, lengths**2)
+        enough, rounding = _PRECISE**2 * whole, _ROUNDING**2 * whole
+        # Rounding of loads in directions without curvature stays, and makes steps grow again: the best of each column counts.
+        best, kept, in_vain = square.copy(), effects.copy(), np.zeros(len(square), dtype=np.int64)
         for _ in range(_MOST_STEPS):
-            if (square <= enough).all():
-                return effects
+            going = (best > enough) & ((best > rounding) | (in_vain < _IN_VAIN))
+            if not going.any():
+                return kept
             after = self._times(ahead)
             curvature = np.einsum("lm,lm->m", ahead, after)
-            # Where steps no longer gain because of rounding, a column is left as it is.
-            going = (square > enough) & (curvature > 0)
+            going &= curvature > 0
             length = np.divide(square, curvature, out=np.zeros_like(square), where=going)
             effects += length * ahead
             left -= length * after
             scaled = scale * left
             now = np.einsum("lm,lm->m", left, scaled)
             ahead = scaled + np.divide(now, square, out=np.zeros_like(now), where=square > 0) * ahead
-            square = now
-        if (square <= rounding).all():
-            return effects
+            square, better = now, now < best
+            in_vain = np.where(better, 0, in_vain + 1)
+            best = np.minimum(best, now)
+            near = better & (now <= rounding)
+            kept[:, near] = effects[:, near]
+        if (best <= rounding).all():
+            return kept
         raise UnsolvedError(f"not solved after {_MOST_STEPS} steps")
 
-    def root(self, load: Floats) -> Floats:
+    def root(self, load: Floats, lengths: Floats | None = None) -> Floats:
         """Take the root of the columns' products (m, m) themselves."""
         columns = load.reshape(len(load), -1)
-        products = columns.T @ self.solve(columns)
+        products = columns.T @ self.solve(columns, lengths)
+        scale = np.sqrt(np.maximum(np.diag(products), 0.0))  # columns of very different size would cost digits
+        scale[scale == 0] = 1.0
+        products = products / scale / scale[:, None]
         values, vectors = np.linalg.eigh((products + products.T) / 2)
-        found: Floats = (vectors * np.sqrt(np.maximum(values, 0.0))).T
+        found: Floats = (vectors * np.sqrt(np.maximum(values, 0.0))).T * scale
         return found.reshape(len(found), *load.shape[1:])
 
 

@@ -68,8 +68,10 @@ def average_cells(
         absorber = _absorb(found.unit, found.starts, code[rows], (dense_codes(period[rows]),), found.mass, k)
     wanted = np.zeros((len(absorber.level_mass), len(mapping)))
     wanted[:k] = mapping.T
+    if (code < 0).any():  # what is put into cells is taken out of the rows without one
+        wanted[k] = -mapping.sum(axis=1)
     table = absorber.fitted(absorber.system.solve(wanted))
-    missed = np.delete(absorber.load(table) - wanted, k, axis=0)
+    missed = absorber.load(table) - wanted
     untold = np.flatnonzero(np.abs(missed).max(axis=0) > _IN_REACH * np.abs(mapping).max(axis=1))
     y = outcome - outcome[len(outcome) // 2]  # a large constant would cost digits
     pulls = y if weights is None else y * weights

@@ -66,7 +66,7 @@ class _Block:
 
         The column is 0 on average in every unit, and 0 outside the cluster; each cluster has residuals of its own.
         """
-        effects = self.absorber.system.solve(self.load(column))
+        effects = self.absorber.system.solve(self.load(column), np.sqrt(self.dot(column, column)))
         fitted = np.zeros(len(column))
         for level in self.levels:
             fitted += effects[level, self.cluster]
@@ -109,7 +109,8 @@ class _Block:
                     raised += share[self.cluster] * one
                 return raised
             beside.append(np.where(step > _PRECISE, step, 0.0))
-            basis.append(after * _inverse(step, step > _PRECISE)[self.cluster])
+            # A short step grows what rounding has left of units' means, and loads of such columns cannot be solved for.
+            basis.append(self.demean(after * _inverse(step, step > _PRECISE)[self.cluster]))
         raise UnsolvedError(f"not solved after {_MOST_STEPS} steps")
 
 
@@ -207,9 +208,11 @@ class WideRegression:
         The latter, (G, m, k + q), need no more than products with each other that are right: see LevelSystem.root.
         """
         loads = np.stack([self.loads(one) for one in columns.T], axis=2)  # (L, G, m)
-        explained = self.absorber.system.root(loads.reshape(len(loads), -1)).reshape(-1, *loads.shape[1:])
+        within = self._products(columns, columns)
+        lengths = np.sqrt(np.einsum("gmm->gm", within))
+        explained = self.absorber.system.root(loads.reshape(len(loads), -1), lengths).reshape(-1, *loads.shape[1:])
         of_regressors = self._products(columns, self.of.orthonormal)
-        return self._products(columns, columns), np.concatenate([of_regressors, explained.transpose(1, 2, 0)], axis=2)
+        return within, np.concatenate([of_regressors, explained.transpose(1, 2, 0)], axis=2)
 
     def loads(self, column: Floats) -> Floats:
         """Products (L, G) of the levels' indicators with the clusters' pieces of a column (n,), 0 on average in every unit."""
@@ -252,7 +255,8 @@ class WideRegression:
             return ShockMap(
                 own, self.products(column[:, None])[1][:, 0], np.concatenate([self._met, absorber.system.root(met)])
             )
-        effects = absorber.system.solve(self.loads(column)).T  # (G, L)
+        lengths = np.sqrt(self._products(column[:, None], column[:, None])[:, 0, 0])
+        effects = absorber.system.solve(self.loads(column), lengths).T  # (G, L)
         reached = self._products(of.orthonormal, column[:, None])[:, :, 0] @ self._met
         reached += (self._levels_met.T @ effects.T).T
         reached -= (self._units_met.T @ (absorber.presence @ effects.T)).T

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -146,7 +148,8 @@ class SeenByRows:
         found = np.zeros((len(self.way.present), len(self.fit.terms)))
         for wide, directions in zip(self.wide, self._directions(np.eye(len(self.fit.terms))), strict=True):
             there = np.flatnonzero(directions.any(axis=1))
-            found[:, there] = wide.sums(self._adjusted(wide, power, directions[there]))
+            with self._told():
+                found[:, there] = wide.sums(self._adjusted(wide, power, directions[there]))
         return found
 
     def moments(self, weights: Floats, power: float) -> tuple[Floats, Floats]:
@@ -154,7 +157,8 @@ class SeenByRows:
         own = np.zeros((len(self.way.present), len(weights), len(weights)))
         shared = []
         for wide, directions in zip(self.wide, self._directions(weights), strict=True):
-            within, explained = wide.products(self._adjusted(wide, power, directions))
+            with self._told():
+                within, explained = wide.products(self._adjusted(wide, power, directions))
             own += within
             shared.append(explained)
         return own, np.concatenate(shared, axis=2)
@@ -163,8 +167,9 @@ class SeenByRows:
         """As of Seen, in a basis of the space that these columns and the residuals span with all effects and regressors."""
         loads, scores = [], []
         for wide, directions in zip(self.wide, self._directions(weights), strict=True):
-            columns = np.column_stack([self._adjusted(wide, 0.0, directions), wide.residuals])
-            explained = wide.products(columns)[1]
+            with self._told():
+                columns = np.column_stack([self._adjusted(wide, 0.0, directions), wide.residuals])
+                explained = wide.products(columns)[1]
             loads.append(explained[:, :-1])
             scores.append(explained[:, -1])
         every = np.concatenate(loads, axis=2)
@@ -178,7 +183,8 @@ class SeenByRows:
         maps = []
         for i, (wide, rows) in enumerate(zip(self.wide, self._directions(weights[None]), strict=True)):
             if rows.any():
-                one = wide.shock_map(self._adjusted(wide, power, rows)[:, 0])
+                with self._told():
+                    one = wide.shock_map(self._adjusted(wide, power, rows)[:, 0])
                 maps.append(one if n == 1 else one.after(apart(n_clusters, n_periods, i, n)))
         return join_maps(maps)
 
@@ -186,25 +192,26 @@ class SeenByRows:
         lengths, parts = np.zeros(len(weights)), np.zeros((len(self.way.present), len(weights)))
         for wide, rows in zip(self.wide, self._directions(weights), strict=True):
             lengths += (rows**2).sum(axis=1)
-            try:
+            with self._told():
                 parts += wide.determined(rows)
-            except UnsolvedError as error:
-                raise self._refuse(error) from None
         flags: Flags = parts / np.maximum(lengths, 1e-300) > _DETERMINED
         return flags
 
     def _adjusted(self, wide: WideRegression, power: float, directions: Floats) -> Floats:
-        try:
-            return np.stack([wide.adjust(power, row) for row in directions], axis=1)
-        except UnsolvedError as error:
-            raise self._refuse(error) from None
+        return np.stack([wide.adjust(power, row) for row in directions], axis=1)
 
-    def _refuse(self, error: UnsolvedError) -> InferenceError:
-        return InferenceError(
-            f"the systems that tell what rests on one cluster among {sum(_count(self.fit, self.method))} effects were {error}",
-            where=self.method,
-            remedy="absorb fewer effects, or leave out levels that few rows tell from the others; Cluster() needs none",
-        )
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Raise InferenceError where systems cannot be solved."""
+        try:
+            yield
+        except UnsolvedError as error:
+            raise InferenceError(
+                "the systems that tell what rests on one cluster among "
+                f"{sum(_count(self.fit, self.method))} effects were {error}",
+                where=self.method,
+                remedy="absorb fewer effects, or leave out levels that few rows tell from the others; Cluster() needs none",
+            ) from None
 
     def _directions(self, weights: Floats) -> list[Floats]:
         """Combinations (q, k) of coefficients as those of each part's orthonormal regressors."""
