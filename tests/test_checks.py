@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import combinations
 from math import comb
 from typing import Any
@@ -284,6 +285,14 @@ def test_too_many_assignments_are_told_by_the_check_that_asks(one: Any) -> None:
         EvalkitError, match=f"^{name}: there are about .* to 40 county.*Remedy: give {name} draws= and seed="
     ):
         run(counties(40, 5), one)
+
+
+@pytest.mark.parametrize("kind", [PlaceboAssignment, PlaceboAdoption, partial(PreTrends, estimator=STUDY)])
+@pytest.mark.parametrize("given", [{"draws": -5}, {"draws": 0}, {"draws": "al"}, {"draws": True}, {"seed": -1}])
+def test_draws_that_are_no_number_are_refused_before_any_is_drawn(kind: Any, given: dict[str, Any]) -> None:
+    ((name, value),) = given.items()
+    with pytest.raises(EvalkitError, match=f"{name} is {value!r}.*give a whole number from"):
+        kind(**given)
 
 
 def test_a_very_large_number_of_assignments_can_be_told() -> None:

@@ -203,7 +203,7 @@ def test_the_digest_sees_the_column_and_the_reference() -> None:
 def test_text_named_plainly_is_refused_with_the_verb() -> None:
     with pytest.raises(DataError, match=r'if sector is a category, write covariates=\(ek.indicators\("sector"\),\)'):
         run(farms(), TwoWayFE(), ("sector",))
-    with pytest.raises(DataError, match=r'ek.indicators\("sector"\)'):
+    with pytest.raises(DataError, match=r'in study.toml covariates = \[\{ verb = "indicators", of = "sector" \}\]'):
         run(farms().astype({"sector": "category"}), CallawaySantAnna(), ("sector",))
 
 
@@ -229,6 +229,19 @@ def test_what_cannot_be_indicators_is_refused(covariates: Any, what: str) -> Non
     f = f.assign(name=[f"第{i}号" for i in range(len(f))], endless=np.where(f["farm"] < 9, np.inf, 1.0))
     with pytest.raises((DesignError, DataError), match=what):
         run(f, TwoWayFE(), covariates)
+
+
+@pytest.mark.parametrize(
+    ("given", "what"),
+    [
+        ({"of": ["region"]}, r"of is \['region'\], and no name of a column"),
+        ({"of": None}, "of is None"),
+        ({"of": "region", "base": ["东"]}, r"base is \['东'\], and no value of a column.*give one value"),
+    ],
+)
+def test_what_names_no_column_or_value_is_refused_at_once(given: dict[str, Any], what: str) -> None:
+    with pytest.raises(DesignError, match=what):
+        ek.indicators(**given)
 
 
 def test_estimators_that_take_no_covariates_still_refuse_them() -> None:
@@ -299,6 +312,15 @@ def test_a_study_refuses_other_tables_among_covariates(tmp_path: Path, given: st
     text = STUDY.replace('{ verb = "indicators", of = "sector", base = "fish" }', given)
     (tmp_path / "study.toml").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=what):
+        read_study(tmp_path)
+
+
+@pytest.mark.parametrize("given", ['{ verb = "indicators", of = "sector" }', '"sector"'])
+def test_a_study_says_how_covariates_are_listed(tmp_path: Path, given: str) -> None:
+    farms().head(7).to_csv(tmp_path / "farms.csv", index=False)
+    text = re.sub("^covariates = .*", lambda _: f"covariates = {given}", STUDY, flags=re.MULTILINE)
+    (tmp_path / "study.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=r'no list.*write covariates = \["log_income", \{ verb = "indicators"'):
         read_study(tmp_path)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evalkit import Design, Estimate, Panel, estimate
+from evalkit import Design, Estimate, Panel, estimate, indicators
 from evalkit.errors import DesignError, InferenceError
 from evalkit.estimators import CallawaySantAnna, ExtendedTWFE, SunAbraham, _saturated
 from evalkit.inference import BiasReduced, ByDesign, Cluster, Jackknife
@@ -30,6 +30,7 @@ def panel_of(
     f["g"] = dates[f["county"]]
     f["size"], f["sector"] = rng.integers(1, 4, units)[f["id"]].astype(float), f["id"] % 3
     f["x"] = rng.normal(size=len(f))
+    f["kind"] = np.array(["东", "西", "中"])[(f["id"] + f["t"] // 2) % 3]
     effect = 0.1 * (f["t"] - f["g"]).clip(lower=0).fillna(0)
     f["y"] = rng.normal(size=len(f)) + rng.normal(size=units)[f["id"]] + 0.5 * f["x"] + effect
     return f[rng.random(len(f)) >= missing].reset_index(drop=True)
@@ -51,6 +52,7 @@ CASES: dict[str, tuple[Estimator, dict[str, Any], dict[str, Any]]] = {
     "every cell": (SunAbraham("cohort_time"), {"weights": "size"}, {}),
     "gaps": (SunAbraham("cohort"), {"weights": "size"}, {"missing": 0.15}),
     "covariates and effects": (SunAbraham(), {"covariates": ("x",), "absorb": ("sector*t",)}, {"missing": 0.1}),
+    "categories": (SunAbraham(), {"covariates": ("x", indicators("kind"))}, {"missing": 0.1}),
     "anticipation": (SunAbraham(), {"anticipation": 1}, {}),
     "all treated": (SunAbraham("simple"), {}, {"never": 0.0}),
     "not yet treated": (ExtendedTWFE("dynamic"), {"weights": "size"}, {"missing": 0.1}),

@@ -626,8 +626,14 @@ def test_fixed_weights_are_refused_where_there_are_none_or_nobody_is_left() -> N
         run(f.assign(place=f["county"] // 2), Jackknife(by="place", weights="fixed"))
     with pytest.raises(InferenceError, match=r"weights 'fix' is unknown.*did you mean 'fixed'"):
         Jackknife(weights="fix")  # type: ignore[arg-type]  # what a study may hold
-    with pytest.raises(InferenceError, match=r"without county 0 no other is treated.*Placebo"):
-        run(counties(treated=1), Jackknife(weights="fixed"))
+    for value in (None, ["fixed"]):
+        with pytest.raises(InferenceError, match="is unknown.*anew, fixed"):
+            Jackknife(weights=value)  # type: ignore[arg-type]  # what a study may hold
+        with pytest.raises(DesignError, match="is unknown.*minimum, synthdid"):
+            SyntheticDID(weights_by=value)  # type: ignore[arg-type]  # the same
+    for inference in (Jackknife(weights="fixed"), Jackknife()):  # what refuses such a fit is no remedy
+        with pytest.raises(InferenceError, match=r"without county 0 .*use Placebo\(draws=200, seed=1\), or the check"):
+            run(counties(treated=1), inference)
     y = f["y"].where(f["county"] != 5, f["year"].map(f[f["county"] < 3].groupby("year")["y"].mean()))
     with pytest.raises(InferenceError, match="without county 5 no other is treated, or no other donor has weight"):
         run(f.assign(y=y), Jackknife(weights="fixed"), SyntheticControl())

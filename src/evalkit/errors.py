@@ -53,11 +53,11 @@ class ConfigError(EvalkitError):
     """A setting in `study.toml` or on the command line is unknown or wrong."""
 
 
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """Say which valid name is nearest to a misspelt one, and which others there are."""
+def nearest(name: object, valid: Iterable[str]) -> str:
+    """Say which valid name is nearest to a misspelt one (or to what stands in its place), and which others there are."""
     known = [str(item) for item in valid]
     plain = {item.casefold(): item for item in reversed(known)}  # a capital is not worth a letter
-    close = [plain[item] for item in difflib.get_close_matches(name.casefold(), plain, n=1, cutoff=0.5)]
+    close = [plain[item] for item in difflib.get_close_matches(str(name).casefold(), plain, n=1, cutoff=0.5)]
     listed = ", ".join(known[:12]) + (", …" if len(known) > 12 else "")
     return f"did you mean '{close[0]}'? Known are: {listed}" if close else f"known are: {listed or 'none'}"
 

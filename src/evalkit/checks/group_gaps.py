@@ -19,7 +19,7 @@ from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.reassigned import group_sums
 from evalkit.panels.panel import Panel
 from evalkit.progress import watched
-from evalkit.reassignment.cost import BUDGET, Draws, costly, foretell_estimate
+from evalkit.reassignment.cost import BUDGET, Draws, costly, foretell_estimate, require_draws
 from evalkit.results.estimation import Estimate, Estimator, Inference, Specification, describe_member
 from evalkit.results.finding import Chart, Finding, weigh_after_adoption
 from evalkit.results.fit import Fit
@@ -96,11 +96,7 @@ class GroupGaps:
                     where="GroupGaps",
                     remedy="give inferences, such as under=(Cluster(),)",
                 )
-        draws = None if self.draws == "all" else self.draws
-        for name, value, least in (("draws", draws, _LEAST_DRAWS), ("seed", self.seed, 0)):
-            if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
-                remedy = f"give a whole number from {least} on" + (', or "all"' if name == "draws" else "")
-                raise DesignError(f"{name} is {value!r}", where="GroupGaps", remedy=remedy)
+        require_draws(self.draws, self.seed, by="GroupGaps", least=_LEAST_DRAWS)
         if self.draws != "all" and (self.draws is None) != (self.seed is None):
             raise DesignError(
                 "draws and seed go together", where="GroupGaps", remedy="give both, for example draws=999, seed=1"

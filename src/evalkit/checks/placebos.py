@@ -13,7 +13,7 @@ from evalkit.designs.adoption import read_assignment, with_adoption
 from evalkit.designs.sample import draw_sample
 from evalkit.errors import CostError, DesignError
 from evalkit.reassignment.assignments import can_enumerate
-from evalkit.reassignment.cost import ASIDE, Draws
+from evalkit.reassignment.cost import ASIDE, Draws, require_draws
 from evalkit.results.estimation import Estimate, Specification
 from evalkit.results.finding import Chart, Finding, Verdict, headline, judge_zero
 
@@ -39,6 +39,7 @@ class PlaceboAdoption:
             raise DesignError(
                 f"shift is {self.shift!r}", where="PlaceboAdoption", remedy="give a whole number of periods from 1 on"
             )
+        require_draws(self.draws, self.seed, by="PlaceboAdoption")
 
     def run(self, spec: Specification) -> Finding:
         """Estimate the effect of the fake start."""
@@ -125,6 +126,9 @@ class PlaceboAssignment:
 
     draws: Draws = None
     seed: int | None = None
+
+    def __post_init__(self) -> None:
+        require_draws(self.draws, self.seed, by="PlaceboAssignment")
 
     def run(self, spec: Specification) -> Finding:
         """Rank the average effect after adoption."""

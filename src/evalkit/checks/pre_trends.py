@@ -14,7 +14,7 @@ from evalkit.errors import CostError, DesignError, InferenceError
 from evalkit.numerics.arrays import Floats
 from evalkit.numerics.power import Leads
 from evalkit.reassignment.assignments import can_enumerate
-from evalkit.reassignment.cost import ASIDE, Draws
+from evalkit.reassignment.cost import ASIDE, Draws, require_draws
 from evalkit.results.estimation import Estimate, Estimator, Inference, Specification
 from evalkit.results.finding import Chart, Finding, Verdict
 from evalkit.results.fit import Fit, Term
@@ -52,6 +52,9 @@ class PreTrends:
     joint: Inference | None = None
     draws: Draws = None
     seed: int | None = None
+
+    def __post_init__(self) -> None:
+        require_draws(self.draws, self.seed, by="PreTrends")
 
     def run(self, spec: Specification) -> Finding:
         """Estimate the leads and judge them."""

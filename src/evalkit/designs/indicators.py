@@ -25,6 +25,20 @@ class Indicators:
     of: str
     base: str | int | float | bool | None = None
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.of, str):
+            raise DesignError(
+                f"of is {self.of!r}, and no name of a column",
+                where="indicators",
+                remedy='name one column, such as ek.indicators("region")',
+            )
+        if self.base is not None and not isinstance(self.base, str | int | float | bool | np.generic):
+            raise DesignError(
+                f"base is {self.base!r}, and no value of a column",
+                where=f'indicators("{self.of}")',
+                remedy="give one value as it stands in the column, or leave base out",
+            )
+
     def name(self, label: Any) -> str:
         """Name the column of a value: "region=东"."""
         return f"{self.of}={write_label(label)}"

@@ -239,7 +239,10 @@ def _read_covariate(panel: Panel, covariate: str | Indicators) -> Floats:
     try:
         return numbers(panel.frame, covariate)
     except DataError as error:
-        as_category = f'if {covariate} is a category, write covariates=(ek.indicators("{covariate}"),)'
+        as_category = (
+            f'if {covariate} is a category, write covariates=(ek.indicators("{covariate}"),), or in study.toml '
+            f'covariates = [{{ verb = "indicators", of = "{covariate}" }}]'
+        )
         raise DataError(error.what, where=error.where, remedy=f"{as_category}; if a number, {error.remedy}") from None
 
 

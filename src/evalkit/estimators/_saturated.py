@@ -280,7 +280,7 @@ def _average_many(sample: Sample, cells: Cells, aggregate: Aggregate, notes: tup
             where=f"outcome '{sample.design.outcome}', {len(sample.rows)} rows",
             remedy="add units that are never treated, or absorb fewer effects",
         )
-    names = sample.design.covariates
+    names = sample.covariate_names
     lost = np.setdiff1d(np.arange(len(names)), found.kept)
     terms = (*shown, *(Term(names[j], "covariate") for j in found.kept))
     notes = (*sample.notes, *notes, *(message("note.collinear", column=names[j]) for j in lost))

@@ -319,7 +319,7 @@ def _estimate_anew(
             raise InferenceError(
                 f"without {level} {loadings.labels[g]} the effect cannot be estimated ({why})",
                 where="Jackknife",
-                remedy="use Placebo(draws=200, seed=1) or PooledGroups(), or the check PlaceboAssignment",
+                remedy=_instead(fit),
             )
         if gone.any():
             lost.setdefault(_names(fit, gone), []).append(loadings.labels[g])
@@ -488,13 +488,19 @@ def _with_fixed_weights(fit: Fit, spec: Specification, way: Way, by: str | None)
         raise InferenceError(
             f"without {level} {labels[int(everything.argmax())]} no other is treated, or no other donor has weight",
             where="Jackknife(weights='fixed')",
-            remedy="use Placebo(draws=200, seed=1) or PooledGroups(), or the check PlaceboAssignment",
+            remedy=_instead(fit),
         )
     notes = tuple(
         message("note.jackknife_lost", terms=_names(fit, lost[g] > 0), level=level, left_out=labels[g])
         for g in np.flatnonzero(lost.any(axis=1))
     )
     return _OfFixedWeights(moves, notes)
+
+
+def _instead(fit: Fit) -> str:
+    """Say what judges an effect that rests on one unit; PooledGroups needs influence, which weights of donors do not give."""
+    pooled = "" if any(part.donors is not None for part in fit.parts) else " or PooledGroups()"
+    return f"use Placebo(draws=200, seed=1){pooled}, or the check PlaceboAssignment"
 
 
 def _names(fit: Fit, chosen: Flags) -> str:

@@ -13,7 +13,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from evalkit.errors import CostError
+from evalkit.errors import CostError, DesignError
 from evalkit.numerics.permutation import Assignments
 from evalkit.numerics.reassigned import DateSums
 from evalkit.results.estimation import Specification
@@ -108,6 +108,14 @@ def choose_assignments(
     if isinstance(draws, int) and seed is not None:
         return replace(assignments, draws=draws, seed=seed, many=draws)
     raise costly(f"the {many:,} assignments of adoption to {level}", many, seconds, by=by, budget=budget)
+
+
+def require_draws(draws: Draws, seed: int | None, *, by: str, least: int = 1) -> None:
+    """Raise DesignError, in the name of `by`, unless draws are a whole number from `least` on, "all" or None, and so the seed."""
+    for name, value, smallest in (("draws", None if draws == "all" else draws, least), ("seed", seed, 0)):
+        if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < smallest):
+            remedy = f"give a whole number from {smallest} on" + (', or "all"' if name == "draws" else "")
+            raise DesignError(f"{name} is {value!r}", where=by, remedy=remedy)
 
 
 def costly(what: str, many: int, seconds: float, *, by: str, budget: float) -> CostError:

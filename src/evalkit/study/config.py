@@ -446,7 +446,10 @@ class _Reader:
             if _takes(hints[name], Table):
                 values[name] = self._table(value, f"{where}.{name}")
                 continue
-            if _takes(hints[name], Indicators) and isinstance(value, list):
+            if _takes(hints[name], Indicators):
+                if not isinstance(value, list):
+                    shown = 'covariates = ["log_income", { verb = "indicators", of = "region" }]'
+                    raise self._error(f"{name} = {value!r} is no list", f"{where}.{name}", f"write {shown}")
                 values[name] = tuple(self._covariate(one, f"{where}.{name}") for one in value)
                 continue
             if _takes(hints[name], Path):
@@ -455,8 +458,9 @@ class _Reader:
                 values[name] = TypeAdapter(hints[name]).validate_json(json.dumps(value, default=str), strict=True)
             except ValidationError as error:
                 words = get_args(hints[name]) if get_origin(hints[name]) is Literal else ()
-                remedy = nearest(str(value), words) if words else "correct its type"
-                what = f"{name} = {value!r}: {error.errors()[0]['msg']}"
+                remedy = nearest(value, words) if words else "correct its type"
+                said = dict.fromkeys(one["msg"] for one in error.errors())
+                what = f"{name} = {value!r}: {', or '.join(said)}"
                 raise self._error(what, f"{where}.{name}", remedy) from None
         for name, field in fields.items():
             required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
