@@ -219,6 +219,17 @@ def test_effects_that_absorb_the_treatment_are_named(limit: Limit) -> None:
             run(f, TwoWayFE(), Cluster(), absorb=("bank*month", "copy*month"))
 
 
+def test_a_rank_that_is_only_bounded_is_told(limit: Limit, monkeypatch: pytest.MonkeyPatch) -> None:
+    f = loans(movers=0.1)
+    limit(2)
+    told = "absorbed effects that depend on each other in threes"
+    both = {"absorb": ("bank*month", "sector*month")}
+    assert not any(told in str(note) for note in run(f, TwoWayFE(), Cluster(), **both).notes)
+    monkeypatch.setattr(level_systems, "_MOST_COUNTED", 10)
+    assert any(told in str(note) for note in run(f, TwoWayFE(), Cluster(), **both).notes)
+    assert not any(told in str(note) for note in run(f, TwoWayFE(), Cluster()).notes)
+
+
 def test_levels_with_one_row_are_counted_and_add_nothing() -> None:
     f = loans()
     f["branch"] = f["bank"]

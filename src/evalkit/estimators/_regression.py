@@ -113,7 +113,8 @@ def demeaner_notes(absorber: Absorber) -> tuple[Message, ...]:
     """Say that effects were taken out by pyfixest's demeaner, and with which tolerance."""
     if absorber.is_exact:
         return ()
-    return (message("note.demeaned", levels=len(absorber.level_mass), tolerance=f"{TOLERANCE:.0e}"),)
+    notes = (message("note.demeaned", levels=len(absorber.level_mass), tolerance=f"{TOLERANCE:.0e}"),)
+    return notes if absorber.meetings.is_counted else (*notes, message("note.rank_bound"))
 
 
 def _within(sample: Sample) -> tuple[Floats | None, int]:

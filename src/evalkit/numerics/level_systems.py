@@ -67,6 +67,11 @@ class Meetings:
         n_groups, group = connected_components(sparse.csr_array((np.ones(meets.nnz), place), (n, n)), directed=False)
         return int(n_groups), group[len(self.mass) :].astype(np.int64)
 
+    @property
+    def is_counted(self) -> bool:
+        """Say whether the rank is counted, not bounded from above: see count_rank."""
+        return len(np.unique(self.factor[self.active])) <= 1 or len(self.active) <= _MOST_COUNTED
+
     def count_rank(self) -> int:
         """Count the independent effects, those of units included.
 
