@@ -627,9 +627,9 @@ def test_fixed_weights_are_refused_where_there_are_none_or_nobody_is_left() -> N
     with pytest.raises(InferenceError, match=r"weights 'fix' is unknown.*did you mean 'fixed'"):
         Jackknife(weights="fix")  # type: ignore[arg-type]  # what a study may hold
     for value in (None, ["fixed"]):
-        with pytest.raises(InferenceError, match="is unknown.*anew, fixed"):
+        with pytest.raises(InferenceError, match=r"is unknown.*anew, fixed"):
             Jackknife(weights=value)  # type: ignore[arg-type]  # what a study may hold
-        with pytest.raises(DesignError, match="is unknown.*minimum, synthdid"):
+        with pytest.raises(DesignError, match=r"is unknown.*minimum, synthdid"):
             SyntheticDID(weights_by=value)  # type: ignore[arg-type]  # the same
     for inference in (Jackknife(weights="fixed"), Jackknife()):  # what refuses such a fit is no remedy
         with pytest.raises(InferenceError, match=r"without county 0 .*use Placebo\(draws=200, seed=1\), or the check"):
