@@ -17,10 +17,13 @@ from evalkit.estimators import (
     Imputation,
     Split,
     SunAbraham,
+    SyntheticDID,
     TwoStage,
     TwoWayFE,
 )
 from evalkit.inference import BiasReduced, ByDesign, Cluster, Jackknife, WildBootstrap
+from evalkit.inference.by_design import _write_ratio
+from evalkit.inference.jackknife import EffectiveT
 from evalkit.numerics.loadings import Alike, ShockMap, find_alike, own_shocks, shared_within, turning_noise
 from evalkit.results.basis import see
 from evalkit.results.clusters import assignment, way_of
@@ -235,6 +238,36 @@ def with_t(frame: pd.DataFrame, t: float) -> pd.DataFrame:
     tidy = run(frame, TwoWayFE(), BiasReduced()).tidy().iloc[0]
     effect = t * tidy["std_error"] - tidy["estimate"]
     return frame.assign(y=frame["y"] + effect * (frame["year"] >= frame["first"]))
+
+
+def test_errors_too_wide_for_even_noise_are_called_wide() -> None:
+    """The jackknife of a synthetic unit: not significant, where |t| this large is rare with treated as noisy as the others."""
+    f = staggered([(3, 2014), (27, None)], periods=20, seed=5)
+    known = run(f, SyntheticDID(), Jackknife())
+    df = float(known.distribution.df(np.ones(1)))
+    effect = stats.t.isf(0.035, df) * known.bse["ATT"] - known.params["ATT"]  # p = .07
+    one = run(f.assign(y=f["y"] + effect * (f["year"] >= f["first"])), SyntheticDID(), ByDesign())
+    turning = one.uncertainty.turning
+    assert turning is not None
+    assert turning.noise == 1
+    assert one.pvalues["ATT"] == pytest.approx(0.07)
+    assert isinstance(one.distribution, EffectiveT)
+    c, of = rests(one).values[:, :, 0].ravel(), one.distribution.shock_map(np.ones(1))
+    assert of is not None
+    L = dense(of)
+    e = np.random.default_rng(3).normal(size=(len(c), 20_000))
+    drawn = c @ e / np.sqrt(((L @ e) ** 2).sum(axis=0))
+    assert np.mean(np.abs(drawn) >= abs(one.tidy()["statistic"].iloc[0])) < 0.05
+    sentence = one.uncertainty.sentence
+    assert sentence is not None
+    assert "errors of the right width would find it significant" in sentence.text("en")
+    assert "times as noisy" not in sentence.text("en")
+    assert "宽度恰当的标准误会判其显著" in sentence.text("zh")
+
+
+@pytest.mark.parametrize(("ratio", "said"), [(0.55, "0.55"), (0.997, "0.997"), (1.004, "1.004"), (12.34, "12")])
+def test_a_ratio_is_told_from_one(ratio: float, said: str) -> None:
+    assert _write_ratio(ratio) == said
 
 
 def test_the_default_says_how_noisy_the_treated_may_be() -> None:

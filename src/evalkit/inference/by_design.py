@@ -346,10 +346,12 @@ class _Level:
             said.append(
                 message("by_design.noise_any", level=self.name)
                 if np.isinf(noise)
-                else message("by_design.noise", level=self.name, ratio=f"{noise:.2g}")
+                else message("by_design.noise", level=self.name, ratio=_write_ratio(noise))
             )
+        elif noise >= 1:
+            said.append(message("by_design.noise_even", level=self.name))
         elif noise > 0:
-            said.append(message("by_design.noise_less", level=self.name, ratio=f"{noise:.2g}"))
+            said.append(message("by_design.noise_less", level=self.name, ratio=_write_ratio(noise)))
         if shared is not None and stands:
             above = below.spec.design.above
             said.append(
@@ -446,6 +448,11 @@ def _standard_errors_detected(df: float) -> float:
 def _tell_cost(error: CostError) -> Message:
     """Say why permutations were not begun, and how to have them."""
     return message("by_design.costly", assignments=f"{error.assignments:,}", seconds=f"{error.seconds:.0f}")
+
+
+def _write_ratio(ratio: float) -> str:
+    """Write a ratio to two digits, or to as many more as tell it from 1."""
+    return next((said for digits in (2, 3, 4) if float(said := f"{ratio:.{digits}g}") != 1), "1")
 
 
 def _floor(p: float) -> Message:
