@@ -6,15 +6,16 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from evalkit.errors import SourceError
+from evalkit.errors import DataError
 from evalkit.sources.yearbook.pages import Page
 from evalkit.sources.yearbook.words import REMEMBERED, is_chinese, join_words, narrow, split_translation
+from evalkit.tables.units import unit_ratio
 
 _MANY = "(?:十|百|千|万|亿|十万|百万|千万|百亿|千亿|万亿)?"
 _THING = (
     "吨|公吨|千克|公斤|市?斤|克|毫克|担|吨?标准?煤|吨公里|人公里|公顷|市?亩|平方米|平方公里|平方千米|立方米|米|公里|千米|厘米|毫米|"
     "升|毫升|瓦|千瓦|千瓦小?时|度|元|美元|欧元|港元|日元|人|人次|人年|名|户|对|个|家|所|处|座|栋|台|辆|部|架|艘|条|项|件|套|"
-    "头|只|匹|羽|口|箱|株|棵|枚|张|床|册|份|篇|种|次|眼|宗|年|月|天|日|小时|倍|位|百分点|标准箱|"
+    "头|只|匹|羽|口|箱|株|棵|枚|张|床|册|份|篇|种|次|眼|宗|幢|例|起|台件|台次|辆次|年|月|天|日|小时|倍|位|百分点|标准箱|"
     "%|‰|t|kg|g|mg|ha|hm2|m|m2|m3|km|km2|mm|cm|L|kW|kWh|MWh|GJ|TJ|℃|°C|tce"
 )
 _UNIT = re.compile(f"{_MANY}(?:{_THING})(?:[/·]{_MANY}(?:{_THING}))*|[^()=]{{0,20}}=100")
@@ -22,6 +23,10 @@ _ENGLISH_UNIT = re.compile(
     "(?:10000|1000|100million|million)?(?:tons?|tonnes?|t|hectares?|ha|yuan|persons?|mu|kWh|kW|kg)"
 )
 _POWERS = str.maketrans("²³", "23")
+_RATE = re.compile(
+    r"(?<![功频汇利费税])率$|增速|增长(?![额量值人点])|增减|增幅|比重|比例|构成|位次|排名|名次|排位|指数|占.*[比重]$|[%‰]"
+)
+_PER_HEAD = re.compile("人均|每人|户均|平均每|亩均|单产|每公顷|每亩|密度")
 _CAPTION = re.compile(r"(?:^|(?<=[\s(]))(?:计量)?单\s*位\s*:(.*)$")
 _ENGLISH = re.compile(r"[(]?\s*units?\s*:.*$", re.IGNORECASE)
 _BRACKET = re.compile(r"\(([^()]*)\)$")
@@ -94,33 +99,36 @@ class Caption:
         return any(join_words(word).lower() in _CONTENTS for word in words)
 
     def unit(self) -> str | None:
-        """Return the unit of the whole table, None where none is given; raise SourceError where two contradict."""
-        found = dict(self._units)
-        if len(found) > 1:
-            (one, here), (other, there) = list(found.items())[:2]
-            raise SourceError(
-                f"the unit is '{one}' in {here} and '{other}' in {there}",
-                where=self.page.where,
-                remedy="correct the wrong one, or write each unit in brackets after the indicator it is for",
-            )
-        if not found and self.before:
+        """Return the unit of the whole table, None where none is given, or more than one."""
+        found = self._found_units()
+        if not found and not self.several and self.before:
             return self.before.unit()
-        return next(iter(found), None)
+        return next(iter(found)) if len(found) == 1 and not self.several else None
 
-    def year(self) -> int | None:
-        """Return the year of the whole table, None where none is given; raise SourceError where several are."""
-        if len(self._years) > 1:
-            raise SourceError(
-                f"the title names several years ({', '.join(map(str, sorted(self._years)))}) and the header none",
-                where=self.page.where,
-                remedy="write the year above each column, such as 2019年",
-            )
-        if not self._years and self.before:
-            return self.before.year()
-        return next(iter(self._years), None)
+    def doubt(self) -> str:
+        """Say why the units above the table are that of no column for certain; "" where there is one, or none at all."""
+        found = self._found_units()
+        if self.several:
+            return f"the caption {self.several[0]} names several"
+        if len(found) > 1:
+            return " and ".join(f"it is '{unit}' in {place}" for unit, place in found.items())
+        return self.before.doubt() if self.before and not found else ""
 
-    def indicator(self) -> str:
-        """Return what the whole table counts; raise SourceError where no title says so, or several could."""
+    def _found_units(self) -> dict[str, str]:
+        """Return the units and where they stand. One in English is a translation, unless it says another size than the Chinese:
+        (100 million yuan) beside 万元.
+        """
+        found = dict(self._units)
+        chinese = {unit: place for unit, place in found.items() if is_chinese(unit) or unit in "%‰"}
+        others = {unit: place for unit, place in found.items() if any(_contradict(unit, one) for one in chinese)}
+        return chinese | others if chinese else found
+
+    def years(self) -> set[int]:
+        """Return the years that the titles name; a continuation's are those of the table that it goes on."""
+        return self._years or (self.before.years() if self.before else set())
+
+    def indicator(self) -> tuple[str, str]:
+        """Return what the whole table counts; "" and the reason where no title says so, or several could."""
         titles = self._declared or self.titles
         if self.before and not any(name_indicator(title) for title, _ in titles):
             return self.before.indicator()
@@ -128,21 +136,10 @@ class Caption:
         chosen = titles if len(titles) == 1 else numbered
         if len(chosen) != 1:
             places = " and ".join(place for _, place in titles)
-            raise SourceError(
-                f"the header holds only years, and {f'the titles in {places} differ' if titles else 'no title'}"
-                + (", so the indicator is not certain" if titles else " above it says what the numbers are"),
-                where=self.page.where,
-                remedy="write one title, such as '5-3 农药使用量', or the name of the indicator above the years"
-                "; read a table with one header row and no title with Delimited",
-            )
+            said = f"the titles in {places} differ" if titles else "no title above it says what the numbers are"
+            return "", f"the header holds only years, and {said}"
         name = name_indicator(chosen[0][0])
-        if not name:
-            raise SourceError(
-                f"the title '{chosen[0][0]}' does not say what the numbers are (is this the continuation of a table?)",
-                where=chosen[0][1],
-                remedy="write the full title above the table",
-            )
-        return name
+        return name, "" if name else f"the title '{chosen[0][0]}' does not say what the numbers are"
 
     def scope(self) -> list[str]:
         """Return the remarks on all numbers of the table, such as 按折纯法计算, with those of the table that it goes on."""
@@ -175,7 +172,7 @@ class Caption:
             self._units.append((unit_in_title, place))
         if re.fullmatch(r"\(.*\)", title):
             self.remarks += [] if unit_in_title else [f"{place}: {title}"]
-            self._scopes += [] if unit_in_title else [title[1:-1]]
+            self._scopes += [title[1:-1]] if not unit_in_title and is_chinese(title) else []  # (piece) is a translation
         elif not re.fullmatch(_YEARS, title) and title not in (known for known, _ in self.titles):
             self.titles.append((title, place))
             chinese = [known for known in self.titles if is_chinese(known[0])]
@@ -215,6 +212,25 @@ def split_unit(words: str) -> tuple[str, str | None]:
     return text, known_unit(behind[1]) if behind else None
 
 
+def _contradict(unit: str, other: str) -> bool:
+    """Tell two units of one kind and of different size."""
+    try:
+        return unit != other and unit_ratio(unit, other, where="") != 1
+    except DataError:
+        return False
+
+
+def may_have(indicator: str, unit: str, *, alone: bool) -> bool:
+    """Tell whether a unit that stands over a table or over a whole can be that of an indicator below it.
+
+    It is none of a rate, a rank or an index unless it looks like one, and none of an average, such as one per head, unless
+    the indicator stands `alone` or the unit is neither one of thousands nor one of counts.
+    """
+    if any(_RATE.search(name) for name in indicator.split(" / ")):
+        return re.search("[%‰=/倍位点]", unit) is not None
+    return alone or _PER_HEAD.search(indicator) is None or "/" in unit or unit in ("元", "公斤", "千克", "吨", "平方米")
+
+
 def known_unit(words: str) -> str | None:
     """Return a unit that yearbooks use as it is written; None for other words."""
     unit = "".join(words.split()).removeprefix("单位:")
@@ -249,7 +265,14 @@ def _read_caption(words: str) -> list[str]:
     words = _FOREIGN.sub("", words) if is_chinese(words) else words
     first, *others = re.split(r"(?<!/)\s+(?!/)", words.strip())
     units = [_unwrap(unit) for unit in re.split("[、,;]", first)]
-    units += [unit for unit in map(_unwrap, others) if _UNIT.fullmatch(unit) and not unit.isascii()]
+    units += [unit for unit in map(_unwrap, others) if _UNIT.fullmatch(unit) and (not unit.isascii() or unit in "%‰")]
+    for separators in (r"[.·]", r"[()]"):  # 个.亿元, 万人(户)
+        parts = [list(filter(None, re.split(separators, unit))) for unit in units]
+        units = [
+            part
+            for unit, split in zip(units, parts, strict=True)
+            for part in (split if len(split) > 1 and all(map(known_unit, split)) else [unit])
+        ]
     return list(dict.fromkeys(filter(None, units)))
 
 

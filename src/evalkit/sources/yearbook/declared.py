@@ -13,7 +13,7 @@ from typing import Any
 from evalkit.errors import SourceError, nearest
 from evalkit.sources.files.cells import column_letters, column_number
 from evalkit.sources.yearbook.captions import Caption
-from evalkit.sources.yearbook.headings import Heading, RowsAre, complete, read_headings
+from evalkit.sources.yearbook.headings import Given, Heading, RowsAre, complete, read_headings
 from evalkit.sources.yearbook.layout import Layout, find_told
 from evalkit.sources.yearbook.pages import Page
 from evalkit.sources.yearbook.words import join_words, narrow
@@ -84,20 +84,25 @@ def read_layout(path: Path, beside: Path) -> Declarations:
     return Declarations(read, [f"laid out by {path.name} (sha256 {hashlib.sha256(data).hexdigest()})"])
 
 
-def lay_out_declared(page: Page, declared: Declared) -> tuple[Page, Layout]:
+def lay_out_declared(page: Page, declared: Declared, given: Given) -> tuple[Page, Layout]:
     """Return the rows and columns of a declared table, and its layout; what it leaves open is read from the header rows."""
     used = [*declared.beside.values(), *declared.columns]
     part = page.part(0, declared.last, min(used), max(used) if declared.columns else max(page.width, *used))
     rows_are, key = next((kind, declared.beside[word]) for word, kind in _ROWS_ARE.items() if word in declared.beside)
     top, bottom = declared.header or (declared.first, declared.first - 1)
     header = [row for row in part.rows if top <= row <= bottom]
-    read, notes = read_headings(part, header, key)
+    rows = [row for row in part.rows if declared.first <= row <= declared.last]
+    filled = {column for row in rows for column in part.grid.cells[row]}
+    read, notes, bad = read_headings(part, header, key, filled - set(declared.beside.values()))
+    for column, reason in bad:
+        if column not in declared.columns:
+            remedy = 'say what the column is below [table.columns]: B = { indicator = "…", year = 2019 }'
+            raise SourceError(f"column {column_letters(column)}: {reason}", where=declared.where, remedy=remedy)
     beside = set(declared.beside.values())
     columns = {
         column: _override(read.get(column, Heading()), declared.columns.get(column, Heading()), declared.all)
         for column in (declared.columns or [column for column in read if column not in beside])
     }
-    filled = {column for row in part.rows if declared.first <= row <= declared.last for column in part.grid.cells[row]}
     for noun, wanted in (("column", sorted({key, *columns} - filled)),):
         if wanted or not columns:
             letters = ", ".join(map(column_letters, wanted)) or "beside the names"
@@ -108,19 +113,34 @@ def lay_out_declared(page: Page, declared: Declared) -> tuple[Page, Layout]:
             )
     caption = Caption(part, find_told(part, declared.first, top))
     time = declared.beside.get("year") if rows_are == "regions" else None
-    columns = complete(part, columns, caption, bottom, rows_are=rows_are, dated=time is not None)
-    for column, heading in columns.items():
-        if rows_are != "regions" and not heading.region:
-            remedy = 'write region = "昌吉州" below [[table]], or into the columns'
-            raise SourceError(
-                f"no region is named for column {column_letters(column)}", where=declared.where, remedy=remedy
-            )
+    ready = complete(part, columns, caption, given, rows_are=rows_are, dated=time is not None)
+    if ready.aside:
+        column, reason = next(iter(ready.aside.items()))
+        remedy = 'say what the column is below [table.columns]: B = { indicator = "…", year = 2019 }'
+        raise SourceError(f"column {column_letters(column)}: {reason}", where=declared.where, remedy=remedy)
+    region = given.region if rows_are != "regions" else ""
+    columns = {column: replace(one, region=one.region or region) for column, one in ready.read.items()}
+    lacking = list(ready.lacking)
+    if rows_are != "regions" and not all(heading.region for heading in columns.values()):
+        lacking.append(("region", "the rows are not regions, and no region is named"))
     left_out = frozenset(filled - {*beside, *columns})
     if left_out:
         notes.append(f"columns {', '.join(map(column_letters, sorted(left_out)))} are left out by the layout")
     code, unit = declared.beside.get("code"), declared.beside.get("unit")
     return part, Layout(
-        declared.first, declared.last, rows_are, key, code, time, unit, columns, left_out, caption, tuple(notes)
+        declared.first,
+        declared.last,
+        rows_are,
+        key,
+        code,
+        time,
+        unit,
+        columns,
+        left_out,
+        caption,
+        tuple(header),
+        tuple(notes),
+        lacking=tuple(lacking),
     )
 
 

@@ -38,7 +38,13 @@ HEADER_WORDS = REGION_WORDS | YEAR_WORDS | INDICATOR_WORDS | {"月份"}
 _UNIT_WORDS = frozenset("单位 计量单位 unit".split())
 _TOTALS = ("合计", "总计", "小计", "计")
 _CODE_HEADER = re.compile(r".*(?:代码|编码)|code", re.IGNORECASE)
-_ORDINAL = re.compile(r"(?:[0-9]{1,2}[.、](?![0-9])|[一二三四五六七八九十]{1,2}、|\([一二三四五六七八九十]{1,2}\))\s*")
+_COUNTED = "一二三四五六七八九十"
+_RANKS = (f"[{_COUNTED}]{{1,2}}、", rf"\([{_COUNTED}]{{1,2}}\)", "[0-9]{1,2}[.、](?![0-9])", r"\([0-9]{1,2}\)", "[①-⑳]")
+_ORDINAL = re.compile(rf'["“]?(?:{"|".join(_RANKS)})\s*')
+_NO_RANK = len(_RANKS)
+_SAID_YEAR = re.compile(r"((?:19|20)[0-9]{2})年(?:末|底|度)?(?!.*(?:[价基=比较]|(?:19|20)[0-9]{2}))(?=\D)(.+)", re.DOTALL)
+_RELATIVE = re.compile(r"(?:^| / )(?:[本上去]年|[本上]期|上年同期|去年同期)(?:末|底|数|实际)?$")
+_SPAN = re.compile(r"(?:19|20)[0-9]{2}年?\s*[-–—~～至]\s*((?:19|20)[0-9]{2})年.*", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -104,92 +110,204 @@ def clean_name(words: str) -> tuple[bool, str, str | None]:
 
 
 def read_headings(
-    page: Page, header: Sequence[int], key: int, left_out: Collection[int] = ()
-) -> tuple[dict[int, Heading], list[str]]:
-    """Read the header above each column but that of the names, and say in notes what is read as part of what.
+    page: Page, header: Sequence[int], key: int, columns: Collection[int], left_out: Collection[int] = ()
+) -> tuple[dict[int, Heading], list[str], list[tuple[int, str]]]:
+    """Read the header above each column but that of the names, of which `columns` hold numbers.
 
-    Raises SourceError where a cell is not understood.
+    Returns the headings, notes on what is read as part of what, and the columns whose header is not understood, with the reason.
     """
-    paths: dict[int, list[Spot]] = {}
+    paths = {column: spots for column, spots in _stand_over(page, header, key, columns, left_out).items() if spots}
+    units = _rows_of_units(header, paths)
+    read, notes, bad = dict[int, _Path](), list[str](), list[tuple[int, str]]()
+    for column, spots in sorted(paths.items()):
+        try:
+            path = _Path(page, spots, units)
+        except _NotUnderstood as reason:
+            bad.append((column, str(reason)))
+            continue
+        notes += path.resolve([read[other] for other in reversed(read) if not read[other].is_aside])
+        read[column] = path
+    return {column: path.heading for column, path in read.items()}, notes, bad
+
+
+def _stand_over(
+    page: Page, header: Sequence[int], key: int, columns: Collection[int], left_out: Collection[int]
+) -> dict[int, list[Spot]]:
+    """Return what stands over each column, from the top.
+
+    A name stands over the empty cells to its right as well, where all that stands above them is the same and they have names of
+    their own below: printers set a total (合计) and the name of a group over its parts without merging the cells. A name that is
+    merged sideways stands over its columns alone, and one with an ordinal number ends before the next of its level.
+    """
+    heading = {row: heads(page, row, key, left_out) for row in header}
+    every = sorted({column for spots in heading.values() for column in spots} | set(columns))
+    over: dict[int, list[Spot]] = {column: [] for column in every if column != key}
+    for row, spots in heading.items():
+        below = {column: [one[column] for r, one in heading.items() if r > row and column in one] for column in over}
+        reach = _reach(row, spots, below, over, taken=page.spread(row))
+        right = {spot: column for column, spot in reach.items()}  # the last column of each
+        for column, stack in over.items():
+            if (spot := spots.get(column) or reach.get(column)) and all(_at(one) != _at(spot) for one in stack):
+                stack.append(replace(spot, right=max(spot.right, right.get(spot, 0))))
+    return over
+
+
+def _reach(
+    row: int,
+    spots: Mapping[int, Spot],
+    below: Mapping[int, Sequence[Spot]],
+    over: Mapping[int, Sequence[Spot]],
+    taken: Collection[int],
+) -> dict[int, Spot]:
+    """Return the names that reach over empty cells of a row, by these columns; those `taken` are not empty."""
+    go_on = {column for column, spot in spots.items() if column in over and _goes_on_below(spot, below[column])}
+    is_broken = len(go_on) > sum(column not in spots and any(map(_is_name, below[column])) for column in over)
+    wide: Spot | None = None
+    reach = dict[int, Spot]()
+    for column, stack in over.items():
+        if column in spots or column in taken:
+            spot = spots.get(column)
+            is_alone = spot is not None and spot.column == spot.right and _is_name(spot)
+            wide = spot if is_alone and not (is_broken and column in go_on) else None
+        elif wide is not None:
+            same = list(map(_at, stack)) == [at for at in map(_at, over[wide.column]) if at != _at(wide)]
+            own = [one for one in below[column] if one != wide and _is_name(one)]
+            rank = _rank(wide.cell)
+            if same and own and not (rank < _NO_RANK and any(_rank(one.cell) <= rank for one in below[column])):
+                reach[column] = wide
+            else:
+                wide = None
+    return reach
+
+
+def _at(spot: Spot) -> tuple[int, int]:
+    return spot.row, spot.column
+
+
+def _is_name(spot: Spot) -> bool:
+    """Tell a name or a year from a unit and from a translation."""
+    if not isinstance(spot.cell, str) or read_year(spot.cell) is not None:
+        return True
+    words = split_translation(narrow(spot.cell))[0].strip()
+    return is_chinese(words) and known_unit(words.strip("()")) is None
+
+
+def _goes_on_below(spot: Spot, below: Sequence[Spot]) -> bool:
+    """Tell a cell whose words may go on in the one right below it."""
+    return spot.is_single and any(one.is_single and one.row == spot.row + 1 and _is_name(one) for one in below)
+
+
+def _rank(cell: Cell) -> int:
+    """Return the level of the ordinal number in front of a name, the highest first: 一、 (一) 1. (1) ①."""
+    words = narrow(cell).strip().lstrip('"“') if isinstance(cell, str) else ""
+    return next((level for level, one in enumerate(_RANKS) if re.match(one, words)), _NO_RANK)
+
+
+def _rows_of_units(header: Sequence[int], paths: Mapping[int, Sequence[Spot]]) -> frozenset[int]:
+    """Return the rows of the header that hold units alone. In others a unit is a name as well: 幢 beside 面积.
+
+    So it is where columns would share one name without it: 户 and 人 below 住户.
+    """
+    found = set[int]()
     for row in header:
-        for column, spot in heads(page, row, key, left_out).items():
-            if column != key and spot not in paths.setdefault(column, []):
-                paths[column].append(spot)
-    read = {column: _Path(page, spots) for column, spots in sorted(paths.items())}
-    notes = list[str]()
-    for column, path in read.items():
-        earlier = [read[other] for other in read if other < column and not read[other].is_aside]
-        notes += path.resolve(earlier[::-1])
-    return {column: path.heading for column, path in read.items()}, notes
+        cells = [spot.cell for spots in paths.values() for spot in spots if spot.row == row]
+        rest = [tuple(spot for spot in spots if spot.row != row) for spots in paths.values()]
+        are_units = all(isinstance(cell, str) and known_unit(narrow(cell).strip(" ()")) for cell in cells)
+        found |= {row} if are_units and len(set(rest)) == len(rest) else set()
+    return frozenset(found)
+
+
+class _NotUnderstood(Exception):
+    """Why the cells above a column are not understood."""
 
 
 class _Path:
-    """The cells above one column from the top, read one by one; names are resolved against the columns to the left."""
+    """The cells above one column from the top, read one by one; names are resolved against the columns to the left.
 
-    def __init__(self, page: Page, spots: Sequence[Spot]) -> None:
+    `levels` are the names, each with whether it is part of another and the rank of its ordinal number.
+    """
+
+    def __init__(self, page: Page, spots: Sequence[Spot], units: Collection[int]) -> None:
         self.page, self.spots = page, spots
-        self.levels: list[tuple[bool, str]] = []
+        self.levels: list[tuple[bool, str, int]] = []
         self.full: list[list[str]] = []  # the names from the top down to each level
+        self.base: list[list[str]] = []  # the whole of which each level is part
         years, unit, foreign = set[int](), None, None
-        words = [spot for spot in spots if not (is_translation(spot.cell) and self._has_chinese())]
+        foreign_from = next((i for i, spot in enumerate(spots) if is_translation(spot.cell) and self._has_chinese()), len(spots))
+        words = [spot for i, spot in enumerate(spots) if i < foreign_from or _is_name(spot)]  # "in 2009" ends a translation
         above: Spot | None = None
         for spot in spots:
-            year = read_year(spot.cell) or self._translated_year(spot.cell)
-            if year is not None:
-                years.add(year)
+            year, said = _read_cell(spot.cell)
+            years |= set() if year is None else {year}
+            if not said:
                 above = None
                 continue
-            is_part, name, own = clean_name(self._check(spot))
+            is_part, name, own = clean_name(said)
             if spot not in words:
                 foreign = own or foreign
                 continue
-            if self.levels and (written := known_unit(name)):
-                own, name = written, ""  # a row of units without brackets
+            if written := known_unit(name):
+                own, name = written, "" if spot.row in units else name
             unit = own or unit
             if not (name or is_part):
                 continue
-            if above and above.is_single and spot.is_single and spot.row == above.row + 1 and not is_part:
-                self.levels[-1] = (self.levels[-1][0], join_words(f"{self.levels[-1][1]} {name}"))
+            if self.levels and self.levels[-1][:2] == (True, ""):  # 其中 above #医生
+                self.levels[-1] = (True, name, self.levels[-1][2])
+            elif above and above.is_single and spot.is_single and spot.row == above.row + 1 and not is_part:
+                self.levels[-1] = (self.levels[-1][0], join_words(f"{self.levels[-1][1]} {name}"), self.levels[-1][2])
             else:
-                self.levels.append((is_part, name))
+                self.levels.append((is_part, name, _rank(spot.cell)))
             above = spot
         if len(years) > 1:
-            raise SourceError(
-                f"two years stand above one column ({', '.join(map(str, sorted(years)))})",
-                where=page.place(spots[-1].row, spots[-1].column),
-                remedy="keep the right one",
-            )
+            raise _NotUnderstood(f"two years stand above the column ({', '.join(map(str, sorted(years)))})")
         cells = tuple((spot.row, spot.column) for spot in spots)
         self.heading = Heading(unit=unit or foreign, year=next(iter(years), None), cells=cells)
 
     def resolve(self, earlier: Sequence[_Path]) -> list[str]:
-        """Name the column by its levels; a level that is part of another goes below the nearest column to the left."""
+        """Name the column by its levels; a level that is part of another goes below the nearest column to the left.
+
+        One with an ordinal number is part of what the one before it is part of; where neither is on the page it stands alone.
+        """
         names, notes, unit = list[str](), list[str](), self.heading.unit
-        for level, (is_part, name) in enumerate(self.levels):
+        for level, (is_part, name, rank) in enumerate(self.levels):
+            self.base.append(names)
             if not is_part:
                 names = [*names, name]
             else:
-                whole = next((path for path in earlier if path.is_whole(self.levels[:level])), None)
-                if whole is None:
-                    raise SourceError(
-                        f"'{self.spots[-1].cell}' is part of another column, and none stands to the left of it",
-                        where=self.page.place(self.spots[-1].row, self.spots[-1].column),
-                        remedy="write the full name of the indicator",
-                    )
-                base = whole.full[min(level, len(whole.full) - 1)] if whole.full else []
-                base = base[:-1] if len(base) > 1 and base[-1] in _TOTALS else base
-                names = [*base, name] if name else base
-                unit = unit or whole.heading.unit
+                whole = next((path for path in earlier if path.is_whole(self.levels[:level], rank)), None)
+                sibling = next((path for path in earlier if path.is_sibling(self.levels[: level + 1])), None)
+                is_first = rank == _NO_RANK or self._counts_one(level)
                 place = self.page.address(self.spots[-1].row, self.spots[-1].column)
-                notes.append(f"{place} is read as part of '{' / '.join(base)}'")
+                if sibling is not None and not is_first:
+                    base = sibling.base[level]
+                elif whole is not None and is_first:
+                    base = whole.full[min(level, len(whole.full) - 1)] if whole.full else []
+                    base = base[:-1] if len(base) > 1 and base[-1] in _TOTALS else base
+                    unit = unit or whole.heading.unit
+                else:
+                    base = names
+                    notes.append(f"{place}: '{name}' is part of something that stands in no column to its left")
+                self.base[level] = base
+                names = [*base, name] if name else base
+                if base:
+                    notes.append(f"{place} is read as part of '{' / '.join(base)}'")
             self.full.append(names)
         self.heading = replace(self.heading, indicator=" / ".join(names), unit=unit)
         return notes
 
-    def is_whole(self, levels: Sequence[tuple[bool, str]]) -> bool:
-        """Tell whether a column below the same levels is itself no part of another there."""
+    def is_whole(self, levels: Sequence[tuple[bool, str, int]], rank: int) -> bool:
+        """Tell whether a column below the same levels is itself no part of another there; a numbered part is one of a name whose
+        number is of a higher `rank`, if it has one.
+        """
         depth = len(levels)
-        return self.levels[:depth] == levels and not (len(self.levels) > depth and self.levels[depth][0])
+        below = self.levels[depth : depth + 1]
+        return self.levels[:depth] == levels and not any(is_part or own <= rank < _NO_RANK for is_part, _, own in below)
+
+    def is_sibling(self, levels: Sequence[tuple[bool, str, int]]) -> bool:
+        """Tell whether a column below the same levels is part of the same, by an ordinal number of the same rank."""
+        depth = len(levels)
+        same = len(self.levels) >= depth and self.levels[: depth - 1] == levels[: depth - 1]
+        return same and self.levels[depth - 1][0] and self.levels[depth - 1][2] == levels[-1][2]
 
     @property
     def is_aside(self) -> bool:
@@ -199,122 +317,127 @@ class _Path:
     def _has_chinese(self) -> bool:
         return any(isinstance(spot.cell, str) and is_chinese(spot.cell) for spot in self.spots)
 
-    def _translated_year(self, cell: Cell) -> int | None:
-        return read_year(split_translation(cell)[0]) if isinstance(cell, str) else None
+    def _counts_one(self, level: int) -> bool:
+        """Tell whether the ordinal number in front of a level is the first."""
+        name = self.levels[level][1]
+        cell = next((str(spot.cell) for spot in self.spots if name and name in join_words(narrow(str(spot.cell)))), "")
+        return re.match(r'["“(\s]*[1一①]', narrow(cell)) is not None
 
-    def _check(self, spot: Spot) -> str:
-        if isinstance(spot.cell, str) and read_value(spot.cell) is None and not has_year(spot.cell):
-            return spot.cell
-        mixed = isinstance(spot.cell, str) and has_year(spot.cell)
-        said = "mixes a year with other words" if mixed else "is neither a year nor a name"
-        raise SourceError(
-            f"'{spot.cell}' in the header {said}",
-            where=self.page.place(spot.row, spot.column),
-            remedy="write the year, such as 2019年, and the indicator into two cells, one above the other",
-        )
+
+def _read_cell(cell: Cell) -> tuple[int | None, str]:
+    """Return the year that a cell of a header says, and its other words."""
+    year = read_year(cell)
+    if year is None and isinstance(cell, str):
+        year = read_year(split_translation(narrow(cell))[0])
+    if year is not None:
+        return year, ""
+    if not isinstance(cell, str) or read_value(cell) is not None:
+        raise _NotUnderstood(f"'{cell}' in the header is neither a year nor a name")
+    if not has_year(cell):
+        return None, cell
+    words = narrow(cell).strip()
+    if found := _SPAN.fullmatch(words):  # a sum over years belongs to the last
+        return int(found[1]), words
+    if found := _SAID_YEAR.fullmatch(split_translation(words)[0]):
+        return int(found[1]), found[2]
+    raise _NotUnderstood(f"'{cell}' in the header mixes a year with other words")
 
 
 RowsAre = Literal["regions", "years", "indicators"]
 
 
-def turn(
-    page: Page,
-    columns: dict[int, Heading],
-    rows_are: RowsAre,
-    caption: Caption,
-    header: Sequence[int],
-    first: int,
-    key: int,
-) -> dict[int, Heading]:
-    """Read the innermost names above the columns as regions where the rows are years or indicators, and all end like one."""
-    names = [heading.indicator.rpartition(" / ") for heading in columns.values()]
-    places = all(is_place(name) for _, _, name in names)
+@dataclass(frozen=True)
+class Given:
+    """What the user says of all values of a file, where the file does not; `of_name` says that the year is in its name."""
+
+    year: int | None = None
+    region: str = ""
+    indicator: str = ""
+    of_name: bool = False
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns that are read, those that are not with the reason, and what nothing says of those read.
+
+    `lacking` holds pairs of "year", "region" or "indicator" and a sentence on where it was looked for.
+    """
+
+    read: Mapping[int, Heading]
+    aside: Mapping[int, str]
+    lacking: Sequence[tuple[str, str]] = ()
+
+
+def turn(columns: Mapping[int, Heading], rows_are: RowsAre, caption: Caption, given: Given) -> Columns:
+    """Read the innermost names above the columns as regions, where the rows are years or indicators and these are names of places.
+
+    Other columns beside them, such as growth rates, are not read.
+    """
     if rows_are == "regions":
-        keys = [
-            join_words(cell)
-            for row in page.rows
-            if row >= first and isinstance(cell := page.grid.cells[row].get(key), str)
-        ]
-        if places and len(names) > 1 and not any(map(is_place, keys)):
-            raise SourceError(
-                "regions stand above the columns, and what stands beside the rows is neither a year nor an indicator for certain",
-                where=f"{page.where}, row {header[-1]}",
-                remedy="write 指标 above the names of the rows if they are indicators, 年份 if they are years",
-            )
-        return columns
-    if places:
-        return {
-            column: replace(heading, indicator=group, region=name)
-            for (column, heading), (group, _, name) in zip(columns.items(), names, strict=True)
-        }
-    if caption.region is None:
-        word = page.spread(header[0]).get(key)
-        shown = word.cell if word else header_word(page, header, key)
-        raise SourceError(
-            f"the rows of the table are not regions: '{shown}' stands above them, and no region is named",
-            where=page.place(word.row, word.column) if word else f"{page.where}, row {first}",
-            remedy="turn the table, so that each row is a region, and each column a year or an indicator; or write the one "
-            "region of the table above it (地区：昌吉州), or into a layout file",
-        )
-    return columns
+        return Columns(columns, {})
+    names = {column: heading.indicator.rpartition(" / ") for column, heading in columns.items()}
+    places = [column for column, (_, _, name) in names.items() if is_place(name)]
+    if len(places) * 2 > len(columns) and not (rows_are == "years" and len(places) < len(columns)):
+        read = {c: replace(columns[c], indicator=names[c][0], region=names[c][2]) for c in places}
+        aside = {c: "no region stands above the column, while regions stand above others" for c in columns if c not in read}
+        return Columns(read, aside)
+    region = given.region or caption.region
+    lacking = [] if region else [("region", "the rows are not regions, and no region is named")]
+    return Columns({c: replace(heading, region=region or "") for c, heading in columns.items()}, {}, lacking)
 
 
 def complete(
-    page: Page, columns: Mapping[int, Heading], caption: Caption, last: int, *, rows_are: RowsAre, dated: bool
-) -> dict[int, Heading]:
-    """Take from the words above the table what its header (its last row is `last`) leaves out: year, indicator or region.
+    page: Page, columns: Mapping[int, Heading], caption: Caption, given: Given, *, rows_are: RowsAre, dated: bool
+) -> Columns:
+    """Take from what is said of the whole table what its header leaves out: the year and the indicator.
 
-    `dated` says that a column beside the names holds the years.
+    `dated` says that a column beside the names, or rows among them, hold the years.
     """
     dated = dated or rows_are == "years"
-    undated = [column for column, heading in columns.items() if heading.year is None]
-    unnamed = [column for column, heading in columns.items() if not heading.indicator and rows_are != "indicators"]
-    for gap, noun in ((undated, "year"), (unnamed, "indicator")):
-        if 0 < len(gap) < len(columns):
-            raise SourceError(
-                f"no {noun} stands above this column, while one stands above others",
-                where=page.place(last, gap[0]),
-                remedy=f"write the {noun} into the header, or merge the cell that holds it over all its columns; "
-                "delete columns of other things, such as growth rates",
-            )
-    if dated and not undated:
+    aside = {c: f"'{h.indicator}' is the year of no calendar" for c, h in columns.items() if _RELATIVE.search(h.indicator)}
+    if rows_are == "indicators":
+        aside |= {
+            column: f"'{heading.indicator}' stands above the column while the rows are indicators"
+            for column, heading in columns.items()
+            if heading.indicator and not heading.region
+        }
+    lacking = list[tuple[str, str]]()
+    if dated and any(heading.year for heading in columns.values()):
+        reason = "years stand above the column and beside the rows"
+        aside |= {column: reason for column, heading in columns.items() if heading.year}
+    left = {column: heading for column, heading in columns.items() if column not in aside}
+    if not dated and len({heading.year is None for heading in left.values()}) > 1:
+        aside |= {c: "no year stands above the column, while one stands above others" for c, h in left.items() if not h.year}
+    if rows_are != "indicators" and len({bool(heading.indicator) for heading in left.values()}) > 1:
+        reason = "no name of an indicator stands above the column, while one stands above others"
+        aside |= {column: reason for column, heading in left.items() if not heading.indicator}
+    left = {column: heading for column, heading in left.items() if column not in aside}
+    year = None
+    if not dated and left and not any(heading.year for heading in left.values()):
+        year, said = _year_of(page, caption, given)
+        lacking += [("year", said)] if year is None else []
+    indicator = ""
+    if rows_are != "indicators" and left and not any(heading.indicator for heading in left.values()):
+        indicator, said = caption.indicator()
+        indicator = given.indicator or indicator
+        lacking += [] if indicator else [("indicator", said)]
+    read = {c: replace(h, indicator=h.indicator or indicator, year=h.year or year) for c, h in left.items()}
+    return Columns(read, aside, lacking)
+
+
+def _year_of(page: Page, caption: Caption, given: Given) -> tuple[int | None, str]:
+    """Return the one year of a table, from what stands above it or the name of its sheet, else as it is given; or why none."""
+    years = caption.years() or ({year} if (year := read_year(page.sheet)) else set())
+    if given.year is not None and years and given.year not in years and not given.of_name:
         raise SourceError(
-            "years stand both above the columns and beside the rows",
-            where=f"{page.where}, row {last}",
-            remedy="keep those that the numbers are for, or say which they are in a layout file",
-        )
-    for column, heading in columns.items():
-        if rows_are == "indicators" and heading.indicator:
-            raise SourceError(
-                f"'{heading.indicator}' stands above a column while the rows are indicators",
-                where=page.place(last, column),
-                remedy="say in a layout file what the column is, or delete it",
-            )
-    year = None if dated or not undated else caption.year()
-    plain = not caption.is_there and not any(heading.unit for heading in columns.values())
-    if undated and year is None and (plain or not dated):
-        raise _refuse_no_year(page, last, bare=plain)
-    indicator = caption.indicator() if unnamed else ""
-    return {
-        column: replace(
-            heading,
-            indicator=heading.indicator or indicator,
-            year=heading.year or year,
-            region=heading.region or (caption.region or "" if rows_are != "regions" else ""),
-        )
-        for column, heading in columns.items()
-    }
-
-
-def _refuse_no_year(page: Page, last: int, *, bare: bool) -> SourceError:
-    if bare:
-        return SourceError(
-            "this is an ordinary table, not one of a yearbook: nothing stands above its header, which has no year",
+            f"the year is {' or '.join(map(str, sorted(years)))} above the table and {given.year} in year=",
             where=page.where,
-            remedy="read it with Delimited",
+            remedy="leave year= out, or read this table by a layout that says its year: layout=\"…\"",
         )
-    return SourceError(
-        "no year is found, neither in the header nor in the title",
-        where=f"{page.where}, row {last}",
-        remedy="write the years into the header (2019年), or the one year of the whole table into its title (2022年)",
-    )
+    if len(years) == 1:
+        return next(iter(years)), ""
+    if given.year is not None and (not years or given.year in years):
+        return given.year, ""
+    if years:
+        return None, f"the title names several years ({', '.join(map(str, sorted(years)))}) and the header none"
+    return None, "no year is found, neither in the header nor in the title"

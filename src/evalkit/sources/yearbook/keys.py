@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_right
 from dataclasses import dataclass, replace
 
-from evalkit.errors import SourceError
-from evalkit.sources.files.cells import Cell, column_letters
+from evalkit.sources.files.cells import Cell
 from evalkit.sources.yearbook.headings import clean_name, is_header_word
 from evalkit.sources.yearbook.layout import Layout, read_code
 from evalkit.sources.yearbook.pages import Page
@@ -34,30 +33,22 @@ class Keys:
         self._years = [heading.year for heading in layout.columns.values()]
 
     def read(self, row: int) -> Key:
-        """Return what the names of a row say; raise SourceError where they are not understood."""
+        """Return what the names of a row say; raise UnreadRow where they are not understood."""
         cells, layout = self.page.grid.cells[row], self.layout
         name = self._name(row)
-        self._refuse_others(cells, row)
         if layout.rows_are == "years":
             year = read_year(name)
             if year is None:
-                raise self._refuse(
-                    row, layout.key, f"'{name}' stands instead of a year", "write the year, such as 2019年"
-                )
+                raise UnreadRow(f"'{name}' stands instead of a year")
             return Key(year=year)
         if not isinstance(name, str) or read_value(name) is not None:
             said = "no name of a region stands" if name is None else f"{name!r} stands instead of the name of a region"
-            raise self._refuse(row, layout.key, f"{said} in a row with values", "write the name, or delete the row")
+            raise UnreadRow(f"{said} in the row")
         years = [read_year(cells.get(column)) for column in layout.columns]
         if is_header_word(name) or (any(self._years) and len(years) > 1 and years == self._years):
-            raise refuse_second(self.page, row, layout.key, name)
+            raise SecondTable(f"a second table begins below the first ('{narrow(name).strip()}')")
         if read_year(name) is not None:
-            raise self._refuse(
-                row,
-                layout.key,
-                f"the year '{name}' stands where the name of a region should be",
-                "turn the table, so that each row is a region, and each column a year or an indicator",
-            )
+            raise UnreadRow(f"the year '{name}' stands where the name of a region should be")
         return self._read_indicator(row, name) if layout.rows_are == "indicators" else self._read_region(row, name)
 
     def _name(self, row: int) -> Cell | None:
@@ -73,21 +64,17 @@ class Keys:
         is_part, _ = split_part(narrow(chinese))
         name = join_words(chinese[len(chinese) - len(split_part(narrow(chinese))[1]) :])
         code = cells.get(layout.code) if layout.code is not None else None
-        if code is not None and read_code(code) is None:
-            what = f"'{code}' is not a region's code of six digits"
-            raise self._refuse(row, layout.code or 0, what, "correct the code, or empty the cell")
         year = None
         if layout.time is not None and (year := read_year(cells.get(layout.time))) is None:
-            raise self._refuse(
-                row, layout.time, "no year stands beside the name of a region", "write it, or delete the row"
-            )
+            raise UnreadRow("no year stands beside the name of the region")
+        year = year or self._year_of_block(row)
         key = Key(code=read_code(code), region=name, year=year, unit=self._unit_beside(row))
         return self._place_part(row, name, key, is_part=is_part)
 
     def _read_indicator(self, row: int, words: str) -> Key:
         is_part, name, unit = clean_name(words)
         unit = self._unit_beside(row) or unit
-        key = Key(indicator=name, unit=unit)
+        key = Key(indicator=name, unit=unit, year=self._year_of_block(row))
         if is_part and self._whole:
             whole = self._whole
             key = replace(key, indicator=f"{whole.indicator} / {name}", unit=unit or whole.unit)
@@ -99,33 +86,23 @@ class Keys:
 
     def _place_part(self, row: int, name: str, key: Key, *, is_part: bool) -> Key:
         if not name:
-            what = "no name stands behind the words 'of which'"
-            raise self._refuse(row, self.layout.key, what, "write the name, or delete the row")
+            raise UnreadRow("no name stands behind the words 'of which'")
         if not is_part:
             self._whole = key
             return key
         if self._whole is None:
-            what = f"'{name}' is part of another row, and none stands above it"
-            raise self._refuse(row, self.layout.key, what, "write the row of the whole above it, or its full name")
+            raise UnreadRow(f"'{name}' is part of another row, and none stands above it")
         whole = self._whole.region or self._whole.indicator
         return replace(key, whole=whole)
 
-    def _refuse_others(self, cells: Mapping[int, Cell], row: int) -> None:
-        layout = self.layout
-        known = {layout.key, layout.code, layout.time, layout.unit, *layout.columns, *layout.left_out}
-        for column, cell in cells.items():
-            if column not in known:
-                what = f"'{cell}' stands in column {column_letters(column)}, which has no header"
-                raise self._refuse(row, column, what, "write a header above the column, or delete it")
-
-    def _refuse(self, row: int, column: int, what: str, remedy: str) -> SourceError:
-        return SourceError(what, where=self.page.place(row, column), remedy=remedy)
+    def _year_of_block(self, row: int) -> int | None:
+        at = bisect_right(self.layout.blocks, row, key=lambda block: block[0])
+        return self.layout.blocks[at - 1][1] if at else None
 
 
-def refuse_second(page: Page, row: int, column: int, word: str) -> SourceError:
-    """Make the error for words among the data that begin another table."""
-    return SourceError(
-        f"a second table begins below the first ('{narrow(word).strip()}')",
-        where=page.place(row, column),
-        remedy="move it onto a sheet of its own, with its title, its unit and its header",
-    )
+class UnreadRow(Exception):  # noqa: N818 - a reason, which is listed and not raised to the user
+    """Why the names of a row are not understood."""
+
+
+class SecondTable(UnreadRow):
+    """Another table begins among the rows of one."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from evalkit.errors import SourceError
-from evalkit.sources.files.cells import MOST_ERRORS, Cell
+from evalkit.sources.files.cells import MOST_ERRORS, Cell, column_letters
 from evalkit.sources.yearbook.captions import Caption, is_caption, is_title, known_unit
 from evalkit.sources.yearbook.headings import (
-    HEADER_WORDS,
     INDICATOR_WORDS,
     YEAR_WORDS,
+    Given,
     Heading,
     RowsAre,
     complete,
@@ -24,15 +24,28 @@ from evalkit.sources.yearbook.headings import (
     read_headings,
     turn,
 )
-from evalkit.sources.yearbook.pages import Page
-from evalkit.sources.yearbook.words import is_chinese, is_note, is_translation, is_word, narrow, read_value, read_year
+from evalkit.sources.yearbook.pages import Page, Spot
+from evalkit.sources.yearbook.words import (
+    is_chinese,
+    is_foreign,
+    is_note,
+    is_place,
+    is_translation,
+    is_word,
+    join_words,
+    narrow,
+    read_value,
+    read_year,
+    split_part,
+)
 
 
 @dataclass(frozen=True)
 class Layout:
     """Where things stand: the first row of data; the columns of row names, codes, years, units and values; what is above.
 
-    `last` is the last row of data, None for the end of the page; columns that are `left_out` may hold anything.
+    `last` is the last row of data, None for the end of the page. Columns that are `left_out` may hold anything; those `aside`
+    hold numbers and are not read, for the reason given. `lacking` is what nothing on the page says of all values.
     """
 
     first: int
@@ -45,48 +58,82 @@ class Layout:
     columns: Mapping[int, Heading]
     left_out: frozenset[int]
     caption: Caption
+    header: tuple[int, ...] = ()
     notes: tuple[str, ...] = ()
+    aside: Mapping[int, str] = field(default_factory=dict)
+    lacking: tuple[tuple[str, str], ...] = ()
+    blocks: tuple[tuple[int, int], ...] = ()  # rows with a year alone above blocks of rows, and these years
 
 
-def find_layout(page: Page, before: Caption | None, known: Mapping[str, Caption]) -> Layout | str:
+def find_layout(page: Page, before: Caption | None, known: Mapping[str, Caption], given: Given) -> Layout | str:
     """Find the table of a page; where it holds none, say why. Raises SourceError for a table that is not understood.
 
     It may go on the table on the same page whose caption is `before`, or one of those `known` by their numbers.
     """
     found = _find_first(page)
     if found is None:
-        _refuse_years(page, "the row below the years is not the name of a region followed by numbers", None)
         return "no row of it is the name of a region followed by numbers" + _list_words(page)
     first, key = found
     left_out = _find_translations(page, first, key)
-    header = _find_header(page, first, key, left_out)
+    named = [page.grid.cells[row] for row in page.rows if row >= first and key_of(page, row) == key]
+    filled = {column for cells in named for column in cells if column > key and column not in left_out}
+    header = _find_header(page, first, key, filled, left_out)
     top = header[0] if header else first
     caption = Caption(page, find_told(page, first, top), before, known)
     if caption.is_contents():
         return "it is a list of contents"
     if not header:
-        what = "the row holds numbers, and no header stands above it"
-        _refuse_years(page, what, first)
-        if caption.unit() is not None:
-            remedy = "write the header into the row above, years or indicators over the numbers"
-            raise SourceError(what, where=f"{page.where}, row {first}", remedy=remedy)
+        if caption.is_there and (caption.unit() or caption.titles):
+            raise _refuse(page, "the row holds numbers, and no header stands above it", first)
         return "no header stands above its first numbers"
-    _refuse_half_header(page, top, key, caption)
-    rows_are = _tell_rows(page, header, first, key)
-    _refuse_other_words(page, header, key, left_out)
-    headings, notes = read_headings(page, header, key, left_out)
     time, unit = _find_aside(page, header, first, key)
+    headings, notes, bad = read_headings(page, header, key, filled, left_out)
+    _refuse_others(page, header, key, left_out)
     code = _find_code(page, first, key, headings, time)
-    columns = {c: heading for c, heading in headings.items() if c > key and c not in (code, time, unit)}
-    if not columns:
-        return "no column of numbers has a header"
-    columns = turn(page, columns, rows_are, caption, header, first, key)
-    columns = complete(page, columns, caption, header[-1], rows_are=rows_are, dated=time is not None)
+    columns = {c: one for c, one in headings.items() if c in filled and c not in (code, time, unit)}
+    aside = {column: reason for column, reason in bad if column in filled}
+    rows_are = _tell_rows(page, header, first, key, columns)
+    turned = turn(columns, rows_are, caption, given)
+    blocks = () if rows_are == "years" or time is not None else _find_blocks(page, header[-1], first, key)
+    ready = complete(page, turned.read, caption, given, rows_are=rows_are, dated=time is not None or bool(blocks))
+    aside |= dict(turned.aside) | dict(ready.aside)
+    if not ready.read:
+        reason = next(iter(aside.values()), "no column of numbers has a header")
+        if not columns and not bad:
+            return reason
+        raise _refuse(page, f"no column is understood: {reason}", header[-1])
+    lacking = (*turned.lacking, *ready.lacking)
+    plain = not caption.is_there and not any(heading.unit for heading in columns.values())
+    if plain and any(noun == "year" for noun, _ in lacking):
+        raise SourceError(
+            "this is an ordinary table, not one of a yearbook: nothing stands above its header, which has no year",
+            where=page.where,
+            remedy="read it with Delimited",
+        )
     if left_out:
-        letters = ", ".join(page.address(first, column).rpartition("!")[2].rstrip("0123456789") for column in left_out)
+        letters = ", ".join(map(column_letters, left_out))
         notes.append(f"columns of translations were left out: {letters}")
-    notes += _find_lone_numbers(page, first)
-    return Layout(first, None, rows_are, key, code, time, unit, columns, frozenset(left_out), caption, tuple(notes))
+    return Layout(
+        first,
+        None,
+        rows_are,
+        key,
+        code,
+        time,
+        unit,
+        ready.read,
+        frozenset(left_out),
+        caption,
+        tuple(header),
+        tuple(notes),
+        aside,
+        lacking,
+        blocks,
+    )
+
+
+def _refuse(page: Page, what: str, row: int) -> SourceError:
+    return SourceError(what, where=f"{page.where}, row {row}", remedy='say where things stand in a layout file: layout="…"')
 
 
 def _find_first(page: Page) -> tuple[int, int] | None:
@@ -117,30 +164,53 @@ def _is_dated(page: Page, above: int, cells: Mapping[int, Cell]) -> bool:
 
 def _find_translations(page: Page, first: int, key: int) -> list[int]:
     """Return the columns that hold nothing but translations beside names in Chinese."""
-    found: dict[int, bool] = {}
+    found: dict[int, list[Cell]] = {}
     for row in page.rows:
         cells = page.grid.cells[row]
         if row >= first and isinstance(name := cells.get(key), str) and is_chinese(name) and key_of(page, row) == key:
             for column, cell in cells.items():
-                found[column] = found.get(column, True) and is_translation(cell)
-    return sorted(column for column, are in found.items() if are)
+                found.setdefault(column, []).append(cell)
+    return sorted(c for c, cells in found.items() if all(map(is_foreign, cells)) and any(map(is_translation, cells)))
 
 
-def _find_header(page: Page, first: int, key: int, left_out: Sequence[int]) -> list[int]:
-    """Return the rows of the header: the last one above the data, and those above it that stand over all its columns."""
+def _find_header(page: Page, first: int, key: int, filled: Collection[int], left_out: Sequence[int]) -> list[int]:
+    """Return the rows of the header: those from the word above the names, such as 地区, down to the data, and those above it
+    that name columns. One cell alone above them is a title, unless nothing else names its column.
+    """
+    above = [row for row in page.rows if row < first]
+    words = (page.spread(row).get(column) for row in above for column in range(1, key + 1))
+    tops = [spot.row for spot in words if spot and isinstance(spot.cell, str) and is_header_word(spot.cell)]
+    start = min(tops, default=first)
     header: list[int] = []
-    needed: set[int] = set()
-    for row in reversed([row for row in page.rows if row < first]):
+    for row in reversed(above):
         cells = page.grid.cells[row]
         if all(isinstance(cell, str) and is_caption(cell) for cell in cells.values()) or counts_columns(cells):
             continue
         spots = {column: spot for column, spot in heads(page, row, key, left_out).items() if column > key}
-        titled = any(isinstance(cell, str) and is_title(cell) for cell in cells.values())
-        if not spots or titled or not needed <= set(spots):
+        if any(isinstance(cell, str) and is_title(cell) for cell in cells.values()):
+            break
+        if not header and read_year_of_block(cells, key) is not None:
+            continue
+        if not spots and row >= start and header:
+            continue  # 地区 alone, below names of columns
+        if not spots or (header and row < start and not _names_columns(page, row, spots, header, key, filled)):
             break
         header.insert(0, row)
-        needed |= {column for column, spot in spots.items() if not is_aside(spot.cell)}
     return header
+
+
+def _names_columns(
+    page: Page, row: int, spots: Mapping[int, Spot], header: Sequence[int], key: int, filled: Collection[int]
+) -> bool:
+    """Tell a row above the word that heads the names, or above all rows that are a header for certain, which names columns."""
+    if any(_is_told(spot.cell) for spot in spots.values()):
+        return False
+    alone = list(dict.fromkeys(spots.values()))
+    if len(alone) > 1 or set(spots) >= set(filled):
+        return True
+    below = [one.cell for r in header if (one := heads(page, r, key).get(alone[0].column))]
+    named = any(isinstance(cell, str) and is_chinese(cell) for cell in below)
+    return (not named and not page.grid.cells[row].keys() - spots.keys()) or split_part(narrow(str(alone[0].cell))) == (True, "")
 
 
 def _list_words(page: Page) -> str:
@@ -165,14 +235,31 @@ def find_told(page: Page, first: int, top: int) -> list[tuple[str, str]]:
     ]
 
 
-def _tell_rows(page: Page, header: Sequence[int], first: int, key: int) -> RowsAre:
-    """Tell what the names of the rows are by the word above them, or by their being years."""
+def _tell_rows(page: Page, header: Sequence[int], first: int, key: int, columns: Mapping[int, Heading]) -> RowsAre:
+    """Tell what the names of the rows are by the word above them, by their being years, or by regions above all columns."""
     word = header_word(page, header, key)
     named = [page.grid.cells[row].get(key) for row in page.rows if row >= first and key in page.grid.cells[row]]
     are_years = read_year(page.grid.cells[first].get(key)) is not None
     if word in YEAR_WORDS or (are_years and sum(read_year(cell) is not None for cell in named) * 2 > len(named)):
         return "years"
-    return "indicators" if word in INDICATOR_WORDS else "regions"
+    above = [heading.indicator.rpartition(" / ")[2] for heading in columns.values()]
+    beside = [join_words(cell) for cell in named if isinstance(cell, str)]
+    if len(above) > 1 and all(map(is_place, above)) and not any(map(is_place, beside)):
+        return "indicators"
+    are_places = sum(map(is_place, beside)) * 2 > len(named)  # 项目 stands above them as well
+    return "indicators" if word in INDICATOR_WORDS and not are_places else "regions"
+
+
+def _find_blocks(page: Page, header: int, first: int, key: int) -> tuple[tuple[int, int], ...]:
+    """Return the rows that hold a year in the column of names and nothing else, if one stands above the first row of data."""
+    found = [(row, read_year_of_block(page.grid.cells[row], key)) for row in page.rows if row > header]
+    blocks = tuple((row, year) for row, year in found if year is not None)
+    return blocks if blocks and blocks[0][0] < first else ()
+
+
+def read_year_of_block(cells: Mapping[int, Cell], key: int) -> int | None:
+    """Return the year of a row that holds a year in the column of names and nothing else."""
+    return read_year(cells[key]) if set(cells) == {key} else None
 
 
 def _find_aside(page: Page, header: Sequence[int], first: int, key: int) -> tuple[int | None, int | None]:
@@ -197,95 +284,31 @@ def _find_code(page: Page, first: int, key: int, headings: Mapping[int, Heading]
     found = sorted({*named, *before})
     if len(found) > 1:
         places = " and ".join(page.address(first, column) for column in found)
-        raise SourceError(f"{places} both hold codes", where=page.where, remedy="keep one column of codes")
+        remedy = 'say in a layout file which of them holds the codes: layout="…"'
+        raise SourceError(f"{places} both hold codes", where=page.where, remedy=remedy)
     return found[0] if found else None
 
 
-def _refuse_years(page: Page, what: str, row: int | None) -> None:
-    """Refuse a page with a header of years; it is a table, not a page of text. `row` is the row below it where None."""
-    for header, below in zip(page.rows, page.rows[1:], strict=False):
-        cells, values = page.grid.cells[header].values(), page.grid.cells[below].values()
-        are_years = [read_year(cell) is not None for cell in cells if read_year(cell) or read_value(cell)]
-        if len(are_years) > 1 and all(are_years) and any(read_value(cell) is not None for cell in values):
-            raise SourceError(
-                what,
-                where=f"{page.where}, row {row or below}",
-                remedy="delete columns of serial numbers or English names and numbers above the header, "
-                "and correct cells that hold no number",
-            )
-
-
-def _refuse_half_header(page: Page, top: int, key: int, caption: Caption) -> None:
-    """Refuse a row right above the header (from row `top`) that is neither a title nor a header of all columns."""
-    above = [row for row in reversed(page.rows) if row < top]
-    for row in above:
-        cells = {column: cell for column, cell in page.grid.cells[row].items() if not _is_told(cell)}
-        years = [column for column, cell in cells.items() if read_year(cell) is not None]
-        beside = [column for column in cells if column > key and page.spread(row)[column].is_single]
-        is_second_title = len(cells) == 1 and beside and len(caption.titles) > 1 and row == above[0]
-        if len(years) > 1 or len(cells) - len(years) > 1 or is_second_title:
-            raise SourceError(
-                "the row above the header is neither a title nor a header of all columns",
-                where=page.place(row, max(cells)),
-                remedy="merge each of its cells over the columns it is for, or write its words into each of them",
-            )
-        if cells:
-            return
-
-
-def _find_lone_numbers(page: Page, first: int) -> list[str]:
-    """Return numbers that stand alone above a table, such as that of a page; refuse others that are neither years nor counted."""
-    found = []
-    for row in (row for row in page.rows if row < first):
-        cells = page.grid.cells[row]
-        for column, cell in sorted(cells.items()):
-            if (read_value(cell) or (0, "none"))[1] or read_year(cell) is not None or counts_columns(cells):
-                continue
-            if len(cells) > 1:
-                raise SourceError(
-                    f"the number '{cell}' stands above the table or in its header",
-                    where=page.place(row, column),
-                    remedy="write the name of its region beside it, below the header; or delete it",
-                )
-            found.append(f"{page.address(row, column)}: {cell}")
-    return found
-
-
-def _refuse_other_words(page: Page, header: Sequence[int], key: int, left_out: Sequence[int]) -> None:
-    """Refuse a row of the header that has a name of its own, which is a region with cells of text, and a second half beside."""
+def _refuse_others(page: Page, header: Sequence[int], key: int, left_out: Sequence[int]) -> None:
+    """Refuse rows of months and quarters, and a second half beside."""
     word = header_word(page, header, key)
     if word in ("月份", "季度"):
-        raise SourceError(
-            f"the rows of the table are not regions: '{word}' stands above them",
-            where=f"{page.where}, row {header[0]}",
-            remedy="give a table of years",
-        )
-    for row in header[1:]:
-        name = page.grid.cells[row].get(key)
-        if name is None or word in HEADER_WORDS or is_translation(name):
-            continue
-        if not (isinstance(name, str) and is_header_word(name)):
-            raise SourceError(
-                f"the row of '{name}' is neither part of the header nor a name followed by numbers",
-                where=f"{page.where}, row {row}",
-                remedy="correct the cells of the row that hold no number; if it is part of the header, "
-                "merge the cell above the names over all rows of the header",
-            )
+        raise _refuse(page, f"the rows of the table are not regions: '{word}' stands above them", header[0])
     for row in header:
         for column, spot in heads(page, row, key, left_out).items():
-            is_second = column > key and isinstance(spot.cell, str) and is_header_word(spot.cell)
-            if is_second and not is_aside(spot.cell):
+            if column > key and isinstance(spot.cell, str) and is_header_word(spot.cell) and not is_aside(spot.cell):
+                what = f"'{spot.cell}' stands above a second column, so two tables stand side by side"
                 raise SourceError(
-                    f"'{spot.cell}' stands above a second column, so two tables stand side by side",
-                    where=page.place(spot.row, spot.column),
-                    remedy="move the second half below the first, or onto a sheet of its own with its title and header",
+                    what, where=page.place(spot.row, spot.column), remedy='say where each stands in a layout file: layout="…"'
                 )
 
 
 def _is_told(cell: Cell) -> bool:
     """Tell whether a cell above a table is certainly no part of its header."""
     return isinstance(cell, str) and (
-        ":" in narrow(cell) or is_title(cell) or not (is_chinese(cell) or read_year(cell))
+        (":" in narrow(cell) and not split_part(narrow(cell))[0])
+        or is_title(cell)
+        or not (is_chinese(cell) or read_year(cell))
     )
 
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from evalkit.errors import SourceError, nearest
@@ -68,6 +68,11 @@ class Page:
     sheet: str | None
     grid: Grid
     keys: dict[int, int | None] = field(default_factory=dict, repr=False)
+
+    @property
+    def name(self) -> str:
+        """Return the name of the file, without its folder."""
+        return PurePosixPath(self.file).name
 
     @property
     def where(self) -> str:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from evalkit.errors import SourceError
-from evalkit.sources.files.cells import MOST_ERRORS, combine_cells
-from evalkit.sources.yearbook.captions import Caption
+from evalkit.sources.yearbook.captions import Caption, may_have
 from evalkit.sources.yearbook.declared import Declared
-from evalkit.sources.yearbook.keys import Keys
-from evalkit.sources.yearbook.layout import Layout
+from evalkit.sources.yearbook.headings import Given, Heading
+from evalkit.sources.yearbook.keys import Key, Keys, SecondTable, UnreadRow
+from evalkit.sources.yearbook.layout import Layout, counts_columns
 from evalkit.sources.yearbook.pages import Page
-from evalkit.sources.yearbook.tables import PrintedTable, find_tables
-from evalkit.sources.yearbook.words import Mark, Marked, read_value, take_marks
+from evalkit.sources.yearbook.tables import Found, PrintedTable, find_tables
+from evalkit.sources.yearbook.unplaced import Unplaced
+from evalkit.sources.yearbook.words import Mark, Marked, read_value, read_year, take_marks
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One published value (NaN where a mark stands in its place) and its cell; `unit` is None where none is given.
+    """One published value (NaN where a mark stands in its place) and its cell; `unit` and `year` are None where none is given.
 
     `published` are the value and the unit as printed; the others may be converted.
     """
@@ -29,7 +30,7 @@ class Reading:
     column: int
     code: str | None
     region: str
-    year: int
+    year: int | None
     indicator: str
     unit: str | None
     value: float
@@ -45,41 +46,55 @@ class Reading:
 
 @dataclass(frozen=True)
 class Readings:
-    """All values of one table, the words above and below it, and captions with more than one unit."""
+    """All values of one table, its layout, and the words above and below it."""
 
     page: Page
+    layout: Layout
     values: list[Reading]
     notes: list[str]
-    several: list[str]
 
 
-def read_page(page: Page, known: MutableMapping[str, Caption], declared: Sequence[Declared]) -> list[Readings] | str:
-    """Read the tables of a page; where it holds none, say why.
+@dataclass(frozen=True)
+class PageRead:
+    """The tables of a page, its cells that are not among their values, and why parts of it are not read."""
+
+    tables: list[Readings]
+    unplaced: list[Unplaced]
+    errors: list[SourceError]
+    reasons: list[str]
+
+
+def read_page(
+    page: Page, known: MutableMapping[str, Caption], declared: Sequence[Declared], given: Given
+) -> PageRead:
+    """Read the tables of a page.
 
     `known` holds the captions of numbered tables on the pages before, and takes in those of this one; `declared` are layouts of
-    tables on this page. Raises SourceError for what is not understood, and for a value that stands twice.
+    tables on this page. Every number of the page is among the values or among the cells that are not placed.
     """
     marked = take_marks(page)
-    tables = find_tables(marked.page, known, declared)
-    if isinstance(tables, str):
-        return tables
+    found = find_tables(marked.page, known, declared, given)
+    unplaced: dict[tuple[int, int], Unplaced] = {}
     read = [
-        _read_table(table, marked, [said for one in tables if one.chain == table.chain for said in one.qualifications])
-        for table in tables
+        _read_table(table, marked, [said for one in found.tables if one.chain == table.chain for said in one.qualifications], unplaced)
+        for table in found.tables
     ]
-    read[0].notes.extend(marked.unexplained)
-    _refuse_repeated([value for one in read for value in one.values])
-    return read
+    if read:
+        read[0].notes.extend(marked.unexplained)
+    _set_repeated_aside(read, unplaced)
+    _find_lost(marked.page, read, found, unplaced)
+    return PageRead(read, [unplaced[at] for at in sorted(unplaced)], found.errors, found.reasons)
 
 
-def _read_table(table: PrintedTable, marked: Marked, qualifications: Sequence[str]) -> Readings:
-    """Read the values of a table; raise one SourceError for all cells that are not understood.
+def _read_table(
+    table: PrintedTable, marked: Marked, qualifications: Sequence[str], unplaced: dict[tuple[int, int], Unplaced]
+) -> Readings:
+    """Read the values of a table; cells that are not understood go to `unplaced`.
 
     `qualifications` are what the notes say of this table and of those that it goes on.
     """
     page, layout = table.page, table.layout
     keys = Keys(page, layout)
-    unit = layout.caption.unit()
     shared = [
         *layout.caption.scope(),
         *qualifications,
@@ -88,24 +103,43 @@ def _read_table(table: PrintedTable, marked: Marked, qualifications: Sequence[st
     above = {
         c: [n for cell in heading.cells for n in marked.notes.get(cell, ())] for c, heading in layout.columns.items()
     }
-    values, notes, bad = list[Reading](), list[str](), list[SourceError]()
+    units = _units_above(layout)
+    merged = _find_merged(page, layout, table.rows)
+    known = {layout.key, layout.code, layout.time, layout.unit, *layout.left_out}
+    values, notes = list[Reading](), list[str]()
+    ended = ""
+
+    def set_aside(row: int, column: int, why: str) -> None:
+        unplaced[row, column] = Unplaced(page, row, column, page.grid.cells[row].get(column), why)
+
     for row in table.rows:
+        cells = page.grid.cells[row]
+        for column in cells.keys() - known - layout.columns.keys():
+            set_aside(row, column, layout.aside.get(column, "no header stands above the column"))
         try:
+            if ended or (row, 0) in merged:
+                raise UnreadRow(ended or merged[row, 0])
             key = keys.read(row)
-        except SourceError as error:
-            bad.append(error)
+        except UnreadRow as error:
+            ended = ended or (str(error) if isinstance(error, SecondTable) else "")
+            for column in layout.columns.keys() & cells.keys():
+                set_aside(row, column, str(error))
             continue
+        if layout.code is not None and layout.code in cells and key.code is None and layout.rows_are == "regions":
+            set_aside(row, layout.code, "it is not a region's code of six digits")
         beside = [*shared, *marked.notes.get((row, layout.key), ())]
         if key.whole:
             beside.append(f"part of {key.whole}")
             notes.append(f"{page.address(row, layout.key)} is read as part of {key.whole}")
         common = "; ".join(dict.fromkeys(beside))
         for column, heading in layout.columns.items():
-            read = read_value(page.grid.cells[row].get(column))
-            if read is None:
-                bad.append(_refuse_value(page, row, column))
-                continue
-            own = (*above[column], *marked.notes.get((row, column), ()))
+            cell = cells.get(column)
+            read = read_value(cell)
+            if read is None or (row, column) in merged:
+                set_aside(row, column, merged.get((row, column), "it is neither a number nor a mark in place of one"))
+                read = float("nan"), "unread"
+            own = [*above[column], *marked.notes.get((row, column), ())]
+            own += [f"printed as {cell}"] if read[1] == "below_unit" and "<" in str(cell) else []
             note = "; ".join(dict.fromkeys([*beside, *own])) if own else common
             values.append(
                 Reading(
@@ -114,24 +148,37 @@ def _read_table(table: PrintedTable, marked: Marked, qualifications: Sequence[st
                     column,
                     key.code,
                     key.region or heading.region,
-                    key.year or heading.year or 0,  # every heading of a layout has a year, or every row
+                    key.year or heading.year,
                     key.indicator or heading.indicator,
-                    printed := key.unit or heading.unit or unit,
+                    printed := key.unit or _unit_of_row(key, heading, units[column], layout),
                     *read,
                     note,
                     (read[0], printed),
                 )
             )
-        if len(bad) >= MOST_ERRORS:
-            break
-    if bad:
-        raise combine_cells(bad[:MOST_ERRORS])
-    _refuse_merged(page, layout, table.rows)
     caption = layout.caption
     said = [f"{place}: {title}" for title, place in caption.titles] + caption.remarks
     if caption.before:
         said.append(f"{page.address(table.rows[0], layout.key)} and below go on with {_first_title(caption)}")
-    return Readings(page, values, [*said, *layout.notes, *notes, *table.notes], caption.several)
+    return Readings(page, layout, values, [*said, *layout.notes, *notes, *table.notes])
+
+
+def _units_above(layout: Layout) -> dict[int, str | None]:
+    """Return the unit of each column: its own, or that of the whole table if its indicator can have it."""
+    whole = layout.caption.unit()
+    alone = len({heading.indicator for heading in layout.columns.values()}) == 1
+    return {
+        column: heading.unit
+        or (whole if whole and (not heading.indicator or may_have(heading.indicator, whole, alone=alone)) else None)
+        for column, heading in layout.columns.items()
+    }
+
+
+def _unit_of_row(key: Key, heading: Heading, unit: str | None, layout: Layout) -> str | None:
+    """Return the unit above a column, where the indicator named beside the row can have it."""
+    if not key.indicator or heading.unit or unit is None:
+        return unit
+    return unit if may_have(key.indicator, unit, alone=False) else None
 
 
 def _told(table: PrintedTable) -> Iterator[tuple[int, int]]:
@@ -148,37 +195,74 @@ def _first_title(caption: Caption) -> str:
     return f"'{caption.titles[0][0]}'" if caption.titles else "the table before"
 
 
-def _refuse_value(page: Page, row: int, column: int) -> SourceError:
-    return SourceError(
-        f"'{page.grid.cells[row].get(column)}' is neither a number nor a mark in place of one",
-        where=page.place(row, column),
-        remedy='write a plain number, "…" (below the unit), "-" (does not apply), or leave the cell empty (missing)',
-    )
-
-
-def _refuse_merged(page: Page, layout: Layout, filled: list[int]) -> None:
-    """Refuse merged cells that hold values, or that give several rows one name or code."""
+def _find_merged(page: Page, layout: Layout, filled: list[int]) -> dict[tuple[int, int], str]:
+    """Return values that stand in merged cells, and, with column 0, rows to which merged cells give one name or code."""
     names = {None if layout.time else layout.key, layout.code}
+    found: dict[tuple[int, int], str] = {}
     for ref, top, left, bottom, right in page.grid.merged:
-        at = bisect_left(filled, top)
-        touches = at < len(filled) and filled[at] <= bottom
-        over_values = any(left <= column <= right for column in layout.columns)
-        over_names = bottom > top and any(column is not None and left <= column <= right for column in names)
-        if touches and (top, left) != (bottom, right) and (over_values or over_names):
-            raise SourceError(
-                "the cells are merged, so it is not certain which regions and years their value is for",
-                where=f"{page.where}!{ref}",
-                remedy="unmerge them and write the value into each cell it is for",
-            )
+        rows = filled[bisect_left(filled, top) : bisect_right(filled, bottom)]
+        if not rows or (top, left) == (bottom, right):
+            continue
+        why = f"cells are merged ({ref}), so it is not certain which regions and years the value is for"
+        if len(rows) > 1 and any(column is not None and left <= column <= right for column in names):
+            found |= {(row, 0): why for row in rows}
+        found |= {(row, column): why for row in rows for column in layout.columns if left <= column <= right}
+    return found
 
 
-def _refuse_repeated(values: Sequence[Reading]) -> None:
-    seen: dict[tuple[str, int, str], Reading] = {}
-    for value in values:
-        other = seen.setdefault((value.region, value.year, value.indicator), value)
-        if other is not value:
-            raise SourceError(
-                f"'{value.indicator}' of {value.region} in {value.year} stands twice, in {other.address} and {value.address}",
-                where=value.page.where,
-                remedy="delete one of them, or tell apart what they count by different names",
-            )
+def _set_repeated_aside(tables: Sequence[Readings], unplaced: dict[tuple[int, int], Unplaced]) -> None:
+    """Read no value of those that stand twice and differ; one that is printed again as it is stays once."""
+    found: dict[tuple[str, int | None, str], list[Reading]] = {}
+    for table in tables:
+        for value in table.values:
+            found.setdefault((value.region, value.year, value.indicator), []).append(value)
+    twice = [values for values in found.values() if len(values) > 1]
+    differ = {_lines(values) for values in twice if len({(str(one.value), one.mark, one.unit) for one in values}) > 1}
+    again, unread = set[int](), dict[int, Reading]()
+    for values in twice:
+        region, year, indicator = values[0].region, values[0].year, values[0].indicator
+        same = _lines(values) not in differ
+        for one in values[1:] if same else values:
+            others = " and ".join(other.address for other in values if other is not one)
+            when = "" if year is None else f" in {year}"
+            why = f"'{indicator}' of {region}{when} stands in {others} as well" + (" (the same value)" if same else "")
+            cell = one.page.grid.cells[one.row].get(one.column)
+            unplaced[one.row, one.column] = Unplaced(one.page, one.row, one.column, cell, why)
+            if same:
+                again.add(id(one))
+            else:
+                nothing = float("nan")
+                unread[id(one)] = replace(one, value=nothing, mark="unread", published=(nothing, one.published[1]))
+    if again or unread:
+        for table in tables:
+            table.values[:] = [unread.get(id(value), value) for value in table.values if id(value) not in again]
+
+
+def _lines(values: Sequence[Reading]) -> tuple[object, ...]:
+    """Return the rows, or in one row the columns, in which values stand: all that these lines hold stands twice."""
+    rows = tuple(dict.fromkeys((id(one.page), one.row) for one in values))
+    return rows if len(rows) > 1 else tuple((id(one.page), -one.column) for one in values)
+
+
+def _find_lost(page: Page, tables: Sequence[Readings], found: Found, unplaced: dict[tuple[int, int], Unplaced]) -> None:
+    """List the numbers that stand in no table that is read."""
+    placed = {(value.row, value.column) for table in tables for value in table.values}
+    aside = {
+        (row, column)
+        for table in found.tables
+        for row in table.rows
+        for column in (table.layout.key, table.layout.code, table.layout.time, table.layout.unit)
+        if column is not None
+    }
+    headed = {cell for table in found.tables for heading in table.layout.columns.values() for cell in heading.cells}
+    why = "it stands in no table that is understood"
+    why += f": {found.errors[0].what}" if found.errors else ""
+    for row in page.rows:
+        cells = page.grid.cells[row]
+        if counts_columns(cells):
+            continue
+        for column, cell in cells.items():
+            at = (row, column)
+            is_number = (read_value(cell) or (0, "none"))[1] == "" and read_year(cell) is None
+            if is_number and at not in placed and at not in aside and at not in headed and at not in unplaced:
+                unplaced[at] = Unplaced(page, row, column, cell, why)

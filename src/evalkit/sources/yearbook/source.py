@@ -13,13 +13,16 @@ import pandas as pd
 
 from evalkit.auditing import note_audit
 from evalkit.errors import SourceError, nearest
-from evalkit.sources.files.cells import cell_name, column_letters
+from evalkit.sources.files.cells import cell_name, column_letters, combine_cells
 from evalkit.sources.files.columns import check_known
 from evalkit.sources.sidecar import read_sidecar, with_sidecar
 from evalkit.sources.yearbook.captions import Caption
 from evalkit.sources.yearbook.declared import Declarations, read_layout
+from evalkit.sources.yearbook.headings import Given
+from evalkit.sources.yearbook.lacks import FILE_NAME, find_lacks, refuse_lacks, years_in_name
 from evalkit.sources.yearbook.pages import Pages, read_pages
 from evalkit.sources.yearbook.readings import Reading, Readings, read_page
+from evalkit.sources.yearbook.unplaced import Unplaced, describe_unplaced, make_unplaced, refuse_unplaced
 from evalkit.sources.yearbook.words import Mark, join_words, narrow
 from evalkit.tables.table import Table
 from evalkit.tables.units import unit_ratio
@@ -60,22 +63,37 @@ class Yearbook:
     columns: Mapping[str, str] = field(default_factory=dict, hash=False)
     sheets: tuple[str, ...] = ()
     units: Mapping[str, str] = field(default_factory=dict, hash=False)
-    region: str = "region"
-    time: str = "year"
+    year: int | str | None = None
+    region: str = ""
+    indicator: str = ""
+    keys: tuple[str, str] = ("region", "year")
     convert: Mapping[str, str] = field(default_factory=dict, hash=False)
     layout: str | Path | None = None
+    strict: bool = False
 
     def __post_init__(self) -> None:
         where = str(self.path)
-        names = [self.region, self.time, *(self.columns or LONG)]
         if isinstance(self.sheets, str):
             remedy = f'write sheets=("{self.sheets}",)'
             raise SourceError("sheets= is one word, not a tuple of names of sheets", where=where, remedy=remedy)
+        object.__setattr__(self, "sheets", tuple(self.sheets))
+        if isinstance(self.keys, str) or len(self.keys) != 2:
+            remedy = 'write keys=("region", "year")'
+            raise SourceError("keys= does not name two columns, those of regions and of years", where=where, remedy=remedy)
+        object.__setattr__(self, "keys", tuple(self.keys))
+        names = [*self.keys, *(self.columns or LONG)]
         for name in names:
             if names.count(name) > 1:
                 remedy = "give each column of the table its own name"
                 raise SourceError(f"two columns would be called '{name}'", where=where, remedy=remedy)
-        object.__setattr__(self, "sheets", tuple(self.sheets))
+        is_year = isinstance(self.year, int) and not isinstance(self.year, bool) and 1900 <= self.year < 2100
+        if self.year is not None and self.year != FILE_NAME and not is_year:
+            remedy = f'write year=2019, or year="{FILE_NAME}" to take it from there'
+            raise SourceError(f"year={self.year!r} is neither a year nor '{FILE_NAME}'", where=where, remedy=remedy)
+        for indicator, unit in self.units.items():
+            if not unit.strip(" .…"):
+                remedy = f'write what the numbers are counted in: units={{"{indicator}": "吨"}}'
+                raise SourceError(f"units= gives '{indicator}' no unit", where=where, remedy=remedy)
 
     def files(self) -> tuple[Path, ...]:
         """The volume, its sidecar if there is one, and the declared layout if one is named."""
@@ -108,60 +126,98 @@ class Yearbook:
         where = path.as_posix()
         declared = Declarations() if self.layout is None else read_layout(Path(self.layout), path)
         pages = read_pages(path, where, self.sheets)
-        tables, notes = _read_tables(pages, where, declared, named=bool(self.sheets))
-        indicators = list(dict.fromkeys(value.indicator for table in tables for value in table.values))
-        wanted = _find_wanted(self.columns, indicators, where)
+        read = _read_all(pages, where, declared, self._given(path.name), named=bool(self.sheets))
+        indicators = list(dict.fromkeys(value.indicator for table in read.tables for value in table.values))
+        wanted = _find_wanted(self.columns, indicators, where, lacks=any(t.layout.lacking for t in read.tables))
         sidecar = read_sidecar(path)
         sidecar = replace(sidecar, units=_fold(sidecar.units))
         units = sidecar.merge_units(_fold(self.units), indicators, where, noun="indicator")
         converted = _fold(self.convert)
         check_known(converted, indicators, where, "convert=", noun="indicator")
-        values, asked = list[Reading](), set(wanted.values())
-        for table in tables:
-            if used := _with_units(table, asked, units):
-                values += [convert_reading(one, to) if (to := converted.get(one.indicator)) else one for one in used]
-                notes += table.notes
-        found = {name: [one for one in values if one.indicator == indicator] for name, indicator in wanted.items()}
-        notes = [note for name, readings in found.items() for note in describe_readings(name, readings)] + notes
+        asked = set(wanted.values())
+        used = [_with_units(table, asked, units) for table in read.tables]
+        if lacks := find_lacks(list(zip(read.tables, used, strict=True)), path.name):
+            raise refuse_lacks(lacks, where)
+        if self.strict and read.unplaced:
+            raise refuse_unplaced(read.unplaced, where)
+        values, notes = list[Reading](), [*read.notes, *describe_unplaced(read.unplaced)]
+        for table, found in zip(read.tables, used, strict=True):
+            values += [convert_reading(one, to) if (to := converted.get(one.indicator)) else one for one in found]
+            notes += table.notes if found else []
+        by_name = {name: [one for one in values if one.indicator == indicator] for name, indicator in wanted.items()}
+        notes = [note for name, readings in by_name.items() for note in describe_readings(name, readings)] + notes
         provenance = (sidecar.describe(where, pages.sha256, notes),)
-        long = Table(path.name, make_long(values, self.region, self.time), provenance)
+        unplaced = make_unplaced(read.unplaced)
+        region, time = self.keys
+        long = Table(path.name, make_long(values, region, time), provenance, unplaced=unplaced)
         if not self.columns:
-            return note_audit(long, region=self.region, time=self.time)
-        frame = make_wide(found, self.region, self.time)
-        wide = Table(path.name, frame, provenance, {name: pick_unit(readings) for name, readings in found.items()})
-        return note_audit(wide, long, region=self.region, time=self.time)
+            return note_audit(long, region=region, time=time)
+        frame = make_wide(by_name, region, time)
+        of_columns = {name: pick_unit(readings) for name, readings in by_name.items()}
+        wide = Table(path.name, frame, provenance, of_columns, unplaced=unplaced)
+        return note_audit(wide, long, region=region, time=time)
+
+    def _given(self, name: str) -> Given:
+        """Return what is said of all values; raise SourceError where the year is to come from a name that has none, or two."""
+        region, indicator = (join_words(narrow(words)) for words in (self.region, self.indicator))
+        if self.year != FILE_NAME:
+            return Given(self.year if isinstance(self.year, int) else None, region, indicator)
+        years = years_in_name(name)
+        if len(years) != 1:
+            said = f"has {' and '.join(map(str, years))}" if years else "has no year"
+            raise SourceError(f"the name of the file {said}", where=str(self.path), remedy="write the year itself: year=2019")
+        return Given(years[0], region, indicator, of_name=True)
 
 
-def _read_tables(pages: Pages, where: str, declared: Declarations, *, named: bool) -> tuple[list[Readings], list[str]]:
+@dataclass(frozen=True)
+class _AllRead:
+    tables: list[Readings]
+    unplaced: list[Unplaced]
+    notes: list[str]
+
+
+def _read_all(pages: Pages, where: str, declared: Declarations, given: Given, *, named: bool) -> _AllRead:
     """Read the tables of the pages; a page without one is noted, and refused where it was `named`."""
-    tables, notes, reasons = list[Readings](), [*pages.notes, *declared.notes], list[str]()
+    read = _AllRead([], [], [*pages.notes, *declared.notes])
+    errors, reasons = list[SourceError](), list[str]()
     declared.check([page.sheet for page in pages.pages])
     known: dict[str, Caption] = {}
     for page in pages.pages:
-        found = read_page(page, known, declared.of(page.sheet))
-        if not isinstance(found, str):
-            tables += found
+        found = read_page(page, known, declared.of(page.sheet), given)
+        read.tables.extend(found.tables)
+        read.unplaced.extend(found.unplaced)
+        errors += found.errors
+        if found.tables or found.errors:
+            read.notes.extend(f"{error.where}: {error.what}" for error in found.errors)
             continue
+        said = "; ".join(dict.fromkeys(found.reasons)) or "it is empty"
         if named:
             remedy = "leave it out of sheets="
-            raise SourceError(f"the sheet holds no table: {found}", where=page.where, remedy=remedy)
-        reasons.append(f"{'' if page.sheet is None else f'{page.sheet}: '}{found}")
-        notes.append(f"sheet '{page.sheet}' was not read: {found}")
-    if not tables:
-        said = "; ".join(reasons[:5]) or "no visible sheet holds any data"
-        raise SourceError(
-            f"no table of a yearbook is found ({said})",
-            where=where,
-            remedy="give the file of the yearbook's table; read an ordinary table, with one header row, with Delimited",
-        )
-    return tables, notes
+            raise SourceError(f"the sheet holds no table: {said}", where=page.where, remedy=remedy)
+        reasons.append(f"{'' if page.sheet is None else f'{page.sheet}: '}{said}")
+        read.notes.append(f"sheet '{page.sheet}' was not read: {said}")
+    if any(table.values for table in read.tables):
+        if given.of_name:
+            read.notes.append(f"the year {given.year} is that of the file's name, where nothing else says one")
+        return read
+    if errors:
+        raise combine_cells(errors)
+    if read.unplaced and read.tables:
+        raise refuse_unplaced(read.unplaced, where)
+    said = "; ".join(reasons[:5]) or "no visible sheet holds any data"
+    raise SourceError(
+        f"no table of a yearbook is found ({said})",
+        where=where,
+        remedy='give the file of the yearbook\'s table, or say where it stands in a layout file (layout="…"); read an ordinary '
+        "table, with one header row, with Delimited",
+    )
 
 
-def _find_wanted(columns: Mapping[str, str], indicators: list[str], where: str) -> dict[str, str]:
+def _find_wanted(columns: Mapping[str, str], indicators: list[str], where: str, *, lacks: bool) -> dict[str, str]:
     """Return the indicator of each column; without `columns`, every indicator under its own name."""
     wanted = {name: join_words(narrow(indicator)) for name, indicator in columns.items()}
     for indicator in wanted.values():
-        if indicator not in indicators:
+        if indicator not in indicators and not lacks:
             raise SourceError(
                 f"no table has the indicator '{indicator}'", where=where, remedy=nearest(indicator, indicators)
             )
@@ -169,25 +225,17 @@ def _find_wanted(columns: Mapping[str, str], indicators: list[str], where: str) 
 
 
 def _with_units(table: Readings, asked: Collection[str], declared: Mapping[str, str]) -> list[Reading]:
-    """Return the values of these indicators with their units; raise SourceError where there is none, or two contradict."""
+    """Return the values of these indicators, with the units declared; raise SourceError where one contradicts the file."""
     found = []
     for value in table.values:
         if value.indicator not in asked:
             continue
         unit = declared.get(value.indicator)
-        if not (value.unit or unit):
-            several = f"; the caption {table.several[0]} names several" if table.several else ""
-            raise SourceError(
-                f"no unit of '{value.indicator}' is found, neither as 单位：… above the table nor in brackets behind its name"
-                + several,
-                where=table.page.where,
-                remedy=f'write it there, or give it: units={{"{value.indicator}": "吨"}}',
-            )
         if unit and value.unit and value.unit != unit:
             raise SourceError(
                 f"the unit of '{value.indicator}' is '{value.unit}' in the file and '{unit}' in units=",
                 where=value.page.place(value.row, value.column),
-                remedy="leave it out of units= and of the sidecar, or correct the file",
+                remedy="leave it out of units= and of the sidecar, or say the unit of the table in a layout file",
             )
         found.append(value if value.unit else replace(value, unit=unit, published=(value.value, unit)))
     return found
@@ -203,7 +251,7 @@ LONG = (
 )
 """Columns of the long frame, beside those of the region and the time."""
 
-_SAID: Mapping[Mark, str] = {"below_unit": "below the unit", "none": "not applicable", "missing": "missing"}
+_SAID: Mapping[Mark, str] = {"below_unit": "below the unit", "none": "not applicable", "missing": "missing", "unread": "unread"}
 
 
 def make_long(readings: Sequence[Reading], region: str, time: str) -> pd.DataFrame:

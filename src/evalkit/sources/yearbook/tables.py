@@ -11,11 +11,12 @@ from evalkit.sources.files.cells import Cell
 from evalkit.sources.files.columns import write_number
 from evalkit.sources.yearbook.captions import Caption, is_caption, is_title
 from evalkit.sources.yearbook.declared import Declared, lay_out_declared
-from evalkit.sources.yearbook.headings import REGION_WORDS, header_word, is_aside, is_header_word
-from evalkit.sources.yearbook.keys import refuse_second
+from evalkit.sources.yearbook.headings import REGION_WORDS, Given, header_word, is_aside, is_header_word
 from evalkit.sources.yearbook.layout import Layout, find_layout, is_headed, key_of, read_code
 from evalkit.sources.yearbook.pages import Page
 from evalkit.sources.yearbook.words import (
+    is_chinese,
+    is_foreign,
     is_note,
     is_numbered_note,
     is_place,
@@ -49,6 +50,8 @@ class PrintedTable:
         below = [row for row in page.rows[bisect_left(page.rows, layout.first) :] if row <= end]
         last = max((row for row in below if key_of(page, row) is not None), default=layout.first)
         for row in below:
+            if any(row == block for block, _ in layout.blocks):
+                continue
             if _is_text(page.grid.cells[row], layout, is_below=row > last):
                 self._add_note(row, is_below=row > last)
             else:
@@ -58,7 +61,11 @@ class PrintedTable:
         cells = self.page.grid.cells[row]
         words = [write_number(cell) if isinstance(cell, float) else str(cell) for _, cell in sorted(cells.items())]
         if not is_below and any(is_title(word) or is_caption(word) or "续表" in word for word in words):
-            raise refuse_second(self.page, row, min(cells), words[0])
+            raise SourceError(
+                f"a second table begins below the first ('{words[0]}')",
+                where=self.page.place(row, min(cells)),
+                remedy='say where each stands in a layout file: layout="…"',
+            )
         text = " ".join(words)
         self.notes.append(f"{self.page.address(row, min(cells))}: {text}")
         goes_on = is_below and bool(self.qualifications)
@@ -66,20 +73,27 @@ class PrintedTable:
             self.qualifications.append(said)
 
 
-def find_tables(
-    page: Page, known: MutableMapping[str, Caption], declared: Sequence[Declared]
-) -> list[PrintedTable] | str:
-    """Find the tables of a page; where it holds none, say why. Raises SourceError for a table that is not understood.
+@dataclass(frozen=True)
+class Found:
+    """The tables of a page, errors for parts that hold a table that is not understood, and why other parts hold none."""
+
+    tables: list[PrintedTable]
+    errors: list[SourceError]
+    reasons: list[str]
+
+
+def find_tables(page: Page, known: MutableMapping[str, Caption], declared: Sequence[Declared], given: Given) -> Found:
+    """Find the tables of a page, and say why parts of it hold none.
 
     `known` holds the captions of numbered tables on the pages before; those of this page are added. Tables that are `declared`
     for a page are all that is read of it.
     """
     if declared:
-        tables = [PrintedTable(*lay_out_declared(page, one), chain) for chain, one in enumerate(declared)]
+        tables = [PrintedTable(*lay_out_declared(page, one, given), chain) for chain, one in enumerate(declared)]
         for table in tables:
             table.sort_rows()
-        return tables
-    found, reasons = list[PrintedTable](), list[tuple[Page, str]]()
+        return Found(tables, [], [])
+    found = Found([], [], [])
     for zone in split(page):
         beside: list[PrintedTable] = []
         for strip in zone:
@@ -87,39 +101,24 @@ def find_tables(
             for part in strip:
                 before = tables[-1] if tables else _beside(beside, part)
                 try:
-                    said = _find(part, before, known, chain=len(found) + len(tables))
-                except SourceError:
-                    _refuse_lost(reasons)
-                    raise
+                    said = _find(part, before, known, given, chain=len(found.tables) + len(tables))
+                except SourceError as error:
+                    found.errors.append(error)
+                    continue
                 if isinstance(said, PrintedTable):
                     tables.append(said)
                 else:
-                    reasons.append((part, said))
-            found += tables
+                    found.reasons.append(said)
+            found.tables.extend(tables)
             beside = tables or beside
-    if found:
-        _refuse_lost(reasons)
-    return found or "; ".join(dict.fromkeys(said for _, said in reasons)) or "it is empty"
-
-
-def _refuse_lost(reasons: Sequence[tuple[Page, str]]) -> None:
-    """Refuse a page of which one part is read, and another has names and numbers and is not."""
-    for part, said in reasons:
-        for row in part.rows:
-            if (column := key_of(part, row)) is not None:
-                raise SourceError(
-                    f"the row holds numbers, and they are in no table that is understood: {said}",
-                    where=part.place(row, column),
-                    remedy="write a header above them, or delete numbers above the header; move a further table onto a sheet of "
-                    "its own, with its title, its unit and its header",
-                )
+    return found
 
 
 def _find(
-    part: Page, before: PrintedTable | None, known: MutableMapping[str, Caption], *, chain: int
+    part: Page, before: PrintedTable | None, known: MutableMapping[str, Caption], given: Given, *, chain: int
 ) -> PrintedTable | str:
     """Find the table of a part; it may go on the table before it on the page, or one of the same number on another page."""
-    layout = find_layout(part, before.layout.caption if before else None, known)
+    layout = find_layout(part, before.layout.caption if before else None, known, given)
     if isinstance(layout, str):
         return layout
     known.setdefault(layout.caption.number, layout.caption)
@@ -223,6 +222,8 @@ def _name_columns(page: Page, row: int) -> list[int]:
     for column, following in zip(columns, [*columns[1:], 0], strict=True):
         cell = cells[column]
         if not isinstance(cell, str) or not is_word(cell) or is_translation(cell):
+            continue
+        if is_foreign(cell) and isinstance(before := cells.get(column - 1), str) and is_chinese(before):
             continue
         if is_translation(cells.get(following)):
             following = next((one for one in columns if one > following), 0)

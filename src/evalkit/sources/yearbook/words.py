@@ -12,13 +12,15 @@ from evalkit.sources.files.cells import Cell
 from evalkit.sources.files.xlsx import Grid
 from evalkit.sources.yearbook.pages import Page
 
-Mark = Literal["", "below_unit", "none", "missing"]
-"""Why there is no number: "…" is below the unit, "-" and "空" do not apply, an empty cell is missing; "" is a number."""
+Mark = Literal["", "below_unit", "none", "missing", "unread"]
+"""Why there is no number: "…" and "<0.01" are below the unit, "-" and "空" do not apply, an empty cell is missing, one that holds
+something else is unread; "" is a number."""
 
 _NARROW = str.maketrans({code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20})
 _CHINESE = "[\u3007\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003134f]"
 _YEAR = re.compile("((?:19|20)[0-9]{2})\\s*(?:年度?)?")
-_NUMBER = re.compile("[+-]?(?:0|[1-9][0-9]{0,2}(?:,[0-9]{3})+|[1-9][0-9]*)(?:[.][0-9]+)?")
+_NUMBER = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,2}(?:,[0-9]{3})+|[1-9][0-9]{0,2}(?:\s[0-9]{3})+|[1-9][0-9]*)(?:[.][0-9]+)?")
+_LESS = re.compile(r"<\s*0?[.][0-9]+")
 _BELOW_UNIT = re.compile("(?:…|⋯|[.]{3})+")
 _NOT_APPLICABLE = re.compile("[-\u2013\u2014\u2015\u2500]{1,3}|空")
 REMEMBERED = 1 << 16  # cells of text; a table is walked over several times
@@ -87,7 +89,7 @@ def read_year(cell: Cell | None) -> int | None:
 
 
 def read_value(cell: Cell | None) -> tuple[float, Mark] | None:
-    """Read a number (also as text, "1,234.5") or a mark, with NaN; None for what is neither."""
+    """Read a number (also as text, "1,234.5", "1 912.59") or a mark, with NaN; None for what is neither."""
     if isinstance(cell, float):
         return cell, ""
     if cell is None:
@@ -105,8 +107,8 @@ def _year_in(text: str) -> int | None:
 def _value_in(text: str) -> tuple[float, Mark] | None:
     text = narrow(text).replace("\u2212", "-")
     if _NUMBER.fullmatch(text) and sum(letter.isdigit() for letter in text) <= _DIGITS:
-        return float(text.replace(",", "")), ""
-    if _BELOW_UNIT.fullmatch(text):
+        return float(re.sub(r"[,\s]", "", text)), ""
+    if _BELOW_UNIT.fullmatch(text) or _LESS.fullmatch(text.strip()):
         return float("nan"), "below_unit"
     return (float("nan"), "none") if _NOT_APPLICABLE.fullmatch(text) else None
 
@@ -114,6 +116,11 @@ def _value_in(text: str) -> tuple[float, Mark] | None:
 def is_word(cell: Cell | None) -> bool:
     """Tell a cell that is neither a value nor a year."""
     return cell is not None and read_value(cell) is None and read_year(cell) is None
+
+
+def is_foreign(cell: Cell | None) -> bool:
+    """Tell words without a Chinese character, such as "USA", which are a translation where a Chinese name stands before them."""
+    return isinstance(cell, str) and not is_chinese(cell) and re.search("[A-Za-z]{2}", cell) is not None and is_word(cell)
 
 
 def is_translation(cell: Cell | None) -> bool:

@@ -1,0 +1,84 @@
+"""What a yearbook file does not say of its values and the user can: the refusal that names all of it, and the settings that answer."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from evalkit.errors import SourceError
+from evalkit.sources.files.cells import MOST_ERRORS
+from evalkit.sources.yearbook.readings import Reading, Readings
+
+FILE_NAME = "file name"
+"""What year= says to take the year from the name of the file."""
+
+_NATIONAL = re.compile(r"数据库:\s*年度数据$")  # data.stats.gov.cn says 分省年度数据 of provinces
+_YEAR = re.compile("(?<![0-9])(?:19|20)[0-9]{2}(?![0-9])")
+
+
+@dataclass
+class Lack:
+    """Something that is not said: "year", "region", "indicator" or "unit"; why, of which tables or indicators, what it may be."""
+
+    noun: str
+    why: str
+    places: list[str] = field(default_factory=list)
+    indicators: list[str] = field(default_factory=list)
+    may_be: list[str] = field(default_factory=list)
+
+
+def find_lacks(tables: Sequence[tuple[Readings, Sequence[Reading]]], name: str) -> list[Lack]:
+    """Return what is not said of the values that are used of each table of a file."""
+    found: dict[tuple[str, str], Lack] = {}
+    for table, used in tables:
+        if not used:
+            continue
+        place = table.page.address(used[0].row, used[0].column)
+        caption = table.layout.caption
+        for noun, why in table.layout.lacking:
+            lack = found.setdefault((noun, why), Lack(noun, why))
+            lack.places.append(place)
+            if noun == "year":
+                lack.may_be += map(str, sorted(caption.years()) or years_in_name(name))
+            if noun == "region" and any(_NATIONAL.search(remark) for remark in caption.remarks):
+                lack.may_be.append("全国")
+        without = [one for one in used if not one.unit]
+        if without:
+            why = "no unit is found, neither as 单位：… above the table nor in brackets behind the name"
+            why += f" ({doubt})" if (doubt := caption.doubt()) else ""
+            lack = found.setdefault(("unit", why), Lack("unit", why))
+            lack.places.append(table.page.address(without[0].row, without[0].column))
+            lack.indicators += [one.indicator for one in without]
+    return list(found.values())
+
+
+def refuse_lacks(lacks: Sequence[Lack], where: str) -> SourceError:
+    """Make the one error that names all that is lacking, and spells the settings that answer it."""
+    said, remedy = list[str](), dict[str, str]()
+    for lack in lacks:
+        places = ", ".join(lack.places[:MOST_ERRORS]) + (", …" if len(lack.places) > MOST_ERRORS else "")
+        said.append(f"{lack.why} ({'values from' if lack.noun != 'unit' else 'from'} {places} on)")
+        may_be = list(dict.fromkeys(lack.may_be))
+        if lack.noun == "unit":
+            continue
+        if lack.noun == "year":
+            remedy["year"] = f"year={may_be[0]}" if len(may_be) == 1 else "year=…"
+            if len(may_be) > 1:
+                remedy["year"] = " or ".join(f"year={one}" for one in may_be)
+        else:
+            remedy[lack.noun] = f'{lack.noun}="{may_be[0] if len(may_be) == 1 else "…"}"'
+    if indicators := list(dict.fromkeys(name for lack in lacks for name in lack.indicators)):
+        remedy["units"] = "units=" + json.dumps(dict.fromkeys(indicators, "…"), ensure_ascii=False)
+    words = {"year": "the one year of these values", "region": "their one region", "indicator": "what they count"}
+    words["units"] = "each unit in place of …"
+    shown = "; ".join(f"{setting} ({words[noun]})" for noun, setting in remedy.items())
+    of_name = any(lack.noun == "year" and lack.may_be for lack in lacks)
+    check = ", which the name of the file has: make sure that the numbers are of that year" if of_name else ""
+    return SourceError("; ".join(said), where=where, remedy=f'pass {shown}{check}; or say it in a layout file (layout=)')
+
+
+def years_in_name(name: str) -> list[int]:
+    """Return the years in the name of a file, ascending."""
+    return sorted({int(year) for year in _YEAR.findall(name)})
