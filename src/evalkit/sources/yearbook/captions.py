@@ -220,13 +220,18 @@ def _contradict(unit: str, other: str) -> bool:
         return False
 
 
+def is_rate(indicator: str) -> bool:
+    """Tell a rate, a share, a rank or an index, or something below one, by its name."""
+    return any(_RATE.search(name) for name in indicator.split(" / "))
+
+
 def may_have(indicator: str, unit: str, *, alone: bool) -> bool:
     """Tell whether a unit that stands over a table or over a whole can be that of an indicator below it.
 
     It is none of a rate, a rank or an index unless it looks like one, and none of an average, such as one per head, unless
     the indicator stands `alone` or the unit is neither one of thousands nor one of counts.
     """
-    if any(_RATE.search(name) for name in indicator.split(" / ")):
+    if is_rate(indicator):
         return re.search("[%‰=/倍位点]", unit) is not None
     return alone or _PER_HEAD.search(indicator) is None or "/" in unit or unit in ("元", "公斤", "千克", "吨", "平方米")
 

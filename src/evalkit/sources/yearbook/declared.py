@@ -6,20 +6,22 @@ import hashlib
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from evalkit.errors import SourceError, nearest
-from evalkit.sources.files.cells import column_letters, column_number
+from evalkit.sources.files.cells import cell_name, column_letters, column_number
 from evalkit.sources.yearbook.captions import Caption
 from evalkit.sources.yearbook.headings import Given, Heading, RowsAre, complete, read_headings
 from evalkit.sources.yearbook.layout import Layout, find_told
 from evalkit.sources.yearbook.pages import Page
-from evalkit.sources.yearbook.words import join_words, narrow
+from evalkit.sources.yearbook.words import join_words, narrow, write_cell
 
-_KEYS = ("sheet", "header", "first", "last", "region", "code", "year", "indicator", "unit", "columns")
+_KEYS = ("sheet", "header", "first", "last", "region", "code", "year", "indicator", "unit", "columns", "correct")
+_OF_CORRECTION = ("cell", "value", "source")
 _OF_COLUMN = ("indicator", "unit", "year", "region")
+_CELL = re.compile("([A-Z]{1,3})([1-9][0-9]{0,6})")
 _LETTERS = re.compile("[A-Z]{1,3}")
 _ROWS_ARE: Mapping[str, RowsAre] = {"region": "regions", "year": "years", "indicator": "indicators"}
 
@@ -41,19 +43,49 @@ class Declared:
 
 
 @dataclass(frozen=True)
+class Correction:
+    """A number or a word that is to be read in place of what a cell holds, and who says so."""
+
+    where: str
+    sheet: str | None
+    row: int
+    column: int
+    value: float | str
+    source: str
+
+
+@dataclass(frozen=True)
 class Declarations:
-    """All tables of a layout file, and what is noted of it."""
+    """All tables and corrections of a layout file, and what is noted of it."""
 
     tables: Sequence[Declared] = ()
-    notes: Sequence[str] = field(default_factory=list)
+    corrections: Sequence[Correction] = ()
+    notes: Sequence[str] = ()
 
     def of(self, sheet: str | None) -> list[Declared]:
         """Return the tables of a page."""
         return [one for one in self.tables if one.sheet == sheet]
 
+    def correct(self, page: Page) -> tuple[Page, dict[tuple[int, int], str]]:
+        """Return a page with its corrected cells, and what is noted of each; raise SourceError for a cell that holds nothing."""
+        cells, notes = dict(page.grid.cells), dict[tuple[int, int], str]()
+        for one in self.corrections:
+            if one.sheet != page.sheet:
+                continue
+            held = cells.get(one.row, {}).get(one.column)
+            if held is None:
+                raise SourceError(
+                    f"the cell {cell_name(one.row, one.column)} of {page.where} holds nothing to correct",
+                    where=one.where,
+                    remedy="correct the name of the cell, as Excel shows it (of text: the field's letter and the line)",
+                )
+            cells[one.row] = cells[one.row] | {one.column: one.value}
+            notes[one.row, one.column] = f"corrected from '{write_cell(held)}' ({one.source})"
+        return (replace(page, grid=replace(page.grid, cells=cells), keys={}) if notes else page), notes
+
     def check(self, sheets: Sequence[str | None]) -> None:
-        """Raise SourceError for a table on a page that is not among those read."""
-        for one in self.tables:
+        """Raise SourceError for a table or a correction on a page that is not among those read."""
+        for one in (*self.tables, *self.corrections):
             if one.sheet not in sheets:
                 names = [sheet for sheet in sheets if sheet is not None]
                 said = "names no sheet" if one.sheet is None else f"is on sheet '{one.sheet}', which is not read"
@@ -80,8 +112,10 @@ def read_layout(path: Path, beside: Path) -> Declarations:
     tables = content.get("table")
     if set(content) != {"table"} or not isinstance(tables, list) or not tables:
         raise SourceError("the layout file holds no list of tables", where=where, remedy="begin each with [[table]]")
-    read = [_Section(f"{where}, table {i}", table).read() for i, table in enumerate(tables, start=1)]
-    return Declarations(read, [f"laid out by {path.name} (sha256 {hashlib.sha256(data).hexdigest()})"])
+    sections = [_Section(f"{where}, table {i}", table) for i, table in enumerate(tables, start=1)]
+    read = [one for section in sections if (one := section.read()) is not None]
+    corrections = [one for section in sections for one in section.corrections]
+    return Declarations(read, corrections, [f"laid out by {path.name} (sha256 {hashlib.sha256(data).hexdigest()})"])
 
 
 def lay_out_declared(page: Page, declared: Declared, given: Given) -> tuple[Page, Layout]:
@@ -160,12 +194,18 @@ class _Section:
 
     def __init__(self, where: str, given: Any) -> None:
         self.where, self.given = where, given
+        self.corrections: list[Correction] = []
 
-    def read(self) -> Declared:
+    def read(self) -> Declared | None:
+        """Return the table; None for a section that corrects cells of a table that is otherwise read as ever."""
         given = self._table(self.given, "", _KEYS)
         sheet = given.get("sheet")
         if sheet is not None and not isinstance(sheet, str):
             raise self._wrong("sheet", sheet, 'write its name in quotes: sheet = "5-3"')
+        if "correct" in given:
+            self.corrections = self._read_corrections(sheet, given["correct"])
+            if set(given) <= {"sheet", "correct"}:
+                return None
         first, last = (self._row(key, given.get(key)) for key in ("first", "last"))
         header = given.get("header")
         if header is not None:
@@ -202,6 +242,25 @@ class _Section:
             column_number(c): self._heading(self._table(one, f"columns.{c}", _OF_COLUMN)) for c, one in columns.items()
         }
         return Declared(self.where, sheet, header, first, last, beside, self._heading(things), read)
+
+    def _read_corrections(self, sheet: str | None, given: Any) -> list[Correction]:
+        written = '[[table.correct]] cell = "C7", value = 7.85, source = "erratum of 2023"'
+        if not isinstance(given, list):
+            raise self._wrong("correct", given, f"write it as a list of its own: {written}")
+        found = []
+        for one in given:
+            one = self._table(one, "correct", _OF_CORRECTION)
+            cell, value, source = (one.get(key) for key in _OF_CORRECTION)
+            at = _CELL.fullmatch(cell) if isinstance(cell, str) else None
+            if at is None:
+                raise self._wrong("correct.cell", cell, f"write the name of one cell: {written}")
+            if isinstance(value, bool) or not isinstance(value, int | float | str) or value == "":
+                raise self._wrong("correct.value", value, f"write a number, or a word in quotes: {written}")
+            if not isinstance(source, str) or not source.strip():
+                raise self._wrong("correct.source", source, f"say where the right value is found: {written}")
+            right = value.strip() if isinstance(value, str) else float(value)
+            found.append(Correction(self.where, sheet, int(at[2]), column_number(at[1]), right, " ".join(source.split())))
+        return found
 
     def _heading(self, given: Mapping[str, Any]) -> Heading:
         year = given.get("year")

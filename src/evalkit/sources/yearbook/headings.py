@@ -10,7 +10,7 @@ from typing import Literal
 
 from evalkit.errors import SourceError
 from evalkit.sources.files.cells import Cell
-from evalkit.sources.yearbook.captions import Caption, has_year, is_caption, known_unit, split_unit
+from evalkit.sources.yearbook.captions import Caption, has_year, is_caption, is_rate, known_unit, split_unit
 from evalkit.sources.yearbook.pages import Page, Spot
 from evalkit.sources.yearbook.words import (
     REMEMBERED,
@@ -378,7 +378,8 @@ def turn(columns: Mapping[int, Heading], rows_are: RowsAre, caption: Caption, gi
     names = {column: heading.indicator.rpartition(" / ") for column, heading in columns.items()}
     places = [column for column, (_, _, name) in names.items() if is_place(name)]
     if len(places) * 2 > len(columns) and not (rows_are == "years" and len(places) < len(columns)):
-        read = {c: replace(columns[c], indicator=names[c][0], region=names[c][2]) for c in places}
+        named = [c for c, (_, _, name) in names.items() if c in places or (name and not is_rate(name))]  # 产业园 among counties
+        read = {c: replace(columns[c], indicator=names[c][0], region=names[c][2]) for c in named}
         aside = {c: "no region stands above the column, while regions stand above others" for c in columns if c not in read}
         return Columns(read, aside)
     region = given.region or caption.region

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, replace
 
 from evalkit.errors import SourceError
@@ -65,14 +65,20 @@ class PageRead:
 
 
 def read_page(
-    page: Page, known: MutableMapping[str, Caption], declared: Sequence[Declared], given: Given
+    page: Page,
+    known: MutableMapping[str, Caption],
+    declared: Sequence[Declared],
+    given: Given,
+    corrected: Mapping[tuple[int, int], str],
 ) -> PageRead:
     """Read the tables of a page.
 
     `known` holds the captions of numbered tables on the pages before, and takes in those of this one; `declared` are layouts of
-    tables on this page. Every number of the page is among the values or among the cells that are not placed.
+    tables on this page; `corrected` holds what is noted of cells that were corrected. Every number of the page is among the values or among the cells that are not placed.
     """
     marked = take_marks(page)
+    for at, said in corrected.items():
+        marked.notes[at] = (*marked.notes.get(at, ()), said)
     found = find_tables(marked.page, known, declared, given)
     unplaced: dict[tuple[int, int], Unplaced] = {}
     read = [

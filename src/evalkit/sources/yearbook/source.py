@@ -130,9 +130,10 @@ class Yearbook:
         indicators = list(dict.fromkeys(value.indicator for table in read.tables for value in table.values))
         wanted = _find_wanted(self.columns, indicators, where, lacks=any(t.layout.lacking for t in read.tables))
         sidecar = read_sidecar(path)
-        sidecar = replace(sidecar, units=_fold(sidecar.units))
-        units = sidecar.merge_units(_fold(self.units), indicators, where, noun="indicator")
-        converted = _fold(self.convert)
+        sidecar = replace(sidecar, units=_by_indicator(_plain_units(sidecar.units), indicators))
+        declared_units = _by_indicator(_plain_units(self.units), indicators)
+        units = sidecar.merge_units(declared_units, indicators, where, noun="indicator")
+        converted = _by_indicator(_plain_units(self.convert), indicators)
         check_known(converted, indicators, where, "convert=", noun="indicator")
         asked = set(wanted.values())
         used = [_with_units(table, asked, units) for table in read.tables]
@@ -159,7 +160,7 @@ class Yearbook:
 
     def _given(self, name: str) -> Given:
         """Return what is said of all values; raise SourceError where the year is to come from a name that has none, or two."""
-        region, indicator = (join_words(narrow(words)) for words in (self.region, self.indicator))
+        region, indicator = _fold(self.region), _fold(self.indicator)
         if self.year != FILE_NAME:
             return Given(self.year if isinstance(self.year, int) else None, region, indicator)
         years = years_in_name(name)
@@ -182,8 +183,10 @@ def _read_all(pages: Pages, where: str, declared: Declarations, given: Given, *,
     errors, reasons = list[SourceError](), list[str]()
     declared.check([page.sheet for page in pages.pages])
     known: dict[str, Caption] = {}
-    for page in pages.pages:
-        found = read_page(page, known, declared.of(page.sheet), given)
+    for published in pages.pages:
+        page, corrected = declared.correct(published)
+        read.notes.extend(f"{page.address(*at)} is {said}" for at, said in corrected.items())
+        found = read_page(page, known, declared.of(page.sheet), given, corrected)
         read.tables.extend(found.tables)
         read.unplaced.extend(found.unplaced)
         errors += found.errors
@@ -215,7 +218,8 @@ def _read_all(pages: Pages, where: str, declared: Declarations, given: Given, *,
 
 def _find_wanted(columns: Mapping[str, str], indicators: list[str], where: str, *, lacks: bool) -> dict[str, str]:
     """Return the indicator of each column; without `columns`, every indicator under its own name."""
-    wanted = {name: join_words(narrow(indicator)) for name, indicator in columns.items()}
+    names = {_fold(name): name for name in indicators}
+    wanted = {name: names.get(_fold(indicator), indicator) for name, indicator in columns.items()}
     for indicator in wanted.values():
         if indicator not in indicators and not lacks:
             raise SourceError(
@@ -241,8 +245,18 @@ def _with_units(table: Readings, asked: Collection[str], declared: Mapping[str, 
     return found
 
 
-def _fold(units: Mapping[str, str]) -> dict[str, str]:
-    return {join_words(narrow(indicator)): "".join(narrow(unit).split()) for indicator, unit in units.items()}
+def _fold(name: str) -> str:
+    return join_words(narrow(name))
+
+
+def _by_indicator(said: Mapping[str, str], indicators: Sequence[str]) -> dict[str, str]:
+    """Return what is said of indicators by their names as read, however the spaces and brackets in them were typed."""
+    names = {_fold(name): name for name in indicators}
+    return {names.get(_fold(name), name): value for name, value in said.items()}
+
+
+def _plain_units(units: Mapping[str, str]) -> dict[str, str]:
+    return {indicator: "".join(narrow(unit).split()) for indicator, unit in units.items()}
 
 
 LONG = (

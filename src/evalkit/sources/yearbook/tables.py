@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from evalkit.errors import SourceError
 from evalkit.sources.files.cells import Cell
-from evalkit.sources.files.columns import write_number
 from evalkit.sources.yearbook.captions import Caption, is_caption, is_title
 from evalkit.sources.yearbook.declared import Declared, lay_out_declared
 from evalkit.sources.yearbook.headings import REGION_WORDS, Given, header_word, is_aside, is_header_word
@@ -26,6 +25,7 @@ from evalkit.sources.yearbook.words import (
     read_qualification,
     read_value,
     read_year,
+    write_cell,
 )
 
 
@@ -59,7 +59,7 @@ class PrintedTable:
 
     def _add_note(self, row: int, *, is_below: bool) -> None:
         cells = self.page.grid.cells[row]
-        words = [write_number(cell) if isinstance(cell, float) else str(cell) for _, cell in sorted(cells.items())]
+        words = [write_cell(cell) for _, cell in sorted(cells.items())]
         if not is_below and any(is_title(word) or is_caption(word) or "续表" in word for word in words):
             raise SourceError(
                 f"a second table begins below the first ('{words[0]}')",

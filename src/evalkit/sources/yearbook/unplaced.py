@@ -9,8 +9,8 @@ import pandas as pd
 
 from evalkit.errors import SourceError
 from evalkit.sources.files.cells import MOST_ERRORS, Cell, cell_name
-from evalkit.sources.files.columns import write_number
 from evalkit.sources.yearbook.pages import Page
+from evalkit.sources.yearbook.words import write_cell
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Unplaced:
     @property
     def text(self) -> str:
         """Write what the cell holds."""
-        return write_number(self.cell) if isinstance(self.cell, float) else str("" if self.cell is None else self.cell)
+        return write_cell(self.cell)
 
 
 def make_unplaced(cells: Sequence[Unplaced]) -> pd.DataFrame:

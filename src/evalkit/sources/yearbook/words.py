@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from functools import lru_cache
 from typing import Literal
 
 from evalkit.sources.files.cells import Cell
+from evalkit.sources.files.columns import write_number
 from evalkit.sources.files.xlsx import Grid
 from evalkit.sources.yearbook.pages import Page
 
@@ -111,6 +113,15 @@ def _value_in(text: str) -> tuple[float, Mark] | None:
     if _BELOW_UNIT.fullmatch(text) or _LESS.fullmatch(text.strip()):
         return float("nan"), "below_unit"
     return (float("nan"), "none") if _NOT_APPLICABLE.fullmatch(text) else None
+
+
+def write_cell(cell: Cell | None) -> str:
+    """Write what a cell holds: a whole number without a point, a date as 2019-07-01."""
+    if isinstance(cell, float):
+        return write_number(cell)
+    if isinstance(cell, dt.datetime):
+        return cell.date().isoformat() if cell.time() == dt.time() else str(cell)
+    return "" if cell is None else str(cell)
 
 
 def is_word(cell: Cell | None) -> bool:
