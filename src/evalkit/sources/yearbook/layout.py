@@ -75,8 +75,13 @@ def find_layout(page: Page, before: Caption | None, known: Mapping[str, Caption]
         return "no row of it is the name of a region followed by numbers" + _list_words(page)
     first, key = found
     left_out = _find_translations(page, first, key)
-    named = [page.grid.cells[row] for row in page.rows if row >= first and key_of(page, row) == key]
-    filled = {column for cells in named for column in cells if column > key and column not in left_out}
+    filled = {
+        column
+        for row in page.rows
+        if row >= first
+        for column, cell in page.grid.cells[row].items()
+        if column > key and column not in left_out and read_value(cell) is not None
+    }
     header = _find_header(page, first, key, filled, left_out)
     top = header[0] if header else first
     caption = Caption(page, find_told(page, first, top), before, known)
@@ -90,7 +95,7 @@ def find_layout(page: Page, before: Caption | None, known: Mapping[str, Caption]
     headings, notes, bad = read_headings(page, header, key, filled, left_out)
     _refuse_others(page, header, key, left_out)
     code = _find_code(page, first, key, headings, time)
-    columns = {c: one for c, one in headings.items() if c in filled and c not in (code, time, unit)}
+    columns = {c: one for c, one in headings.items() if c > key and c not in (code, time, unit)}
     aside = {column: reason for column, reason in bad if column in filled}
     rows_are = _tell_rows(page, header, first, key, columns)
     turned = turn(columns, rows_are, caption, given)
@@ -208,9 +213,11 @@ def _names_columns(
     alone = list(dict.fromkeys(spots.values()))
     if len(alone) > 1 or set(spots) >= set(filled):
         return True
+    words = narrow(str(alone[0].cell))
     below = [one.cell for r in header if (one := heads(page, r, key).get(alone[0].column))]
-    named = any(isinstance(cell, str) and is_chinese(cell) for cell in below)
-    return (not named and not page.grid.cells[row].keys() - spots.keys()) or split_part(narrow(str(alone[0].cell))) == (True, "")
+    named = any(read_year(cell) is not None or (isinstance(cell, str) and is_chinese(cell)) for cell in below)
+    is_bracket = words.startswith("(") and words.endswith(")")
+    return split_part(words) == (True, "") or not (named or is_bracket or page.grid.cells[row].keys() - spots.keys())
 
 
 def _list_words(page: Page) -> str:
