@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Protocol
 
 from evalkit.errors import SourceError, nearest
-from evalkit.sources.files.bytes import inflate, kind_of_file, open_compound, read_bytes
-from evalkit.sources.files.cells import Cell, cell_name
+from evalkit.sources.files.bytes import PICTURES, inflate, kind_of_file, open_compound, read_bytes
+from evalkit.sources.files.cells import Cell, cell_name, refuse_unread
 from evalkit.sources.files.html import read_web
 from evalkit.sources.files.sheet import note_hidden
 from evalkit.sources.files.text import SEPARATORS, decode_any, is_web, split_records
@@ -32,6 +32,9 @@ class Book(Protocol):
 
     def has_data(self, sheet: Sheet) -> bool:
         """Tell whether any cell of the sheet holds something."""
+
+    def has_pictures(self, sheet: Sheet) -> bool:
+        """Tell whether a picture lies on the sheet."""
 
     def read(self, sheet: Sheet) -> Grid:
         """Read a sheet."""
@@ -104,7 +107,8 @@ class Page:
             for ref, first, one, last, other in self.grid.merged
             if top <= first <= bottom and left <= one <= right
         ]
-        return Page(self.file, self.sheet, Grid(cells, merged), self.keys if is_whole else {})
+        unread = [one for one in self.grid.unread if top <= one.row <= bottom and left <= one.column <= right]
+        return Page(self.file, self.sheet, Grid(cells, merged, unread=unread), self.keys if is_whole else {})
 
     @cached_property
     def rows(self) -> list[int]:
@@ -192,20 +196,28 @@ def read_pages(path: Path, where: str, sheets: Sequence[str]) -> Pages:
 
 def _read_lines(content: str, where: str) -> Grid:
     grid = Grid()
-    for line, record in split_records(content, _find_separator(content), where):
+    for line, record in split_records(*_separate(content), where):
         if cells := {column: text for column, field in enumerate(record, start=1) if (text := field.strip())}:
             grid.cells[line] = dict(cells)
     return grid
 
 
+def _separate(content: str) -> tuple[str, str]:
+    """Return the text and its separator. Some sites end each field with a tab and a comma, which become one tab."""
+    lines = [line.rstrip() for line in content.splitlines() if "\t," in line]
+    if lines and sum(line.count("\t,") == line.count("\t") for line in lines) * 2 > len(lines):
+        content = content.replace("\t,", "\t")
+    return content, _find_separator(content)
+
+
 def _find_separator(content: str) -> str:
     """Choose the separator that stands equally often in most lines, a tab before others; titles and notes have none."""
     lines = content.splitlines()
-    found: dict[str, tuple[int, int, bool]] = {}
+    found: dict[str, tuple[int, bool, int]] = {}
     for separator in SEPARATORS:
         counts = Counter(number for line in lines if (number := line.count(separator)))
         number, times = max(counts.items(), key=lambda item: (item[1], item[0]), default=(0, 0))
-        found[separator] = (times, number, separator == "\t")
+        found[separator] = (times, separator == "\t", number)
     return max(found, key=lambda separator: found[separator])
 
 
@@ -214,22 +226,30 @@ def _read_sheets(book: Book, wanted: Sequence[str]) -> tuple[list[Page], list[st
     for name in wanted:
         if name not in names:
             raise SourceError(f"there is no sheet '{name}'", where=book.where, remedy=nearest(name, names))
-    notes, pages = list[str](), list[Page]()
+    notes, pages, pictured = list[str](), list[Page](), list[str]()
     for sheet in book.sheets:
-        if sheet.name not in wanted if wanted else not book.has_data(sheet):
+        if wanted and sheet.name not in wanted:
             continue
-        if not wanted and not sheet.visible:
-            notes.append(f"hidden sheet '{sheet.name}' was not read")
+        if not (wanted or sheet.visible):
+            notes += [f"hidden sheet '{sheet.name}' was not read"] if book.has_data(sheet) else []
             continue
         page = Page(book.where, sheet.name, book.read(sheet))
+        if not (page.grid.cells or page.grid.unread):
+            if book.has_pictures(sheet):
+                pictured.append(f"sheet '{sheet.name}' holds pictures and no cells")
+            if pictured or not wanted:
+                continue
         _refuse_too_many(page)
+        refuse_unread(page.grid.unread, page.where)
         notes += _note_hidden(page, sheet)
         pages.append(page)
-    return pages, notes
+    if pictured and (wanted or not pages):
+        raise SourceError("; ".join(pictured), where=book.where, remedy=PICTURES)
+    return pages, notes + pictured
 
 
 def _refuse_too_many(page: Page) -> None:
-    if sum(map(len, page.grid.cells.values())) > _MAX_CELLS:
+    if len(page.grid.unread) + sum(map(len, page.grid.cells.values())) > _MAX_CELLS:
         raise SourceError(
             f"there are more than {_MAX_CELLS:,} cells, far more than in a table of a yearbook",
             where=page.where,
