@@ -305,10 +305,19 @@ class _SheetReader:
             return self._cells.read_formula(formula, row, column)
         if not stored:
             return None
-        if kind == "s":
-            return self._texts[int(stored)].strip()
         if kind == "e":
             return self._cells.read_error(stored, row, column)
+        try:
+            return self._convert(stored, kind, attributes, row, column)
+        except (ValueError, LookupError):
+            why = f"holds '{stored[:20]}', which is none of what Excel writes there: the workbook is cut off or damaged"
+            return UnreadCell(row, column, stored, why, _RESAVE)
+
+    def _convert(
+        self, stored: str, kind: str, attributes: dict[str, str], row: int, column: int
+    ) -> Cell | UnreadCell | None:
+        if kind == "s":
+            return self._texts[int(stored)].strip()
         if kind in ("str", "inlineStr"):
             return unescape(stored).strip()
         if kind == "b":

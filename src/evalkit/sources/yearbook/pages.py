@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from evalkit.errors import SourceError, nearest
 from evalkit.sources.files.bytes import PICTURES, inflate, kind_of_file, open_compound, read_bytes
@@ -22,6 +22,7 @@ from evalkit.sources.files.xlsx import Grid, Sheet, Workbook
 
 _MAX_TEXT = 50_000_000  # bytes; a page is held cell by cell, and the largest yearbook tables have a hundredth of this
 _MAX_CELLS = 2_000_000  # of a page, and of the rows under its merged cells
+_MOST_ROWS = 256  # whose cells are remembered
 
 
 class Book(Protocol):
@@ -40,8 +41,7 @@ class Book(Protocol):
         """Read a sheet."""
 
 
-@dataclass(frozen=True)
-class Spot:
+class Spot(NamedTuple):
     """A cell and the rows and columns over which it stands, which are several where it is merged."""
 
     row: int
@@ -87,11 +87,16 @@ class Page:
         """Name a cell within the file."""
         return cell_name(row, column) if self.sheet is None else f"{self.sheet}!{cell_name(row, column)}"
 
-    def spread(self, row: int) -> dict[int, Spot]:
+    def spread(self, row: int) -> Mapping[int, Spot]:
         """Return the cells of a row by column, a merged cell in each column that it covers."""
+        if (known := self._spread.get(row)) is not None:
+            return known
         spots = {column: Spot(row, column, row, column, cell) for column, cell in self.grid.cells.get(row, {}).items()}
         for spot in self._merged.get(row, ()):
             spots |= dict.fromkeys(range(spot.column, min(spot.right, self.width) + 1), spot)
+        if len(self._spread) >= _MOST_ROWS:
+            self._spread.clear()
+        self._spread[row] = spots
         return spots
 
     def part(self, top: int, bottom: int, left: int, right: int) -> Page:
@@ -119,6 +124,11 @@ class Page:
     def width(self) -> int:
         """Last column that holds something."""
         return max((max(cells) for cells in self.grid.cells.values()), default=0)
+
+    @cached_property
+    def _spread(self) -> dict[int, dict[int, Spot]]:
+        """Rows that were spread lately: one is looked at several times over, and all of them would fill the memory."""
+        return {}
 
     @cached_property
     def _merged(self) -> dict[int, list[Spot]]:
