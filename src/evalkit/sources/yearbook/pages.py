@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +22,6 @@ from evalkit.sources.files.xlsx import Grid, Sheet, Workbook
 
 _MAX_TEXT = 50_000_000  # bytes; a page is held cell by cell, and the largest yearbook tables have a hundredth of this
 _MAX_CELLS = 2_000_000  # of a page, and of the rows under its merged cells
-_MOST_ROWS = 256  # whose cells are remembered
 
 
 class Book(Protocol):
@@ -60,6 +59,27 @@ class Spot(NamedTuple):
         return (self.row, self.column) == (self.bottom, self.right)
 
 
+class _Spread(Mapping[int, Spot]):
+    """A row by column. Its cells are made as they are asked for: mostly one is, in a row that may have thousands."""
+
+    def __init__(self, row: int, cells: Mapping[int, Cell], covered: Mapping[int, Spot]) -> None:
+        self._row, self._cells, self._covered = row, cells, covered
+
+    def __getitem__(self, column: int) -> Spot:
+        if (spot := self._covered.get(column)) is not None:
+            return spot
+        return Spot(self._row, column, self._row, column, self._cells[column])
+
+    def __contains__(self, column: object) -> bool:
+        return column in self._cells or column in self._covered
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(dict.fromkeys([*self._cells, *self._covered]))
+
+    def __len__(self) -> int:
+        return len(self._cells.keys() | self._covered.keys())
+
+
 @dataclass(frozen=True, eq=False)
 class Page:
     """One page: its sheet (None for text and web pages, whose rows are lines and whose columns are fields) and its cells.
@@ -89,15 +109,10 @@ class Page:
 
     def spread(self, row: int) -> Mapping[int, Spot]:
         """Return the cells of a row by column, a merged cell in each column that it covers."""
-        if (known := self._spread.get(row)) is not None:
-            return known
-        spots = {column: Spot(row, column, row, column, cell) for column, cell in self.grid.cells.get(row, {}).items()}
+        covered: dict[int, Spot] = {}
         for spot in self._merged.get(row, ()):
-            spots |= dict.fromkeys(range(spot.column, min(spot.right, self.width) + 1), spot)
-        if len(self._spread) >= _MOST_ROWS:
-            self._spread.clear()
-        self._spread[row] = spots
-        return spots
+            covered |= dict.fromkeys(range(spot.column, min(spot.right, self.width) + 1), spot)
+        return _Spread(row, self.grid.cells.get(row, {}), covered)
 
     def part(self, top: int, bottom: int, left: int, right: int) -> Page:
         """Return the cells of some rows and columns, at the places where they stand; merged cells are cut to them."""
@@ -124,11 +139,6 @@ class Page:
     def width(self) -> int:
         """Last column that holds something."""
         return max((max(cells) for cells in self.grid.cells.values()), default=0)
-
-    @cached_property
-    def _spread(self) -> dict[int, dict[int, Spot]]:
-        """Rows that were spread lately: one is looked at several times over, and all of them would fill the memory."""
-        return {}
 
     @cached_property
     def _merged(self) -> dict[int, list[Spot]]:
