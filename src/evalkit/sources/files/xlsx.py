@@ -31,13 +31,16 @@ from evalkit.sources.files.cells import (
 
 _MAX_BYTES, _MAX_RATIO, _RATIO_FROM, _MAX_ENTRIES = 200_000_000, 100, 10_000_000, 2_000
 _PIECE = 1 << 16  # bytes of a sheet that are parsed at a time
-_RESAVE = "open the file in Excel, save it again as .xlsx, and close it before copying"
+_RESAVE = "download or copy it again; if it opens in Excel, save it again as .xlsx, and close it before copying"
+_COPY, _SAVE = "copy its table into Excel and save that as .xlsx", "open it in Excel, and save it as .xlsx"
 _OTHERS = (
-    ("word/document.xml", "a Word document (.docx)"),
-    ("ppt/presentation.xml", "a PowerPoint presentation (.pptx)"),
-    ("xl/workbook.bin", "a binary workbook (.xlsb)"),
-    ("content.xml", "an OpenDocument file (.ods or .odt)"),
+    ("word/document.xml", "a Word document (.docx)", _COPY),
+    ("ppt/presentation.xml", "a PowerPoint presentation (.pptx)", _COPY),
+    ("xl/workbook.bin", "a binary workbook (.xlsb)", _SAVE),
+    ("content.xml", "an OpenDocument file (.ods or .odt)", _SAVE),
+    ("Index/Document.iwa", "a document of Apple Numbers or Pages", _SAVE.replace("open it in", "export it for")),
 )
+_LISTED = 5  # files of an archive that are named
 _DAMAGE = (
     zipfile.BadZipFile,
     zlib.error,
@@ -54,7 +57,7 @@ _DAMAGE = (
 
 @dataclass
 class Grid:
-    """The cells of one sheet that hold something, by row and column (1-based), those that are not read, and what hides or joins them."""
+    """The cells of one sheet that hold something, by row and column (1-based), those not read, and what hides or joins them."""
 
     cells: dict[int, dict[int, Cell]] = field(default_factory=dict)
     merged: list[tuple[str, int, int, int, int]] = field(default_factory=list)
@@ -139,15 +142,18 @@ class Workbook:
         )
 
     def _refuse_others(self) -> None:
-        names = self._zip.namelist()
-        if "xl/workbook.xml" in names:
+        if "xl/workbook.xml" in self._names:
             return
-        said = next((said for part, said in _OTHERS if part in names), "a zip file")
+        for part, said, remedy in _OTHERS:
+            if part in self._names:
+                raise SourceError(f"this is {said}, not an .xlsx workbook", where=self.where, remedy=remedy)
+        names = [_name(entry) for entry in self._zip.infolist() if not entry.is_dir()]
+        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+        held = ", ".join(f"'{name}'" for name in names[:_LISTED]) + more or "nothing"
         raise SourceError(
-            f"this is {said}, not an .xlsx workbook",
+            f"this is a zip file, not an .xlsx workbook; it holds {held}",
             where=self.where,
-            remedy="copy the table into Excel and save it as .xlsx, as .xlsb and .ods are; unpack it where it is an archive, "
-            "and give the path of the file inside",
+            remedy="unpack it, and give the path of one file inside",
         )
 
     def _read_parts(self) -> None:
@@ -206,7 +212,12 @@ class Workbook:
 
 
 class _SheetReader:
-    """Take in the XML of a sheet as it is parsed. A tree of it takes three times as long, and there are millions of elements."""
+    """Take in the XML of a sheet as it is parsed. A tree of it takes longer, and there may be millions of elements."""
+
+    __slots__ = (
+        *("grid", "holds_something", "_texts", "_formats", "_stale", "_sheet", "_cells", "_row", "_column", "_found"),
+        *("_cell", "_text", "_stored", "_formula", "_inline", "_depth"),
+    )
 
     def __init__(self, texts: Sequence[str], formats: Formats, *, stale: bool, sheet: str) -> None:
         self.grid, self.holds_something = Grid(), False
@@ -288,47 +299,52 @@ class _SheetReader:
         column = self._column = column_number(ref.rstrip("0123456789")) if ref else self._column + 1
         if not (1 <= row <= MAX_ROWS and 1 <= column <= MAX_COLUMNS) or column in found:
             raise ValueError(f"cell {ref} of row {row} in sheet '{self._sheet}' is out of place")
-        value = self._read(attributes, row, column)
-        if value is None or value == "":
-            return
-        if isinstance(value, UnreadCell):
-            self.grid.unread.append(value)
-        else:
-            found[column] = value
+        if self._stored or self._formula is not None:
+            self.holds_something = True
+            value = self._read(attributes, row, column)
+            if isinstance(value, UnreadCell):
+                self.grid.unread.append(value)
+            elif value is not None and value != "":
+                found[column] = value
 
     def _read(self, attributes: dict[str, str], row: int, column: int) -> Cell | UnreadCell | None:
         kind, stored, formula = attributes.get("t", "n"), self._stored, self._formula
-        if not stored and formula is None:
-            return None
-        self.holds_something = True
         if formula is not None and (self._stale or stored is None or (stored == "" and kind != "str")):
             return self._cells.read_formula(formula, row, column)
         if not stored:
             return None
-        if kind == "e":
-            return self._cells.read_error(stored, row, column)
         try:
-            return self._convert(stored, kind, attributes, row, column)
+            if kind == "n":
+                shown = self._formats.kind(attributes.get("s"))
+                return self._cells.read_number(float(stored), stored, shown, row, column)
+            if kind == "s":
+                return self._texts[int(stored)].strip()
+            if kind in ("str", "inlineStr"):
+                return unescape(stored).strip()
+            if kind == "e":
+                return self._cells.read_error(stored, row, column)
+            if kind == "b":
+                return stored in ("1", "true")
+            if kind == "d":
+                return dt.datetime.fromisoformat(stored).replace(tzinfo=None)
+            raise ValueError
         except (ValueError, LookupError):
             why = f"holds '{stored[:20]}', which is none of what Excel writes there: the workbook is cut off or damaged"
             return UnreadCell(row, column, stored, why, _RESAVE)
 
-    def _convert(
-        self, stored: str, kind: str, attributes: dict[str, str], row: int, column: int
-    ) -> Cell | UnreadCell | None:
-        if kind == "s":
-            return self._texts[int(stored)].strip()
-        if kind in ("str", "inlineStr"):
-            return unescape(stored).strip()
-        if kind == "b":
-            return stored in ("1", "true")
-        if kind == "d":
-            return dt.datetime.fromisoformat(stored).replace(tzinfo=None)
-        return self._cells.read_number(float(stored), stored, self._formats.kind(attributes.get("s")), row, column)
-
 
 def _tag(element: ElementTree.Element) -> str:
     return element.tag.rpartition("}")[2]
+
+
+def _name(entry: zipfile.ZipInfo) -> str:
+    """Return the name of a file in an archive; where it does not say that it is UTF-8, Chinese Windows has written GBK."""
+    if entry.flag_bits & 0x800:
+        return entry.filename
+    try:
+        return entry.filename.encode("cp437").decode("gb18030")
+    except UnicodeError:
+        return entry.filename
 
 
 def _is_on(flag: str | None) -> bool:

@@ -217,8 +217,12 @@ def read_pages(path: Path, where: str, sheets: Sequence[str]) -> Pages:
 def _read_lines(content: str, where: str) -> Grid:
     grid = Grid()
     for line, record in split_records(*_separate(content), where):
-        if cells := {column: text for column, field in enumerate(record, start=1) if (text := field.strip())}:
-            grid.cells[line] = dict(cells)
+        cells: dict[int, Cell] = {}
+        for column, word in enumerate(record, start=1):
+            if text := word.strip():
+                cells[column] = text
+        if cells:
+            grid.cells[line] = cells
     return grid
 
 
