@@ -376,7 +376,7 @@ def test_the_separator_is_that_of_most_lines(tmp_path: Path) -> None:
 def test_fields_that_end_with_a_tab_and_a_comma(tmp_path: Path) -> None:
     """As a site writes them; a title, notes, empty fields and thousands with a comma do not change it."""
     lines = [["5-3 农药使用量,按地区"], ["单位：吨"], ["地区", "2018年", "2019年"], ["昌吉市", "1,234.5", "7.25"]]
-    lines += [["木垒县", "", "3"], ["注：甲,乙,丙,丁"]]
+    lines += [["木垒县", "", "3"], ["玛纳斯县", "4", "5"], ["奇台县", "6", "7"], ["注：甲,乙,丙,丁"]]
     ends = "".join("".join(f"{field}\t," for field in line) + "\n" for line in lines)
     between = "".join("\t,".join(line) + "\r\n" for line in lines)
     quoted = "".join("".join(f'"{field}"\t,' for field in line) + "\n" for line in lines)
@@ -387,9 +387,19 @@ def test_fields_that_end_with_a_tab_and_a_comma(tmp_path: Path) -> None:
             pd.testing.assert_frame_equal(load(put(tmp_path, content, encoding)), plain)
 
 
-def test_a_tab_comes_before_a_comma_that_stands_as_often(tmp_path: Path) -> None:
-    content = "甲,乙,地区\t2018年\n甲,乙,昌吉市\t1\n甲,乙,木垒县\t2\n"
-    assert pages.read_pages(put(tmp_path, content), "f", ()).pages[0].grid.cells[2] == {1: "甲,乙,昌吉市", 2: "1"}
+@pytest.mark.parametrize(
+    ("content", "cells"),
+    [
+        ("甲,乙,地区\t2018年\n甲,乙,昌吉市\t1\n甲,乙,木垒县\t2\n", {1: "甲,乙,昌吉市", 2: "1"}),
+        ("代码\t,地区,2018年\n652301\t,昌吉市,1\n652328\t,木垒县,2\n", {1: "652301", 2: "昌吉市", 3: "1"}),
+        ("代码\t,2018年,2019年\n652301\t,101,102\n652328\t,201,202\n", {1: "652301", 2: "101", 3: "102"}),
+        ("地区\t,2018年\n昌吉市\t,1\n木垒县\t,2\n", {1: "昌吉市", 2: "1"}),
+    ],
+)
+def test_a_tab_is_taken_before_a_comma_but_not_where_it_stands_behind_codes(
+    tmp_path: Path, content: str, cells: dict[int, str]
+) -> None:
+    assert pages.read_pages(put(tmp_path, content), "f", ()).pages[0].grid.cells[2] == cells
 
 
 # --- other files under the name of a yearbook ---

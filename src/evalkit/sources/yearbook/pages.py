@@ -229,14 +229,18 @@ def _read_lines(content: str, where: str) -> Grid:
 def _separate(content: str) -> tuple[str, str]:
     """Return the text and its separator. Some sites end each field with a tab and a comma, which become one tab."""
     lines = [line.rstrip() for line in content.splitlines() if "\t," in line]
-    if lines and sum(line.count("\t,") == line.count("\t") for line in lines) * 2 > len(lines):
+    paired = sum(line.count("\t,") == line.count("\t") == line.count(",") for line in lines)
+    if paired * 2 > len(lines):
         content = content.replace("\t,", "\t")
     return content, _find_separator(content)
 
 
 def _find_separator(content: str) -> str:
-    """Choose the separator that stands equally often in most lines, a tab before others; titles and notes have none."""
-    lines = content.splitlines()
+    """Choose the separator that stands equally often in most lines, a tab before others; titles and notes have none.
+
+    A tab before a comma is none: it stands behind codes, so that Excel takes them for text.
+    """
+    lines = content.replace("\t,", ",").splitlines()
     found: dict[str, tuple[int, bool, int]] = {}
     for separator in SEPARATORS:
         counts = Counter(number for line in lines if (number := line.count(separator)))
