@@ -43,7 +43,10 @@ class Formatted:
 
 @dataclass
 class XlsSheet:
-    """One sheet; ranges and hidden columns are counted from 0, ranges as first row, last row, first and last column."""
+    """One sheet; ranges and hidden columns are counted from 0, ranges as first row, last row, first and last column.
+
+    `objects` are the types of what lies on it, of which 8 is a picture, and 5 a chart.
+    """
 
     rows: Rows
     merged: list[tuple[int, int, int, int]] = field(default_factory=list)
@@ -52,6 +55,7 @@ class XlsSheet:
     visible: bool = True
     uncalculated: bool = False
     chart: bool = False
+    objects: tuple[int, ...] = ()
 
 
 def record(code: int, body: bytes = b"") -> bytes:
@@ -125,6 +129,8 @@ class _Book:
         if sheet.merged:
             ranges = b"".join(struct.pack("<HHHH", *one) for one in sheet.merged)
             out += record(0xE5, struct.pack("<H", len(sheet.merged)) + ranges)
+        for number, kind in enumerate(sheet.objects, start=1):
+            out += record(0x5D, struct.pack("<HHHHH12x", 0x15, 18, kind, number, 0x6011) + bytes(4))
         out += record(0x23E, struct.pack("<HHHHHHHI", 0x6B6, 0, 0, 64, 0, 0, 0, 0))
         return out + record(0x0A)
 

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import gzip
 import io
+import re
 import struct
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import msoffcrypto.format.ooxml
 import openpyxl
+import openpyxl.chart
+import openpyxl.drawing.image
 import pandas as pd
 import pytest
 from openpyxl.cell.rich_text import CellRichText, TextBlock
 from openpyxl.cell.text import InlineFont
+from PIL import Image
 
 from biff8 import DEFAULT_PASSWORD, Formatted, Formula, Raised, Rows, XlsSheet, ole2, record, xls, xls_bytes
 from evalkit.sources.files import bytes as file_bytes
+from evalkit.sources.files.bytes import open_compound
+from evalkit.sources.files.xls import LegacyWorkbook
+from evalkit.sources.files.xlsx import Grid, Workbook
 from evalkit.sources.yearbook import pages
 from test_yearbook import EXPORT, INCOME, INPUTS, INPUTS_MERGED
 from yearbook_files import book, edited, load, notes, page, put, refused, says
@@ -364,6 +373,35 @@ def test_the_separator_is_that_of_most_lines(tmp_path: Path) -> None:
         assert frame["mark"].tolist()[2:] == ["missing", "below_unit"]
 
 
+def test_fields_that_end_with_a_tab_and_a_comma(tmp_path: Path) -> None:
+    """As a site writes them; a title, notes, empty fields and thousands with a comma do not change it."""
+    lines = [["5-3 农药使用量,按地区"], ["单位：吨"], ["地区", "2018年", "2019年"], ["昌吉市", "1,234.5", "7.25"]]
+    lines += [["木垒县", "", "3"], ["玛纳斯县", "4", "5"], ["奇台县", "6", "7"], ["注：甲,乙,丙,丁"]]
+    ends = "".join("".join(f"{field}\t," for field in line) + "\n" for line in lines)
+    between = "".join("\t,".join(line) + "\r\n" for line in lines)
+    quoted = "".join("".join(f'"{field}"\t,' for field in line) + "\n" for line in lines)
+    plain = load(put(tmp_path, "".join("\t".join(line) + "\n" for line in lines)))
+    assert plain["value"].tolist()[:2] == [1234.5, 7.25]
+    for content in (ends, between, quoted):
+        for encoding in ("utf-8-sig", "gb18030"):
+            pd.testing.assert_frame_equal(load(put(tmp_path, content, encoding)), plain)
+
+
+@pytest.mark.parametrize(
+    ("content", "cells"),
+    [
+        ("甲,乙,地区\t2018年\n甲,乙,昌吉市\t1\n甲,乙,木垒县\t2\n", {1: "甲,乙,昌吉市", 2: "1"}),
+        ("代码\t,地区,2018年\n652301\t,昌吉市,1\n652328\t,木垒县,2\n", {1: "652301", 2: "昌吉市", 3: "1"}),
+        ("代码\t,2018年,2019年\n652301\t,101,102\n652328\t,201,202\n", {1: "652301", 2: "101", 3: "102"}),
+        ("地区\t,2018年\n昌吉市\t,1\n木垒县\t,2\n", {1: "昌吉市", 2: "1"}),
+    ],
+)
+def test_a_tab_is_taken_before_a_comma_but_not_where_it_stands_behind_codes(
+    tmp_path: Path, content: str, cells: dict[int, str]
+) -> None:
+    assert pages.read_pages(put(tmp_path, content), "f", ()).pages[0].grid.cells[2] == cells
+
+
 # --- other files under the name of a yearbook ---
 
 
@@ -371,7 +409,17 @@ def test_the_separator_is_that_of_most_lines(tmp_path: Path) -> None:
     ("data", "what", "remedy"),
     [
         (b"", "the file is empty", "download it again"),
-        (b"%PDF-1.7\n1 0 obj", "a PDF document", "save it as .xlsx"),
+        (b"%PDF-1.7\n1 0 obj", "a PDF document, which holds pages and no cells", "Excel edition of the publisher"),
+        (b"CAJ\0\0\0", "a document of CNKI (CAJ)", "Excel edition of the publisher"),
+        (b"HN\0\0\xc8", "a document of CNKI (CAJ)", "Excel edition of the publisher"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "a picture", "OCR"),
+        (b"\xff\xd8\xff\xe0\0\x10JFIF", "a picture", "OCR"),
+        (b"GIF89a\1\0", "a picture", "OCR"),
+        (b"II*\0\x08\0\0\0", "a picture", "OCR"),
+        (b"MM\0*\0\0\0\x08", "a picture", "OCR"),
+        (b"RIFF\x24\0\0\0WEBPVP8 ", "a picture", "OCR"),
+        (b"BM\x36\n\0\0\0\0\0\0\x36\0", "a picture", "OCR"),
+        (b"\0\0\0\x18ftypheic", "a picture", "OCR"),
         (b"{\\rtf1\\ansi x}", "a Word document in rich text", "save it as .xlsx"),
         (b"MIME-Version: 1.0\nContent-Type: multipart/related", "a web archive (MHTML)", "save it as .xlsx"),
         (b"\x09\x08\x08\x00\x00\x05\x05\x00", "older than Excel 97", "save it as .xlsx"),
@@ -386,20 +434,209 @@ def test_strangers_are_named(tmp_path: Path, data: bytes, what: str, remedy: str
 
 
 @pytest.mark.parametrize(
-    ("part", "what"),
+    ("part", "what", "remedy"),
     [
-        ("word/document.xml", "a Word document (.docx)"),
-        ("ppt/presentation.xml", "a PowerPoint presentation (.pptx)"),
-        ("xl/workbook.bin", "a binary workbook (.xlsb)"),
-        ("content.xml", "an OpenDocument file"),
-        ("other.txt", "a zip file"),
+        ("word/document.xml", "a Word document (.docx)", "copy its table into Excel"),
+        ("ppt/presentation.xml", "a PowerPoint presentation (.pptx)", "copy its table into Excel"),
+        ("xl/workbook.bin", "a binary workbook (.xlsb)", "open it in Excel, and save it as .xlsx"),
+        ("content.xml", "an OpenDocument file", "open it in Excel, and save it as .xlsx"),
+        ("Index/Document.iwa", "Apple Numbers", "export it for Excel"),
+        ("other.txt", "a zip file, not an .xlsx workbook; it holds 'other.txt'", "unpack it"),
     ],
 )
-def test_other_zip_files_are_named(tmp_path: Path, part: str, what: str) -> None:
+def test_other_zip_files_are_named(tmp_path: Path, part: str, what: str, remedy: str) -> None:
     path = tmp_path / "年鉴.xls"
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(part, "x")
-    says(refused(path), what, "年鉴.xls", ".xlsx")
+    says(refused(path), what, "年鉴.xls", remedy)
+
+
+def test_an_archive_of_yearbook_files_is_to_be_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "年鉴.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("年鉴/", "")
+        for number in range(1, 8):
+            archive.writestr(f"年鉴/5-{number}.xls", xls_bytes({"s": XlsSheet(INCOME)}))
+    held = "; it holds '年鉴/5-1.xls', '年鉴/5-2.xls', '年鉴/5-3.xls', '年鉴/5-4.xls', '年鉴/5-5.xls' and 2 more"
+    says(refused(path), held, "年鉴.zip", "unpack it, and give the path of one file inside")
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("12345.xls", "x")  # five letters of ASCII, of which the bytes of two names in GBK are put
+    data = path.read_bytes().replace(b"12345", "年鉴".encode("gbk") + b"5")
+    says(refused(put(tmp_path, data)), "it holds '年鉴5.xls'", "export.csv", "unpack it")
+    with zipfile.ZipFile(path, "w"):
+        pass
+    says(refused(path), "it holds nothing", "年鉴.zip", "unpack it")
+
+
+def test_a_cut_off_xlsx_is_refused_wherever_it_is_cut(tmp_path: Path) -> None:
+    whole = book(tmp_path, s=INCOME).read_bytes()
+    for length in (4, 30, 300, len(whole) // 2, len(whole) - 30, len(whole) - 1):
+        says(refused(put(tmp_path, whole[:length])), "cut off or damaged", "export.csv", "download or copy it again")
+
+
+# --- pictures ---
+
+
+def pictured(path: Path, *sheets: str) -> Path:
+    """Lay a picture on some sheets, and a chart on the others."""
+    stored = io.BytesIO()
+    Image.new("L", (4, 4)).save(stored, "png")
+    workbook = openpyxl.load_workbook(path)
+    for sheet in workbook.worksheets:
+        if sheet.title in sheets:
+            sheet.add_image(openpyxl.drawing.image.Image(io.BytesIO(stored.getvalue())))
+        else:
+            sheet.add_chart(openpyxl.chart.BarChart())
+    workbook.save(path)
+    return path
+
+
+@pytest.mark.parametrize("form", ["xls", "xlsx"])
+def test_a_sheet_of_pictures_is_noted_and_refused_where_it_is_all(tmp_path: Path, form: str) -> None:
+    def write(**sheets: Rows) -> Path:
+        if form == "xlsx":
+            return pictured(book(tmp_path, **sheets), "p", "q", "s")
+        return xls(tmp_path, {n: XlsSheet(r, objects=(5, 8) if n in "pqs" else (5,)) for n, r in sheets.items()})
+
+    path = write(s=INCOME, p=[], c=[], q=[])
+    assert len(load(path)) == 6
+    assert load(path, sheets=("s",)).equals(load(path))
+    said = notes(path)
+    assert "sheet 'p' holds pictures and no cells" in said
+    assert "sheet 'q' holds pictures and no cells" in said
+    assert "'c'" not in said
+    says(refused(path, sheets=("s", "p")), "sheet 'p' holds pictures and no cells", path.name, "OCR")
+    both = "sheet 'p' holds pictures and no cells; sheet 'q' holds pictures and no cells"
+    says(refused(write(p=[], c=[], q=[])), both, path.name, "OCR")
+    says(refused(write(c=[])), "no visible sheet holds any data", path.name, "give the file of the yearbook's table")
+
+
+# --- cells that are not read ---
+
+BAD: dict[
+    str, tuple[str, Any, Any, str]
+] = {  # the text of it, the cell in an .xls, that in an .xlsx, and why it is not read
+    "B4": ("#REF!", "#REF!", "#REF!", "holds the error #REF!"),
+    "C5": ("0.5", Formatted(0.5, "h:mm"), dt.time(12), "holds a time of day"),
+    "D5": ("", Formula(None), "=B4/0", "holds a formula whose value was not calculated"),
+    "C6": ("6.52301199001011e+17", 652301199001011232.0, 652301199001011232.0, "holds a whole number of 18 digits"),
+}
+
+
+def grid(path: Path) -> Grid:
+    """Read the first sheet of a workbook."""
+    data = path.read_bytes()
+    one = Workbook(data, "f") if path.suffix == ".xlsx" else LegacyWorkbook(open_compound(data, "f")[1], "f")
+    return one.read(one.sheets[0])
+
+
+def test_cells_that_are_not_read_are_recorded_beside_the_others(tmp_path: Path) -> None:
+    whole = grid(book(tmp_path, s=INCOME)).cells
+    old = grid(xls(tmp_path, {"s": XlsSheet(edited(INCOME, **{name: bad[1] for name, bad in BAD.items()}))}))
+    new = grid(book(tmp_path, s=edited(INCOME, **{name: bad[2] for name, bad in BAD.items()})))
+    at = {name: (int(name[1:]), ord(name[0]) - 64) for name in BAD}
+    rest = {r: {c: cell for c, cell in cells.items() if (r, c) not in at.values()} for r, cells in whole.items()}
+    for one in (old, new):
+        assert one.cells == rest
+        assert [(cell.row, cell.column) for cell in one.unread] == list(at.values())
+        for cell, (name, bad) in zip(one.unread, BAD.items(), strict=True):
+            assert cell.why.startswith(bad[3])
+            says(cell.refuse("f, s"), f"the cell {bad[3]}", f"f, s!{name}", cell.remedy)
+    assert [cell.text for cell in old.unread] == [bad[0] for bad in BAD.values()]
+    assert [cell.text for cell in new.unread] == ["#REF!", "0.5", "=B4/0", "6.523011990010112e+17"]
+
+
+def test_a_part_of_a_page_has_the_unread_cells_inside_it(tmp_path: Path) -> None:
+    page = pages.Page("f", "s", grid(book(tmp_path, s=edited(INCOME, **{name: bad[2] for name, bad in BAD.items()}))))
+    for top, bottom, left, right in (
+        (1, 99, 1, 99),
+        (1, 99, 3, 3),
+        (5, 5, 1, 99),
+        (5, 6, 3, 3),
+        (5, 5, 4, 4),
+        (1, 2, 1, 9),
+    ):
+        inside = [c for c in page.grid.unread if top <= c.row <= bottom and left <= c.column <= right]
+        assert page.part(top, bottom, left, right).grid.unread == inside
+
+
+def test_only_named_sheets_and_each_sheet_once_is_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = book(tmp_path, a=INCOME, b=edited(INCOME, D5="#REF!"), c=[])
+    parsed, feed = list[str](), Workbook._feed
+
+    def count(one: Workbook, part: str, reader: Any) -> Iterator[None]:
+        parsed.append(part)
+        return feed(one, part, reader)
+
+    monkeypatch.setattr(Workbook, "_feed", count)
+    says(refused(path), "holds the error #REF!", "b!D5", "correct the cell")
+    assert sorted(parsed) == ["xl/worksheets/sheet1.xml", "xl/worksheets/sheet2.xml"]
+    parsed.clear()
+    assert len(load(path, sheets=("a",))) == 6
+    assert parsed == ["xl/worksheets/sheet1.xml"]
+
+
+def rewritten(path: Path, change: Callable[[str], str]) -> Path:
+    """Change the XML of the first sheet, and take back that formulas are to be calculated."""
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    part = "xl/worksheets/sheet1.xml"
+    parts[part] = change(parts[part].decode()).encode()
+    parts["xl/workbook.xml"] = parts["xl/workbook.xml"].replace(b'fullCalcOnLoad="1"', b"")
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in parts.items():
+            archive.writestr(name, data)
+    return path
+
+
+def test_values_that_excel_never_writes_are_recorded(tmp_path: Path) -> None:
+    bad = (
+        '<c r="A2"><v>x</v></c>',
+        '<c r="B2" t="s"><v>99</v></c>',
+        '<c r="C2" s="99"><v>1</v></c>',
+        '<c r="D2" t="d"><v>x</v></c>',
+    )
+    path = book(tmp_path, s=[["a", 1]])
+    one = grid(rewritten(path, lambda xml: xml.replace("</row>", f'</row><row r="2">{"".join(bad)}</row>')))
+    assert one.cells == {1: {1: "a", 2: 1.0}}
+    assert [(cell.column, cell.text) for cell in one.unread] == [(1, "x"), (2, "99"), (3, "1"), (4, "x")]
+    says(refused(path), "the workbook is cut off or damaged", "s!A2", "download or copy it again")
+
+
+def test_the_xml_of_a_sheet_is_read_whoever_wrote_it(tmp_path: Path) -> None:
+    """With a prefix, spaces between elements, text in the cell itself, parts that are no cells, and text across two pieces."""
+    inline = (
+        '<c r="A3" t="inlineStr"><is><r><t>昌吉</t></r><r><rPr><vertAlign val="superscript"/></rPr><t>1</t></r>'
+        '<rPh sb="0" eb="1"><t>x</t></rPh></is></c><c t="str"><f>"a"&amp;"b"</f><v>a&lt;b</v></c>'
+        '<c><v>7</v><extLst><ext><c r="Z9"><v>8</v></c></ext></extLst></c><c t="b"><v>1</v></c>'
+        '<c t="d"><v>2019-01-02T00:00:00Z</v></c><c t="e"><f>1/0</f><v>#DIV/0!</v></c><c s="0"/><c><f>A1</f></c>'
+        f'<c t="inlineStr"><is><t>{"长" * 70_000}</t></is></c>'
+    )
+    path = book(tmp_path, {"s": ("C1:D2",)}, s=[["a", 1], [2.5, "b"]])
+    row, more = (
+        f'<row r="3" hidden="1">{inline}</row></sheetData>',
+        "<extLst><ext><c><v>1</v></c></ext></extLst></worksheet>",
+    )
+    path = rewritten(path, lambda xml: xml.replace("</sheetData>", row).replace("</worksheet>", more))
+    plain = grid(path)
+    assert plain.cells == {
+        1: {1: "a", 2: 1.0},
+        2: {1: 2.5, 2: "b"},
+        3: {1: "昌吉¹", 2: "a<b", 3: 7.0, 4: True, 5: dt.datetime(2019, 1, 2), 9: "长" * 70_000},
+    }
+    assert (plain.merged, plain.hidden_rows) == ([("C1:D2", 1, 3, 2, 4)], [3])
+    assert [(cell.column, cell.text) for cell in plain.unread] == [(6, "#DIV/0!"), (8, "=A1")]
+    names = "worksheet|sheetData|row|c|v|f|is|t|r|rPr|vertAlign|rPh|extLst|ext|mergeCells|mergeCell"
+
+    def put_apart(xml: str) -> str:
+        xml = re.sub(f"<(?=(?:{names})[ />])", r"\n <x:", xml)
+        return re.sub(f"</(?=(?:{names})>)", "</x:", xml).replace("xmlns=", "xmlns:x=")
+
+    spaced = rewritten(path, put_apart)
+    assert b"<x:row" in zipfile.ZipFile(spaced).read("xl/worksheets/sheet1.xml")
+    other = grid(spaced)
+    assert (other.merged, other.hidden_rows, other.unread) == (plain.merged, plain.hidden_rows, plain.unread)
+    assert other.cells == plain.cells
 
 
 def test_a_bomb_in_a_protected_workbook_and_in_gzip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
-from xml.parsers.expat import ExpatError, ParserCreate
+from xml.parsers.expat import ExpatError, ParserCreate, XMLParserType
 
 import msoffcrypto
 import olefile
@@ -31,14 +32,25 @@ _MAGIC: tuple[tuple[bytes, FileKind], ...] = (
     (b"PAR1", "parquet"),
     (b"\x1f\x8b", "gzip"),
 )
-_STRANGERS = (
-    (b"%PDF", "a PDF document"),
-    (b"{\\rtf", "a Word document in rich text (RTF)"),
-    (b"MIME-Version:", "a web archive (MHTML)"),
-    (b"\x09\x08", "an Excel workbook older than Excel 97"),
-    (b"\x09\x04", "an Excel workbook older than Excel 97"),
-    (b"Rar!", "a RAR archive"),
-    (b"7z\xbc\xaf", "a 7-Zip archive"),
+PICTURES = (
+    "take the table from the Excel edition of the publisher, or type or scan it (OCR) into a sheet and compare that with the "
+    "printed page; cells that OCR has misread are then listed one by one"
+)
+"""What to do about a table that is there as a picture only."""
+_COPY = "copy the table into Excel and save it as .xlsx"
+_UNPACK = "unpack it, and give the path of the file inside"
+_STRANGERS = tuple(
+    (re.compile(magic, re.DOTALL), said, remedy)
+    for magic, said, remedy in (
+        (rb"%PDF", "a PDF document, which holds pages and no cells", PICTURES),
+        (rb"CAJ\0|HN\0\0|KDH ", "a document of CNKI (CAJ), which holds pages and no cells", PICTURES),
+        (rb"\x89PNG|\xff\xd8\xff|GIF8[79]a|II\*\0|MM\0\*|RIFF....WEBP|BM.{4}\0{4}|.{4}ftyphei", "a picture", PICTURES),
+        (rb"\{\\rtf", "a Word document in rich text (RTF)", _COPY),
+        (rb"MIME-Version:", "a web archive (MHTML)", _COPY),
+        (rb"\x09[\x08\x04]", "an Excel workbook older than Excel 97", "open it in Excel, and save it as .xlsx"),
+        (rb"Rar!", "a RAR archive", _UNPACK),
+        (rb"7z\xbc\xaf", "a 7-Zip archive", _UNPACK),
+    )
 )
 
 
@@ -67,13 +79,9 @@ def kind_of_file(data: bytes, where: str) -> FileKind:
     for magic, kind in _MAGIC:
         if data.startswith(magic):
             return kind
-    for magic, said in _STRANGERS:
-        if data.startswith(magic):
-            raise SourceError(
-                f"this is {said}, whatever its name says",
-                where=where,
-                remedy="copy the table into Excel and save it as .xlsx, or unpack it and give the path of the file inside",
-            )
+    for pattern, said, remedy in _STRANGERS:
+        if pattern.match(data):
+            raise SourceError(f"this is {said}, whatever its name says", where=where, remedy=remedy)
     return "text"
 
 
@@ -127,16 +135,24 @@ def refuse_doctype(xml: bytes, part: str) -> None:
     The parser that will read the part reads its beginning, so that no encoding hides one. Raises ExpatError where it is not XML.
     """
 
-    def refuse(*_: object) -> None:
-        raise ValueError(f"{part} declares a document type, for entities, which Excel never writes")
-
     def stop(*_: object) -> None:
         raise StopIteration
 
-    scanner = ParserCreate()
-    scanner.StartDoctypeDeclHandler, scanner.StartElementHandler = refuse, stop
+    scanner = make_parser(part)
+    scanner.StartElementHandler = stop
     with suppress(StopIteration):  # a document type stands before the first element
         scanner.Parse(xml, True)
+
+
+def make_parser(part: str) -> XMLParserType:
+    """Make a parser of XML that raises ValueError at a document type, naming the `part` of the workbook."""
+
+    def refuse(*_: object) -> None:
+        raise ValueError(f"{part} declares a document type, for entities, which Excel never writes")
+
+    parser = ParserCreate()
+    parser.StartDoctypeDeclHandler = refuse
+    return parser
 
 
 def _nearest_path(path: Path) -> str:
@@ -181,7 +197,7 @@ def open_compound(data: bytes, where: str) -> tuple[Literal["xls", "xlsx"], byte
         raise SourceError(
             f"this is {_DOCUMENTS[office.format]}, whatever its name says",
             where=where,
-            remedy="copy its table into Excel and save it as .xlsx",
+            remedy=_COPY,
         )
     notes = ["the file is encrypted under the default password of Excel"]
     with _damage_named(where):
@@ -235,7 +251,7 @@ def _decrypt(office: Any, where: str) -> bytes:
         raise SourceError(
             "the workbook is protected by a password that is not the default one of Excel",
             where=where,
-            remedy=f"{_RESAVE} without a password (File, Info, Protect Workbook)",
+            remedy="open it in Excel with its password, and save it as .xlsx without a password (File, Info, Protect Workbook)",
         ) from error
     return plain.getvalue()
 

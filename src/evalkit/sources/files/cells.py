@@ -1,4 +1,4 @@
-"""The cells of a worksheet as values: numbers, text, truth values and dates, and the cells of an .xlsx as its XML."""
+"""The cells of a worksheet as values: numbers, text, truth values and dates, and those that could not be read."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import datetime as dt
 import math
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from xml.etree import ElementTree
 
@@ -14,7 +15,7 @@ from evalkit.errors import SourceError
 Cell = float | str | bool | dt.datetime
 """What a cell holds. Text is stripped and never empty."""
 
-_MAX_ROWS, _MAX_COLUMNS = 1_048_576, 16_384
+MAX_ROWS, MAX_COLUMNS = 1_048_576, 16_384
 MOST_ERRORS = 20  # cells that one error lists
 _LONG = 1e15  # Excel keeps 15 digits: the rest of a longer whole number is already lost
 # What number formats without a code in the file show. 27-36 and 50-58 are those of Chinese Excel.
@@ -33,17 +34,18 @@ class Formats:
     def __init__(self, styles: Iterable[ElementTree.Element], *, epoch_1904: bool) -> None:
         self.epoch_1904 = epoch_1904
         kinds: dict[int, str] = dict(BUILT_IN)
-        self._styles: list[str] = []
+        self._styles: dict[str, str] = {}
         for element in styles:
             tag = element.tag.rpartition("}")[2]
             if tag == "numFmt":
                 kinds[int(element.get("numFmtId", 0))] = tell_format(element.get("formatCode", ""))
             elif tag == "cellXfs":
-                self._styles = [kinds.get(int(style.get("numFmtId", 0)), "") for style in element]
+                shown = (kinds.get(int(style.get("numFmtId", 0)), "") for style in element)
+                self._styles = {str(number): kind for number, kind in enumerate(shown)}
 
     def kind(self, style: str | None) -> str:
         """Return "date", "time" or "" for a cell's style number."""
-        return self._styles[int(style)] if style and self._styles else ""
+        return self._styles[style] if style and self._styles else ""
 
 
 def tell_format(code: str) -> str:
@@ -58,31 +60,54 @@ def tell_format(code: str) -> str:
     return "date" if "m" in letters else ""
 
 
-class NumberReader:
-    """Read the numbers of one sheet, and name its cells in errors."""
+@dataclass(frozen=True, slots=True)
+class UnreadCell:
+    """A cell (row and column from 1) whose value is not known: what stands in it ("" where that is not told), why, what to do."""
 
-    def __init__(self, where: str, sheet: str, *, epoch_1904: bool) -> None:
-        self._where, self._sheet, self._epoch_1904 = where, sheet, epoch_1904
+    row: int
+    column: int
+    text: str
+    why: str
+    remedy: str
 
-    def read(self, number: float, shown: str, row: int, column: int) -> Cell:
-        """Return the number or, where the cell's format shows one (tell_format), the date."""
+    def refuse(self, where: str) -> SourceError:
+        """Make the error that names it; `where` is the file and the sheet."""
+        return SourceError(
+            f"the cell {self.why}", where=f"{where}!{cell_name(self.row, self.column)}", remedy=self.remedy
+        )
+
+
+def refuse_unread(unread: Sequence[UnreadCell], where: str) -> None:
+    """Raise one SourceError for all cells of a sheet that could not be read, if there are any."""
+    if unread:
+        raise combine_cells([cell.refuse(where) for cell in unread[:MOST_ERRORS]])
+
+
+class CellReader:
+    """Read what is stored in the cells of a sheet; a cell that is not read is given as such, and never raises."""
+
+    def __init__(self, *, epoch_1904: bool) -> None:
+        self._epoch_1904 = epoch_1904
+
+    def read_number(self, number: float, text: str, shown: str, row: int, column: int) -> Cell | UnreadCell:
+        """Return the number or, where the cell's format shows one (tell_format), the date; `text` is how it is stored."""
+        if not shown and -_LONG < number < _LONG:
+            return number
         if not math.isfinite(number):
-            raise self.refuse(row, column, "holds a number beyond what Excel can hold", "correct the cell")
+            return UnreadCell(row, column, text, "holds a number beyond what Excel can hold", "correct the cell")
         if shown == "time" or (shown == "date" and number < 1 and not self._epoch_1904):
             remedy = "show the cell as a number, or write it as text"
-            raise self.refuse(row, column, "holds a time of day or a duration", remedy)
+            return UnreadCell(row, column, text, "holds a time of day or a duration", remedy)
         if shown == "date":
-            return self._read_date(number, row, column)
-        if abs(number) >= _LONG and number.is_integer():
-            raise self.refuse(
-                row,
-                column,
-                f"holds a whole number of {len(f'{abs(number):.0f}')} digits, and Excel has kept only its first 15 digits",
-                "store the column as text in the source system and export it again",
-            )
+            return self._read_date(number, text, row, column)
+        if number.is_integer():
+            digits = len(f"{abs(number):.0f}")
+            why = f"holds a whole number of {digits} digits, and Excel has kept only its first 15 digits"
+            remedy = "store the column as text in the source system and export it again"
+            return UnreadCell(row, column, text, why, remedy)
         return number
 
-    def _read_date(self, serial: float, row: int, column: int) -> dt.datetime:
+    def _read_date(self, serial: float, text: str, row: int, column: int) -> dt.datetime | UnreadCell:
         """Turn a serial number into a date, to the millisecond; Excel's 29 February 1900 never was."""
         start = dt.datetime(1904, 1, 1) if self._epoch_1904 else dt.datetime(1899, 12, 30)
         try:
@@ -92,90 +117,23 @@ class NumberReader:
                 start += dt.timedelta(days=1)
             return start + dt.timedelta(milliseconds=round(serial * 86_400_000))
         except OverflowError:
-            what = f"is shown as a date, but {serial:g} is the number of no day"
-            raise self.refuse(row, column, what, "correct the cell, or show it as a number") from None
+            why = f"is shown as a date, but {serial:g} is the number of no day"
+            return UnreadCell(row, column, text, why, "correct the cell, or show it as a number")
 
-    def refuse_error(self, row: int, column: int, error: str) -> SourceError:
-        """Make the error for a cell with an error of Excel, such as #REF!."""
-        return self.refuse(row, column, f"holds the error {error}", "correct the cell, or empty it if it is missing")
+    def read_error(self, error: str, row: int, column: int) -> UnreadCell:
+        """Give the cell with an error of Excel, such as #REF!."""
+        remedy = "correct the cell, or empty it if it is missing"
+        return UnreadCell(row, column, error, f"holds the error {error}", remedy)
 
-    def refuse_formula(self, row: int, column: int) -> SourceError:
-        """Make the error for a formula without a value."""
-        return self.refuse(
+    def read_formula(self, formula: str, row: int, column: int) -> UnreadCell:
+        """Give the cell with a formula without a value; `formula` is "" where it is not told."""
+        return UnreadCell(
             row,
             column,
+            f"={formula}" if formula else "",
             "holds a formula whose value was not calculated when the file was saved",
             "open the file in Excel, save it again, or paste the formulas as values",
         )
-
-    def refuse(self, row: int, column: int, what: str, remedy: str) -> SourceError:
-        """Make an error that names the cell."""
-        name = cell_name(row, column)
-        return SourceError(f"the cell {what}", where=f"{self._where}, {self._sheet}!{name}", remedy=remedy)
-
-
-class CellReader:
-    """Read the rows of one sheet; errors name its cells. `stale` distrusts the stored values of formulas."""
-
-    def __init__(self, texts: Sequence[str], formats: Formats, *, stale: bool, where: str, sheet: str) -> None:
-        self._texts, self._formats, self._stale, self._sheet = texts, formats, stale, sheet
-        self._numbers = NumberReader(where, sheet, epoch_1904=formats.epoch_1904)
-        self._bad: list[SourceError] = []
-
-    def refuse_bad_cells(self) -> None:
-        """Raise one SourceError for all cells that could not be read, if there are any."""
-        if self._bad:
-            raise combine_cells(self._bad)
-
-    def read_row(self, row: int, element: ElementTree.Element) -> dict[int, Cell]:
-        """Return the cells of a row that hold something, by column number."""
-        cells: dict[int, Cell] = {}
-        column = 0
-        for item in element:
-            if item.tag.rpartition("}")[2] != "c":
-                continue
-            ref = item.get("r")
-            column = column_number(ref.rstrip("0123456789")) if ref else column + 1
-            if not (1 <= row <= _MAX_ROWS and 1 <= column <= _MAX_COLUMNS) or column in cells:
-                raise ValueError(f"cell {ref} of row {row} in sheet '{self._sheet}' is out of place")
-            try:
-                value = self._read(item, row, column)
-            except SourceError as error:
-                self._bad.append(error)
-                if len(self._bad) == MOST_ERRORS:
-                    self.refuse_bad_cells()
-                continue
-            if value is not None and value != "":
-                cells[column] = value
-        return cells
-
-    def _read(self, item: ElementTree.Element, row: int, column: int) -> Cell | None:
-        kind = item.get("t", "n")
-        stored: str | None = None
-        formula = False
-        for child in item:
-            tag = child.tag.rpartition("}")[2]
-            if tag == "v":
-                stored = child.text or ""
-            elif tag == "is":
-                stored = read_cell_text(child)
-            elif tag == "f":
-                formula = True
-        if formula and (self._stale or stored is None or (stored == "" and kind != "str")):
-            raise self._numbers.refuse_formula(row, column)
-        if not stored:
-            return None
-        if kind == "e":
-            raise self._numbers.refuse_error(row, column, stored)
-        if kind == "s":
-            return self._texts[int(stored)].strip()
-        if kind in ("str", "inlineStr"):
-            return unescape(stored).strip()
-        if kind == "b":
-            return stored in ("1", "true")
-        if kind == "d":
-            return dt.datetime.fromisoformat(stored).replace(tzinfo=None)
-        return self._numbers.read(float(stored), self._formats.kind(item.get("s")), row, column)
 
 
 def read_cell_text(element: ElementTree.Element) -> str:
@@ -224,7 +182,7 @@ def _last_place(where: str) -> str:
     return where.rpartition("!")[2] if "!" in where else where.partition(", ")[2]
 
 
-@lru_cache(maxsize=_MAX_COLUMNS)
+@lru_cache(maxsize=MAX_COLUMNS)
 def column_number(letters: str) -> int:
     """Return 1 for "A", 28 for "AB"."""
     if not re.fullmatch("[A-Z]{1,3}", letters):

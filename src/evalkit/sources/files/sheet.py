@@ -16,7 +16,7 @@ from pandas.api.extensions import ExtensionArray
 
 from evalkit.errors import SourceError, nearest
 from evalkit.sources.files.bytes import check_size, inflate, read_bytes, sniff
-from evalkit.sources.files.cells import Cell, cell_name, column_letters
+from evalkit.sources.files.cells import Cell, cell_name, column_letters, refuse_unread
 from evalkit.sources.files.columns import MISSING, check_names, parse_column, refuse_no_rows, write_number, write_runs
 from evalkit.sources.files.text import read_text
 from evalkit.sources.files.xlsx import Grid, Sheet, Workbook
@@ -74,6 +74,7 @@ def read_workbook(
     chosen, notes = _choose(book, sheet, where)
     grid = book.read(chosen)
     where = f"{where}, {chosen.name}"
+    refuse_unread(grid.unread, where)
     rows = sorted(grid.cells)
     if not rows:
         raise SourceError(f"sheet '{chosen.name}' is empty", where=where, remedy="name a sheet with data by sheet=")

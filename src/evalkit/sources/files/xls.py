@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -16,11 +16,10 @@ from xlrd.sheet import Sheet as XlrdSheet
 from evalkit.errors import SourceError
 from evalkit.sources.files.cells import (
     BUILT_IN,
-    MOST_ERRORS,
     Cell,
-    NumberReader,
+    CellReader,
+    UnreadCell,
     cell_name,
-    combine_cells,
     raise_digits,
     tell_format,
 )
@@ -59,40 +58,44 @@ class LegacyWorkbook:
                 Sheet(name, str(number), sheet.visible)
                 for number, (name, sheet) in enumerate(zip(names, self._records.sheets, strict=True))
             ]
+            self._cells = CellReader(epoch_1904=self._book.datemode == 1)
+            self._kinds: dict[int, str] = {}
 
     def has_data(self, sheet: Sheet) -> bool:
         """Tell whether any cell of the sheet holds something."""
         return self._part(sheet).has_values
 
+    def has_pictures(self, sheet: Sheet) -> bool:
+        """Tell whether a picture lies on the sheet."""
+        return self._part(sheet).has_pictures
+
     def read(self, sheet: Sheet) -> Grid:
-        """Read a sheet; raise SourceError on cells with an error or a formula without a stored value."""
+        """Read a sheet; cells with an error or a formula without a stored value are among those that are `unread`."""
         number = int(sheet.part)
         with self._damage_named():
             source = self._book.sheet_by_index(number)
             try:
-                return self._read(source, sheet)
+                return self._read(source, self._part(sheet).stale)
             finally:
                 self._book.unload_sheet(number)
 
-    def _read(self, source: XlrdSheet, sheet: Sheet) -> Grid:
-        grid, bad = Grid(), list[SourceError]()
-        reader = NumberReader(self.where, sheet.name, epoch_1904=self._book.datemode == 1)
+    def _read(self, source: XlrdSheet, stale: Collection[tuple[int, int]]) -> Grid:
+        grid = Grid()
         for row in range(source.nrows):
             cells: dict[int, Cell] = {}
-            for column in range(source.row_len(row)):
-                try:
-                    cell = self._read_cell(source, row, column, sheet, reader)
-                except SourceError as error:
-                    bad.append(error)
-                    if len(bad) == MOST_ERRORS:
-                        raise combine_cells(bad) from None
+            for column, (kind, value) in enumerate(zip(source.row_types(row), source.row_values(row), strict=True)):
+                if kind in (xlrd.XL_CELL_EMPTY, xlrd.XL_CELL_BLANK):
                     continue
-                if cell is not None and cell != "":
+                if (row, column) in stale:
+                    cell: Cell | UnreadCell = self._cells.read_formula("", row + 1, column + 1)
+                else:
+                    cell = self._read_cell(source, row, column, kind, value)
+                if isinstance(cell, UnreadCell):
+                    grid.unread.append(cell)
+                elif cell != "":
                     cells[column + 1] = cell
             if cells:
                 grid.cells[row + 1] = cells
-        if bad:
-            raise combine_cells(bad)
         grid.hidden_rows = [row + 1 for row, info in source.rowinfo_map.items() if info.hidden]
         grid.hidden_columns = [(column + 1, column + 1) for column, info in source.colinfo_map.items() if info.hidden]
         for top, below, left, beyond in source.merged_cells:
@@ -100,21 +103,17 @@ class LegacyWorkbook:
             grid.merged.append((ref, top + 1, left + 1, below, beyond))
         return grid
 
-    def _read_cell(self, source: XlrdSheet, row: int, column: int, sheet: Sheet, reader: NumberReader) -> Cell | None:
-        kind, value = source.cell_type(row, column), source.cell_value(row, column)
-        if (row, column) in self._part(sheet).stale:
-            raise reader.refuse_formula(row + 1, column + 1)
-        if kind == xlrd.XL_CELL_TEXT:
-            runs = source.rich_text_runlist_map.get((row, column))
-            return (self._raise_runs(str(value), runs) if runs else str(value)).strip()
+    def _read_cell(self, source: XlrdSheet, row: int, column: int, kind: int, value: float | str) -> Cell | UnreadCell:
         if kind in (xlrd.XL_CELL_NUMBER, xlrd.XL_CELL_DATE):
-            return reader.read(float(value), self._shown(source, row, column), row + 1, column + 1)
+            number, shown = float(value), self._shown(source.cell_xf_index(row, column))
+            return self._cells.read_number(number, f"{number:.15g}", shown, row + 1, column + 1)
         if kind == xlrd.XL_CELL_BOOLEAN:
             return bool(value)
         if kind == xlrd.XL_CELL_ERROR:
             said = xlrd.error_text_from_code.get(int(value), f"number {value}")
-            raise reader.refuse_error(row + 1, column + 1, said)
-        return None
+            return self._cells.read_error(said, row + 1, column + 1)
+        runs = source.rich_text_runlist_map.get((row, column))
+        return (self._raise_runs(str(value), runs) if runs else str(value)).strip()
 
     def _raise_runs(self, text: str, runs: list[tuple[int, int]]) -> str:
         """Write the digits of superscript runs as superscripts; a run is where it starts and its font."""
@@ -126,9 +125,13 @@ class LegacyWorkbook:
             for (start, font), (end, _) in parts
         )
 
-    def _shown(self, source: XlrdSheet, row: int, column: int) -> str:
-        key = self._book.xf_list[source.cell_xf_index(row, column)].format_key
-        return BUILT_IN[key] if key in BUILT_IN else tell_format(str(self._book.format_map[key].format_str))
+    def _shown(self, style: int) -> str:
+        """Tell what a cell style shows a number as, which is found out once."""
+        if style not in self._kinds:
+            key = self._book.xf_list[style].format_key
+            code = "" if key in BUILT_IN else str(self._book.format_map[key].format_str)
+            self._kinds[style] = BUILT_IN[key] if key in BUILT_IN else tell_format(code)
+        return self._kinds[style]
 
     def _part(self, sheet: Sheet) -> _Stretch:
         return self._records.parts[self._records.sheets[int(sheet.part)].start]
@@ -178,6 +181,7 @@ _OF_SHEET = {
 }  # and SHRFMLA, ARRAY, TABLE, ROW, COLINFO, MERGEDCELLS
 _LONG = {_SST, _STRING}  # records that may go on in a CONTINUE
 _BOOK, _BIFF8 = 0x0005, 0x0600
+_OBJ, _PICTURE = 0x5D, struct.pack("<H", 8)  # an object on a sheet, and the type of one that is a picture
 _PASSED_OVER = struct.pack("<H", 0xE1)  # a record that the reader knows and makes nothing of
 _ON_LOAD = 0x2  # a formula that is to be calculated when the file is opened
 _MOST_SHEETS = 2_000
@@ -185,9 +189,10 @@ _MOST_SHEETS = 2_000
 
 @dataclass
 class _Stretch:
-    """One sheet in the stream: whether it holds values, and the cells (counted from 0) whose formulas have none."""
+    """One sheet in the stream: what lies on it, and the cells (counted from 0) whose formulas have no value."""
 
     has_values: bool = False
+    has_pictures: bool = False
     stale: set[tuple[int, int]] = field(default_factory=set)
 
 
@@ -249,6 +254,8 @@ class _Walk:
         if not is_kept:
             self.kept[position : position + 2] = _PASSED_OVER
             self._uncalculated |= self.depth == 1 and code == _UNCALCED
+            if code == _OBJ and self.depth == 1 and self._kind != _BOOK:
+                self.parts[self._start].has_pictures |= self.stream[position + 8 : position + 10] == _PICTURE
         elif code == _BOF:
             self._begin(position)
         elif code == _EOF:

@@ -77,6 +77,12 @@ def heads(page: Page, row: int, key: int, left_out: Collection[int] = ()) -> dic
     }
 
 
+def top_of_names(page: Page, rows: Sequence[int], key: int) -> int | None:
+    """Return the first row of the word that heads the names, such as 地区, of a column up to theirs; None where there is none."""
+    spots = (page.spread(row).get(column) for row in rows for column in range(1, key + 1))
+    return min((spot.row for spot in spots if spot and isinstance(spot.cell, str) and is_header_word(spot.cell)), default=None)
+
+
 def header_word(page: Page, header: Sequence[int], column: int) -> str:
     """Return the Chinese words above a column as one, in small letters: "地" over "区" is 地区."""
     spots = list(dict.fromkeys(spots[column] for row in header if column in (spots := page.spread(row))))
@@ -137,18 +143,20 @@ def _stand_over(
 
     A name stands over the empty cells to its right as well, where all that stands above them is the same and they have names of
     their own below: printers set a total (合计) and the name of a group over its parts without merging the cells. A name that is
-    merged sideways stands over its columns alone, and one with an ordinal number ends before the next of its level.
+    merged sideways stands over its columns alone, and one with an ordinal number ends before the next of its level. In rows above
+    the word that heads the names (地区) only a total does so, whose own column has nothing but a translation below it.
     """
     heading = {row: heads(page, row, key, left_out) for row in header}
     every = sorted({column for spots in heading.values() for column in spots} | set(columns))
     over: dict[int, list[Spot]] = {column: [] for column in every if column != key}
+    named = top_of_names(page, header, key) or 0
     for row, spots in heading.items():
         below = {column: [one[column] for r, one in heading.items() if r > row and column in one] for column in over}
-        reach = _reach(row, spots, below, over, taken=page.spread(row))
+        reach = _reach(row, spots, below, over, taken=page.spread(row), totals=row < named)
         right = {spot: column for column, spot in reach.items()}  # the last column of each
         for column, stack in over.items():
             if (spot := spots.get(column) or reach.get(column)) and all(_at(one) != _at(spot) for one in stack):
-                stack.append(replace(spot, right=max(spot.right, right.get(spot, 0))))
+                stack.append(spot._replace(right=max(spot.right, right.get(spot, 0))))
     return over
 
 
@@ -158,8 +166,11 @@ def _reach(
     below: Mapping[int, Sequence[Spot]],
     over: Mapping[int, Sequence[Spot]],
     taken: Collection[int],
+    totals: bool,
 ) -> dict[int, Spot]:
-    """Return the names that reach over empty cells of a row, by these columns; those `taken` are not empty."""
+    """Return the names that reach over empty cells of a row, by these columns; those `taken` are not empty. With `totals`, only
+    names that have no other below them do.
+    """
     go_on = {column for column, spot in spots.items() if column in over and _goes_on_below(spot, below[column])}
     is_broken = len(go_on) > sum(column not in spots and any(map(_is_name, below[column])) for column in over)
     wide: Spot | None = None
@@ -168,6 +179,7 @@ def _reach(
         if column in spots or column in taken:
             spot = spots.get(column)
             is_alone = spot is not None and spot.column == spot.right and _is_name(spot)
+            is_alone = is_alone and not (totals and any(map(_is_name, below[column])))
             wide = spot if is_alone and not (is_broken and column in go_on) else None
         elif wide is not None:
             same = list(map(_at, stack)) == [at for at in map(_at, over[wide.column]) if at != _at(wide)]
@@ -237,6 +249,8 @@ class _Path:
         words = [spot for i, spot in enumerate(spots) if i < foreign_from or _is_name(spot)]  # "in 2009" ends a translation
         above: Spot | None = None
         for spot in spots:
+            if unread := page.unread.get(_at(spot)):
+                raise _NotUnderstood(f"the cell {unread.why}")
             year, said = _read_cell(spot.cell)
             years |= set() if year is None else {year}
             if not said:
@@ -253,7 +267,7 @@ class _Path:
                 continue
             if self.levels and self.levels[-1][:2] == (True, ""):  # 其中 above #医生
                 self.levels[-1] = (True, name, self.levels[-1][2])
-            elif above and above.is_single and spot.is_single and spot.row == above.row + 1 and not is_part:
+            elif above and _goes_on_below(above, [spot]) and not is_part and _rank(spot.cell) == _NO_RANK:
                 self.levels[-1] = (self.levels[-1][0], join_words(f"{self.levels[-1][1]} {name}"), self.levels[-1][2])
             else:
                 self.levels.append((is_part, name, _rank(spot.cell)))

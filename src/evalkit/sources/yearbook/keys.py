@@ -35,6 +35,9 @@ class Keys:
     def read(self, row: int) -> Key:
         """Return what the names of a row say; raise UnreadRow where they are not understood."""
         cells, layout = self.page.grid.cells[row], self.layout
+        for column in (layout.key, layout.time):
+            if column is not None and (unread := self.page.unread.get((row, column))):
+                raise UnreadRow(f"the cell of its name {unread.why}")
         name = self._name(row)
         if layout.rows_are == "years":
             year = read_year(name)

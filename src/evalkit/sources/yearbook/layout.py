@@ -22,6 +22,7 @@ from evalkit.sources.yearbook.headings import (
     is_header_word,
     is_unit_header,
     read_headings,
+    top_of_names,
     turn,
 )
 from evalkit.sources.yearbook.pages import Page, Spot
@@ -183,9 +184,7 @@ def _find_header(page: Page, first: int, key: int, filled: Collection[int], left
     that name columns. One cell alone above them is a title, unless nothing else names its column.
     """
     above = [row for row in page.rows if row < first]
-    words = (page.spread(row).get(column) for row in above for column in range(1, key + 1))
-    tops = [spot.row for spot in words if spot and isinstance(spot.cell, str) and is_header_word(spot.cell)]
-    start = min(tops, default=first)
+    start = top_of_names(page, above, key) or first
     header: list[int] = []
     for row in reversed(above):
         cells = page.grid.cells[row]

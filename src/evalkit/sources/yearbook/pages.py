@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from evalkit.errors import SourceError, nearest
-from evalkit.sources.files.bytes import inflate, kind_of_file, open_compound, read_bytes
-from evalkit.sources.files.cells import Cell, cell_name
+from evalkit.sources.files.bytes import PICTURES, inflate, kind_of_file, open_compound, read_bytes
+from evalkit.sources.files.cells import Cell, UnreadCell, cell_name
 from evalkit.sources.files.html import read_web
 from evalkit.sources.files.sheet import note_hidden
 from evalkit.sources.files.text import SEPARATORS, decode_any, is_web, split_records
@@ -33,12 +33,14 @@ class Book(Protocol):
     def has_data(self, sheet: Sheet) -> bool:
         """Tell whether any cell of the sheet holds something."""
 
+    def has_pictures(self, sheet: Sheet) -> bool:
+        """Tell whether a picture lies on the sheet."""
+
     def read(self, sheet: Sheet) -> Grid:
         """Read a sheet."""
 
 
-@dataclass(frozen=True)
-class Spot:
+class Spot(NamedTuple):
     """A cell and the rows and columns over which it stands, which are several where it is merged."""
 
     row: int
@@ -55,6 +57,27 @@ class Spot:
     def is_single(self) -> bool:
         """Tell a cell that is not merged."""
         return (self.row, self.column) == (self.bottom, self.right)
+
+
+class _Spread(Mapping[int, Spot]):
+    """A row by column. Its cells are made as they are asked for: mostly one is, in a row that may have thousands."""
+
+    def __init__(self, row: int, cells: Mapping[int, Cell], covered: Mapping[int, Spot]) -> None:
+        self._row, self._cells, self._covered = row, cells, covered
+
+    def __getitem__(self, column: int) -> Spot:
+        if (spot := self._covered.get(column)) is not None:
+            return spot
+        return Spot(self._row, column, self._row, column, self._cells[column])
+
+    def __contains__(self, column: object) -> bool:
+        return column in self._cells or column in self._covered
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(dict.fromkeys([*self._cells, *self._covered]))
+
+    def __len__(self) -> int:
+        return len(self._cells.keys() | self._covered.keys())
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,12 +112,12 @@ class Page:
         """Name a cell within the file."""
         return cell_name(row, column) if self.sheet is None else f"{self.sheet}!{cell_name(row, column)}"
 
-    def spread(self, row: int) -> dict[int, Spot]:
+    def spread(self, row: int) -> Mapping[int, Spot]:
         """Return the cells of a row by column, a merged cell in each column that it covers."""
-        spots = {column: Spot(row, column, row, column, cell) for column, cell in self.grid.cells.get(row, {}).items()}
+        covered: dict[int, Spot] = {}
         for spot in self._merged.get(row, ()):
-            spots |= dict.fromkeys(range(spot.column, min(spot.right, self.width) + 1), spot)
-        return spots
+            covered |= dict.fromkeys(range(spot.column, min(spot.right, self.width) + 1), spot)
+        return _Spread(row, self.grid.cells.get(row, {}), covered)
 
     def part(self, top: int, bottom: int, left: int, right: int) -> Page:
         """Return the cells of some rows and columns, at the places where they stand; merged cells are cut to them."""
@@ -109,7 +132,13 @@ class Page:
             for ref, first, one, last, other in self.grid.merged
             if top <= first <= bottom and left <= one <= right
         ]
-        return Page(self.file, self.sheet, Grid(cells, merged), self.keys if is_whole else {})
+        unread = [one for one in self.grid.unread if top <= one.row <= bottom and left <= one.column <= right]
+        return Page(self.file, self.sheet, Grid(cells, merged, unread=unread), self.keys if is_whole else {})
+
+    @cached_property
+    def unread(self) -> dict[tuple[int, int], UnreadCell]:
+        """Cells whose value is not known, by row and column; what they show stands among the others."""
+        return {(one.row, one.column): one for one in self.grid.unread}
 
     @cached_property
     def rows(self) -> list[int]:
@@ -197,20 +226,36 @@ def read_pages(path: Path, where: str, sheets: Sequence[str]) -> Pages:
 
 def _read_lines(content: str, where: str) -> Grid:
     grid = Grid()
-    for line, record in split_records(content, _find_separator(content), where):
-        if cells := {column: text for column, field in enumerate(record, start=1) if (text := field.strip())}:
-            grid.cells[line] = dict(cells)
+    for line, record in split_records(*_separate(content), where):
+        cells: dict[int, Cell] = {}
+        for column, word in enumerate(record, start=1):
+            if text := word.strip():
+                cells[column] = text
+        if cells:
+            grid.cells[line] = cells
     return grid
 
 
+def _separate(content: str) -> tuple[str, str]:
+    """Return the text and its separator. Some sites end each field with a tab and a comma, which become one tab."""
+    lines = [line.rstrip() for line in content.splitlines() if "\t," in line]
+    paired = sum(line.count("\t,") == line.count("\t") == line.count(",") for line in lines)
+    if paired * 2 > len(lines):
+        content = content.replace("\t,", "\t")
+    return content, _find_separator(content)
+
+
 def _find_separator(content: str) -> str:
-    """Choose the separator that stands equally often in most lines, a tab before others; titles and notes have none."""
-    lines = content.splitlines()
-    found: dict[str, tuple[int, int, bool]] = {}
+    """Choose the separator that stands equally often in most lines, a tab before others; titles and notes have none.
+
+    A tab before a comma is none: it stands behind codes, so that Excel takes them for text.
+    """
+    lines = content.replace("\t,", ",").splitlines()
+    found: dict[str, tuple[int, bool, int]] = {}
     for separator in SEPARATORS:
         counts = Counter(number for line in lines if (number := line.count(separator)))
         number, times = max(counts.items(), key=lambda item: (item[1], item[0]), default=(0, 0))
-        found[separator] = (times, number, separator == "\t")
+        found[separator] = (times, separator == "\t", number)
     return max(found, key=lambda separator: found[separator])
 
 
@@ -219,18 +264,28 @@ def _read_sheets(book: Book, wanted: Sequence[str]) -> tuple[list[Page], list[st
     for name in wanted:
         if name not in names:
             raise SourceError(f"there is no sheet '{name}'", where=book.where, remedy=nearest(name, names))
-    notes, pages = list[str](), list[Page]()
+    notes, pages, pictured = list[str](), list[Page](), list[str]()
     for sheet in book.sheets:
-        if sheet.name not in wanted if wanted else not book.has_data(sheet):
+        if wanted and sheet.name not in wanted:
             continue
-        if not wanted and not sheet.visible:
-            notes.append(f"hidden sheet '{sheet.name}' was not read")
+        if not (wanted or sheet.visible):
+            notes += [f"hidden sheet '{sheet.name}' was not read"] if book.has_data(sheet) else []
             continue
-        page = Page(book.where, sheet.name, book.read(sheet))
+        grid = book.read(sheet)
+        for one in grid.unread:  # what they show keeps their place
+            grid.cells.setdefault(one.row, {})[one.column] = one.text or "?"
+        page = Page(book.where, sheet.name, grid)
+        if not page.grid.cells:
+            if book.has_pictures(sheet):
+                pictured.append(f"sheet '{sheet.name}' holds pictures and no cells")
+            if pictured or not wanted:
+                continue
         _refuse_too_many(page)
         notes += _note_hidden(page, sheet)
         pages.append(page)
-    return pages, notes
+    if pictured and (wanted or not pages):
+        raise SourceError("; ".join(pictured), where=book.where, remedy=PICTURES)
+    return pages, notes + pictured
 
 
 def _refuse_too_many(page: Page) -> None:

@@ -140,9 +140,11 @@ def _read_table(
         common = "; ".join(dict.fromkeys(beside))
         for column, heading in layout.columns.items():
             cell = cells.get(column)
-            read = read_value(cell)
-            if read is None or (row, column) in merged:
-                set_aside(row, column, merged.get((row, column), "it is neither a number nor a mark in place of one"))
+            unread = page.unread.get((row, column))
+            read = None if unread or (row, column) in merged else read_value(cell)
+            if read is None:
+                why = f"the cell {unread.why}" if unread else "it is neither a number nor a mark in place of one"
+                set_aside(row, column, merged.get((row, column), why))
                 read = float("nan"), "unread"
             own = [*above[column], *marked.notes.get((row, column), ())]
             own += [f"printed as {cell}"] if read[1] == "below_unit" and "<" in str(cell) else []

@@ -205,7 +205,8 @@ def take_marks(page: Page) -> Marked:
             elif plain and is_word(cell) and is_chinese(cell):
                 values[column] = cell[: plain.start()].rstrip()
                 unexplained.append(f"{page.address(row, column)}: no note explains the mark {plain[0]}")
-    return Marked(Page(page.file, page.sheet, Grid(cells, page.grid.merged)), notes, tuple(unexplained))
+    grid = Grid(cells, page.grid.merged, unread=page.grid.unread)
+    return Marked(Page(page.file, page.sheet, grid), notes, tuple(unexplained))
 
 
 def _explain(page: Page) -> dict[str, str]:
