@@ -110,7 +110,7 @@ class Caption:
         """Say why the units above the table are that of no column for certain; "" where there is one, or none at all."""
         found = self._found_units()
         if self.several:
-            return f"the caption {self.several[0]} names several"
+            return f"the caption '{self.several[0]}' names several"
         if len(found) > 1:
             return " and ".join(f"it is '{unit}' in {place}" for unit, place in found.items())
         return self.before.doubt() if self.before and not found else ""
@@ -150,7 +150,7 @@ class Caption:
         if found := _CAPTION.search(line):
             units = _read_caption(found[1])
             if len(units) > 1:
-                self.several.append(f"'{join_words(found[1])}' in {place}")
+                self.several.append(join_words(found[1]))
             self._units += [(unit, place) for unit in units if len(units) == 1]
             line = line[: found.start()].rstrip(" (")
         title = join_words(split_translation(_ENGLISH.sub("", line))[0])
@@ -229,8 +229,8 @@ def is_rate(indicator: str) -> bool:
 def may_have(indicator: str, unit: str, *, alone: bool) -> bool:
     """Tell whether a unit that stands over a table or over a whole can be that of an indicator below it.
 
-    It is none of a rate, a rank or an index unless it looks like one, none of a number of things if it is one of money, and none of an average, such as one per head, unless
-    the indicator stands `alone` or the unit is neither one of thousands nor one of counts.
+    It is none of a rate, a rank or an index unless it looks like one, none of a number of things if it is one of money, and none
+    of an average, such as one per head, unless the indicator stands `alone` or the unit is a small one.
     """
     if is_rate(indicator):
         return re.search("[%‰=/倍位点]", unit) is not None

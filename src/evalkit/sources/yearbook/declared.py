@@ -259,7 +259,9 @@ class _Section:
             if not isinstance(source, str) or not source.strip():
                 raise self._wrong("correct.source", source, f"say where the right value is found: {written}")
             right = value.strip() if isinstance(value, str) else float(value)
-            found.append(Correction(self.where, sheet, int(at[2]), column_number(at[1]), right, " ".join(source.split())))
+            found.append(
+                Correction(self.where, sheet, int(at[2]), column_number(at[1]), right, " ".join(source.split()))
+            )
         return found
 
     def _heading(self, given: Mapping[str, Any]) -> Heading:

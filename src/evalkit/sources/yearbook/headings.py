@@ -42,7 +42,9 @@ _COUNTED = "一二三四五六七八九十"
 _RANKS = (f"[{_COUNTED}]{{1,2}}、", rf"\([{_COUNTED}]{{1,2}}\)", "[0-9]{1,2}[.、](?![0-9])", r"\([0-9]{1,2}\)", "[①-⑳]")
 _ORDINAL = re.compile(rf'["“]?(?:{"|".join(_RANKS)})\s*')
 _NO_RANK = len(_RANKS)
-_SAID_YEAR = re.compile(r"((?:19|20)[0-9]{2})年(?:末|底|度)?(?!.*(?:[价基=比较月季]|半年|至今|以来|(?:19|20)[0-9]{2}))(?=\D)(.+)", re.DOTALL)
+_SAID_YEAR = re.compile(
+    r"((?:19|20)[0-9]{2})年(?:末|底|度)?(?!.*(?:[价基=比较月季]|半年|至今|以来|(?:19|20)[0-9]{2}))(?=\D)(.+)", re.DOTALL
+)
 _RELATIVE = re.compile(r"(?:^| / )(?:[本上去]年|[本上]期|上年同期|去年同期)(?:末|底|数|实际)?$")
 _SPAN = re.compile(r"(?:19|20)[0-9]{2}年?\s*[-–—~～至]\s*((?:19|20)[0-9]{2})年.*", re.DOTALL)
 
@@ -80,7 +82,9 @@ def heads(page: Page, row: int, key: int, left_out: Collection[int] = ()) -> dic
 def top_of_names(page: Page, rows: Sequence[int], key: int) -> int | None:
     """Return the first row of the word that heads the names, such as 地区, of a column up to theirs; None where there is none."""
     spots = (page.spread(row).get(column) for row in rows for column in range(1, key + 1))
-    return min((spot.row for spot in spots if spot and isinstance(spot.cell, str) and is_header_word(spot.cell)), default=None)
+    return min(
+        (spot.row for spot in spots if spot and isinstance(spot.cell, str) and is_header_word(spot.cell)), default=None
+    )
 
 
 def header_word(page: Page, header: Sequence[int], column: int) -> str:
@@ -229,7 +233,7 @@ def _rows_of_units(header: Sequence[int], paths: Mapping[int, Sequence[Spot]]) -
     return frozenset(found)
 
 
-class _NotUnderstood(Exception):
+class _NotUnderstood(Exception):  # noqa: N818 - a reason, which is listed and never reaches the user
     """Why the cells above a column are not understood."""
 
 
@@ -245,8 +249,12 @@ class _Path:
         self.full: list[list[str]] = []  # the names from the top down to each level
         self.base: list[list[str]] = []  # the whole of which each level is part
         years, unit, foreign = set[int](), None, None
-        foreign_from = next((i for i, spot in enumerate(spots) if is_translation(spot.cell) and self._has_chinese()), len(spots))
-        words = [spot for i, spot in enumerate(spots) if i < foreign_from or _is_name(spot)]  # "in 2009" ends a translation
+        foreign_from = next(
+            (i for i, spot in enumerate(spots) if is_translation(spot.cell) and self._has_chinese()), len(spots)
+        )
+        words = [
+            spot for i, spot in enumerate(spots) if i < foreign_from or _is_name(spot)
+        ]  # "in 2009" ends a translation
         above: Spot | None = None
         for spot in spots:
             if unread := page.unread.get(_at(spot)):
@@ -383,7 +391,7 @@ class Columns:
 
 
 def turn(columns: Mapping[int, Heading], rows_are: RowsAre, caption: Caption, given: Given) -> Columns:
-    """Read the innermost names above the columns as regions, where the rows are years or indicators and these are names of places.
+    """Read the innermost names above the columns as regions where the rows are years or indicators and these are places.
 
     Other columns beside them, such as growth rates, are not read.
     """
@@ -392,9 +400,13 @@ def turn(columns: Mapping[int, Heading], rows_are: RowsAre, caption: Caption, gi
     names = {column: heading.indicator.rpartition(" / ") for column, heading in columns.items()}
     places = [column for column, (_, _, name) in names.items() if is_place(name)]
     if len(places) * 2 > len(columns) and not (rows_are == "years" and len(places) < len(columns)):
-        named = [c for c, (_, _, name) in names.items() if c in places or (name and not is_rate(name))]  # 产业园 among counties
+        named = [
+            c for c, (_, _, name) in names.items() if c in places or (name and not is_rate(name))
+        ]  # 产业园 among counties
         read = {c: replace(columns[c], indicator=names[c][0], region=names[c][2]) for c in named}
-        aside = {c: "no region stands above the column, while regions stand above others" for c in columns if c not in read}
+        aside = {
+            c: "no region stands above the column, while regions stand above others" for c in columns if c not in read
+        }
         return Columns(read, aside)
     region = given.region or caption.region
     lacking = [] if region else [("region", "the rows are not regions, and no region is named")]
@@ -409,7 +421,9 @@ def complete(
     `dated` says that a column beside the names, or rows among them, hold the years.
     """
     dated = dated or rows_are == "years"
-    aside = {c: f"'{h.indicator}' is the year of no calendar" for c, h in columns.items() if _RELATIVE.search(h.indicator)}
+    aside = {
+        c: f"'{h.indicator}' is the year of no calendar" for c, h in columns.items() if _RELATIVE.search(h.indicator)
+    }
     if rows_are == "indicators":
         aside |= {
             column: f"'{heading.indicator}' stands above the column while the rows are indicators"
@@ -422,7 +436,9 @@ def complete(
         aside |= {column: reason for column, heading in columns.items() if heading.year}
     left = {column: heading for column, heading in columns.items() if column not in aside}
     if not dated and len({heading.year is None for heading in left.values()}) > 1:
-        aside |= {c: "no year stands above the column, while one stands above others" for c, h in left.items() if not h.year}
+        aside |= {
+            c: "no year stands above the column, while one stands above others" for c, h in left.items() if not h.year
+        }
     if rows_are != "indicators" and len({bool(heading.indicator) for heading in left.values()}) > 1:
         reason = "no name of an indicator stands above the column, while one stands above others"
         aside |= {column: reason for column, heading in left.items() if not heading.indicator}
@@ -447,7 +463,7 @@ def _year_of(page: Page, caption: Caption, given: Given) -> tuple[int | None, st
         raise SourceError(
             f"the year is {' or '.join(map(str, sorted(years)))} above the table and {given.year} in year=",
             where=page.where,
-            remedy="leave year= out, or read this table by a layout that says its year: layout=\"…\"",
+            remedy='leave year= out, or read this table by a layout that says its year: layout="…"',
         )
     if len(years) == 1:
         return next(iter(years)), ""

@@ -1,4 +1,4 @@
-"""What a yearbook file does not say of its values and the user can: the refusal that names all of it, and the settings that answer."""
+"""What a yearbook file does not say of its values: the refusal that names all of it, and the settings that answer."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def find_lacks(tables: Sequence[tuple[Readings, Sequence[Reading]]], name: str) 
             lack = found.setdefault((noun, why), Lack(noun, why))
             lack.places.append(place)
             if noun == "year":
-                lack.may_be += map(str, sorted(caption.years()) or years_in_name(name))
+                lack.may_be += map(str, years_in_name(name))
             if noun == "region" and any(_NATIONAL.search(remark) for remark in caption.remarks):
                 lack.may_be.append("全国")
         without = [one for one in used if not one.unit]
@@ -59,24 +59,21 @@ def refuse_lacks(lacks: Sequence[Lack], where: str) -> SourceError:
     said, remedy = list[str](), dict[str, str]()
     for lack in lacks:
         places = ", ".join(lack.places[:MOST_ERRORS]) + (", …" if len(lack.places) > MOST_ERRORS else "")
-        said.append(f"{lack.why} ({'values from' if lack.noun != 'unit' else 'from'} {places} on)")
+        said.append(f"{lack.why}, for the numbers from {places} on")
         may_be = list(dict.fromkeys(lack.may_be))
-        if lack.noun == "unit":
-            continue
         if lack.noun == "year":
-            remedy["year"] = f"year={may_be[0]}" if len(may_be) == 1 else "year=…"
-            if len(may_be) > 1:
-                remedy["year"] = " or ".join(f"year={one}" for one in may_be)
-        else:
-            remedy[lack.noun] = f'{lack.noun}="{may_be[0] if len(may_be) == 1 else "…"}"'
-    if indicators := list(dict.fromkeys(name for lack in lacks for name in lack.indicators)):
-        remedy["units"] = "units=" + json.dumps(dict.fromkeys(indicators, "…"), ensure_ascii=False)
-    words = {"year": "the one year of these values", "region": "their one region", "indicator": "what they count"}
-    words["units"] = "each unit in place of …"
-    shown = "; ".join(f"{setting} ({words[noun]})" for noun, setting in remedy.items())
-    of_name = any(lack.noun == "year" and lack.may_be for lack in lacks)
-    check = ", which the name of the file has: make sure that the numbers are of that year" if of_name else ""
-    return SourceError("; ".join(said), where=where, remedy=f'pass {shown}{check}; or say it in a layout file (layout=)')
+            years = " or ".join(f"year={one}" for one in may_be) or "year=…"
+            of_name = "; the name of the file has it: make sure that it is theirs" if may_be else ""
+            remedy["year"] = f"{years} (the one year of all these numbers{of_name})"
+        elif lack.noun == "region":
+            remedy["region"] = f'region="{may_be[0] if may_be else "…"}" (their one region)'
+        elif lack.noun == "indicator":
+            remedy["indicator"] = 'indicator="…" (what they count)'
+    if names := list(dict.fromkeys(name or "…" for lack in lacks for name in lack.indicators)):
+        remedy["units"] = f"units={json.dumps(dict.fromkeys(names, '…'), ensure_ascii=False)} (each unit in place of …)"
+    return SourceError(
+        "; ".join(said), where=where, remedy=f"pass {', '.join(remedy.values())}, or say it in a layout file (layout=)"
+    )
 
 
 def years_in_name(name: str) -> list[int]:

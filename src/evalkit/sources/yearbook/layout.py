@@ -15,6 +15,7 @@ from evalkit.sources.yearbook.headings import (
     Given,
     Heading,
     RowsAre,
+    clean_name,
     complete,
     header_word,
     heads,
@@ -139,7 +140,9 @@ def find_layout(page: Page, before: Caption | None, known: Mapping[str, Caption]
 
 
 def _refuse(page: Page, what: str, row: int) -> SourceError:
-    return SourceError(what, where=f"{page.where}, row {row}", remedy='say where things stand in a layout file: layout="…"')
+    return SourceError(
+        what, where=f"{page.where}, row {row}", remedy='say where things stand in a layout file: layout="…"'
+    )
 
 
 def _find_first(page: Page) -> tuple[int, int] | None:
@@ -305,16 +308,16 @@ def _refuse_others(page: Page, header: Sequence[int], key: int, left_out: Sequen
             if column > key and isinstance(spot.cell, str) and is_header_word(spot.cell) and not is_aside(spot.cell):
                 what = f"'{spot.cell}' stands above a second column, so two tables stand side by side"
                 raise SourceError(
-                    what, where=page.place(spot.row, spot.column), remedy='say where each stands in a layout file: layout="…"'
+                    what,
+                    where=page.place(spot.row, spot.column),
+                    remedy='say where each stands in a layout file: layout="…"',
                 )
 
 
 def _is_told(cell: Cell) -> bool:
     """Tell whether a cell above a table is certainly no part of its header."""
     return isinstance(cell, str) and (
-        (":" in narrow(cell) and not split_part(narrow(cell))[0])
-        or is_title(cell)
-        or not (is_chinese(cell) or read_year(cell))
+        (":" in narrow(cell) and not clean_name(cell)[0]) or is_title(cell) or not (is_chinese(cell) or read_year(cell))
     )
 
 

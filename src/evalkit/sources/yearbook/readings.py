@@ -74,17 +74,18 @@ def read_page(
     """Read the tables of a page.
 
     `known` holds the captions of numbered tables on the pages before, and takes in those of this one; `declared` are layouts of
-    tables on this page; `corrected` holds what is noted of cells that were corrected. Every number of the page is among the values or among the cells that are not placed.
+    tables on this page; `corrected` holds what is noted of cells that were corrected. Every number of the page is among the
+    values or among the cells that are not placed.
     """
     marked = take_marks(page)
     for at, said in corrected.items():
         marked.notes[at] = (*marked.notes.get(at, ()), said)
     found = find_tables(marked.page, known, declared, given)
     unplaced: dict[tuple[int, int], Unplaced] = {}
-    read = [
-        _read_table(table, marked, [said for one in found.tables if one.chain == table.chain for said in one.qualifications], unplaced)
-        for table in found.tables
-    ]
+    qualifications: dict[int, list[str]] = {}
+    for table in found.tables:
+        qualifications.setdefault(table.chain, []).extend(table.qualifications)
+    read = [_read_table(table, marked, qualifications[table.chain], unplaced) for table in found.tables]
     if read:
         read[0].notes.extend(marked.unexplained)
     _set_repeated_aside(read, unplaced)
@@ -164,6 +165,11 @@ def _read_table(
                     (read[0], printed),
                 )
             )
+    empty = {value.indicator for value in values} - {
+        one.indicator for one in values if one.unit or one.mark != "missing"
+    }
+    notes += [f"'{indicator}' has neither numbers nor a unit" for indicator in sorted(empty)]
+    values = [value for value in values if value.indicator not in empty]
     caption = layout.caption
     said = [f"{place}: {title}" for title, place in caption.titles] + caption.remarks
     if caption.before:

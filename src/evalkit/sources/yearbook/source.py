@@ -79,7 +79,9 @@ class Yearbook:
         object.__setattr__(self, "sheets", tuple(self.sheets))
         if isinstance(self.keys, str) or len(self.keys) != 2:
             remedy = 'write keys=("region", "year")'
-            raise SourceError("keys= does not name two columns, those of regions and of years", where=where, remedy=remedy)
+            raise SourceError(
+                "keys= does not name two columns, those of regions and of years", where=where, remedy=remedy
+            )
         object.__setattr__(self, "keys", tuple(self.keys))
         names = [*self.keys, *(self.columns or LONG)]
         for name in names:
@@ -166,7 +168,9 @@ class Yearbook:
         years = years_in_name(name)
         if len(years) != 1:
             said = f"has {' and '.join(map(str, years))}" if years else "has no year"
-            raise SourceError(f"the name of the file {said}", where=str(self.path), remedy="write the year itself: year=2019")
+            raise SourceError(
+                f"the name of the file {said}", where=str(self.path), remedy="write the year itself: year=2019"
+            )
         return Given(years[0], region, indicator, of_name=True)
 
 
@@ -265,7 +269,12 @@ LONG = (
 )
 """Columns of the long frame, beside those of the region and the time."""
 
-_SAID: Mapping[Mark, str] = {"below_unit": "below the unit", "none": "not applicable", "missing": "missing", "unread": "unread"}
+_SAID: Mapping[Mark, str] = {
+    "below_unit": "below the unit",
+    "none": "not applicable",
+    "missing": "missing",
+    "unread": "unread",
+}
 
 
 def make_long(readings: Sequence[Reading], region: str, time: str) -> pd.DataFrame:

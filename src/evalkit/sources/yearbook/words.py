@@ -21,7 +21,9 @@ something else is unread; "" is a number."""
 _NARROW = str.maketrans({code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20})
 _CHINESE = "[\u3007\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003134f]"
 _YEAR = re.compile("((?:19|20)[0-9]{2})\\s*(?:年度?)?")
-_NUMBER = re.compile(r"[+-]?(?:0|[1-9][0-9]{0,2}(?:,[0-9]{3})+|[1-9][0-9]{0,2}(?:\s[0-9]{3})+|[1-9][0-9]*)(?:[.][0-9]+)?")
+_NUMBER = re.compile(
+    r"[+-]?(?:0|[1-9][0-9]{0,2}(?:,[0-9]{3})+|[1-9][0-9]{0,2}(?:\s[0-9]{3})+|[1-9][0-9]*)(?:[.][0-9]+)?"
+)
 _LESS = re.compile(r"<\s*0?[.][0-9]+")
 _BELOW_UNIT = re.compile("(?:…|⋯|[.]{3})+")
 _NOT_APPLICABLE = re.compile("[-\u2013\u2014\u2015\u2500]{1,3}|空")
@@ -131,7 +133,9 @@ def is_word(cell: Cell | None) -> bool:
 
 def is_foreign(cell: Cell | None) -> bool:
     """Tell words without a Chinese character, such as "USA", which are a translation where a Chinese name stands before them."""
-    return isinstance(cell, str) and not is_chinese(cell) and re.search("[A-Za-z]{2}", cell) is not None and is_word(cell)
+    return (
+        isinstance(cell, str) and not is_chinese(cell) and re.search("[A-Za-z]{2}", cell) is not None and is_word(cell)
+    )
 
 
 def is_translation(cell: Cell | None) -> bool:
