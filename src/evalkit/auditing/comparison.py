@@ -12,7 +12,7 @@ import pandas as pd
 
 from evalkit.auditing.changes import check_changes
 from evalkit.auditing.published import CORPS, REGION, TOTAL, Published, read_published, row_codes
-from evalkit.auditing.remark import Remark
+from evalkit.auditing.remark import Compared, Remark
 from evalkit.auditing.sums import Sums, add_up, check_breakdowns, judge_sum, nearest_of
 from evalkit.auditing.volumes import check_volumes
 from evalkit.catalogue import LANGUAGES, message
@@ -54,9 +54,10 @@ def audit(*tables: Table, region: str = "region", time: str = "year") -> Table:
         return Table("audit", _as_frame(None, [], region, time), provenance)
     with np.errstate(over="ignore", invalid="ignore"):  # sums of numbers of no measure are infinite, and of no interest
         data = read_published(own, region, time)
-        remarks = [*check_regions(data), *check_breakdowns(data)]
-        doubted = {one.row for one in remarks if one.kind == "sectors"}
-        remarks += [*check_changes(data, doubted), *check_volumes(data)]
+        found = [*check_regions(data), *check_breakdowns(data)]
+        doubted = {one.row for one in found if isinstance(one, Remark) and one.kind == "sectors"}
+        found += [*check_changes(data, doubted), *check_volumes(data)]
+    remarks = [one for one in found if isinstance(one, Remark)]
     remarks.sort(key=lambda one: (_ORDER[one.severity], one.row))
     return Table("audit", _as_frame(data, remarks, region, time), provenance)
 
@@ -105,12 +106,13 @@ _PROVINCES = 31  # that tables of the mainland list
 _PREFECTURE, _PROVINCE = 100, 10_000  # what a code is divided by
 
 
-def check_regions(data: Published) -> Iterator[Remark]:
+def check_regions(data: Published) -> Iterator[Remark | Compared]:
     """Check each total row against the regions of its sheet, and each area against those of its file that lie in it."""
     listed_as_part = data.frame["note"].fillna("").str.contains("part of ", regex=False).to_numpy(dtype=bool)
     usable = data.flags("adds") & ~listed_as_part
     for sums in (_of_total_rows(data, usable), *(_of_areas(data, usable, width) for width in (_PREFECTURE, _PROVINCE))):
-        yield from judge_sum(data, sums, "sum", partial(message, "audit.sum"), partial(message, "audit.sum_none"))
+        keys = ("audit.sum", "audit.sum_often", "audit.sum_none")
+        yield from judge_sum(data, sums, "sum", *(partial(message, key) for key in keys))
 
 
 def _of_total_rows(data: Published, usable: Flags) -> Sums:
