@@ -57,13 +57,15 @@ def check_changes(data: Published, doubted: Collection[int]) -> Iterator[Remark 
 
 def _check_tables(data: Published, growth: Growth) -> tuple[list[Remark], Flags]:
     """Remark on the years in which the median region jumps; return the remarks, and which changes lie in a slip."""
-    changes = pd.DataFrame({"cell": growth.cell, "change": growth.change, "series": data.series[growth.after]})
-    cells = changes.groupby("cell").agg(median=("change", "median"), n=("change", "size"), series=("series", "first"))
+    columns = {"cell": growth.cell, "change": growth.change, "series": data.series[growth.after], "wide": growth.widest}
+    cells = pd.DataFrame(columns).groupby("cell")
+    cells = cells.agg(median=("change", "median"), n=("change", "size"), series=("series", "first"), wide=("wide", "median"))
     by_series = cells["median"].groupby(cells["series"])
     known = (by_series.transform("size") >= ENOUGH).to_numpy()
     usual = np.where(known, by_series.transform("median"), 0.0)
     away: Floats = cells["median"].to_numpy(dtype=np.float64) - usual
     spread = TO_SD * pd.Series(np.abs(away)).groupby(cells["series"].to_numpy()).transform("median").to_numpy()
+    spread = np.fmax(spread, _OF_MEDIAN * cells["wide"].to_numpy() / np.sqrt(cells["n"].to_numpy()))
     power, enough = _powers(away), (cells["n"] >= ENOUGH).to_numpy()
     slips = (power != 0) & (enough | (np.abs(power) > 1))
     jumps = enough & known & (np.abs(away) > np.maximum(_LEAST, _SPREADS * spread))
@@ -94,27 +96,33 @@ def _check_tables(data: Published, growth: Growth) -> tuple[list[Remark], Flags]
 
 
 def _check_values(data: Published, growth: Growth, slipped: Flags) -> Iterator[Remark | Compared]:
-    """Remark on values whose change is far from the usual one; once where the next change takes it back."""
-    bound = np.maximum(_LEAST, _SPREADS * np.nan_to_num(growth.widest))
-    away = growth.change - growth.typical
+    """Remark on values whose change is far from the usual one; once where the next change takes it back.
+
+    Where wide changes are usual (`widest`), those that the next year takes back are still judged by the usual spread.
+    """
+    bound, widest = (np.maximum(_LEAST, _SPREADS * np.nan_to_num(one)) for one in (growth.scale, growth.widest))
+    away, is_wide = growth.change - growth.typical, growth.exceeds(widest)
     flagged = np.flatnonzero(growth.exceeds(bound) & ~slipped)
     flagged = flagged[_chance(data, growth, flagged) < _RARE]
-    wrong = slipped.copy()
-    wrong[flagged] = True
-    comparable = ~np.isnan(growth.typical)
-    yield Compared("jump", growth.after[comparable], wrong[comparable])
     years = data.year[growth.after]
     at = {(int(growth.path[one]), int(years[one])): int(one) for one in flagged}
-    power, taken_back = _powers(away), set[int]()
+    power, taken_back, wrong, remarks = _powers(away), set[int](), slipped.copy(), list[Remark]()
     for one in sorted(flagged.tolist(), key=lambda one: int(years[one])):
         if one in taken_back:
             continue
         following = at.get((int(growth.path[one]), int(years[one]) + 1))
         if following is not None and abs(away[one] + away[following]) < bound[one]:
             taken_back.add(following)
-        else:
+        elif is_wide[one]:
             following = None
-        yield _remark_on_value(data, growth, one, following, int(power[one]), float(bound[one]))
+        else:
+            continue
+        wrong[one] = True
+        limit = bound if following is not None else widest
+        remarks.append(_remark_on_value(data, growth, one, following, int(power[one]), float(limit[one])))
+    comparable = ~np.isnan(growth.typical)
+    yield Compared("jump", growth.after[comparable], wrong[comparable])
+    yield from remarks
 
 
 def _remark_on_value(
@@ -257,6 +265,7 @@ def _meant(unit: str, power: int) -> Message | str:
 
 ENOUGH = 4  # regions, or years, whose median says what is usual
 TO_SD = 1.4826  # of a median absolute deviation, under normal errors
+_OF_MEDIAN = 1.2533  # standard error of a median of normal errors, times the root of their number
 _NINE_TENTHS = 1.6449  # standard deviations within which nine tenths of normal errors lie
 _MANY = 20  # changes of a series, whose largest tenth are not the errors that are looked for
 

@@ -295,19 +295,19 @@ def nearest_of(data: Published, ways: list[Sums]) -> Sums:
     return best
 
 
-_SOME = 4  # comparisons, from which on more than half of them say what is usual
+_SOME, _SHARE = 4, 0.25  # differences of one sign, in number and of all comparisons, that are no errors any more
 _FAR = 3.0  # times the usual difference of a total that is as a rule more than its parts: another error beside it
 
 
 def judge_sum(
     data: Published, sums: Sums, kind: str, says: Says, says_often: Says, says_none: Says
 ) -> Iterator[Remark | Compared]:
-    """Remark on the sums that differ, once for a group of which most do: its total then counts something else.
+    """Remark on the sums that differ, once for a group whose total seems to count something else.
 
     A difference is an error where the parts are complete or most of the group adds up, else a warning; a warning, too, where
     the total ends in zeros and rounding it to the digits that it shows would explain the difference. Of a group in which none
-    adds up, or in most years the total is more than the parts, only differences far from the usual one are remarked on
-    further.
+    adds up, or the total is in many cases more than the parts and never less, only differences far from the usual one are
+    remarked on further.
     """
     wrong, difference = sums.differs(data), sums.difference(data)
     zeros = data.shown[sums.total] - data.half_of_totals(sums.total)
@@ -323,7 +323,8 @@ def judge_sum(
     for one in np.flatnonzero(wrong).tolist():
         group, row = int(sums.group[one]), int(sums.total[one])
         none_adds = bool(failed[group] == checked[group] > 1)
-        often = none_adds or bool(failed[group] * 2 > checked[group] > _SOME and more[group] == failed[group])
+        is_more = bool(failed[group] == more[group] >= _SOME and failed[group] > _SHARE * checked[group])
+        often = none_adds or (is_more and bool(failures[one]))
         if often and group in seen and not abs(difference[one]) > _FAR * usual[one]:
             continue
         is_first = group not in seen
