@@ -131,6 +131,11 @@ _SIGN = re.compile(r"\s*(?:备|附)?注\s*[:：]?\s*")
 _NOTE = re.compile(r"(?:备|附)?注\s*(?:[:0-9①-⑳*※.、一二三(]|$)|说明\s*:|本表")
 _SOURCE = re.compile(r"资料来源|数据来源|来源\s*:|摘编自")
 _PLAIN = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789", "().、")
+_TITLE = re.compile(r"(?:续?附?表\s*)?[0-9]{1,2}(?:\s*[-–—]\s*[0-9]{1,3})+(?![0-9岁月日年%])|续?附?表\s*[0-9]+(?![0-9])")
+_CONTINUED = re.compile(r"[(\[]?(?:续(?:上?[表页]|完)?|[接见]上[表页]|[转见接]下[表页])\s*[0-9一二三四五六七八九十]*[)\]]?")
+_PAGE = re.compile(r"[-—·.\s]*(?:第\s*)?[0-9]{1,4}(?:\s*页)?[-—·.\s]*|p(?:age)?[.\s]*[0-9]+", re.IGNORECASE)
+_TIME = re.compile(r"[(]?(?:19|20)[0-9]{2}\s*年?(?:\s*[-–—~至]\s*(?:(?:19|20)[0-9]{2})?\s*年?)?(?:[0-9]{1,2}月)?[)]?")
+_HEADER = re.compile(r"(?:地\s*区|单\s*位|指\s*标|项\s*目|年\s*份|名\s*称|序\s*号|代\s*码|计量单位)|单位\s*:.*")
 _MOST_CELLS = 2  # of a row that holds a note; a row of more is a header
 
 
@@ -154,11 +159,34 @@ def is_numbered_note(text: str) -> bool:
     return _BEFORE.match(narrow(text).strip()) is not None or narrow(text).strip().startswith("#")
 
 
-def read_qualification(text: str) -> str:
-    """Return what a note says of the whole table: without the word 注, and without what it says of marks."""
+def qualifies(words: str) -> bool:
+    """Tell words that say something of numbers from furniture: 续表, page numbers, years, titles, header words, translations.
+
+    Words without a Chinese character are a translation, of a note or of the unit ("item", "100 million yuan"), where the rest
+    of a page is Chinese; the caller decides on pages that are not.
+    """
+    text = join_words(narrow(words)).strip(" ;:。,，")
+    return (
+        is_chinese(text)
+        and not any(one.fullmatch(text) for one in (_CONTINUED, _PAGE, _TIME, _HEADER))
+        and _TITLE.match(text) is None
+    )
+
+
+def read_note(text: str) -> str:
+    """Return what a line below a table says of its numbers: without the word 注, and without what it says of marks.
+
+    The 。 at its end stays, by which a note that goes on in the next line is told from another one; "" for furniture.
+    """
     if _SOURCE.match(narrow(text).strip()):
         return ""
-    return _BEFORE.split(_SIGN.sub("", text, count=1) if is_note(text) else text)[0].strip(" ;；。")
+    said = _BEFORE.split(_SIGN.sub("", text, count=1) if is_note(text) else text)[0].strip(" ;；")
+    return said if qualifies(said) else ""
+
+
+def read_qualification(text: str) -> str:
+    """Return what a note says of the whole table, as `read_note` does, without the 。 at its end."""
+    return read_note(text).strip(" ;；。")
 
 
 def take_marks(page: Page) -> Marked:
