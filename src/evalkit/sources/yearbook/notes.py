@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from evalkit.auditing.published import GENERIC
-from evalkit.sources.yearbook.words import join_words, narrow, qualifies
+from evalkit.sources.yearbook.words import join_words, narrow
 
 _SENTENCE_END = re.compile("[。;；!！]")  # not ".", which stands for a comma in many scans
 _ENDS = re.compile(r"[。;；.:：!！)）”\"]\s*$")
@@ -48,13 +48,13 @@ def named_in(note: str, indicators: Sequence[str]) -> tuple[str, ...]:
     return tuple(named or indicators)
 
 
-def attach_notes(lines: Sequence[str], indicators: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def attach_notes(notes: Sequence[str], indicators: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Say which sentences of the notes below a table concern each of its indicators, in the order in which they stand.
 
-    Furniture among the lines is left out, lines that go on are joined, and each sentence is attached by itself.
+    Each sentence is attached by itself; notes that go on in another line are to be joined before (`join_lines`).
     """
     found: dict[str, list[str]] = {name: [] for name in indicators}
-    for note in join_lines([line for line in lines if qualifies(line)]):
+    for note in notes:
         for sentence in _sentences(note):
             for name in named_in(sentence, indicators):
                 if sentence not in found[name]:

@@ -141,11 +141,15 @@ _MOST_CELLS = 2  # of a row that holds a note; a row of more is a header
 
 @dataclass(frozen=True)
 class Marked:
-    """A page without marks, the notes that explain them by the cells from which they were taken, and those without a note."""
+    """A page without marks, the notes that explain them by the cells from which they were taken, and those without a note.
+
+    `listed` are notes with a number to which no mark refers: "注：1. 本表按当年价格计算。2. …" is a list, and says it of the table.
+    """
 
     page: Page
     notes: Mapping[tuple[int, int], tuple[str, ...]]
     unexplained: tuple[str, ...]
+    listed: tuple[str, ...] = ()
 
 
 def is_note(text: str) -> bool:
@@ -197,7 +201,7 @@ def take_marks(page: Page) -> Marked:
     explained = _explain(page)
     cells = {row: dict(values) for row, values in page.grid.cells.items()}
     notes: dict[tuple[int, int], tuple[str, ...]] = {}
-    unexplained = list[str]()
+    unexplained, used = list[str](), set[str]()
     for row, values in cells.items():
         for column, cell in values.items():
             if (
@@ -212,10 +216,12 @@ def take_marks(page: Page) -> Marked:
             if all(key in explained for key in keys):
                 values[column] = cell[: found.start()]
                 notes[row, column] = tuple(explained[key] for key in keys)
+                used.update(keys)
             elif plain and is_word(cell) and is_chinese(cell):
                 values[column] = cell[: plain.start()].rstrip()
                 unexplained.append(f"{page.address(row, column)}: no note explains the mark {plain[0]}")
-    return Marked(Page(page.file, page.sheet, Grid(cells, page.grid.merged)), notes, tuple(unexplained))
+    listed = tuple(said for key, said in explained.items() if key.isdecimal() and key not in used and qualifies(said))
+    return Marked(Page(page.file, page.sheet, Grid(cells, page.grid.merged)), notes, tuple(unexplained), listed)
 
 
 def _explain(page: Page) -> dict[str, str]:
