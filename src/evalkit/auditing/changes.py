@@ -59,7 +59,9 @@ def _check_tables(data: Published, growth: Growth) -> tuple[list[Remark], Flags]
     """Remark on the years in which the median region jumps; return the remarks, and which changes lie in a slip."""
     columns = {"cell": growth.cell, "change": growth.change, "series": data.series[growth.after], "wide": growth.widest}
     cells = pd.DataFrame(columns).groupby("cell")
-    cells = cells.agg(median=("change", "median"), n=("change", "size"), series=("series", "first"), wide=("wide", "median"))
+    cells = cells.agg(
+        median=("change", "median"), n=("change", "size"), series=("series", "first"), wide=("wide", "median")
+    )
     by_series = cells["median"].groupby(cells["series"])
     known = (by_series.transform("size") >= ENOUGH).to_numpy()
     usual = np.where(known, by_series.transform("median"), 0.0)
@@ -162,7 +164,7 @@ def _remark_on_value(
         said,
         expected,
         float(data.value[row]) - expected,
-        expected * math.expm1(bound),
+        expected * abs(math.expm1(math.copysign(bound, float(data.value[row]) - expected))),
         against=data.address(before),
     )
 
@@ -205,8 +207,8 @@ def _check_copies(data: Published, growth: Growth, doubted: Collection[int]) -> 
 def _coincidences(data: Published, growth: Growth, equal: Flags) -> Floats:
     """Return how many values in all would equal the year before by chance, were all like this one (k,).
 
-    The chance follows from the digits that a value shows (3700 are two) and the usual spread of its changes. Where several indicators of a region
-    repeat in one year, all of them have to be chance.
+    The chance follows from the digits that a value shows (3700 are two) and the usual spread of its changes. Where several
+    indicators of a region repeat in one year, all of them have to be chance.
     """
     after = growth.after
     with np.errstate(divide="ignore"):
@@ -277,7 +279,8 @@ class Growth:
     `before` and `after` are rows. `others` and `own` are the medians over the regions in that year and over the years of that
     region, NaN where fewer than four are known; `scale` the usual spread around them, as a standard deviation, from its median.
     `widest` is the same, or what a tenth of all changes of the series exceed, if that is more than of normal errors: where one
-    in ten doubles, a doubling is no surprise. `rounding` is what the digits that both values show leave open. `cell` numbers series and year, `path` series and region.
+    in ten doubles, a doubling is no surprise. `rounding` is what the digits that both values show leave open. `cell` numbers
+    series and year, `path` series and region.
     """
 
     before: Ints

@@ -130,7 +130,9 @@ def _describe_volumes(data: Published, tables: Sequence[Table]) -> pd.DataFrame:
 
     def count(*codes: Ints) -> Ints:
         """Count what differs within each file."""
-        found: Ints = np.bincount(data.volume[np.unique(row_codes(data.volume, *codes), return_index=True)[1]], minlength=number)
+        found: Ints = np.bincount(
+            data.volume[np.unique(row_codes(data.volume, *codes), return_index=True)[1]], minlength=number
+        )
         return found
 
     columns: dict[str, object] = {

@@ -18,6 +18,7 @@ from evalkit.errors import ConfigError, nearest
 
 _MOST = 500  # remarks of one severity that a page lists of a volume; the frame has all of them
 _ENDINGS = (".html", ".md", ".txt")
+_MARKS = re.compile(r"[\\`*\[\]<>|]|^#|(?<!\w)_|_(?!\w)")  # of Markdown, and of HTML inside it
 _VALUES = ' class="v"'  # a row with its sentence below
 _STYLE = (
     "body{font:15px/1.5 sans-serif;max-width:72em;margin:2em auto;padding:0 1em;color:#222}"
@@ -138,7 +139,9 @@ def _list_remarks(frame: pd.DataFrame, severity: str, language: str) -> list[tup
                 say("audit.remark_all", language) if of_all else str(line[region]),
                 str(line[time]),
                 str(line["indicator"]),
-                "" if of_all else f"{_figure(line['value'], 12)} {line['unit'] if pd.notna(line['unit']) else ''}".strip(),
+                ""
+                if of_all
+                else f"{_figure(line['value'], 12)} {line['unit'] if pd.notna(line['unit']) else ''}".strip(),
                 _figure(line["expected"], 6 if line["kind"] in ("jump", "power_of_ten", "copied") else 12),
                 _figure(line["difference"], 6),
                 _figure(line["tolerance"], 3),
@@ -230,4 +233,4 @@ def _grid_as_text(grid: _Grid) -> str:
 
 def _mark_down(words: str) -> str:
     """Write text of a file so that Markdown takes none of it for its own marks."""
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", " ".join(words.split()))
+    return _MARKS.sub(r"\\\g<0>", " ".join(words.split()))

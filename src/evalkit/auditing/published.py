@@ -105,8 +105,8 @@ def read_published(tables: Sequence[Table], region: str, time: str) -> Published
     role, code, place = read_places(texts[region], frame["region_code"], year, sheet)
     newness = _rank(volumes, volume, np.where(np.isfinite(value), year, 0))
     series, kinds, factor = read_series(texts["indicator"], texts["unit"], newness[volume])
-    half, shown = half_units(value, row_codes(sheet, series, year)), 0.5 * 10.0 ** -decimals(value).astype(np.float64)
-    shorter = np.where(np.isfinite(value) & (value != 0), np.rint(np.log10(np.maximum(shown / half, 1.0))), np.nan)
+    half, shorter = half_units(value, row_codes(sheet, series, year))
+    shown = 0.5 * 10.0 ** -decimals(value).astype(np.float64)
     rounder = are_rounder(shorter, row_codes(sheet, place, series), row_codes(sheet, place, texts["unit"]))
     below = (frame["mark"] == "below_unit").to_numpy(dtype=bool)
     cells = frame["cell"].astype("str").where(texts["sheet"] == "", frame["sheet"] + "!" + frame["cell"])
@@ -193,11 +193,12 @@ def decimals(values: Floats) -> Ints:
     return found
 
 
-def half_units(value: Floats, column: Ints) -> Floats:
-    """Return half a unit of the last digit published (n,).
+def half_units(value: Floats, column: Ints) -> tuple[Floats, Floats]:
+    """Return half a unit of the last digit published (n,), and how many digits each number shows less than its column (n,).
 
     A float does not keep the zeros of 12.30. Where a column is printed with so many digits throughout, one number in ten ends
-    in a zero and one in a hundred in two; where more do, it is not, and each number has the digits that it shows.
+    in a zero and one in a hundred in two; where more do, it is not, and each number has the digits that it shows. The second
+    is NaN there, and for 0 and what is missing.
     """
     own = decimals(value)
     counted = np.isfinite(value) & (value != 0)
@@ -210,9 +211,10 @@ def half_units(value: Floats, column: Ints) -> Floats:
         for by, share in _ZEROS
     ]
     shared = common[column]
-    digits = np.where(counted, np.where(np.any(shorter, axis=0)[column], own, np.maximum(own, shared)), shared)
+    each = np.any(shorter, axis=0)[column]
+    digits = np.where(counted, np.where(each, own, np.maximum(own, shared)), shared)
     half: Floats = 0.5 * 10.0 ** -digits.astype(np.float64)
-    return half
+    return half, np.where(counted & ~each, digits - own, np.nan)
 
 
 _ZEROS_IN_ALL = 2  # that chance puts at the ends of all numbers of a row once in a hundred

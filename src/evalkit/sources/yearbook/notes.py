@@ -10,11 +10,17 @@ from evalkit.sources.yearbook.words import join_words, narrow
 
 _SENTENCE_END = re.compile("[。;；!！]")  # not ".", which stands for a comma in many scans
 _ENDS = re.compile(r"[。;；.:：!！)）”\"]\s*$")
-_BEGINS = re.compile(r"(?:备|附)?注\s*[:：0-9]|\(?[0-9]{1,2}[.、)）](?![0-9])|[①-⑳※*]|资料来源|数据来源|说明\s*[:：]|本表")
+_BEGINS = re.compile(
+    r"(?:备|附)?注\s*[:：0-9]|\(?[0-9]{1,2}[.、)）](?![0-9])|[①-⑳※*]|资料来源|数据来源|说明\s*[:：]|本表"
+)
 _ALL = re.compile("本表|本页|表中|各项|各指标|所有|全部|其他指标|以上(?:数据|各|指标)|上述|均为|均不|均按|均含|都")
 # What stands before a name that a note does not speak of, but measures by, compares with, or counts in or out.
-_BY = re.compile(r"(?:按照?|根据|依据|采用|使用|除以|扣除|剔除|不?包括|不?包含|不?含|除|占|相当于|比照)(?:[\u3400-\u9fff]{0,2})$")
-_RATIO = re.compile("(?:与|和|占|对)[^,，。;；]*(?:之比|比例|比重|比率|%)|中")  # behind it: a ratio of it, or a part of it
+_BY = re.compile(
+    r"(?:按照?|根据|依据|采用|使用|除以|扣除|剔除|不?包括|不?包含|不?含|除|占|相当于|比照)(?:[\u3400-\u9fff]{0,2})$"
+)
+_RATIO = re.compile(
+    "(?:与|和|占|对)[^,，。;；]*(?:之比|比例|比重|比率|%)|中"
+)  # behind it: a ratio of it, or a part of it
 _FEWEST = 2  # letters of a name
 
 

@@ -131,8 +131,12 @@ _SIGN = re.compile(r"\s*(?:备|附)?注\s*[:：]?\s*")
 _NOTE = re.compile(r"(?:备|附)?注\s*(?:[:0-9①-⑳*※.、一二三(]|$)|说明\s*:|本表")
 _SOURCE = re.compile(r"资料来源|数据来源|来源\s*:|摘编自")
 _PLAIN = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789", "().、")
-_TITLE = re.compile(r"(?:续?附?表\s*)?[0-9]{1,2}(?:\s*[-–—]\s*[0-9]{1,3})+(?![0-9岁月日年%])|续?附?表\s*[0-9]+(?![0-9])")
-_CONTINUED = re.compile(r"[(\[]?(?:续(?:上?[表页]|完)?|[接见]上[表页]|[转见接]下[表页])\s*[0-9一二三四五六七八九十]*[)\]]?")
+_TITLE = re.compile(
+    r"(?:续?附?表\s*)?[0-9]{1,2}(?:\s*[-–—]\s*[0-9]{1,3})+(?![0-9岁月日年%])|续?附?表\s*[0-9]+(?![0-9])"
+)
+_CONTINUED = re.compile(
+    r"[(\[]?(?:续(?:上?[表页]|完)?|[接见]上[表页]|[转见接]下[表页])\s*[0-9一二三四五六七八九十]*[)\]]?"
+)
 _PAGE = re.compile(r"[-—·.\s]*(?:第\s*)?[0-9]{1,4}(?:\s*页)?[-—·.\s]*|p(?:age)?[.\s]*[0-9]+", re.IGNORECASE)
 _TIME = re.compile(r"[(]?(?:19|20)[0-9]{2}\s*年?(?:\s*[-–—~至]\s*(?:(?:19|20)[0-9]{2})?\s*年?)?(?:[0-9]{1,2}月)?[)]?")
 _HEADER = re.compile(r"(?:地\s*区|单\s*位|指\s*标|项\s*目|年\s*份|名\s*称|序\s*号|代\s*码|计量单位)|单位\s*:.*")
@@ -143,7 +147,7 @@ _MOST_CELLS = 2  # of a row that holds a note; a row of more is a header
 class Marked:
     """A page without marks, the notes that explain them by the cells from which they were taken, and those without a note.
 
-    `listed` are notes with a number to which no mark refers: "注：1. 本表按当年价格计算。2. …" is a list, and says it of the table.
+    `listed` are notes with a number to which no mark refers: "注：1. 本表按当年价格计算。2. …" is a list, said of the table.
     """
 
     page: Page
