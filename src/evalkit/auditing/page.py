@@ -17,17 +17,18 @@ from evalkit.catalogue import checked_language, say
 from evalkit.errors import ConfigError, nearest
 
 _MOST = 500  # remarks of one severity that a page lists of a volume; the frame has all of them
+_GUESSED = ("jump", "power_of_ten", "copied")  # kinds whose expected value is no sum or other printed number
 _ENDINGS = (".html", ".md", ".txt")
 _MARKS = re.compile(r"[\\`*\[\]<>|]|^#|(?<!\w)_|_(?!\w)")  # of Markdown, and of HTML inside it
 _VALUES = ' class="v"'  # a row with its sentence below
 _STYLE = (
-    "body{font:15px/1.5 sans-serif;max-width:72em;margin:2em auto;padding:0 1em;color:#222}"
+    "body{font:15px/1.5 'Noto Sans SC','Microsoft YaHei','PingFang SC',sans-serif;max-width:72em;margin:2em auto;padding:0 1em;color:#222}"
     "h1{font-size:1.5em}h2{font-size:1.3em;margin-top:2em;border-top:2px solid #444;padding-top:.5em}h3{font-size:1.05em}"
     "table{border-collapse:collapse;width:100%;margin:.5em 0 1.5em}"
-    "th,td{padding:.25em .6em;text-align:left;vertical-align:top;border-bottom:1px solid #ddd;overflow-wrap:anywhere}"
-    "th{border-bottom:1px solid #444;font-weight:600}.n{text-align:right;white-space:nowrap}"
+    "th,td{padding:.25em .6em;text-align:left;vertical-align:top;border-bottom:1px solid #ddd;overflow-wrap:break-word}"
+    "th{border-bottom:1px solid #444;font-weight:600}.n{text-align:right}td.n{white-space:nowrap}"
     "tr.v td{border-bottom:0}tr.s td{padding-top:0;color:#555}tr{break-inside:avoid}"
-    "@media print{body{max-width:none;margin:0;font-size:10pt}}"
+    "@media print{body{max-width:none;margin:0;padding:0;font-size:9pt}th,td{padding:.2em .4em}}"
 )
 
 
@@ -132,7 +133,7 @@ def _list_remarks(frame: pd.DataFrame, severity: str, language: str) -> list[tup
     region, time = frame.columns[3], frame.columns[4]
     rows = []
     for line in frame.head(_MOST).to_dict("records"):
-        of_all = pd.isna(line[region])
+        of_all, is_guess = pd.isna(line[region]), line["kind"] in _GUESSED
         rows.append(
             (
                 _address(line),
@@ -142,8 +143,8 @@ def _list_remarks(frame: pd.DataFrame, severity: str, language: str) -> list[tup
                 ""
                 if of_all
                 else f"{_figure(line['value'], 12)} {line['unit'] if pd.notna(line['unit']) else ''}".strip(),
-                _figure(line["expected"], 6 if line["kind"] in ("jump", "power_of_ten", "copied") else 12),
-                _figure(line["difference"], 6),
+                _figure(line["expected"], 4 if is_guess else 12),
+                _figure(line["difference"], 4 if is_guess else 6),
                 _figure(line["tolerance"], 3),
             )
         )
