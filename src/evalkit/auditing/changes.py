@@ -58,8 +58,8 @@ def check_changes(data: Published, doubted: Collection[int]) -> Iterator[Remark 
 def _check_tables(data: Published, growth: Growth) -> tuple[list[Remark], Flags]:
     """Remark on the years in which the median region jumps; return the remarks, and which changes lie in a slip."""
     columns = {"cell": growth.cell, "change": growth.change, "series": data.series[growth.after], "wide": growth.widest}
-    cells = pd.DataFrame(columns).groupby("cell")
-    cells = cells.agg(
+    by_cell = pd.DataFrame(columns).groupby("cell")
+    cells = by_cell.agg(
         median=("change", "median"), n=("change", "size"), series=("series", "first"), wide=("wide", "median")
     )
     by_series = cells["median"].groupby(cells["series"])
@@ -73,8 +73,8 @@ def _check_tables(data: Published, growth: Growth) -> tuple[list[Remark], Flags]
     jumps = enough & known & (np.abs(away) > np.maximum(_LEAST, _SPREADS * spread))
     for at in np.flatnonzero(jumps | slips).tolist():
         inside = np.flatnonzero(growth.cell == cells.index[at])
-        counted = data.pieces(growth.before[inside]).sum(), data.pieces(growth.after[inside]).sum()
-        rare = bool(chances(*(np.array([one]) for one in counted), np.array([usual[at]]))[0] < _RARE)
+        counted = np.array([data.pieces(rows).sum() for rows in (growth.before[inside], growth.after[inside])])
+        rare = bool(chances(counted[:1], counted[1:], usual[at : at + 1])[0] < _RARE)
         jumps[at], slips[at] = jumps[at] and rare, slips[at] and rare
     remarks = list[Remark]()
     for at in np.flatnonzero(jumps | slips).tolist():
@@ -315,7 +315,8 @@ def read_growth(data: Published) -> Growth:
     at, was = data.value[after] * data.factor[after], data.value[before] * data.factor[before]
     change = np.log(at / was)
     with np.errstate(divide="ignore"):  # 1 may be 0.5, and anything above 0 where a mark stands for it
-        rounding = -sum(np.log1p(-np.minimum(data.shown[one] / data.value[one], 1.0)) for one in (before, after))
+        left = [-np.log1p(-np.minimum(data.shown[one] / data.value[one], 1.0)) for one in (before, after)]
+    rounding = left[0] + left[1]
     cell = row_codes(data.series[after], data.year[after])
     path = row_codes(data.series[after], data.place[after])
     others, own = _medians(change, cell), _medians(change, path)
