@@ -199,9 +199,12 @@ def test_one_zero_of_a_lone_total_makes_a_warning_of_an_error_and_neighbours_dec
     for off, severity in ((0.1, []), (0.2, ["warning"]), (0.3, ["error"])):
         lines = found(volume(column([round(total + off, 1), *values], total="全国", regions=PROVINCES)))
         assert lines["severity"].tolist() == severity
-    assert ", unless the total is printed to no more than 0.1" in found(
-        volume(column([round(total + 0.2, 1), *values], total="全国", regions=PROVINCES))
-    )["sentence_en"].item()
+    assert (
+        ", unless the total is printed to no more than 0.1"
+        in found(volume(column([round(total + 0.2, 1), *values], total="全国", regions=PROVINCES)))[
+            "sentence_en"
+        ].item()
+    )
     # In another column the same row has both digits: it is no rounder than its parts.
     exact = column([round(sum(values), 2) + 0.01, *values], total="全国", regions=PROVINCES, name="农药使用量")
     lone = column([round(total + 0.2, 1), *values], total="全国", regions=PROVINCES)
@@ -704,7 +707,9 @@ def test_the_page_says_what_was_read_checked_and_found_of_each_volume() -> None:
     """Two years of seven counties; of two sums one fails, and no value is judged by the other years of its county."""
     parts = [1.5, 2.1, 3.2, 4.3, 5.4, 6.1, 7.2]  # 29.8
     table = volume([*column([29.8, *parts], 2019, total="全州"), *column([38.8, *parts], 2020, total="全州")])
-    table = replace(table, unplaced=pd.DataFrame([("1", "C7", "7.8S", "no number")], columns=["sheet", "cell", "text", "why"]))
+    table = replace(
+        table, unplaced=pd.DataFrame([("1", "C7", "7.8S", "no number")], columns=["sheet", "cell", "text", "why"])
+    )
     audited = ek.audit(table)
     assert audited.volumes.iloc[0, 4:].tolist() == [1, 1, 8, 2, 16, 0]
     counted = audited.checks.set_index("kind")
@@ -726,7 +731,11 @@ def test_errors_come_before_warnings_and_notes_on_the_page() -> None:
         *gdp(100.25, (10.13, 40.05, 50.07), 2018), ("昌吉市", 2020, "果树", 5.5, "万株"), ("昌吉市", 2019, "果树", 5.5, "公顷")])  # fmt: skip
     page = str(ek.audit(table).report())
     heads = [line for line in page.splitlines() if line.startswith("### ")]
-    assert heads == ["### What was checked", "### Errors: the pages contradict themselves", "### Notes: what a reader has to know"]
+    assert heads == [
+        "### What was checked",
+        "### Errors: the pages contradict themselves",
+        "### Notes: what a reader has to know",
+    ]
 
 
 EVIL = '<script>alert("1")</script>|`x`'
