@@ -727,10 +727,11 @@ def test_the_page_says_what_was_read_checked_and_found_of_each_volume() -> None:
 
 
 def test_errors_come_before_warnings_and_notes_on_the_page() -> None:
-    table = volume(gdp(100.25, (10.13, 40.05, 50.07)) + gdp(130.0, (10.13, 40.05, 50.07), 2019) + [
-        *gdp(100.25, (10.13, 40.05, 50.07), 2018), ("昌吉市", 2020, "果树", 5.5, "万株"), ("昌吉市", 2019, "果树", 5.5, "公顷")])  # fmt: skip
-    page = str(ek.audit(table).report())
-    heads = [line for line in page.splitlines() if line.startswith("### ")]
+    sectors = (10.13, 40.05, 50.07)
+    years = [*gdp(100.25, sectors, 2018), *gdp(130.0, sectors, 2019), *gdp(100.25, sectors)]
+    trees = [("昌吉市", 2020, "果树", 5.5, "万株"), ("昌吉市", 2019, "果树", 5.5, "公顷")]
+    table = volume([*years, *trees])
+    heads = [line for line in str(ek.audit(table).report()).splitlines() if line.startswith("### ")]
     assert heads == [
         "### What was checked",
         "### Errors: the pages contradict themselves",
@@ -777,7 +778,7 @@ def test_a_page_is_written_in_the_form_of_its_ending(tmp_path: Path) -> None:
     assert (tmp_path / "a.html").read_text(encoding="utf-8") == page.html
     audited.report(str(tmp_path / "a.md"), language="zh")
     assert (tmp_path / "a.md").read_text(encoding="utf-8") == str(page)
-    with pytest.raises(ConfigError, match="the ending '.pdf' is not one of a page") as caught:
+    with pytest.raises(ConfigError, match=r"the ending '\.pdf' is not one of a page") as caught:
         audited.report(tmp_path / "a.pdf")
     assert ".html" in caught.value.remedy
     with pytest.raises(ConfigError, match="language 'de' is unknown"):

@@ -22,7 +22,8 @@ _ENDINGS = (".html", ".md", ".txt")
 _MARKS = re.compile(r"[\\`*\[\]<>|]|^#|(?<!\w)_|_(?!\w)")  # of Markdown, and of HTML inside it
 _VALUES = ' class="v"'  # a row with its sentence below
 _STYLE = (
-    "body{font:15px/1.5 'Noto Sans SC','Microsoft YaHei','PingFang SC',sans-serif;max-width:72em;margin:2em auto;padding:0 1em;color:#222}"
+    "body{font:15px/1.5 'Noto Sans SC','Microsoft YaHei','PingFang SC',sans-serif}"
+    "body{max-width:72em;margin:2em auto;padding:0 1em;color:#222}"
     "h1{font-size:1.5em}h2{font-size:1.3em;margin-top:2em;border-top:2px solid #444;padding-top:.5em}h3{font-size:1.05em}"
     "table{border-collapse:collapse;width:100%;margin:.5em 0 1.5em}"
     "th,td{padding:.25em .6em;text-align:left;vertical-align:top;border-bottom:1px solid #ddd;overflow-wrap:break-word}"
