@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
+from dataclasses import replace
 from decimal import Decimal
 from functools import partial
+from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +20,9 @@ import evalkit as ek
 from biff8 import XlsSheet, xls
 from counting import count_calls
 from evalkit.auditing import note_audit
-from evalkit.auditing.published import decimals
-from evalkit.errors import DataError
+from evalkit.auditing.changes import chances
+from evalkit.auditing.published import are_rounder, decimals
+from evalkit.errors import ConfigError, DataError
 from evalkit.regions.registry import gazetteer
 from evalkit.sources import Yearbook
 from evalkit.tables.table import Provenance, Table
@@ -158,6 +162,81 @@ def test_digits_of_a_column_count_not_those_of_one_number() -> None:
     parts = [1.25, 2.13, 3.07, 4.01, 5.54, 6.0, 7.99]  # 29.99
     (line,) = found(volume(column([30.1, *parts], total="合计"))).itertuples()
     assert line.tolerance == pytest.approx(8 * 0.005)
+
+
+FOUR = [1.2345, 2.3456, 3.4567, 4.5678, 5.6789, 6.7891, 7.8912]  # 31.9638
+
+
+def test_a_total_rounder_than_its_parts_is_no_error_within_half_its_last_digit() -> None:
+    """A total of 32.0, which Excel keeps as 32, over parts to 0.0001: half a unit, and 7 x 0.00005, explain 0.50035."""
+    for total in (32.0, 32.4, 31.5):  # 32.4 differs by 0.4362, and shows one digit: half of it is 0.05
+        lines = found(volume(column([total, *FOUR], total="合计")))
+        assert len(lines) == (total == 32.4 or total == 31.5)
+    (line,) = found(volume(column([33.0, *FOUR], total="合计"))).itertuples()
+    assert (line.kind, line.difference) == ("sum", pytest.approx(1.0362))
+    assert line.tolerance == pytest.approx(0.5 + 7 * 0.00005)
+
+
+@pytest.mark.parametrize(("digits", "wrong"), [(-1, 6000), (-2, 6000), (-4, 60000)])
+def test_totals_printed_to_tens_hundreds_or_ten_thousands_agree_with_whole_numbers(digits: int, wrong: int) -> None:
+    rng = np.random.default_rng(3)
+    years, table = range(2015, 2021), []
+    for year in years:
+        parts = [float(one) for one in rng.integers(10_000, 99_999, 7)]
+        table += column([float(round(sum(parts), digits)), *parts], year, total="全州")
+    assert not len(found(volume(table), kind="sum"))
+    at = next(i for i, row in enumerate(table) if row[0] == "全州" and row[1] == 2018)
+    table[at] = (*table[at][:3], table[at][3] + wrong, "吨")
+    (line,) = found(volume(table), kind="sum").itertuples()
+    assert (line.severity, line.year) == ("error", 2018)
+
+
+def test_one_zero_of_a_lone_total_makes_a_warning_of_an_error_and_neighbours_decide() -> None:
+    """Provinces are complete, so that a difference is an error; 31 x 0.005 explain 0.155, and half of 0.1 another 0.05."""
+    values = [10.25 + i for i in range(31)]  # 782.75, of which some more end in no zero
+    values = [round(value + 0.01 * (i % 7 + 1), 2) for i, value in enumerate(values)]
+    total = math.floor(sum(values) * 10 + 0.5) / 10
+    for off, severity in ((0.1, []), (0.2, ["warning"]), (0.3, ["error"])):
+        lines = found(volume(column([round(total + off, 1), *values], total="全国", regions=PROVINCES)))
+        assert lines["severity"].tolist() == severity
+    assert (
+        ", unless the total is printed to no more than 0.1"
+        in found(volume(column([round(total + 0.2, 1), *values], total="全国", regions=PROVINCES)))[
+            "sentence_en"
+        ].item()
+    )
+    # In another column the same row has both digits: it is no rounder than its parts.
+    exact = column([round(sum(values), 2) + 0.01, *values], total="全国", regions=PROVINCES, name="农药使用量")
+    lone = column([round(total + 0.2, 1), *values], total="全国", regions=PROVINCES)
+    assert found(volume([*lone, *exact]))["severity"].tolist() == ["warning"]
+    # There it has one as well: it is rounder.
+    rounder = column([total, *values], total="全国", regions=PROVINCES, name="农药使用量")
+    assert not len(found(volume([*lone, *rounder])))
+
+
+@pytest.mark.parametrize("digits", [1, 2])
+def test_chance_seldom_makes_a_row_look_rounder(digits: int) -> None:
+    """Of lone totals to 0.01 one in a hundred ends in two zeros; of two totals one pair in a hundred in one zero each."""
+    rng = np.random.default_rng(digits)
+    pairs = rng.integers(10_000, 99_999, (20_000, 2)) / 100
+    used = pairs if digits == 1 else pairs[:, :1]
+    shorter = 2.0 - np.clip(decimals(used.ravel()), 0, 2)
+    row = np.repeat(np.arange(len(used)), used.shape[1])
+    share = are_rounder(shorter, row, row)[:: used.shape[1]].mean()
+    assert share == pytest.approx(0.01, abs=4 * math.sqrt(0.01 * 0.99 / len(used)))
+
+
+def test_a_total_that_is_nearly_always_more_than_its_parts_is_told_once_and_a_misprint_beside_it() -> None:
+    rng = np.random.default_rng(5)
+    table = []
+    for year in range(2010, 2021):
+        values = [float(one) for one in rng.integers(1000, 9999, 31)]
+        excess = 0 if year < 2014 else 7000 if year == 2018 else 400 + year % 5
+        table += column([sum(values) + excess, *values], year, total="全国", regions=PROVINCES)
+    lines = found(volume(table), kind="sum")
+    assert lines["year"].tolist() == [2014, 2018]
+    assert "in 7 of 11 comparisons it is more than the regions listed" in lines["sentence_en"].iloc[0]
+    assert "differ by 7000" in lines["sentence_en"].iloc[1]
 
 
 def test_regions_inside_others_and_the_xpcc_may_be_listed_beside() -> None:
@@ -348,6 +427,75 @@ def test_coarse_digits_are_no_jumps() -> None:
     table = [(region, year, "农药使用量", 0.1 if year < 2018 else 0.2, "万吨")
              for region in COUNTIES[:1] for year in range(2015, 2021)]  # fmt: skip
     assert not len(found(volume(table)))
+
+
+COUNTS = [(2, 9, 0.0654), (1, 20, 2.1e-5), (20, 60, 8.58e-6), (9, 2, 0.0654)]
+
+
+@pytest.mark.parametrize(("before", "after", "p"), COUNTS)
+def test_the_chance_of_a_count_is_that_of_coins(before: int, after: int, p: float) -> None:
+    """Heads among all of them, added up by hand: 2 x sum of C(n, k) / 2^n."""
+    n, most = before + after, max(before, after)
+    by_hand = 2 * sum(math.comb(n, k) for k in range(most, n + 1)) / 2**n
+    (found_,) = chances(np.array([float(before)]), np.array([float(after)]), np.zeros(1))
+    assert found_ == pytest.approx(by_hand, rel=1e-9)
+    assert found_ == pytest.approx(p, rel=0.01)
+
+
+def test_small_counts_do_not_jump_and_large_ones_do() -> None:
+    def lines(start: int, end: int, unit: str) -> pd.DataFrame:
+        table = [(region, year, "设施", float(end if (region, year) == ("昌吉市", 2018) else start), unit)
+                 for region in COUNTIES for year in range(2012, 2020)]  # fmt: skip
+        return found(volume(table))
+
+    assert not len(lines(2, 9, "个"))
+    assert not len(lines(0, 5, "所"))
+    assert not len(lines(3, 20, "人"))
+    assert lines(200, 2000, "台")["kind"].tolist() == ["power_of_ten"]
+    assert lines(3, 20, "万人")["kind"].tolist() == ["jump"]  # 30,000 and 200,000 people
+    assert lines(3, 20, "吨")["kind"].tolist() == ["jump"]  # one digit: 3 may be 3.49, and 20 is 15 to 25
+
+
+def simulated(values: np.ndarray, unit: str) -> pd.DataFrame:
+    """Audit values of provinces (31, years)."""
+    rows_ = [(PROVINCES[i], 2010 + j, "指标", float(one), unit) for (i, j), one in np.ndenumerate(values)]
+    frame = found(volume(rows_))
+    return frame[frame["kind"].isin(["jump", "power_of_ten"])]
+
+
+def test_stocks_of_small_counts_give_no_false_alarm() -> None:
+    """Nine in ten stay as they are and the others are Poisson, means 1 to 60: 2 in 100 changes were remarked on before."""
+    rng = np.random.default_rng(11)
+    for _ in range(3):
+        mean = np.exp(rng.uniform(0, math.log(60), (31, 1))) * np.ones(10)
+        stays = rng.random(mean.shape) < 0.9
+        assert not len(simulated(np.where(stays, np.rint(mean), rng.poisson(mean)), "个"))
+
+
+def test_where_one_in_ten_doubles_a_doubling_is_usual_but_not_a_spike_that_is_taken_back() -> None:
+    rng = np.random.default_rng(12)
+    steps = rng.normal(0, 0.02, (31, 12)) + math.log(2) * rng.choice([-1, 0, 1], (31, 12), p=[0.08, 0.84, 0.08])
+    values = np.round(1000 * np.exp(np.cumsum(steps, axis=1)), 2)
+    before = simulated(values, "吨")
+    values[4, 6] = round(values[4, 6] * 10, 2)
+    after = simulated(values, "吨")
+    assert len(before) < 10
+    assert ((after["region"] == PROVINCES[4]) & (after["year"] == 2016)).any()
+
+
+def test_the_tolerance_of_a_fall_is_no_more_than_what_there_was() -> None:
+    values = history()
+    values["奇台县", 2018] = round(values["奇台县", 2018] / 3, 2)
+    (line,) = found(volume(rows(values))).itertuples()
+    assert line.difference < 0
+    assert line.tolerance < abs(line.difference) < line.expected
+
+
+def test_a_round_number_that_repeats_has_few_digits() -> None:
+    values = history()
+    for year in (2017, 2018):
+        values["玛纳斯县", year] = 1200.0
+    assert not len(found(volume(rows(values)), kind="copied"))
 
 
 def two_volumes(factor: float, unit: str, digits: int) -> tuple[Table, Table]:
@@ -550,6 +698,108 @@ def test_the_table_carries_provenance_and_keys() -> None:
     assert audited.provenance[0].synthetic
     renamed = Table("x", table.frame.rename(columns={"region": "county", "year": "年"}), table.provenance)
     assert ek.audit(renamed, region="county", time="年").frame["county"].tolist() == ["全州"]
+
+
+# --- the page
+
+
+def test_the_page_says_what_was_read_checked_and_found_of_each_volume() -> None:
+    """Two years of seven counties; of two sums one fails, and no value is judged by the other years of its county."""
+    parts = [1.5, 2.1, 3.2, 4.3, 5.4, 6.1, 7.2]  # 29.8
+    table = volume([*column([29.8, *parts], 2019, total="全州"), *column([38.8, *parts], 2020, total="全州")])
+    table = replace(
+        table, unplaced=pd.DataFrame([("1", "C7", "7.8S", "no number")], columns=["sheet", "cell", "text", "why"])
+    )
+    audited = ek.audit(table)
+    assert audited.volumes.iloc[0, 4:].tolist() == [1, 1, 8, 2, 16, 0]
+    counted = audited.checks.set_index("kind")
+    assert counted.loc["sum", ["compared", "failed"]].tolist() == [2, 1]
+    page = str(audited.report())
+    lines = page.splitlines()
+    assert "## 年鉴.xls" in lines
+    assert "| Regions add up to their total | 2 | 1 | 1 |" in lines
+    assert "| 1 | 1 | 8 | 2 | 16 | 0 | 1 |" in lines
+    (line,) = (line for line in lines if line.startswith("| 1!B10 |"))
+    assert line.startswith("| 1!B10 | 全州 | 2020 | 化肥施用量 | 38.8 吨 | 29.8 | 9 | 0.4 | 全州 2020, ")
+    assert "| 1!C7 | 7.8S | no number |" in lines
+    assert "Synthetic data" in page
+    assert "地区之和等于合计" in str(audited.report(language="zh"))
+
+
+def test_errors_come_before_warnings_and_notes_on_the_page() -> None:
+    sectors = (10.13, 40.05, 50.07)
+    years = [*gdp(100.25, sectors, 2018), *gdp(130.0, sectors, 2019), *gdp(100.25, sectors)]
+    trees = [("昌吉市", 2020, "果树", 5.5, "万株"), ("昌吉市", 2019, "果树", 5.5, "公顷")]
+    table = volume([*years, *trees])
+    heads = [line for line in str(ek.audit(table).report()).splitlines() if line.startswith("### ")]
+    assert heads == [
+        "### What was checked",
+        "### Errors: the pages contradict themselves",
+        "### Notes: what a reader has to know",
+    ]
+
+
+EVIL = '<script>alert("1")</script>|`x`'
+
+
+def test_text_of_a_file_is_data_on_the_page() -> None:
+    table = column([29.8, 1.5, 2.1], name=EVIL, total="全州")
+    unplaced = pd.DataFrame([(EVIL, "C7", EVIL, "<b>")], columns=["sheet", "cell", "text", "why"])
+    page = ek.audit(replace(volume(table, file=f"{EVIL}.xls", sheet=EVIL), unplaced=unplaced)).report()
+    assert "<script" not in page.html
+    assert "<b>" not in page.html
+    assert "&lt;script&gt;" in page.html
+    assert "<script" not in page.text.replace("\\<", "")
+    for line in page.text.splitlines():
+        if line.startswith("|"):
+            assert len(re.findall(r"(?<!\\)[|]", line)) in (5, 8, 10, 3, 4)
+
+
+def test_every_tag_of_the_page_is_closed() -> None:
+    audited = ek.audit(volume(column([38.8, 1.5, 2.1], total="全州")))
+    opened: list[str] = []
+
+    class Reader(HTMLParser):
+        def handle_starttag(self, tag: str, attrs: list) -> None:
+            if tag != "meta":
+                opened.append(tag)
+
+        def handle_endtag(self, tag: str) -> None:
+            assert opened.pop() == tag
+
+    Reader().feed(audited.report().html)
+    assert not opened
+    assert audited._repr_html_() == audited.report()._repr_html_()
+
+
+def test_a_page_is_written_in_the_form_of_its_ending(tmp_path: Path) -> None:
+    audited = ek.audit(volume(column([38.8, 1.5, 2.1], total="全州")))
+    page = audited.report(tmp_path / "a.html", language="zh")
+    assert (tmp_path / "a.html").read_text(encoding="utf-8") == page.html
+    audited.report(str(tmp_path / "a.md"), language="zh")
+    assert (tmp_path / "a.md").read_text(encoding="utf-8") == str(page)
+    with pytest.raises(ConfigError, match=r"the ending '\.pdf' is not one of a page") as caught:
+        audited.report(tmp_path / "a.pdf")
+    assert ".html" in caught.value.remedy
+    with pytest.raises(ConfigError, match="language 'de' is unknown"):
+        audited.report(language="de")
+
+
+def test_a_page_of_many_remarks_says_how_many_it_leaves_out() -> None:
+    older = volume([("昌吉市", 2019, f"甲{i}", 100.5 + i, "吨") for i in range(600)], "年鉴2020.xls")
+    newer = volume([("昌吉市", 2019, f"甲{i}", 104.5 + i, "吨") for i in range(600)], "年鉴2021.xls")
+    audited = ek.audit(older, newer)
+    assert len(audited.frame) == 600
+    assert "100 more are in the frame of the audit." in str(audited.report())
+
+
+def test_nothing_to_compare_is_said_and_an_audit_equals_itself() -> None:
+    table = volume([("昌吉市", 2019, "甲", 1.5, "吨")])
+    assert "Nothing in this file can be compared" in str(ek.audit(table).report())
+    assert ek.audit(table) == ek.audit(table)
+    assert repr(ek.audit(table)).startswith("Audit(frame=DataFrame[0, 17]")
+    empty = ek.audit(Table("空", table.frame.iloc[:0], table.provenance))
+    assert "Errors: 0; warnings: 0; notes: 0" in str(empty.report())
 
 
 def test_what_is_no_long_table_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,8 +28,10 @@ class Published:
     those of the values.
 
     `volume` and `sheet` number the files and their sheets; `place` the regions, by code where it is known, else by name.
-    `code` is 0 where there is none. `half` is half a unit of the last digit published; `factor` turns `value` into the unit of
-    its series. `newness` (V,) ranks the volumes, equal where it is not known which one is newer.
+    `code` is 0 where there is none. `half` is half a unit of the last digit published, as the column says, and `shown` of the
+    last digit that the number itself shows, which is more where it ends in zeros; `is_rounder` says where its row is printed
+    to fewer digits than the column. `factor` turns `value` into the unit of its series. `newness` (V,) ranks the volumes, equal
+    where it is not known which one is newer.
     """
 
     frame: pd.DataFrame
@@ -47,6 +50,8 @@ class Published:
     kinds: tuple[Series, ...]
     value: Floats
     half: Floats
+    shown: Floats
+    is_rounder: Flags
     factor: Floats
 
     def __len__(self) -> int:
@@ -72,6 +77,17 @@ class Published:
         """Name the file and the cell of a row."""
         return f"{self.volumes[self.volume[row]]} {self.address(row)}"
 
+    def half_of_totals(self, rows: Ints) -> Floats:
+        """Return half a unit of the last digit published of totals, which may be rounder than their parts."""
+        found: Floats = np.where(self.is_rounder[rows], self.shown[rows], self.half[rows])
+        return found
+
+    def pieces(self, rows: Ints) -> Floats:
+        """Return how many pieces, or people, values count; NaN where their unit is none that counts."""
+        each = np.array([one.pieces for one in self.kinds], dtype=np.float64)[self.series[rows]]
+        found: Floats = np.where(each > 0, self.value[rows] * self.factor[rows] * each, np.nan)
+        return found
+
     def flags(self, name: str) -> Flags:
         """Say for each row whether its series `adds`, `is_rate` or `is_generic`."""
         return np.array([getattr(one, name) for one in self.kinds], dtype=bool)[self.series]
@@ -89,7 +105,9 @@ def read_published(tables: Sequence[Table], region: str, time: str) -> Published
     role, code, place = read_places(texts[region], frame["region_code"], year, sheet)
     newness = _rank(volumes, volume, np.where(np.isfinite(value), year, 0))
     series, kinds, factor = read_series(texts["indicator"], texts["unit"], newness[volume])
-    half = half_units(value, row_codes(sheet, series, year))
+    half, shorter = half_units(value, row_codes(sheet, series, year))
+    shown = 0.5 * 10.0 ** -decimals(value).astype(np.float64)
+    rounder = are_rounder(shorter, row_codes(sheet, place, series), row_codes(sheet, place, texts["unit"]))
     below = (frame["mark"] == "below_unit").to_numpy(dtype=bool)
     cells = frame["cell"].astype("str").where(texts["sheet"] == "", frame["sheet"] + "!" + frame["cell"])
     return Published(
@@ -109,6 +127,8 @@ def read_published(tables: Sequence[Table], region: str, time: str) -> Published
         kinds,
         np.where(below, 0.0, value),
         np.where(below, 2 * half, half),
+        np.maximum(shown, half),
+        rounder & ~below,
         factor,
     )
 
@@ -173,11 +193,12 @@ def decimals(values: Floats) -> Ints:
     return found
 
 
-def half_units(value: Floats, column: Ints) -> Floats:
-    """Return half a unit of the last digit published (n,).
+def half_units(value: Floats, column: Ints) -> tuple[Floats, Floats]:
+    """Return half a unit of the last digit published (n,), and how many digits each number shows less than its column (n,).
 
     A float does not keep the zeros of 12.30. Where a column is printed with so many digits throughout, one number in ten ends
-    in a zero and one in a hundred in two; where more do, it is not, and each number has the digits that it shows.
+    in a zero and one in a hundred in two; where more do, it is not, and each number has the digits that it shows. The second
+    is NaN there, and for 0 and what is missing.
     """
     own = decimals(value)
     counted = np.isfinite(value) & (value != 0)
@@ -190,9 +211,34 @@ def half_units(value: Floats, column: Ints) -> Floats:
         for by, share in _ZEROS
     ]
     shared = common[column]
-    digits = np.where(counted, np.where(np.any(shorter, axis=0)[column], own, np.maximum(own, shared)), shared)
+    each = np.any(shorter, axis=0)[column]
+    digits = np.where(counted, np.where(each, own, np.maximum(own, shared)), shared)
     half: Floats = 0.5 * 10.0 ** -digits.astype(np.float64)
-    return half
+    return half, np.where(counted & ~each, digits - own, np.nan)
+
+
+_ZEROS_IN_ALL = 2  # that chance puts at the ends of all numbers of a row once in a hundred
+
+
+def are_rounder(shorter: Floats, over_years: Ints, over_indicators: Ints) -> Flags:
+    """Say which numbers are printed to fewer digits than their columns (n,): a total in whole numbers over parts with decimals.
+
+    A float does not keep the zeros of 366.0, so that one number proves little. `shorter` says how many digits each shows less
+    than its column (NaN for 0 and where there is none). The neighbours are its indicator in the other years of its row
+    (`over_years` numbers them), or, where there is one year, what is in its unit in the row (`over_indicators`). If all
+    k of them show at least m digits less, chance explains that once in 10**(m k): the row is rounder from 100 on, that is for
+    two neighbours, or for a lone number with two zeros. One neighbour with all digits, and none is.
+    """
+    counted = np.isfinite(shorter)
+    number, least = list[Floats](), list[Floats]()
+    for group in (over_years, over_indicators):
+        grouped = pd.Series(shorter).groupby(group)
+        number.append(grouped.transform("count").to_numpy(dtype=np.float64))
+        least.append(grouped.transform("min").to_numpy(dtype=np.float64))
+    by_years = number[0] > 1
+    zeros = np.where(by_years, number[0] * least[0], number[1] * least[1])
+    found: Flags = counted & (np.nan_to_num(zeros) >= _ZEROS_IN_ALL)
+    return found
 
 
 REGION, TOTAL, SUBTOTAL, CORPS = range(4)
@@ -261,12 +307,15 @@ def row_codes(*columns: Ints | Objects) -> Ints:
 
 
 _RATIO = re.compile("人均|平均|单产|单位面积|每|指数|增长|增速|比重|比例|构成|率|价格|密度|程度|水平|系数|占|名次|位次")
-_COUNTED = re.compile("[十百千万亿]*(?:个|户|家|所|处|座|头|只|匹|羽|口|台|辆|部|架|艘|套|人次|件|张|册|株)")
+_COUNTED = re.compile(
+    "([十百千万亿]*)(?:个|户|家|所|处|座|头|只|匹|羽|口|台|辆|部|架|艘|套|人次|件|张|册|株|项|枚|箱|份|篇|例|起|次|条|间|栋|幢|棵|人年)"
+)
+_TENS = {"十": 1e1, "百": 1e2, "千": 1e3, "万": 1e4, "亿": 1e8}
 _ADDED = ("mass", "area", "volume", "money", "energy", "power", "people")
 _PER_HEAD = ("元", "yuan")  # amounts of money are printed in larger units
 _RATES = re.compile("%|‰|百分点|倍|位|.*=100")
 _CHANGES = re.compile("指数|增长|增速|名次|位次")
-_GENERIC = frozenset("合计 总计 小计 计 总量 总数 数量 面积 产量 总产量 金额 男 女 绝对数 实绩 本年 城镇 乡村".split())
+GENERIC = frozenset("合计 总计 小计 计 总量 总数 数量 面积 产量 总产量 金额 男 女 绝对数 实绩 本年 城镇 乡村".split())
 
 
 @dataclass(frozen=True)
@@ -274,7 +323,8 @@ class Series:
     """One indicator in one unit, to which other units in use were converted.
 
     `adds` says that regions and parts can be added up, `is_rate` that growth means nothing, `is_generic` that the name alone
-    (合计, 产量) does not say what is counted, so that different sheets are not compared.
+    (合计, 产量) does not say what is counted, so that different sheets are not compared. `pieces` is how many pieces, or people,
+    one unit is: 10,000 for 万台; 0 where it counts none.
     """
 
     indicator: str
@@ -282,6 +332,7 @@ class Series:
     adds: bool
     is_rate: bool
     is_generic: bool
+    pieces: float
 
 
 def read_series(names: Objects, units: Objects, newness: Ints) -> tuple[Ints, tuple[Series, ...], Floats]:
@@ -303,7 +354,8 @@ def read_series(names: Objects, units: Objects, newness: Ints) -> tuple[Ints, tu
         series[pair] = len(kinds)
         by_name.setdefault(name, []).append(len(kinds))
         is_rate = _RATES.fullmatch(unit) is not None or _CHANGES.search(name) is not None
-        kinds.append(Series(name, unit, _adds(name, unit), is_rate, name in _GENERIC))
+        adds = _adds(name, unit)
+        kinds.append(Series(name, unit, adds, is_rate, name in GENERIC, _pieces(unit) if adds else 0.0))
     return series[pairs], tuple(kinds), factors[pairs]
 
 
@@ -327,3 +379,11 @@ def _adds(indicator: str, unit: str) -> bool:
         return kind_of_unit(unit, where="audit") in _ADDED
     except DataError:
         return False
+
+
+def _pieces(unit: str) -> float:
+    """Return how many pieces or people one unit is, 0 where it counts neither."""
+    if found := _COUNTED.fullmatch(unit):
+        return math.prod(_TENS[letter] for letter in found[1])
+    people = try_ratio(unit, "人")
+    return 0.0 if people is None else float(people)

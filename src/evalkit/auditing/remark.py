@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from evalkit.catalogue import Message
+from evalkit.numerics.arrays import Flags, Ints
 
 Severity = Literal["error", "warning", "note"]
 """Errors contradict what the same pages say; warnings are unusual; notes say what a reader has to know."""
@@ -31,6 +32,15 @@ class Remark:
     tolerance: float = math.nan
     is_table: bool = False
     against: str = ""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Which values a check compared, by their rows (k,), and which of them it found wanting."""
+
+    kind: str
+    rows: Ints
+    wrong: Flags
 
 
 def write_factor(value: float) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from evalkit.auditing.published import REGION, Published, row_codes, try_ratio
-from evalkit.auditing.remark import Remark, Severity, write
+from evalkit.auditing.remark import Compared, Remark, Severity, write
 from evalkit.catalogue import Message, message
 from evalkit.numerics.arrays import Flags, Floats, Ints
 
@@ -47,14 +47,14 @@ COMPOSITIONS = (
 )
 
 
-def check_breakdowns(data: Published) -> Iterator[Remark]:
+def check_breakdowns(data: Published) -> Iterator[Remark | Compared]:
     """Check the sectors of GDP, the branches of farming and the kinds of fertiliser against their totals, parts against heads."""
     for one in COMPOSITIONS:
         for prefix, parts in _find_parts(data, one).items():
             for total in _find_totals(data, one, prefix):
                 sums = _compose(data, total, parts, len(one.parts))
-                says, none = partial(message, "audit.sectors"), partial(message, "audit.sectors_none")
-                yield from judge_sum(data, sums, "sectors", says, none)
+                keys = ("audit.sectors", "audit.sectors_often", "audit.sectors_none")
+                yield from judge_sum(data, sums, "sectors", *(partial(message, key) for key in keys))
     yield from _check_parts(data)
 
 
@@ -111,7 +111,7 @@ def _names(data: Published, parts: Mapping[int, int], needed: int) -> str:
     return " + ".join(dict.fromkeys(name for part, name in named if part < needed))
 
 
-def _check_parts(data: Published) -> Iterator[Remark]:
+def _check_parts(data: Published) -> Iterator[Remark | Compared]:
     """Check that no part is more than its head: "A / B" than "A", and a region listed as part of another than that one."""
     head, ratio = _heads(data)
     same_place = row_codes(data.sheet, data.place, data.year)
@@ -155,12 +155,13 @@ def _match(group: Ints, asked: Ints, known: Ints, rows: Ints) -> tuple[Ints, Int
     return rows[hit], others[order][at[hit]]
 
 
-def _compare(data: Published, parts: Ints, heads: Ints, ratio: Floats) -> Iterator[Remark]:
+def _compare(data: Published, parts: Ints, heads: Ints, ratio: Floats) -> Iterator[Remark | Compared]:
     """Remark on parts that are more than their heads; once where so many of a series are that they are no parts."""
     scale = data.factor[heads] * ratio[data.series[parts]] / data.factor[parts]
-    head, tolerance = data.value[heads] * scale, data.half[parts] + data.half[heads] * scale
+    head, tolerance = data.value[heads] * scale, data.half[parts] + data.half_of_totals(heads) * scale
     difference = data.value[parts] - head
     wrong = difference > tolerance  # False where either is missing
+    yield Compared("part", parts[np.isfinite(difference)], wrong[np.isfinite(difference)])
     series, size = data.series[parts], len(data.kinds)
     comparable = np.bincount(series[np.isfinite(difference)], minlength=size)
     number = np.bincount(series[wrong], minlength=size)
@@ -222,11 +223,15 @@ class Sums:
         found: Floats = data.value[self.total] - self.sum
         return found
 
+    def is_comparable(self, data: Published) -> Flags:
+        """Say where all parts are there, or those that are make more than the total."""
+        known = (self.missing == 0) | ((self.difference(data) < 0) & (self.sum >= 0))
+        found: Flags = known & (self.number > 1)
+        return found
+
     def differs(self, data: Published) -> Flags:
         """Say where rounding does not explain the difference."""
-        difference = self.difference(data)
-        known = (self.missing == 0) | ((difference < 0) & (self.sum >= 0))
-        found: Flags = known & (np.abs(difference) > self.tolerance) & (self.number > 1)
+        found: Flags = self.is_comparable(data) & (np.abs(self.difference(data)) > self.tolerance)
         return found
 
 
@@ -266,7 +271,7 @@ def add_up(
         return found
 
     summed = total(known, data.value * factor)
-    rounding = total(known, data.half * factor) + data.half[heads]
+    rounding = total(known, data.half * factor) + data.half_of_totals(heads)
     tolerance = rounding + _NOISE * np.abs(summed)
     return Sums(heads, summed, tolerance, count(known), count(lacking), group, is_complete)
 
@@ -290,24 +295,43 @@ def nearest_of(data: Published, ways: list[Sums]) -> Sums:
     return best
 
 
-def judge_sum(data: Published, sums: Sums, kind: str, says: Says, says_none: Says) -> Iterator[Remark]:
-    """Remark on the sums that differ; once only where none of a group adds up, which then counts something else.
+_SOME, _SHARE = 4, 0.25  # differences of one sign, in number and of all comparisons, that are no errors any more
+_FAR = 3.0  # times the usual difference of a total that is as a rule more than its parts: another error beside it
 
-    A difference is an error where the parts are complete or most of the group adds up, else a warning.
+
+def judge_sum(
+    data: Published, sums: Sums, kind: str, says: Says, says_often: Says, says_none: Says
+) -> Iterator[Remark | Compared]:
+    """Remark on the sums that differ, once for a group whose total seems to count something else.
+
+    A difference is an error where the parts are complete or most of the group adds up, else a warning; a warning, too, where
+    the total ends in zeros and rounding it to the digits that it shows would explain the difference. Of a group in which none
+    adds up, or the total is in many cases more than the parts and never less, only differences far from the usual one are
+    remarked on further.
     """
     wrong, difference = sums.differs(data), sums.difference(data)
+    zeros = data.shown[sums.total] - data.half_of_totals(sums.total)
+    is_doubtful = wrong & (np.abs(difference) <= sums.tolerance + zeros)
+    comparable = sums.is_comparable(data)
+    yield Compared(kind, sums.total[comparable], wrong[comparable])
+    failures = wrong & ~is_doubtful
     checked = np.bincount(sums.group, minlength=1)
-    failed = np.bincount(sums.group[wrong], minlength=len(checked))
+    failed = np.bincount(sums.group[failures], minlength=len(checked))
+    more = np.bincount(sums.group[failures & (difference > 0)], minlength=len(checked))
+    usual = pd.Series(np.where(failures, np.abs(difference), np.nan)).groupby(sums.group).transform("median").to_numpy()
     seen = set[int]()
     for one in np.flatnonzero(wrong).tolist():
         group, row = int(sums.group[one]), int(sums.total[one])
         none_adds = bool(failed[group] == checked[group] > 1)
-        if none_adds and group in seen:
+        is_more = bool(failed[group] == more[group] >= _SOME and failed[group] > _SHARE * checked[group])
+        often = none_adds or (is_more and bool(failures[one]))
+        if often and group in seen and not abs(difference[one]) > _FAR * usual[one]:
             continue
+        is_first = group not in seen
         seen.add(group)
-        is_error = not none_adds and bool(sums.is_complete[one] or failed[group] * 2 < checked[group])
-        severity: Severity = "error" if is_error else "warning"
-        said = (says_none if none_adds else says)(
+        is_sure = bool(sums.is_complete[one] or failed[group] * 2 < checked[group])
+        severity: Severity = "error" if is_sure and not often and not is_doubtful[one] else "warning"
+        said = (says if not (often and is_first) else says_none if none_adds else says_often)(
             region=data.region(row),
             year=int(data.year[row]),
             indicator=data.indicator(row),
@@ -318,7 +342,9 @@ def judge_sum(data: Published, sums: Sums, kind: str, says: Says, says_none: Say
             difference=write(abs(difference[one]), 6),
             tolerance=write(sums.tolerance[one], 3),
             checked=int(checked[group]),
+            failed=int(failed[group]),
             parts=sums.against[one] if sums.against else "",
+            zeros=message("audit.zeros", unit=write(2 * data.shown[row])) if is_doubtful[one] else "",
         )
         yield Remark(
             kind,

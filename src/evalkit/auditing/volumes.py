@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from evalkit.auditing.published import Published, row_codes
-from evalkit.auditing.remark import Remark, Severity, write, write_factor
+from evalkit.auditing.remark import Compared, Remark, Severity, write, write_factor
 from evalkit.catalogue import message
 from evalkit.numerics.arrays import Flags, Ints
 
@@ -23,7 +23,7 @@ _BODIES = "(?:新疆)?(?:生产建设)?(?:兵团|各?师|农垦|国有农场|国
 _SCOPE = re.compile(rf"((?:19|20)\d{{2}})年?{_SINCE}[^。;；]*?{_CHANGED}|口径|(?:包括|包含|含){_BODIES}")
 
 
-def check_volumes(data: Published) -> Iterator[Remark]:
+def check_volumes(data: Published) -> Iterator[Remark | Compared]:
     """Remark on units that change, values that stand twice, revisions between volumes, and notes about scope."""
     yield from _check_units(data)
     yield from _check_repeats(data)
@@ -56,7 +56,7 @@ def _check_units(data: Published) -> Iterator[Remark]:
             yield Remark("unit", "note", row, said, is_table=True, against=against)
 
 
-def _check_repeats(data: Published) -> Iterator[Remark]:
+def _check_repeats(data: Published) -> Iterator[Remark | Compared]:
     """Remark on values that stand twice in one file: unlike, each; alike, once for two sheets and an indicator."""
     key = row_codes(data.volume, data.series, data.place, data.year)
     rows = np.flatnonzero(np.isfinite(data.value))
@@ -64,6 +64,7 @@ def _check_repeats(data: Published) -> Iterator[Remark]:
     comparable = (data.sheet[row] == data.sheet[one]) | ~data.flags("is_generic")[row]
     row, one = row[comparable], one[comparable]
     alike = _agree(data, row, one)
+    yield Compared("duplicate", row, ~alike)
     for at in np.flatnonzero(~alike).tolist():
         yield _on_two(data, int(row[at]), int(one[at]), "duplicate", "error", "audit.contradicted")
     row, one = row[alike], one[alike]
@@ -76,12 +77,15 @@ def _check_repeats(data: Published) -> Iterator[Remark]:
         yield Remark("duplicate", "note", int(row[at]), said, is_table=True, against=data.address(int(one[at])))
 
 
-def _check_revisions(data: Published) -> Iterator[Remark]:
+def _check_revisions(data: Published) -> Iterator[Remark | Compared]:
     """Remark on values that a newer volume gives otherwise."""
     rows = np.flatnonzero(np.isfinite(data.value) & ~data.flags("is_generic"))
     rows = rows[np.argsort(-data.newness[data.volume[rows]], kind="stable")]
     row, newest = _with_first(row_codes(data.series, data.place, data.year), rows)
-    differs = (data.volume[row] != data.volume[newest]) & ~_agree(data, row, newest)
+    is_other = data.volume[row] != data.volume[newest]
+    row, newest = row[is_other], newest[is_other]
+    differs = ~_agree(data, row, newest)
+    yield Compared("revision", row, differs)
     for older, newer in zip(row[differs].tolist(), newest[differs].tolist(), strict=True):
         was, scale = data.value[older], data.factor[older] / data.factor[newer]
         change = data.value[newer] / (was * scale) if was * scale else math.inf

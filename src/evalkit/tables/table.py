@@ -36,7 +36,7 @@ class Table:
     The frame's index holds the row numbers of the file (the header is row 1), so that an error found later can name them.
     `absent` says what a key that the table does not list means for a column: no loan is 0 loans, not an unknown number.
     Columns it does not name are missing there. `unplaced` lists the cells of the file that hold something and are not in the
-    frame, one per row: file, sheet, cell, text, why.
+    frame, one per row: file, sheet, cell, text, why; it is empty where the whole file was placed.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Table:
     provenance: tuple[Provenance, ...]
     units: Mapping[str, str] = field(default_factory=dict)
     absent: Mapping[str, float] = field(default_factory=dict)
-    unplaced: pd.DataFrame = field(default_factory=pd.DataFrame)
+    unplaced: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
 
     __eq__ = same_content
     __repr__ = in_short

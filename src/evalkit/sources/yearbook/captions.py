@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from evalkit.errors import DataError
 from evalkit.sources.yearbook.pages import Page
-from evalkit.sources.yearbook.words import REMEMBERED, is_chinese, join_words, narrow, split_translation
+from evalkit.sources.yearbook.words import REMEMBERED, is_chinese, join_words, narrow, qualifies, split_translation
 from evalkit.tables.units import unit_ratio
 
 _MANY = "(?:十|百|千|万|亿|十万|百万|千万|百亿|千亿|万亿)?"
@@ -173,7 +173,7 @@ class Caption:
             self._units.append((unit_in_title, place))
         if re.fullmatch(r"\(.*\)", title):
             self.remarks += [] if unit_in_title else [f"{place}: {title}"]
-            self._scopes += [title[1:-1]] if not unit_in_title and is_chinese(title) else []  # (piece) is a translation
+            self._scopes += [title[1:-1]] if not unit_in_title and qualifies(title[1:-1]) else []
         elif not re.fullmatch(_YEARS, title) and title not in (known for known, _ in self.titles):
             self.titles.append((title, place))
             chinese = [known for known in self.titles if is_chinese(known[0])]

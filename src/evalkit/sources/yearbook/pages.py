@@ -21,7 +21,7 @@ from evalkit.sources.files.xls import LegacyWorkbook
 from evalkit.sources.files.xlsx import Grid, Sheet, Workbook
 
 _MAX_TEXT = 50_000_000  # bytes; a page is held cell by cell, and the largest yearbook tables have a hundredth of this
-_MAX_CELLS = 2_000_000  # of a page, and of the rows under its merged cells
+_MAX_CELLS = 200_000  # of a page, and of the rows under its merged cells; tables of yearbooks have a tenth of this
 
 
 class Book(Protocol):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from evalkit.errors import SourceError
 from evalkit.sources.yearbook.captions import Caption, may_have
@@ -12,14 +13,14 @@ from evalkit.sources.yearbook.declared import Declared
 from evalkit.sources.yearbook.headings import Given, Heading
 from evalkit.sources.yearbook.keys import Key, Keys, SecondTable, UnreadRow
 from evalkit.sources.yearbook.layout import Layout, counts_columns
+from evalkit.sources.yearbook.notes import attach_notes, join_lines
 from evalkit.sources.yearbook.pages import Page
 from evalkit.sources.yearbook.tables import Found, PrintedTable, find_tables
 from evalkit.sources.yearbook.unplaced import Unplaced
 from evalkit.sources.yearbook.words import Mark, Marked, read_value, read_year, take_marks
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
+class Reading(NamedTuple):
     """One published value (NaN where a mark stands in its place) and its cell; `unit` and `year` are None where none is given.
 
     `published` are the value and the unit as printed; the others may be converted.
@@ -82,10 +83,8 @@ def read_page(
         marked.notes[at] = (*marked.notes.get(at, ()), said)
     found = find_tables(marked.page, known, declared, given)
     unplaced: dict[tuple[int, int], Unplaced] = {}
-    qualifications: dict[int, list[str]] = {}
-    for table in found.tables:
-        qualifications.setdefault(table.chain, []).extend(table.qualifications)
-    read = [_read_table(table, marked, qualifications[table.chain], unplaced) for table in found.tables]
+    read = [_read_table(table, marked, unplaced) for table in found.tables]
+    _attach(found.tables, read, marked.listed)
     if read:
         read[0].notes.extend(marked.unexplained)
     _set_repeated_aside(read, unplaced)
@@ -93,18 +92,28 @@ def read_page(
     return PageRead(read, [unplaced[at] for at in sorted(unplaced)], found.errors, found.reasons)
 
 
-def _read_table(
-    table: PrintedTable, marked: Marked, qualifications: Sequence[str], unplaced: dict[tuple[int, int], Unplaced]
-) -> Readings:
-    """Read the values of a table; cells that are not understood go to `unplaced`.
+def _attach(tables: Sequence[PrintedTable], read: Sequence[Readings], listed: Sequence[str]) -> None:
+    """Give the values what the notes below their table, and those that it goes on, say of their indicators.
 
-    `qualifications` are what the notes say of this table and of those that it goes on.
+    `listed` are notes of the page that no mark refers to.
     """
+    for chain in dict.fromkeys(table.chain for table in tables):
+        lines = [said for one in tables if one.chain == chain for said in join_lines(one.qualifications)] + [*listed]
+        parts = [found for table, found in zip(tables, read, strict=True) if table.chain == chain]
+        told = attach_notes(lines, list(dict.fromkeys(value.indicator for found in parts for value in found.values)))
+        for found in parts if lines else ():
+            found.values[:] = [
+                value._replace(note="; ".join(dict.fromkeys([*told[value.indicator], *filter(None, [value.note])])))
+                for value in found.values
+            ]
+
+
+def _read_table(table: PrintedTable, marked: Marked, unplaced: dict[tuple[int, int], Unplaced]) -> Readings:
+    """Read the values of a table; cells that are not understood go to `unplaced`."""
     page, layout = table.page, table.layout
     keys = Keys(page, layout)
     shared = [
         *layout.caption.scope(),
-        *qualifications,
         *(note for cell in _told(table) for note in marked.notes.get(cell, ())),
     ]
     above = {
@@ -246,7 +255,7 @@ def _set_repeated_aside(tables: Sequence[Readings], unplaced: dict[tuple[int, in
                 again.add(id(one))
             else:
                 nothing = float("nan")
-                unread[id(one)] = replace(one, value=nothing, mark="unread", published=(nothing, one.published[1]))
+                unread[id(one)] = one._replace(value=nothing, mark="unread", published=(nothing, one.published[1]))
     if again or unread:
         for table in tables:
             table.values[:] = [unread.get(id(value), value) for value in table.values if id(value) not in again]

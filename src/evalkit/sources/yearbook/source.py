@@ -245,7 +245,7 @@ def _with_units(table: Readings, asked: Collection[str], declared: Mapping[str, 
                 where=value.page.place(value.row, value.column),
                 remedy="leave it out of units= and of the sidecar, or say the unit of the table in a layout file",
             )
-        found.append(value if value.unit else replace(value, unit=unit, published=(value.value, unit)))
+        found.append(value if value.unit or not unit else value._replace(unit=unit, published=(value.value, unit)))
     return found
 
 
@@ -360,7 +360,7 @@ def convert_reading(reading: Reading, to: str) -> Reading:
     """
     factor = unit_ratio(reading.unit or "", to, where=reading.page.place(reading.row, reading.column))
     value = reading.value if reading.mark else float(Fraction(repr(reading.value)) * factor)
-    return replace(reading, value=value, unit=to)
+    return reading._replace(value=value, unit=to)
 
 
 def _write_unit(reading: Reading) -> str:

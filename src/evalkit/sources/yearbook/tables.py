@@ -22,7 +22,7 @@ from evalkit.sources.yearbook.words import (
     is_translation,
     is_word,
     join_words,
-    read_qualification,
+    read_note,
     read_value,
     read_year,
     write_cell,
@@ -69,7 +69,7 @@ class PrintedTable:
         text = " ".join(words)
         self.notes.append(f"{self.page.address(row, min(cells))}: {text}")
         goes_on = is_below and bool(self.qualifications)
-        if (is_note(text) or goes_on) and (said := read_qualification(text)):
+        if (is_note(text) or goes_on) and (said := read_note(text)):
             self.qualifications.append(said)
 
 
