@@ -19,7 +19,7 @@ from evalkit.sources.yearbook.pages import Page
 from evalkit.sources.yearbook.words import join_words, narrow, write_cell
 
 _KEYS = ("sheet", "header", "first", "last", "region", "code", "year", "indicator", "unit", "columns", "correct")
-_OF_CORRECTION = ("cell", "value", "source")
+_OF_ERRATUM = ("cell", "value", "source")
 _OF_COLUMN = ("indicator", "unit", "year", "region")
 _CELL = re.compile("([A-Z]{1,3})([1-9][0-9]{0,6})")
 _LETTERS = re.compile("[A-Z]{1,3}")
@@ -43,7 +43,7 @@ class Declared:
 
 
 @dataclass(frozen=True)
-class Correction:
+class Erratum:
     """A number or a word that is to be read in place of what a cell holds, and who says so."""
 
     where: str
@@ -56,10 +56,10 @@ class Correction:
 
 @dataclass(frozen=True)
 class Declarations:
-    """All tables and corrections of a layout file, and what is noted of it."""
+    """All tables and errata of a layout file, and what is noted of it."""
 
     tables: Sequence[Declared] = ()
-    corrections: Sequence[Correction] = ()
+    errata: Sequence[Erratum] = ()
     notes: Sequence[str] = ()
 
     def of(self, sheet: str | None) -> list[Declared]:
@@ -69,7 +69,7 @@ class Declarations:
     def correct(self, page: Page) -> tuple[Page, dict[tuple[int, int], str]]:
         """Return a page with its corrected cells, and what is noted of each; raise SourceError for a cell that holds nothing."""
         cells, notes = dict(page.grid.cells), dict[tuple[int, int], str]()
-        for one in self.corrections:
+        for one in self.errata:
             if one.sheet != page.sheet:
                 continue
             held = cells.get(one.row, {}).get(one.column)
@@ -85,7 +85,7 @@ class Declarations:
 
     def check(self, sheets: Sequence[str | None]) -> None:
         """Raise SourceError for a table or a correction on a page that is not among those read."""
-        for one in (*self.tables, *self.corrections):
+        for one in (*self.tables, *self.errata):
             if one.sheet not in sheets:
                 names = [sheet for sheet in sheets if sheet is not None]
                 said = "names no sheet" if one.sheet is None else f"is on sheet '{one.sheet}', which is not read"
@@ -114,8 +114,8 @@ def read_layout(path: Path, beside: Path) -> Declarations:
         raise SourceError("the layout file holds no list of tables", where=where, remedy="begin each with [[table]]")
     sections = [_Section(f"{where}, table {i}", table) for i, table in enumerate(tables, start=1)]
     read = [one for section in sections if (one := section.read()) is not None]
-    corrections = [one for section in sections for one in section.corrections]
-    return Declarations(read, corrections, [f"laid out by {path.name} (sha256 {hashlib.sha256(data).hexdigest()})"])
+    errata = [one for section in sections for one in section.errata]
+    return Declarations(read, errata, [f"laid out by {path.name} (sha256 {hashlib.sha256(data).hexdigest()})"])
 
 
 def lay_out_declared(page: Page, declared: Declared, given: Given) -> tuple[Page, Layout]:
@@ -194,7 +194,7 @@ class _Section:
 
     def __init__(self, where: str, given: Any) -> None:
         self.where, self.given = where, given
-        self.corrections: list[Correction] = []
+        self.errata: list[Erratum] = []
 
     def read(self) -> Declared | None:
         """Return the table; None for a section that corrects cells of a table that is otherwise read as ever."""
@@ -203,7 +203,7 @@ class _Section:
         if sheet is not None and not isinstance(sheet, str):
             raise self._wrong("sheet", sheet, 'write its name in quotes: sheet = "5-3"')
         if "correct" in given:
-            self.corrections = self._read_corrections(sheet, given["correct"])
+            self.errata = self._read_errata(sheet, given["correct"])
             if set(given) <= {"sheet", "correct"}:
                 return None
         first, last = (self._row(key, given.get(key)) for key in ("first", "last"))
@@ -243,14 +243,14 @@ class _Section:
         }
         return Declared(self.where, sheet, header, first, last, beside, self._heading(things), read)
 
-    def _read_corrections(self, sheet: str | None, given: Any) -> list[Correction]:
+    def _read_errata(self, sheet: str | None, given: Any) -> list[Erratum]:
         written = '[[table.correct]] cell = "C7", value = 7.85, source = "erratum of 2023"'
         if not isinstance(given, list):
             raise self._wrong("correct", given, f"write it as a list of its own: {written}")
         found = []
         for one in given:
-            one = self._table(one, "correct", _OF_CORRECTION)
-            cell, value, source = (one.get(key) for key in _OF_CORRECTION)
+            one = self._table(one, "correct", _OF_ERRATUM)
+            cell, value, source = (one.get(key) for key in _OF_ERRATUM)
             at = _CELL.fullmatch(cell) if isinstance(cell, str) else None
             if at is None:
                 raise self._wrong("correct.cell", cell, f"write the name of one cell: {written}")
@@ -259,9 +259,7 @@ class _Section:
             if not isinstance(source, str) or not source.strip():
                 raise self._wrong("correct.source", source, f"say where the right value is found: {written}")
             right = value.strip() if isinstance(value, str) else float(value)
-            found.append(
-                Correction(self.where, sheet, int(at[2]), column_number(at[1]), right, " ".join(source.split()))
-            )
+            found.append(Erratum(self.where, sheet, int(at[2]), column_number(at[1]), right, " ".join(source.split())))
         return found
 
     def _heading(self, given: Mapping[str, Any]) -> Heading:

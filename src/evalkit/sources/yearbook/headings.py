@@ -379,7 +379,7 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Columns:
+class ColumnsRead:
     """The columns that are read, those that are not with the reason, and what nothing says of those read.
 
     `lacking` holds pairs of "year", "region" or "indicator" and a sentence on where it was looked for.
@@ -390,13 +390,13 @@ class Columns:
     lacking: Sequence[tuple[str, str]] = ()
 
 
-def turn(columns: Mapping[int, Heading], rows_are: RowsAre, caption: Caption, given: Given) -> Columns:
+def turn(columns: Mapping[int, Heading], rows_are: RowsAre, caption: Caption, given: Given) -> ColumnsRead:
     """Read the innermost names above the columns as regions where the rows are years or indicators and these are places.
 
     Other columns beside them, such as growth rates, are not read.
     """
     if rows_are == "regions":
-        return Columns(columns, {})
+        return ColumnsRead(columns, {})
     names = {column: heading.indicator.rpartition(" / ") for column, heading in columns.items()}
     places = [column for column, (_, _, name) in names.items() if is_place(name)]
     if len(places) * 2 > len(columns) and not (rows_are == "years" and len(places) < len(columns)):
@@ -407,15 +407,15 @@ def turn(columns: Mapping[int, Heading], rows_are: RowsAre, caption: Caption, gi
         aside = {
             c: "no region stands above the column, while regions stand above others" for c in columns if c not in read
         }
-        return Columns(read, aside)
+        return ColumnsRead(read, aside)
     region = given.region or caption.region
     lacking = [] if region else [("region", "the rows are not regions, and no region is named")]
-    return Columns({c: replace(heading, region=region or "") for c, heading in columns.items()}, {}, lacking)
+    return ColumnsRead({c: replace(heading, region=region or "") for c, heading in columns.items()}, {}, lacking)
 
 
 def complete(
     page: Page, columns: Mapping[int, Heading], caption: Caption, given: Given, *, rows_are: RowsAre, dated: bool
-) -> Columns:
+) -> ColumnsRead:
     """Take from what is said of the whole table what its header leaves out: the year and the indicator.
 
     `dated` says that a column beside the names, or rows among them, hold the years.
@@ -453,7 +453,7 @@ def complete(
         indicator = given.indicator or indicator
         lacking += [] if indicator else [("indicator", said)]
     read = {c: replace(h, indicator=h.indicator or indicator, year=h.year or year) for c, h in left.items()}
-    return Columns(read, aside, lacking)
+    return ColumnsRead(read, aside, lacking)
 
 
 def _year_of(page: Page, caption: Caption, given: Given) -> tuple[int | None, str]:

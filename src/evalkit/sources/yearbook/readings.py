@@ -47,10 +47,11 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True)
 class Readings:
-    """All values of one table, its layout, and the words above and below it."""
+    """All values of one table, its layout and rows, and the words above and below it."""
 
     page: Page
     layout: Layout
+    rows: list[int]
     values: list[Reading]
     notes: list[str]
 
@@ -63,6 +64,11 @@ class PageRead:
     unplaced: list[Unplaced]
     errors: list[SourceError]
     reasons: list[str]
+
+    @property
+    def reason(self) -> str:
+        """Say why the page holds no table."""
+        return "; ".join(dict.fromkeys(self.reasons)) or "it is empty"
 
 
 def read_page(
@@ -183,7 +189,7 @@ def _read_table(table: PrintedTable, marked: Marked, unplaced: dict[tuple[int, i
     said = [f"{place}: {title}" for title, place in caption.titles] + caption.remarks
     if caption.before:
         said.append(f"{page.address(table.rows[0], layout.key)} and below go on with {_first_title(caption)}")
-    return Readings(page, layout, values, [*said, *layout.notes, *notes, *table.notes])
+    return Readings(page, layout, table.rows, values, [*said, *layout.notes, *notes, *table.notes])
 
 
 def _units_above(layout: Layout) -> dict[int, str | None]:

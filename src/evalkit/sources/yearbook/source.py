@@ -12,16 +12,17 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from evalkit.auditing import note_audit
-from evalkit.errors import SourceError, nearest
+from evalkit.errors import EvalkitError, SourceError, nearest
 from evalkit.sources.files.cells import cell_name, column_letters, combine_cells
 from evalkit.sources.files.columns import check_known
 from evalkit.sources.sidecar import read_sidecar, with_sidecar
 from evalkit.sources.yearbook.captions import Caption
 from evalkit.sources.yearbook.declared import Declarations, read_layout
+from evalkit.sources.yearbook.explain import Explanation, explain_pages
 from evalkit.sources.yearbook.headings import Given
 from evalkit.sources.yearbook.lacks import FILE_NAME, find_lacks, refuse_lacks, years_in_name
-from evalkit.sources.yearbook.pages import Pages, read_pages
-from evalkit.sources.yearbook.readings import Reading, Readings, read_page
+from evalkit.sources.yearbook.pages import Page, Pages, read_pages
+from evalkit.sources.yearbook.readings import PageRead, Reading, Readings, read_page
 from evalkit.sources.yearbook.unplaced import Unplaced, describe_unplaced, make_unplaced, refuse_unplaced
 from evalkit.sources.yearbook.words import Mark, join_words, narrow
 from evalkit.tables.table import Table
@@ -126,11 +127,10 @@ class Yearbook:
         """
         path = Path(self.path)
         where = path.as_posix()
-        declared = Declarations() if self.layout is None else read_layout(Path(self.layout), path)
-        pages = read_pages(path, where, self.sheets)
-        read = _read_all(pages, where, declared, self._given(path.name), named=bool(self.sheets))
-        indicators = list(dict.fromkeys(value.indicator for table in read.tables for value in table.values))
-        wanted = _find_wanted(self.columns, indicators, where, lacks=any(t.layout.lacking for t in read.tables))
+        read = self._read()
+        tables = read.tables
+        indicators = list(dict.fromkeys(value.indicator for table in tables for value in table.values))
+        wanted = _find_wanted(self.columns, indicators, where, lacks=any(table.layout.lacking for table in tables))
         sidecar = read_sidecar(path)
         sidecar = replace(sidecar, units=_by_indicator(_plain_units(sidecar.units), indicators))
         declared_units = _by_indicator(_plain_units(self.units), indicators)
@@ -138,18 +138,18 @@ class Yearbook:
         converted = _by_indicator(_plain_units(self.convert), indicators)
         check_known(converted, indicators, where, "convert=", noun="indicator")
         asked = set(wanted.values())
-        used = [_with_units(table, asked, units) for table in read.tables]
-        if lacks := find_lacks(list(zip(read.tables, used, strict=True)), path.name):
+        used = [_with_units(table, asked, units) for table in tables]
+        if lacks := find_lacks(list(zip(tables, used, strict=True)), path.name):
             raise refuse_lacks(lacks, where)
         if self.strict and read.unplaced:
             raise refuse_unplaced(read.unplaced, where)
         values, notes = list[Reading](), [*read.notes, *describe_unplaced(read.unplaced)]
-        for table, found in zip(read.tables, used, strict=True):
+        for table, found in zip(tables, used, strict=True):
             values += [convert_reading(one, to) if (to := converted.get(one.indicator)) else one for one in found]
             notes += table.notes if found else []
         by_name = {name: [one for one in values if one.indicator == indicator] for name, indicator in wanted.items()}
         notes = [note for name, readings in by_name.items() for note in describe_readings(name, readings)] + notes
-        provenance = (sidecar.describe(where, pages.sha256, notes),)
+        provenance = (sidecar.describe(where, read.sha256, notes),)
         unplaced = make_unplaced(read.unplaced)
         region, time = self.keys
         long = Table(path.name, make_long(values, region, time), provenance, unplaced=unplaced)
@@ -159,6 +159,30 @@ class Yearbook:
         of_columns = {name: pick_unit(readings) for name, readings in by_name.items()}
         wide = Table(path.name, frame, provenance, of_columns, unplaced=unplaced)
         return note_audit(wide, long, region=region, time=time)
+
+    def explain(self, *, language: str = "en") -> Explanation:
+        """Show the grid of each page, with what each row and column is taken for and which cells are not placed.
+
+        It shows as much where `load` refuses the file, and what it says. Raises SourceError where the file cannot be opened.
+        """
+        read = self._read(whole=True)
+        try:
+            self.load()
+            refusal = ""
+        except EvalkitError as error:
+            refusal = str(error)
+        return explain_pages(read.pages, refusal, language)
+
+    def _read(self, *, whole: bool = False) -> _AllRead:
+        """Read all tables of the file; raise SourceError where there are none, unless the `whole` file is to be explained."""
+        path = Path(self.path)
+        where = path.as_posix()
+        declared = Declarations() if self.layout is None else read_layout(Path(self.layout), path)
+        pages = read_pages(path, where, self.sheets)
+        read = _read_all(pages, declared, self._given(path.name))
+        if not whole:
+            _refuse_nothing(read, where, named=bool(self.sheets))
+        return read
 
     def _given(self, name: str) -> Given:
         """Return what is said of all values; raise SourceError where the year is to come from a name that has none, or two."""
@@ -176,44 +200,54 @@ class Yearbook:
 
 @dataclass(frozen=True)
 class _AllRead:
-    tables: list[Readings]
-    unplaced: list[Unplaced]
+    """What was read of each page of a file, the hash of its bytes, and what is to be noted."""
+
+    pages: list[tuple[Page, PageRead]]
+    sha256: str
     notes: list[str]
 
+    @property
+    def tables(self) -> list[Readings]:
+        return [table for _, found in self.pages for table in found.tables]
 
-def _read_all(pages: Pages, where: str, declared: Declarations, given: Given, *, named: bool) -> _AllRead:
-    """Read the tables of the pages; a page without one is noted, and refused where it was `named`."""
-    read = _AllRead([], [], [*pages.notes, *declared.notes])
-    errors, reasons = list[SourceError](), list[str]()
+    @property
+    def unplaced(self) -> list[Unplaced]:
+        return [one for _, found in self.pages for one in found.unplaced]
+
+
+def _read_all(pages: Pages, declared: Declarations, given: Given) -> _AllRead:
+    """Read the tables of the pages; a page without one, and a part of one that is not understood, is noted."""
+    read = _AllRead([], pages.sha256, [*pages.notes, *declared.notes])
     declared.check([page.sheet for page in pages.pages])
     known: dict[str, Caption] = {}
     for published in pages.pages:
         page, corrected = declared.correct(published)
         read.notes.extend(f"{page.address(*at)} is {said}" for at, said in corrected.items())
         found = read_page(page, known, declared.of(page.sheet), given, corrected)
-        read.tables.extend(found.tables)
-        read.unplaced.extend(found.unplaced)
-        errors += found.errors
-        if found.tables or found.errors:
-            read.notes.extend(f"{error.where}: {error.what}" for error in found.errors)
-            continue
-        said = "; ".join(dict.fromkeys(found.reasons)) or "it is empty"
-        if named:
-            remedy = "leave it out of sheets="
-            raise SourceError(f"the sheet holds no table: {said}", where=page.where, remedy=remedy)
-        reasons.append(f"{'' if page.sheet is None else f'{page.sheet}: '}{said}")
-        read.notes.append(f"sheet '{page.sheet}' was not read: {said}")
+        read.pages.append((page, found))
+        read.notes.extend(f"{error.where}: {error.what}" for error in found.errors)
+        if not (found.tables or found.errors):
+            read.notes.append(f"sheet '{page.sheet}' was not read: {found.reason}")
+    if given.of_name:
+        read.notes.append(f"the year {given.year} is that of the file's name, where nothing else says one")
+    return read
+
+
+def _refuse_nothing(read: _AllRead, where: str, *, named: bool) -> None:
+    """Raise SourceError where no value is read, or none of a sheet that was `named`."""
+    for page, found in read.pages:
+        if named and not (found.tables or found.errors):
+            what = f"the sheet holds no table: {found.reason}"
+            raise SourceError(what, where=page.where, remedy="leave it out of sheets=")
     if any(table.values for table in read.tables):
-        if given.of_name:
-            read.notes.append(f"the year {given.year} is that of the file's name, where nothing else says one")
-        return read
-    if errors:
+        return
+    if errors := [error for _, found in read.pages for error in found.errors]:
         raise combine_cells(errors)
     if read.unplaced and read.tables:
         raise refuse_unplaced(read.unplaced, where)
-    said = "; ".join(reasons[:5]) or "no visible sheet holds any data"
+    said = [f"{'' if page.sheet is None else f'{page.sheet}: '}{found.reason}" for page, found in read.pages]
     raise SourceError(
-        f"no table of a yearbook is found ({said})",
+        f"no table of a yearbook is found ({'; '.join(said[:5]) or 'no visible sheet holds any data'})",
         where=where,
         remedy='give the file of the yearbook\'s table, or say where it stands in a layout file (layout="…"); read an ordinary '
         "table, with one header row, with Delimited",
