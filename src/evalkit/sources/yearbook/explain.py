@@ -59,11 +59,7 @@ def explain_pages(read: Sequence[tuple[Page, PageRead]], refusal: str, language:
         text += _draw(header, rows)
         parts.append(_draw_html(header, rows))
         if found.unplaced:
-            lines = [
-                say("yearbook.unplaced", language, number=len(found.unplaced)),
-                *map(_name, found.unplaced[:_LISTED]),
-            ]
-            lines += ["…"] if len(found.unplaced) > _LISTED else []
+            lines = [say("yearbook.unplaced", language, number=len(found.unplaced)), *describe_unplaced(found.unplaced)]
             text += lines
             parts.append(f"<p>{'<br>'.join(map(html.escape, lines))}</p>")
         text.append("")
@@ -109,12 +105,9 @@ def _grid(page: Page, found: PageRead, language: str) -> tuple[list[str], list[l
     roles = dict.fromkeys(page.rows, "words")
     for table in found.tables:
         layout = table.layout
-        own = set(layout.columns) | {layout.key}
-        roles |= {
-            row: "above"
-            for row in page.rows
-            if row < layout.first and roles[row] == "words" and _shares(page, row, own)
-        }
+        right = max(layout.columns)
+        above = [row for row in page.rows if row < layout.first and min(page.grid.cells[row]) <= right]
+        roles |= {row: "above" for row in above if roles[row] == "words"}
         roles |= dict.fromkeys(layout.header, "header") | {row: "block" for row, _ in layout.blocks}
         roles |= dict.fromkeys(table.rows, "values")
     lost = {(one.row, one.column) for one in found.unplaced}
