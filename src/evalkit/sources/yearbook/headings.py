@@ -41,19 +41,21 @@ _CODE_HEADER = re.compile(r".*(?:代码|编码)|code", re.IGNORECASE)
 _COUNTED = "一二三四五六七八九十"
 _RANKS = (f"[{_COUNTED}]{{1,2}}、", rf"\([{_COUNTED}]{{1,2}}\)", "[0-9]{1,2}[.、](?![0-9])", r"\([0-9]{1,2}\)", "[①-⑳]")
 _ORDINAL = re.compile(rf'["“]?(?:{"|".join(_RANKS)})\s*')
-_NO_RANK = len(_RANKS)
+NO_RANK = len(_RANKS)
+"""The rank of a name without an ordinal number."""
+
 _SAID_YEAR = re.compile(
     r"((?:19|20)[0-9]{2})年(?:末|底|度)?(?!.*(?:[价基=比较月季]|半年|至今|以来|(?:19|20)[0-9]{2}))(?=\D)(.+)", re.DOTALL
 )
 _RELATIVE = re.compile(r"(?:^| / )(?:[本上去]年|[本上]期|上年同期|去年同期)(?:末|底|数|实际)?$")
-_SPAN = re.compile(r"(?:19|20)[0-9]{2}年?\s*[-–—~～至]\s*((?:19|20)[0-9]{2})年.*", re.DOTALL)
+_SPAN = re.compile(r"(?:(?:19|20)[0-9]{2}年?\s*[-–—~～至]|截[至止])\s*((?:19|20)[0-9]{2})年?(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
 class Heading:
     """What stands above one column: indicator and region ("" where none is named), unit and year where given.
 
-    `cells` are those in which it stands, by row and column.
+    `cells` are those in which it stands, by row and column; `in_words` says that the year stands among other words.
     """
 
     indicator: str = ""
@@ -61,6 +63,7 @@ class Heading:
     year: int | None = None
     region: str = ""
     cells: tuple[tuple[int, int], ...] = ()
+    in_words: bool = False
 
     @property
     def is_code(self) -> bool:
@@ -188,8 +191,8 @@ def _reach(
         elif wide is not None:
             same = list(map(_at, stack)) == [at for at in map(_at, over[wide.column]) if at != _at(wide)]
             own = [one for one in below[column] if one != wide and _is_name(one)]
-            rank = _rank(wide.cell)
-            if same and own and not (rank < _NO_RANK and any(_rank(one.cell) <= rank for one in below[column])):
+            rank = rank_of(wide.cell)
+            if same and own and not (rank < NO_RANK and any(rank_of(one.cell) <= rank for one in below[column])):
                 reach[column] = wide
             else:
                 wide = None
@@ -209,14 +212,19 @@ def _is_name(spot: Spot) -> bool:
 
 
 def _goes_on_below(spot: Spot, below: Sequence[Spot]) -> bool:
-    """Tell a cell whose words may go on in the one right below it."""
-    return spot.is_single and any(one.is_single and one.row == spot.row + 1 and _is_name(one) for one in below)
+    """Tell a cell whose words may go on in the one right below it; those with a translation behind them are whole."""
+    is_whole = isinstance(spot.cell, str) and split_translation(narrow(spot.cell))[1] != ""
+    return (
+        spot.is_single
+        and not is_whole
+        and any(one.is_single and one.row == spot.row + 1 and _is_name(one) for one in below)
+    )
 
 
-def _rank(cell: Cell) -> int:
+def rank_of(cell: Cell) -> int:
     """Return the level of the ordinal number in front of a name, the highest first: 一、 (一) 1. (1) ①."""
     words = narrow(cell).strip().lstrip('"“') if isinstance(cell, str) else ""
-    return next((level for level, one in enumerate(_RANKS) if re.match(one, words)), _NO_RANK)
+    return next((level for level, one in enumerate(_RANKS) if re.match(one, words)), NO_RANK)
 
 
 def _rows_of_units(header: Sequence[int], paths: Mapping[int, Sequence[Spot]]) -> frozenset[int]:
@@ -248,7 +256,7 @@ class _Path:
         self.levels: list[tuple[bool, str, int]] = []
         self.full: list[list[str]] = []  # the names from the top down to each level
         self.base: list[list[str]] = []  # the whole of which each level is part
-        years, unit, foreign = set[int](), None, None
+        years, unit, foreign, in_words = set[int](), None, None, False
         foreign_from = next(
             (i for i, spot in enumerate(spots) if is_translation(spot.cell) and self._has_chinese()), len(spots)
         )
@@ -261,6 +269,7 @@ class _Path:
                 raise _NotUnderstood(f"the cell {unread.why}")
             year, said = _read_cell(spot.cell)
             years |= set() if year is None else {year}
+            in_words |= year is not None and said != ""
             if not said:
                 above = None
                 continue
@@ -275,15 +284,15 @@ class _Path:
                 continue
             if self.levels and self.levels[-1][:2] == (True, ""):  # 其中 above #医生
                 self.levels[-1] = (True, name, self.levels[-1][2])
-            elif above and _goes_on_below(above, [spot]) and not is_part and _rank(spot.cell) == _NO_RANK:
+            elif above and _goes_on_below(above, [spot]) and not is_part and rank_of(spot.cell) == NO_RANK:
                 self.levels[-1] = (self.levels[-1][0], join_words(f"{self.levels[-1][1]} {name}"), self.levels[-1][2])
             else:
-                self.levels.append((is_part, name, _rank(spot.cell)))
+                self.levels.append((is_part, name, rank_of(spot.cell)))
             above = spot
         if len(years) > 1:
             raise _NotUnderstood(f"two years stand above the column ({', '.join(map(str, sorted(years)))})")
         cells = tuple((spot.row, spot.column) for spot in spots)
-        self.heading = Heading(unit=unit or foreign, year=next(iter(years), None), cells=cells)
+        self.heading = Heading(unit=unit or foreign, year=next(iter(years), None), cells=cells, in_words=in_words)
 
     def resolve(self, earlier: Sequence[_Path]) -> list[str]:
         """Name the column by its levels; a level that is part of another goes below the nearest column to the left.
@@ -298,7 +307,7 @@ class _Path:
             else:
                 whole = next((path for path in earlier if path.is_whole(self.levels[:level], rank)), None)
                 sibling = next((path for path in earlier if path.is_sibling(self.levels[: level + 1])), None)
-                is_first = rank == _NO_RANK or self._counts_one(level)
+                is_first = rank == NO_RANK or self._counts_one(level)
                 place = self.page.address(self.spots[-1].row, self.spots[-1].column)
                 if sibling is not None and not is_first:
                     base = sibling.base[level]
@@ -323,7 +332,7 @@ class _Path:
         """
         depth = len(levels)
         below = self.levels[depth : depth + 1]
-        return self.levels[:depth] == levels and not any(is_part or own <= rank < _NO_RANK for is_part, _, own in below)
+        return self.levels[:depth] == levels and not any(is_part or own <= rank < NO_RANK for is_part, _, own in below)
 
     def is_sibling(self, levels: Sequence[tuple[bool, str, int]]) -> bool:
         """Tell whether a column below the same levels is part of the same, by an ordinal number of the same rank."""
@@ -359,7 +368,7 @@ def _read_cell(cell: Cell) -> tuple[int | None, str]:
         return None, cell
     words = narrow(cell).strip()
     if found := _SPAN.fullmatch(words):  # a sum over years belongs to the last
-        return int(found[1]), words
+        return int(found[1]), words if is_chinese(words) else ""  # else it is that of the translation
     if found := _SAID_YEAR.fullmatch(split_translation(words)[0]):
         return int(found[1]), found[2]
     raise _NotUnderstood(f"'{cell}' in the header mixes a year with other words")
@@ -435,7 +444,11 @@ def complete(
         reason = "years stand above the column and beside the rows"
         aside |= {column: reason for column, heading in columns.items() if heading.year}
     left = {column: heading for column, heading in columns.items() if column not in aside}
-    if not dated and len({heading.year is None for heading in left.values()}) > 1:
+    if not dated and left and all(heading.year is None or heading.in_words for heading in left.values()):
+        year, said = _year_of(page, caption, given)  # 1991-2015年核准注册 beside 申请数
+        lacking += [("year", said)] if year is None and any(heading.year is None for heading in left.values()) else []
+        left = {column: replace(heading, year=heading.year or year) for column, heading in left.items()}
+    elif not dated and len({heading.year is None for heading in left.values()}) > 1:
         aside |= {
             c: "no year stands above the column, while one stands above others" for c, h in left.items() if not h.year
         }
@@ -443,16 +456,12 @@ def complete(
         reason = "no name of an indicator stands above the column, while one stands above others"
         aside |= {column: reason for column, heading in left.items() if not heading.indicator}
     left = {column: heading for column, heading in left.items() if column not in aside}
-    year = None
-    if not dated and left and not any(heading.year for heading in left.values()):
-        year, said = _year_of(page, caption, given)
-        lacking += [("year", said)] if year is None else []
     indicator = ""
     if rows_are != "indicators" and left and not any(heading.indicator for heading in left.values()):
         indicator, said = caption.indicator()
         indicator = given.indicator or indicator
         lacking += [] if indicator else [("indicator", said)]
-    read = {c: replace(h, indicator=h.indicator or indicator, year=h.year or year) for c, h in left.items()}
+    read = {column: replace(heading, indicator=heading.indicator or indicator) for column, heading in left.items()}
     return ColumnsRead(read, aside, lacking)
 
 

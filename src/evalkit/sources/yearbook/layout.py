@@ -11,6 +11,7 @@ from evalkit.sources.files.cells import MOST_ERRORS, Cell, column_letters
 from evalkit.sources.yearbook.captions import Caption, is_caption, is_title, known_unit
 from evalkit.sources.yearbook.headings import (
     INDICATOR_WORDS,
+    NO_RANK,
     YEAR_WORDS,
     Given,
     Heading,
@@ -22,6 +23,7 @@ from evalkit.sources.yearbook.headings import (
     is_aside,
     is_header_word,
     is_unit_header,
+    rank_of,
     read_headings,
     top_of_names,
     turn,
@@ -39,6 +41,7 @@ from evalkit.sources.yearbook.words import (
     read_value,
     read_year,
     split_part,
+    split_translation,
 )
 
 
@@ -219,7 +222,9 @@ def _names_columns(
     below = [one.cell for r in header if (one := heads(page, r, key).get(alone[0].column))]
     named = any(read_year(cell) is not None or (isinstance(cell, str) and is_chinese(cell)) for cell in below)
     is_bracket = words.startswith("(") and words.endswith(")")
-    return split_part(words) == (True, "") or not (named or is_bracket or page.grid.cells[row].keys() - spots.keys())
+    is_counted = rank_of(words) < NO_RANK
+    alone_names = not (named or is_bracket or page.grid.cells[row].keys() - spots.keys())
+    return is_counted or split_part(words) == (True, "") or alone_names
 
 
 def _list_words(page: Page) -> str:
@@ -316,8 +321,9 @@ def _refuse_others(page: Page, header: Sequence[int], key: int, left_out: Sequen
 
 def _is_told(cell: Cell) -> bool:
     """Tell whether a cell above a table is certainly no part of its header."""
+    words = split_translation(narrow(cell))[0] if isinstance(cell, str) else ""
     return isinstance(cell, str) and (
-        (":" in narrow(cell) and not clean_name(cell)[0]) or is_title(cell) or not (is_chinese(cell) or read_year(cell))
+        (":" in words and not clean_name(words)[0]) or is_title(cell) or not (is_chinese(cell) or read_year(cell))
     )
 
 

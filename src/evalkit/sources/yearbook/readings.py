@@ -17,7 +17,7 @@ from evalkit.sources.yearbook.notes import attach_notes, join_lines
 from evalkit.sources.yearbook.pages import Page
 from evalkit.sources.yearbook.tables import Found, PrintedTable, find_tables
 from evalkit.sources.yearbook.unplaced import Unplaced
-from evalkit.sources.yearbook.words import Mark, Marked, read_value, read_year, take_marks
+from evalkit.sources.yearbook.words import Mark, Marked, is_chinese, is_word, read_value, read_year, take_marks
 
 
 class Reading(NamedTuple):
@@ -138,6 +138,9 @@ def _read_table(table: PrintedTable, marked: Marked, unplaced: dict[tuple[int, i
         cells = page.grid.cells[row]
         for column in cells.keys() - known - layout.columns.keys():
             set_aside(row, column, layout.aside.get(column, "no header stands above the column"))
+        words = [cell for column, cell in cells.items() if column in layout.columns and is_word(cell)]
+        if layout.key not in cells and sum(isinstance(cell, str) and is_chinese(cell) for cell in words) > 1:
+            ended = ended or f"other words stand above it, in row {row}"
         try:
             if ended or (row, 0) in merged:
                 raise UnreadRow(ended or merged[row, 0])
