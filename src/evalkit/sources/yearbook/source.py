@@ -93,10 +93,10 @@ class Yearbook:
         if self.year is not None and self.year != FILE_NAME and not is_year:
             remedy = f'write year=2019, or year="{FILE_NAME}" to take it from there'
             raise SourceError(f"year={self.year!r} is neither a year nor '{FILE_NAME}'", where=where, remedy=remedy)
-        for indicator, unit in self.units.items():
-            if not unit.strip(" .…"):
-                remedy = f'write what the numbers are counted in: units={{"{indicator}": "吨"}}'
-                raise SourceError(f"units= gives '{indicator}' no unit", where=where, remedy=remedy)
+        said = {"region=": self.region, "indicator=": self.indicator}
+        for name, words in (said | {f"units= of '{indicator}'": unit for indicator, unit in self.units.items()}).items():
+            if words and not words.strip(" .…"):
+                raise SourceError(f"{name} says nothing", where=where, remedy="write it in place of …")
 
     def files(self) -> tuple[Path, ...]:
         """The volume, its sidecar if there is one, and the declared layout if one is named."""
@@ -147,7 +147,10 @@ class Yearbook:
         for table, found in zip(tables, used, strict=True):
             values += [convert_reading(one, to) if (to := converted.get(one.indicator)) else one for one in found]
             notes += table.notes if found else []
-        by_name = {name: [one for one in values if one.indicator == indicator] for name, indicator in wanted.items()}
+        by_indicator: dict[str, list[Reading]] = {}
+        for one in values:
+            by_indicator.setdefault(one.indicator, []).append(one)
+        by_name = {name: by_indicator.get(indicator, []) for name, indicator in wanted.items()}
         notes = [note for name, readings in by_name.items() for note in describe_readings(name, readings)] + notes
         provenance = (sidecar.describe(where, read.sha256, notes),)
         unplaced = make_unplaced(read.unplaced)
