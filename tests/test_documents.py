@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import openpyxl
 import pytest
 
 import sampling
@@ -157,8 +158,30 @@ def test_how_to_read_a_yearbook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (layout,) = (block.text for block in blocks("how-to-read-a-yearbook.md") if block.language == "toml")
     (tmp_path / "layout.toml").write_text(layout, encoding="utf-8")
     (tmp_path / "policy.csv").write_text("county,first_year\n昌吉市,2022\n玛纳斯,2022\n", encoding="utf-8")
+    farms().save(tmp_path / "farms_2011.xlsx")
     monkeypatch.chdir(tmp_path)
     run("how-to-read-a-yearbook.md")
+
+
+def farms() -> openpyxl.Workbook:
+    """Return a workbook with a total over its parts, as printed, a cell that is no number, and neither year nor unit of a share."""
+    workbook = openpyxl.Workbook()
+    sheet = workbook.worksheets[0]
+    sheet.title = "1"
+    for row in (
+        ["各县市养殖场情况"],
+        ["县市", "养殖场(个)", None, None, "规模养殖比重"],
+        [None, "总数"],
+        [None, None, "猪场", "羊场"],
+        ["全州", 60, 33, 27, 41.5],
+        ["昌吉市", 26, 15, 11, 48],
+        ["阜康市", 20, "1S", 9, 39.2],
+        ["呼图壁县", 14, 7, 7, 33],
+    ):
+        sheet.append(row)
+    for ref in ("A2:A4", "B2:D2", "B3:B4", "C3:D3", "E2:E4"):
+        sheet.merge_cells(ref)
+    return workbook
 
 
 # ------------------------------------------------------------------------------------------------------------ study files

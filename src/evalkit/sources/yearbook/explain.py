@@ -40,8 +40,13 @@ class Explanation:
         return self.html
 
 
-def explain_pages(read: Sequence[tuple[Page, PageRead]], refusal: str, language: str) -> Explanation:
-    """Explain the pages of a file as they were read; `refusal` is what load() says, "" where it reads the file."""
+def explain_pages(
+    read: Sequence[tuple[Page, PageRead]], units: Mapping[str, str], refusal: str, language: str
+) -> Explanation:
+    """Explain the pages of a file as they were read.
+
+    `units` are those declared of indicators; `refusal` is what load() says, "" where it reads the file.
+    """
     text, parts = list[str](), list[str]()
     if refusal:
         text.append(say("yearbook.refused", language, error=refusal) + "\n")
@@ -51,7 +56,7 @@ def explain_pages(read: Sequence[tuple[Page, PageRead]], refusal: str, language:
         text.append(name)
         parts.append(f"<h3>{html.escape(name)}</h3>")
         why = "; ".join(dict.fromkeys([*(error.what for error in found.errors), *found.reasons]))
-        lines = [line for i, table in enumerate(found.tables, 1) for line in _describe(table, i, language)]
+        lines = [line for i, table in enumerate(found.tables, 1) for line in _describe(table, i, units, language)]
         lines += [] if found.tables else [say("yearbook.none", language, why=why)]
         text += lines
         parts.append(f"<p>{'<br>'.join(map(html.escape, lines))}</p>")
@@ -59,14 +64,14 @@ def explain_pages(read: Sequence[tuple[Page, PageRead]], refusal: str, language:
         text += _draw(header, rows)
         parts.append(_draw_html(header, rows))
         if found.unplaced:
-            lines = [say("yearbook.unplaced", language, number=len(found.unplaced)), *describe_unplaced(found.unplaced)]
+            lines = describe_unplaced(found.unplaced, language)
             text += lines
             parts.append(f"<p>{'<br>'.join(map(html.escape, lines))}</p>")
         text.append("")
-    return Explanation("\n".join(text), "".join(parts))
+    return Explanation("\n".join(text).rstrip("\n"), "".join(parts))
 
 
-def _describe(table: Readings, number: int, language: str) -> list[str]:
+def _describe(table: Readings, number: int, units: Mapping[str, str], language: str) -> list[str]:
     """Say what the rows and the columns of a table are."""
     layout = table.layout
     rows = say(f"yearbook.{layout.rows_are}", language)
@@ -78,7 +83,7 @@ def _describe(table: Readings, number: int, language: str) -> list[str]:
     told |= {column: say("yearbook.aside", language, why=why) for column, why in layout.aside.items()}
     of_column: dict[int, str | None] = {}
     for value in table.values:
-        of_column.setdefault(value.column, value.unit)
+        of_column.setdefault(value.column, value.unit or units.get(value.indicator))
     for column, heading in layout.columns.items():
         told[column] = ", ".join(_of_values(heading, of_column.get(column), table, language))
     return [said, *(f"  {column_letters(column):3} {words}" for column, words in sorted(told.items()))]

@@ -94,7 +94,9 @@ class Yearbook:
             remedy = f'write year=2019, or year="{FILE_NAME}" to take it from there'
             raise SourceError(f"year={self.year!r} is neither a year nor '{FILE_NAME}'", where=where, remedy=remedy)
         said = {"region=": self.region, "indicator=": self.indicator}
-        for name, words in (said | {f"units= of '{indicator}'": unit for indicator, unit in self.units.items()}).items():
+        for name, words in (
+            said | {f"units= of '{indicator}'": unit for indicator, unit in self.units.items()}
+        ).items():
             if words and not words.strip(" .…"):
                 raise SourceError(f"{name} says nothing", where=where, remedy="write it in place of …")
 
@@ -174,7 +176,9 @@ class Yearbook:
             refusal = ""
         except EvalkitError as error:
             refusal = str(error)
-        return explain_pages(read.pages, refusal, language)
+        indicators = [value.indicator for table in read.tables for value in table.values]
+        units = _by_indicator(_plain_units({**read_sidecar(Path(self.path)).units, **self.units}), indicators)
+        return explain_pages(read.pages, units, refusal, language)
 
     def _read(self, *, whole: bool = False) -> _AllRead:
         """Read all tables of the file; raise SourceError where there are none, unless the `whole` file is to be explained."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from evalkit.catalogue import say
 from evalkit.errors import SourceError
 from evalkit.sources.files.cells import MOST_ERRORS, Cell, cell_name
 from evalkit.sources.yearbook.pages import Page
@@ -41,12 +42,21 @@ def make_unplaced(cells: Sequence[Unplaced]) -> pd.DataFrame:
     return pd.DataFrame({name: pd.array(values, dtype="str") for name, values in columns.items()})
 
 
-def describe_unplaced(cells: Iterable[Unplaced]) -> list[str]:
-    """Say in one line for each sheet and reason how many cells are not placed, and name the first of them."""
+def describe_unplaced(cells: Iterable[Unplaced], language: str = "en") -> list[str]:
+    """Say in one line for each sheet and reason how many cells are not placed, which, and why."""
     found: dict[tuple[str, str], list[Unplaced]] = {}
     for one in cells:
         found.setdefault((one.page.where, one.why), []).append(one)
-    return [f"{_count(group)} not placed, because {why}: {_list(group)}" for (_, why), group in found.items()]
+    return [
+        say(
+            f"yearbook.{'one_unplaced' if len(group) == 1 else 'unplaced'}",
+            language,
+            number=len(group),
+            why=why,
+            cells=_list(group),
+        )
+        for (_, why), group in found.items()
+    ]
 
 
 def refuse_unplaced(cells: Sequence[Unplaced], where: str) -> SourceError:
@@ -57,10 +67,6 @@ def refuse_unplaced(cells: Sequence[Unplaced], where: str) -> SourceError:
         'source = "…"), or say in it where things stand: layout="…"'
     )
     return SourceError(said, where=where, remedy=remedy)
-
-
-def _count(group: Sequence[Unplaced]) -> str:
-    return "1 cell is" if len(group) == 1 else f"{len(group)} cells are"
 
 
 def _list(group: Sequence[Unplaced]) -> str:
