@@ -155,8 +155,9 @@ def test_how_to_read_a_yearbook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "yearbook.xls").write_bytes(book)
     sidecar = 'title = "A yearbook invented for docs/how-to-read-a-yearbook.md"\nsynthetic = true\n'
     (tmp_path / "yearbook.xls.provenance.toml").write_text(sidecar, encoding="utf-8")
-    (layout,) = (block.text for block in blocks("how-to-read-a-yearbook.md") if block.language == "toml")
-    (tmp_path / "layout.toml").write_text(layout, encoding="utf-8")
+    layouts = [block.text for block in blocks("how-to-read-a-yearbook.md") if block.language == "toml"]
+    for name, layout in zip(("errata.toml", "layout.toml"), layouts, strict=True):
+        (tmp_path / name).write_text(layout, encoding="utf-8")
     (tmp_path / "policy.csv").write_text("county,first_year\n昌吉市,2022\n玛纳斯,2022\n", encoding="utf-8")
     farms().save(tmp_path / "farms_2011.xlsx")
     monkeypatch.chdir(tmp_path)
@@ -164,7 +165,7 @@ def test_how_to_read_a_yearbook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def farms() -> openpyxl.Workbook:
-    """Return a workbook with a total over its parts, as printed, a cell that is no number, and neither year nor unit of a share."""
+    """Return a workbook with a total over its parts, a cell that is no number, and neither a year nor the unit of a share."""
     workbook = openpyxl.Workbook()
     sheet = workbook.worksheets[0]
     sheet.title = "1"
