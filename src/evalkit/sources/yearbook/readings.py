@@ -117,7 +117,9 @@ def _read_table(
     ended = ""
 
     def set_aside(row: int, column: int, why: str) -> None:
-        unplaced[row, column] = Unplaced(page, row, column, page.grid.cells[row].get(column), why)
+        unread = page.unread.get((row, column))
+        cell, remedy = page.grid.cells[row].get(column), unread.remedy if unread else ""
+        unplaced[row, column] = Unplaced(page, row, column, cell, why, remedy)
 
     for row in table.rows:
         cells = page.grid.cells[row]
@@ -267,10 +269,17 @@ def _find_lost(page: Page, tables: Sequence[Readings], found: Found, unplaced: d
         (row, column)
         for table in found.tables
         for row in table.rows
-        for column in (table.layout.key, table.layout.code, table.layout.time, table.layout.unit)
+        for column in (
+            table.layout.key,
+            table.layout.code,
+            table.layout.time,
+            table.layout.unit,
+            *table.layout.left_out,
+        )
         if column is not None
     }
     headed = {cell for table in found.tables for heading in table.layout.columns.values() for cell in heading.cells}
+    headed |= {(row, column) for one in found.tables for row in one.layout.header for column in one.layout.columns}
     headers = {
         (row, column): reason
         for table in found.tables

@@ -13,7 +13,7 @@ import pandas as pd
 
 from evalkit.auditing import note_audit
 from evalkit.errors import SourceError, nearest
-from evalkit.sources.files.cells import cell_name, column_letters, combine_cells
+from evalkit.sources.files.cells import MOST_ERRORS, cell_name, column_letters, combine_cells
 from evalkit.sources.files.columns import check_known
 from evalkit.sources.sidecar import read_sidecar, with_sidecar
 from evalkit.sources.yearbook.captions import Caption
@@ -142,7 +142,7 @@ class Yearbook:
         if lacks := find_lacks(list(zip(read.tables, used, strict=True)), path.name):
             raise refuse_lacks(lacks, where)
         if self.strict and read.unplaced:
-            raise refuse_unplaced(read.unplaced, where)
+            raise refuse_unplaced(read.unplaced, where, strict=True)
         values, notes = list[Reading](), [*read.notes, *describe_unplaced(read.unplaced)]
         for table, found in zip(read.tables, used, strict=True):
             values += [convert_reading(one, to) if (to := converted.get(one.indicator)) else one for one in found]
@@ -203,14 +203,16 @@ def _read_all(pages: Pages, where: str, declared: Declarations, given: Given, *,
             raise SourceError(f"the sheet holds no table: {said}", where=page.where, remedy=remedy)
         reasons.append(f"{'' if page.sheet is None else f'{page.sheet}: '}{said}")
         read.notes.append(f"sheet '{page.sheet}' was not read: {said}")
-    if any(table.values for table in read.tables):
+    if any(value.mark != "unread" for table in read.tables for value in table.values):
         if given.of_name:
             read.notes.append(f"the year {given.year} is that of the file's name, where nothing else says one")
         return read
     if errors:
         raise combine_cells(errors)
+    if unread := [one.refuse(page.where) for page in pages.pages for one in page.grid.unread]:
+        raise combine_cells(unread[:MOST_ERRORS])
     if read.unplaced and read.tables:
-        raise refuse_unplaced(read.unplaced, where)
+        raise refuse_unplaced(read.unplaced, where, strict=False)
     said = "; ".join(reasons[:5]) or "no visible sheet holds any data"
     raise SourceError(
         f"no table of a yearbook is found ({said})",

@@ -15,13 +15,14 @@ from evalkit.sources.yearbook.words import write_cell
 
 @dataclass(frozen=True)
 class Unplaced:
-    """A cell, what it holds, and why it is not among the values."""
+    """A cell, what it holds, why it is not among the values, and what to do, where that is special to it."""
 
     page: Page
     row: int
     column: int
     cell: Cell | None
     why: str
+    remedy: str = ""
 
     @property
     def text(self) -> str:
@@ -42,21 +43,25 @@ def make_unplaced(cells: Sequence[Unplaced]) -> pd.DataFrame:
 
 
 def describe_unplaced(cells: Iterable[Unplaced]) -> list[str]:
-    """Say in one line for each sheet and reason how many cells are not placed, and name the first of them."""
+    """Say in one line for each sheet and reason, if they are not too many, how many cells are not placed, and name the first."""
     found: dict[tuple[str, str], list[Unplaced]] = {}
     for one in cells:
         found.setdefault((one.page.where, one.why), []).append(one)
-    return [f"{_count(group)} not placed, because {why}: {_list(group)}" for (_, why), group in found.items()]
+    said = [f"{_count(group)} not placed, because {why}: {_list(group)}" for (_, why), group in found.items()]
+    rest = [one for group in list(found.values())[MOST_ERRORS:] for one in group]
+    return [*said[:MOST_ERRORS], f"{_count(rest)} not placed for further reasons"] if rest else said
 
 
-def refuse_unplaced(cells: Sequence[Unplaced], where: str) -> SourceError:
-    """Make the error for cells that are not placed where all have to be."""
+def refuse_unplaced(cells: Sequence[Unplaced], where: str, *, strict: bool) -> SourceError:
+    """Make the error for cells that are not placed where all have to be (`strict`), or where no value is left."""
     said = "; ".join(describe_unplaced(cells))
-    remedy = (
-        'leave out strict=True to read the rest; correct a misprint in a layout ([[table.correct]] cell = "C7", value = 7.85, '
+    remedy = "leave out strict=True to read the rest; " if strict else ""
+    remedy += (
+        'correct a misprint in a layout ([[table.correct]] cell = "C7", value = 7.85, '
         'source = "…"), or say in it where things stand: layout="…"'
     )
-    return SourceError(said, where=where, remedy=remedy)
+    own = dict.fromkeys(one.remedy for one in cells if one.remedy)
+    return SourceError(said, where=where, remedy="; ".join([*own, remedy]))
 
 
 def _count(group: Sequence[Unplaced]) -> str:
