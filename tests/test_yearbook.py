@@ -24,7 +24,7 @@ from evalkit.sources.yearbook.captions import name_indicator, split_unit
 from evalkit.sources.yearbook.words import join_words, read_value, read_year
 from evalkit.tables.table import Table
 from sampling import inputs
-from yearbook_files import Rows, book, edited, load, notes, put, refused, says
+from yearbook_files import Rows, book, edited, load, notes, put, read, refused, says, texts, unplaced
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -38,6 +38,7 @@ INCOME: Rows = [
     ["注：2019年起含兵团。"],
     ["资料来源：州统计局。"],
 ]
+INCOME_READ = {"C4": 18000, "D4": 19500.5, "C5": 21234.5, "D5": 23000, "C6": "below_unit", "D6": "none"}
 INPUTS: Rows = [
     ["6-1  各县（市、区）农业投入"],
     ["(按折纯法计算)"],
@@ -230,7 +231,7 @@ WANTED = {"rural_income": "农村居民人均可支配收入", "pesticide": "农
 
 def test_wanted_indicators_become_columns(tmp_path: Path) -> None:
     path = book(tmp_path, {"投入": INPUTS_MERGED}, 投入=INPUTS, 收入=INCOME)
-    table = Yearbook(path, columns=WANTED, region="county", time="t").load()
+    table = Yearbook(path, columns=WANTED, keys=("county", "t")).load()
     frame = table.frame
     assert list(frame.columns) == ["county", "t", "rural_income", "pesticide"]
     assert [(row.county, row.t) for row in frame.itertuples()] == [
@@ -255,7 +256,9 @@ def test_a_yearbook_joins_a_table_of_farms(tmp_path: Path) -> None:
     farms.write_text(
         "farm,county,year,y\n1,昌吉市,2018,1\n1,昌吉市,2019,2\n2,木垒县,2018,3\n2,木垒县,2019,4\n", "utf-8"
     )
-    yearbook = Yearbook(book(tmp_path, 收入=INCOME), columns={"income": WANTED["rural_income"]}, region="county")
+    yearbook = Yearbook(
+        book(tmp_path, 收入=INCOME), columns={"income": WANTED["rural_income"]}, keys=("county", "year")
+    )
     panel = assemble(Delimited(farms).load(), yearbook.load(), unit="farm", time="year")
     assert panel.frame["income"].tolist()[:2] == [21234.5, 23000]
     assert panel.units["income"] == "元"
@@ -264,7 +267,11 @@ def test_a_yearbook_joins_a_table_of_farms(tmp_path: Path) -> None:
 def test_indicators_that_are_not_wanted_need_no_unit(tmp_path: Path) -> None:
     path = book(tmp_path, 收入=INCOME, 人口=edited(INCOME, A1="3-1 各县市人口", D2=None))
     assert Yearbook(path, columns={"x": WANTED["rural_income"]}).load().units == {"x": "元"}
-    says(refused(path, columns={"x": "人口"}), "no unit of '人口'", "年鉴.xlsx, 人口", 'units={"人口": "吨"}')
+    error = refused(path, columns={"x": "人口"})
+    says(error, "no unit is found", "年鉴.xlsx", 'units={"人口": "…"}')
+    assert "from 人口!C4 on" in error.what
+    assert WANTED["rural_income"] not in error.remedy
+    assert load(path, columns={"x": "人口"}, units={"人口": "人"})["x"].tolist()[:2] == [18000, 19500.5]
 
 
 def test_full_width_brackets_and_spaces_in_a_wanted_name_do_not_matter(tmp_path: Path) -> None:
@@ -303,12 +310,9 @@ def test_one_column_has_one_unit(tmp_path: Path) -> None:
 
 def test_a_unit_that_the_file_does_not_say_is_given(tmp_path: Path) -> None:
     path = book(tmp_path, s=edited(INCOME, D2=None))
-    says(
-        refused(path),
-        "no unit of '农村居民人均可支配收入' is found",
-        "年鉴.xlsx, s",
-        'units={"农村居民人均可支配收入": "吨"}',
-    )
+    error = refused(path)
+    says(error, "no unit is found", "年鉴.xlsx", 'units={"农村居民人均可支配收入": "…"}')
+    assert "for the numbers from s!C4 on" in error.what
     assert set(load(path, units={"农村居民人均可支配收入": "元"})["unit"]) == {"元"}
     error = refused(path, units={"农村居民收入": "元"})
     says(error, "units= names indicator '农村居民收入'", "年鉴.xlsx", "did you mean '农村居民人均可支配收入'")
@@ -317,15 +321,17 @@ def test_a_unit_that_the_file_does_not_say_is_given(tmp_path: Path) -> None:
 @pytest.mark.parametrize("caption", ["单位：元、人", "单位：元 人", "单位:元、人  Unit: yuan, person"])
 def test_a_caption_with_several_units_is_the_unit_of_none(tmp_path: Path, caption: str) -> None:
     path = book(tmp_path, s=edited(INCOME, D2=caption))
-    says(refused(path), "in s!D2 names several", "年鉴.xlsx, s", "units=")
+    says(refused(path), "(the caption '元", "年鉴.xlsx", 'units={"农村居民人均可支配收入": "…"}')
     assert set(load(path, units={"农村居民人均可支配收入": "元"})["unit"]) == {"元"}
 
 
-def test_units_that_contradict_are_refused(tmp_path: Path) -> None:
+def test_units_that_contradict_are_asked_for(tmp_path: Path) -> None:
+    asked = 'units={"农村居民人均可支配收入": "…"}'
     path = book(tmp_path, s=edited(INCOME, A2="单位:万元"))
-    says(refused(path), "the unit is '万元' in s!A2 and '元' in s!D2", "年鉴.xlsx, s", "correct the wrong one")
+    says(refused(path), "it is '万元' in s!A2 and it is '元' in s!D2", "年鉴.xlsx", asked)
+    assert set(load(path, units={"农村居民人均可支配收入": "元"})["unit"]) == {"元"}
     path = book(tmp_path, s=edited(INCOME, A1="5-3 各县市农村居民人均可支配收入(万元)"))
-    says(refused(path), "'万元' in s!A1 and '元' in s!D2", "年鉴.xlsx, s", "correct the wrong one")
+    says(refused(path), "'万元' in s!A1 and it is '元' in s!D2", "年鉴.xlsx", asked)
     path = book(tmp_path, s=INCOME)
     error = refused(path, units={"农村居民人均可支配收入": "万元"})
     says(error, "is '元' in the file and '万元' in units=", "s!C4", "leave it out of units=")
@@ -396,9 +402,15 @@ def test_settings_are_checked() -> None:
     assert hash(Yearbook("a.xlsx", columns={"x": "y"})) == hash(Yearbook("a.xlsx", columns={"x": "z"}))
     for options, remedy in (
         ({"sheets": "5-3"}, r'sheets=\("5-3",\)'),
-        ({"region": "value"}, "own name"),
+        ({"keys": ("value", "year")}, "own name"),
         ({"columns": {"year": "人口"}}, "own name"),
-        ({"region": "year"}, "own name"),
+        ({"keys": ("year", "year")}, "own name"),
+        ({"keys": "county"}, r'keys=\("region", "year"\)'),
+        ({"keys": ("county",)}, r'keys=\("region", "year"\)'),
+        ({"year": 1899}, 'year="file name"'),
+        ({"year": True}, "year=2019"),
+        ({"year": "2019"}, "year=2019"),
+        ({"units": {"人口": "…"}}, 'units={"人口": "吨"}'),  # as the refusal spells it
     ):
         with pytest.raises(SourceError, match=remedy):
             Yearbook("a.xlsx", **options)  # type: ignore[arg-type]
@@ -447,17 +459,31 @@ def test_an_export_of_several_indicators_has_its_year_above(tmp_path: Path) -> N
         (2022, "农药使用量", "吨", 1),
         (2022, "粮食产量", "万吨", 2),
     ]
-    says(refused(put(tmp_path, content.replace("2022年", "2022年12月"))), "no year is found", "row 3", "2022年")
+    path = put(tmp_path, content.replace("2022年", "2022年12月"))
+    says(refused(path), "no year is found, neither in the header nor in the title", "export.csv", "year=…")
+    assert set(load(path, year=2022)["year"]) == {2022}
 
 
 def test_cells_of_text_are_named_by_line_and_field(tmp_path: Path) -> None:
-    error = refused(put(tmp_path, EXPORT.replace("19603.3", "19603.3x")))
-    says(error, "'19603.3x' is neither a number nor a mark", "export.csv, row 6, column 3", "plain number")
+    path = put(tmp_path, EXPORT.replace("19603.3", "19603.3x"))
+    assert unplaced(path) == {"C6": "it is neither a number nor a mark in place of one"}
+    assert texts(path) == {"C6": "19603.3x"}
+    assert read(path) == {
+        "B5": 49670.2,
+        "C5": 47353.7,
+        "D5": 45222.4,
+        "B6": 20492.4,
+        "C6": "unread",
+        "D6": "below_unit",
+    }
 
 
-def test_rows_of_indicators_are_refused(tmp_path: Path) -> None:
-    error = refused(put(tmp_path, EXPORT.replace("地区,", "指标,")))
-    says(error, "rows of the table are not regions: '指标'", "row 4, column 1", "turn the table")
+def test_rows_of_indicators_ask_for_their_region(tmp_path: Path) -> None:
+    path = put(tmp_path, EXPORT.replace("地区,", "指标,"))
+    says(refused(path), "the rows are not regions, and no region is named", "export.csv", 'region="…"')
+    frame = load(path, region="全国", units={"甲省": "亿元", "乙自治区": "亿元"})
+    assert set(frame["region"]) == {"全国"}
+    assert frame["value"].tolist()[:3] == [49670.2, 47353.7, 45222.4]
 
 
 # --- values ---
@@ -471,6 +497,11 @@ def test_rows_of_indicators_are_refused(tmp_path: Path) -> None:
         ("-3.20", -3.2, ""),
         ("1,234,567.8", 1234567.8, ""),
         ("１，２３４．５", 1234.5, ""),
+        ("1 234", 1234, ""),
+        ("1\u00a0912.59", 1912.59, ""),
+        ("12 345 678.9", 12345678.9, ""),
+        ("<0.01", math.nan, "below_unit"),
+        ("＜.5", math.nan, "below_unit"),
         ("\u22125", -5, ""),
         ("…", math.nan, "below_unit"),
         ("...", math.nan, "below_unit"),
@@ -499,32 +530,77 @@ def test_values_and_marks(cell: Any, value: float, mark: str) -> None:
         "5%",
         "0123",
         "1e5",
-        "1 234",
         "12①",
         "(3)",
         ".",
         "..",
         "NA",
         "1234567890123456",
+        "7.8S",
+        "lo",
+        "1 23",
+        "1234 567",
+        "1  234",
+        "<5",
+        "<1.5",
         True,
         dt.datetime(2019, 1, 1),
     ],
 )
-def test_what_is_neither_number_nor_mark_is_refused_by_cell(tmp_path: Path, cell: Any) -> None:
-    says(refused(book(tmp_path, s=edited(INCOME, D5=cell))), "neither a number nor a mark", "年鉴.xlsx, s!D5", "empty")
+def test_what_is_neither_number_nor_mark_is_listed_and_the_rest_read(tmp_path: Path, cell: Any) -> None:
+    path = book(tmp_path, s=edited(INCOME, D5=cell))
+    assert unplaced(path) == {"D5": "it is neither a number nor a mark in place of one"}
+    assert texts(path) == {"D5": "2019-01-01" if isinstance(cell, dt.datetime) else str(cell)}
+    assert read(path) == {**INCOME_READ, "D5": "unread"}
+    frame = load(path)
+    assert frame.loc[frame["mark"] == "unread", ["region", "year", "unit"]].to_numpy().tolist() == [
+        ["昌吉市", 2019, "元"]
+    ]
+    said = notes(path)
+    assert (
+        f"1 cell is not placed, because it is neither a number nor a mark in place of one: s!D5 '{texts(path)['D5']}'"
+        in said
+    )
+    assert "1 unread" in said
 
 
 @pytest.mark.parametrize("rows", [(4,), (6,), (4, 5), (5, 6)])
 def test_a_row_of_text_is_not_taken_for_header_or_note(tmp_path: Path, rows: tuple[int, ...]) -> None:
-    changed = edited(INCOME, **{f"{column}{row}": "x" for row in rows for column in "CD"})
-    assert refused(book(tmp_path, s=changed)).where.endswith((f"s!C{rows[0]}", f"s, row {rows[0]}"))
-    changed = edited(changed, A3=None, B3=None)
-    refused(book(tmp_path, s=changed))
+    wrong = [f"{column}{row}" for row in rows for column in "CD"]
+    changed = edited(INCOME, **dict.fromkeys(wrong, "x"))
+    listed = dict.fromkeys(wrong, "it is neither a number nor a mark in place of one")
+    path = book(tmp_path, s=changed)
+    assert unplaced(path) == listed
+    assert read(path) == {**INCOME_READ, **dict.fromkeys(wrong, "unread")}
+    path = book(tmp_path, s=edited(changed, A3=None, B3=None))
+    assert unplaced(path) == {**dict.fromkeys(("B4", "B5", "B6"), "no header stands above the column"), **listed}
+    assert read(path) == {**INCOME_READ, **dict.fromkeys(wrong, "unread")}
 
 
-def test_error_cells_and_formulas_are_refused(tmp_path: Path) -> None:
-    says(refused(book(tmp_path, s=edited(INCOME, D5="#DIV/0!"))), "error #DIV/0!", "s!D5", "correct the cell")
-    says(refused(book(tmp_path, s=edited(INCOME, D5="=1+1"))), "formula", "s!D5", "save it again")
+def test_words_in_the_first_row_of_data_do_not_make_it_a_header(tmp_path: Path) -> None:
+    why = "it is neither a number nor a mark in place of one"
+    for wrong in (("D4",), ("C4",), ("C4", "D4")):
+        path = book(tmp_path, s=edited(INCOME, **dict.fromkeys(wrong, "不详")))
+        assert unplaced(path) == dict.fromkeys(wrong, why)
+        assert read(path) == {**INCOME_READ, **dict.fromkeys(wrong, "unread")}
+        assert set(load(path)["indicator"]) == {"农村居民人均可支配收入"}
+    path = book(tmp_path, s=edited(INCOME, E4="新增"))
+    assert unplaced(path) == {"E4": "no header stands above the column"}
+    assert read(path) == INCOME_READ
+    path = book(tmp_path, {"s": INPUTS_MERGED}, s=edited(INPUTS, B5="无", C5="无", E5="无"))
+    assert unplaced(path) == dict.fromkeys(("B5", "C5", "E5"), why)
+    assert set(load(path)["indicator"]) == {"农药使用量", "化肥施用量"}
+
+
+def test_error_cells_and_formulas_are_listed_and_the_rest_read(tmp_path: Path) -> None:
+    path = book(tmp_path, s=edited(INCOME, C4="#REF!", D5="#DIV/0!", D4="=1+1"))
+    assert unplaced(path) == {
+        "C4": "the cell holds the error #REF!",
+        "D4": "the cell holds a formula whose value was not calculated when the file was saved",
+        "D5": "the cell holds the error #DIV/0!",
+    }
+    assert texts(path) == {"C4": "#REF!", "D4": "=1+1", "D5": "#DIV/0!"}
+    assert read(path) == {**INCOME_READ, **dict.fromkeys(("C4", "D4", "D5"), "unread")}
 
 
 @pytest.mark.parametrize(
@@ -590,119 +666,190 @@ def test_spaces_between_chinese_characters_are_no_part_of_a_name() -> None:
 
 def test_a_header_without_a_year(tmp_path: Path) -> None:
     path = book(tmp_path, s=edited(INCOME, C3="收入", D3="支出"))
-    says(refused(path), "no year is found, neither in the header nor in the title", "年鉴.xlsx, s, row 3", "2019年")
+    says(refused(path), "no year is found, neither in the header nor in the title", "年鉴.xlsx", "year=…")
+    assert load(path, year=2022)["year"].tolist() == [2022] * 6
     path = book(tmp_path, s=edited(INCOME, A1="5-3 2021-2022年收支", C3="收入", D3="支出"))
-    says(refused(path), "several years (2021, 2022)", "年鉴.xlsx, s", "above each column")
+    says(refused(path), "several years (2021, 2022)", "年鉴.xlsx", "year=…")
+    assert load(path, year=2021)["year"].tolist() == [2021] * 6
+    says(refused(path, year=2020), "the year is 2021 or 2022 above the table and 2020 in year=", "s", "leave year= out")
 
 
 @pytest.mark.parametrize(
-    "word", ["2019年增长", "2019①", "2019年1-6月", "2018年至今", "7", "-", 7, dt.datetime(2019, 1, 1)]
+    ("word", "why"),
+    [
+        ("2019①", "'2019①' in the header mixes a year with other words"),
+        ("2019年1-6月", "'2019年1-6月' in the header mixes a year with other words"),
+        ("2018年至今", "'2018年至今' in the header mixes a year with other words"),
+        ("比2018年±%", "'比2018年±%' in the header mixes a year with other words"),
+        ("2019年增长", "a growth rate, share or rank stands beside columns that have years alone above them"),
+        ("7", "'7' in the header is neither a year nor a name"),
+        ("-", "'-' in the header is neither a year nor a name"),
+        (7, "'7' in the header is neither a year nor a name"),
+        (dt.datetime(2019, 1, 1), "'2019-01-01' in the header is neither a year nor a name"),
+        ("增长率(%)", "no year stands above the column, while one stands above others"),
+        (None, "no header stands above the column"),
+        ("#REF!", "the cell holds the error #REF!"),
+    ],
 )
-def test_a_header_that_is_not_a_year_nor_a_name(tmp_path: Path, word: Any) -> None:
-    error = refused(book(tmp_path, s=edited(INCOME, D3=word)))
-    says(error, "in the header", "s!D3", "one above the other")
+def test_a_column_whose_header_is_not_understood_is_listed(tmp_path: Path, word: Any, why: str) -> None:
+    path = book(tmp_path, s=edited(INCOME, D3=word))
+    header = ["D3"] if word in ("7", 7) else []  # a number of the page, which is not lost either
+    assert unplaced(path) == dict.fromkeys([*header, "D4", "D5", "D6"], why)
+    assert read(path) == {"C4": 18000, "C5": 21234.5, "C6": "below_unit"}
 
 
 def test_a_column_without_year_or_indicator_beside_others(tmp_path: Path) -> None:
-    says(refused(book(tmp_path, s=edited(INCOME, D3="增长率(%)"))), "no year stands above", "s!D3", "growth rates")
+    rest = {"B5": 10, "C5": 11, "B6": 20, "C6": "missing"}
     path = book(tmp_path, {"s": ("A3:A4", "B3:C3")}, s=edited(INPUTS, D3="2019年", E3="2020年", D4=None, E4=None))
-    says(refused(path), "no indicator stands above", "s!D4", "merge the cell")
+    why = "no name of an indicator stands above the column, while one stands above others"
+    assert unplaced(path) == dict.fromkeys(("D5", "E5", "D6", "E6"), why)
+    assert read(path) == rest
     path = book(tmp_path, {"s": ("A3:A4", "B3:C3", "D3:E3")}, s=edited(INPUTS, D3="2018年"))
-    says(refused(path), "two years stand above one column (2018, 2019)", "s!D4", "keep the right one")
+    why = "two years stand above the column (2018, {})"
+    assert unplaced(path) == {c + r: why.format(y) for c, y in (("D", 2019), ("E", 2020)) for r in "56"}
+    assert read(path) == rest
 
 
-def test_a_half_filled_header_is_refused(tmp_path: Path) -> None:
-    says(refused(book(tmp_path, s=INPUTS)), "neither a title nor a header of all columns", "s!D3", "merge each")
-    years: Rows = [
+def test_a_name_stands_over_the_empty_cells_to_its_right(tmp_path: Path) -> None:
+    path = book(tmp_path, s=INPUTS)
+    assert not unplaced(path)
+    assert load(path).equals(load(book(tmp_path, {"s": INPUTS_MERGED}, s=INPUTS)))
+    years: Rows = [  # 2019 over 农药 alone, or over 化肥 as well? 2020 stands over one column
         ["投入"],
         ["地区", 2019, None, 2020],
         [None, "农药(吨)", "化肥(吨)", "农药(吨)"],
         ["昌吉市", 1, 2, 3],
     ]
-    says(refused(book(tmp_path, s=years)), "neither a title nor a header", "s!D2", "merge each")
+    path = book(tmp_path, s=years)
+    assert unplaced(path) == {"C4": "no year stands above the column, while one stands above others"}
+    assert triples(load(path), "value") == [("昌吉市", 2019, 1), ("昌吉市", 2020, 3)]
 
 
 def test_an_indicator_that_no_title_names_for_certain(tmp_path: Path) -> None:
-    rows = edited(INCOME, A1=None)
-    says(refused(book(tmp_path, s=rows)), "no title above it says what the numbers are", "年鉴.xlsx, s", "Delimited")
+    path = book(tmp_path, s=edited(INCOME, A1=None))
+    says(refused(path), "no title above it says what the numbers are", "年鉴.xlsx", 'indicator="…"')
+    assert set(load(path, indicator="收入")["indicator"]) == {"收入"}
     rows = [["城乡居民"], ["收入"], *INCOME[1:]]
-    says(refused(book(tmp_path, s=rows)), "titles in s!A1 and s!A2 differ", "年鉴.xlsx, s", "write one title")
+    says(refused(book(tmp_path, s=rows)), "titles in s!A1 and s!A2 differ", "年鉴.xlsx", 'indicator="…"')
     rows = [["城乡居民"], *INCOME]
     assert load(book(tmp_path, s=rows))["indicator"].iloc[0] == "农村居民人均可支配收入"
-    says(
-        refused(book(tmp_path, s=edited(INCOME, A1="续表 2"))),
-        "does not say what the numbers are",
-        "s!A1",
-        "full title",
-    )
+    error = refused(book(tmp_path, s=edited(INCOME, A1="续表 2")))
+    says(error, "the title '续表2' does not say what the numbers are", "年鉴.xlsx", 'indicator="…"')
 
 
-def test_a_region_and_year_stand_once(tmp_path: Path) -> None:
-    error = refused(book(tmp_path, s=edited(INCOME, A6="昌吉市")))
-    says(error, "昌吉市 in 2018 stands twice, in s!C5 and s!C6", "年鉴.xlsx, s", "delete one")
-    error = refused(book(tmp_path, s=edited(INCOME, D3="2018")))
-    says(error, "全州 in 2018 stands twice, in s!C4 and s!D4", "年鉴.xlsx, s", "delete one")
+def test_a_region_and_year_that_stand_twice_and_differ_are_read_in_neither_place(tmp_path: Path) -> None:
+    path = book(tmp_path, s=edited(INCOME, A6="昌吉市"))
+    why = "'农村居民人均可支配收入' of 昌吉市 in {} stands in s!{} as well"
+    places = {"C5": (2018, "C6"), "D5": (2019, "D6"), "C6": (2018, "C5"), "D6": (2019, "D5")}
+    assert unplaced(path) == {cell: why.format(*other) for cell, other in places.items()}
+    assert read(path) == {**INCOME_READ, **dict.fromkeys(places, "unread")}
+    error = refused(book(tmp_path, s=edited(INCOME, D3="2018")))  # all of them do
+    says(error, "of 全州 in 2018 stands in s!D4 as well: s!C4 '18000'", "年鉴.xlsx", "[[table.correct]]")
+    assert "of 木垒县 in 2018 stands in s!C6 as well: s!D6 '-'" in error.what
 
 
-@pytest.mark.parametrize("ref", ["C5:D5", "D5:D6", "A5:A6", "C3:C4", "B5:B6"])
-def test_merged_cells_among_the_values_are_refused(tmp_path: Path, ref: str) -> None:
-    rows = edited(INCOME, D4=1, D6=1, C6=1)
-    error = refused(book(tmp_path, {"s": (ref,)}, s=rows))
-    assert "merged" in error.what or "no name of a region" in error.what
-    if "merged" in error.what:
-        says(error, "not certain which regions and years", f"s!{ref}", "unmerge")
+@pytest.mark.parametrize(
+    ("ref", "wrong", "kept"),
+    [
+        ("C5:D5", "C5 D5", True),
+        ("D5:D6", "D5 D6", True),
+        ("C3:C4", "C4", True),
+        ("A5:A6", "C5 D5 C6 D6", False),
+        ("B5:B6", "C5 D5 C6 D6", False),
+    ],
+)
+def test_merged_cells_among_the_values_are_listed(tmp_path: Path, ref: str, wrong: str, kept: bool) -> None:
+    rows = edited(INCOME, D4=1, D6=3, C6=2)
+    path = book(tmp_path, {"s": (ref,)}, s=rows)
+    why = f"cells are merged ({ref}), so it is not certain which regions and years the value is for"
+    assert unplaced(path) == dict.fromkeys(wrong.split(), why)
+    rest = {"C4": 18000, "D4": 1, "C5": 21234.5, "D5": 23000, "C6": 2, "D6": 3}
+    expected = {cell: "unread" if cell in wrong.split() else value for cell, value in rest.items()}
+    # a row whose name is not known is not in the frame
+    assert read(path) == (expected if kept else {c: v for c, v in expected.items() if v != "unread"})
 
 
 def test_merged_notes_and_titles_are_read(tmp_path: Path) -> None:
     assert len(load(book(tmp_path, {"s": ("A1:D1", "A7:D7", "A8:D9")}, s=INCOME))) == 6
 
 
-def test_the_same_table_below_or_beside_is_refused(tmp_path: Path) -> None:
+def test_the_same_table_below_or_beside_is_read_once(tmp_path: Path) -> None:
+    same = "'农村居民人均可支配收入' of 全州 in 2018 stands in s!C4 as well (the same value)"
     for below in ([["5-3 续表"], *INCOME[2:6]], INCOME[2:6], [["各县市", "代码", "2018年", "2019年"], *INCOME[3:6]]):
-        error = refused(book(tmp_path, s=[*INCOME[:6], *below]))
+        path = book(tmp_path, s=[*INCOME[:6], *below])
         row = 7 + len(below) - 3
-        says(error, f"全州 in 2018 stands twice, in s!C4 and s!C{row}", "年鉴.xlsx, s", "delete one")
-    below = [*INCOME[:6], ["各县", None, 2018, 2019], *INCOME[3:6]]
-    error = refused(book(tmp_path, s=below))  # 各县 might be the name of a region with 2,018 and 2,019
-    says(error, "a second table begins below the first ('各县')", "s!A7", "sheet of its own")
-    beside = [row + [None] * (4 - len(row)) + row for row in INCOME]
-    says(refused(book(tmp_path, s=beside)), "全州 in 2018 stands twice, in s!C4 and s!G4", "年鉴.xlsx, s", "delete one")
-
-
-def test_numbers_without_a_header_above_them_are_refused(tmp_path: Path) -> None:
-    error = refused(book(tmp_path, s=INCOME[:2] + INCOME[3:]))
-    says(error, "the row holds numbers, and no header stands above it", "年鉴.xlsx, s, row 3", "write the header")
-    error = refused(book(tmp_path, s=[INCOME[0], ["木垒县", 5], *INCOME[1:]]))
-    says(error, "they are in no table that is understood: no header stands", "年鉴.xlsx, s!A2", "above the header")
-
-
-def test_rows_without_a_name_or_a_header_are_refused(tmp_path: Path) -> None:
-    says(refused(book(tmp_path, s=edited(INCOME, A5=None))), "no name of a region stands", "s!A5", "write the name")
-    says(refused(book(tmp_path, s=edited(INCOME, A5=7))), "7.0 stands instead of the name", "s!A5", "write the name")
-    says(
-        refused(book(tmp_path, s=edited(INCOME, E5=7))),
-        "'7.0' stands in column E, which has no header",
-        "s!E5",
-        "header",
+        listed = unplaced(path)
+        assert listed[f"C{row}"] == same
+        assert set(listed) == {f"{column}{r}" for column in "CD" for r in range(row, row + 3)}
+        assert read(path) == INCOME_READ
+    path = book(tmp_path, s=[*INCOME[:6], ["各县", None, 2018, 2019], *INCOME[3:6]])
+    listed = unplaced(path)  # 各县 might be the name of a region with 2,018 and 2,019
+    assert listed == dict.fromkeys(
+        (f"{column}{r}" for r in range(7, 11) for column in "CD"), "a second table begins below the first ('各县')"
     )
-    says(refused(book(tmp_path, s=edited(INCOME, B5="6523"))), "not a region's code", "s!B5", "correct the code")
+    assert read(path) == INCOME_READ
+    path = book(tmp_path, s=[row + [None] * (4 - len(row)) + row for row in INCOME])
+    assert unplaced(path)["G4"] == same
+    assert set(unplaced(path)) == {f"{column}{r}" for column in "GH" for r in range(4, 7)}
+    assert read(path) == INCOME_READ
+
+
+def test_numbers_without_a_header_above_them(tmp_path: Path) -> None:
+    error = refused(book(tmp_path, s=INCOME[:2] + INCOME[3:]))
+    says(error, "the row holds numbers, and no header stands above it", "年鉴.xlsx, s, row 3", 'layout="…"')
+    path = book(tmp_path, s=[INCOME[0], ["木垒县", 5], *INCOME[1:]])  # which parts the title from the table
+    says(refused(path), "no title above it says what the numbers are", "年鉴.xlsx", 'indicator="…"')
+    why = "it stands in no table that is understood: the row holds numbers, and no header stands above it"
+    assert unplaced(path, indicator="收入") == {"B2": why}
+    assert len(load(path, indicator="收入")) == 6
+
+
+def test_rows_without_a_name_or_a_header_are_listed(tmp_path: Path) -> None:
+    unnamed = {cell: value for cell, value in INCOME_READ.items() if cell not in ("C5", "D5")}
+    for cells, listed, left in (
+        ({"A5": None}, dict.fromkeys(("C5", "D5"), "no name of a region stands in the row"), unnamed),
+        (
+            {"A5": 7},
+            dict.fromkeys(("A5", "C5", "D5"), "'7' stands instead of the name of a region in the row"),
+            unnamed,
+        ),
+        ({"E5": 7}, {"E5": "no header stands above the column"}, INCOME_READ),
+        ({"B5": "6523"}, {"B5": "it is not a region's code of six digits"}, INCOME_READ),
+    ):
+        path = book(tmp_path, s=edited(INCOME, **cells))
+        assert unplaced(path) == listed
+        assert read(path) == left
+    assert load(book(tmp_path, s=edited(INCOME, B5="6523")))["region_code"].isna().tolist() == [
+        *(False, False, True, True, False, False)
+    ]
     rows = [[number, *row] if number > 3 else [None, *row] for number, row in enumerate(INCOME, 1)]
-    says(refused(book(tmp_path, s=rows)), "the row below the years is not the name", "s, row 4", "serial numbers")
+    says(refused(book(tmp_path, s=rows)), "words stand among numbers in s!B4, s!B5", "年鉴.xlsx", 'layout="…"')
     rows = [[652301 + i if 2 < i < 6 else None, *row] for i, row in enumerate(INCOME)]
-    says(refused(book(tmp_path, s=rows)), "s!A4 and s!C4 both hold codes", "年鉴.xlsx, s", "one column of codes")
+    says(refused(book(tmp_path, s=rows)), "s!A4 and s!C4 both hold codes", "年鉴.xlsx, s", 'layout="…"')
 
 
 @pytest.mark.parametrize(
     ("content", "what"),
     [
         ("farm,county,year,y\n1,木垒县,2011,1.5\n2,昌吉市,2011,2\n", "no table of a yearbook is found"),
-        ("county,year,y\n木垒县,2011,1.5\n昌吉市,2012,2\n", "this is an ordinary table"),
-        ("county,2011,2012\n木垒县,5,1.5\n", "no title above it"),
+        ("county,y\n木垒县,1.5\n昌吉市,2\n", "this is an ordinary table"),
         ("note\nonly words\n", "no table of a yearbook is found"),
     ],
 )
 def test_an_ordinary_table_is_sent_to_delimited(tmp_path: Path, content: str, what: str) -> None:
     says(refused(put(tmp_path, content)), what, "export.csv", "Delimited")
+
+
+def test_an_ordinary_table_with_years_is_read_once_it_is_said_what_it_holds(tmp_path: Path) -> None:
+    path = put(tmp_path, "county,year,y\n木垒县,2011,1.5\n昌吉市,2012,2\n")
+    says(refused(path), "no unit is found", "export.csv", 'units={"y": "…"}')
+    assert triples(load(path, units={"y": "吨"}), "value") == [("木垒县", 2011, 1.5), ("昌吉市", 2012, 2)]
+    path = put(tmp_path, "county,2011,2012\n木垒县,5,1.5\n")
+    error = refused(path)
+    says(error, "no title above it", "export.csv", 'indicator="…" (what they count), units={')
+    assert "no unit is found" in error.what
+    frame = load(path, indicator="产量", units={"产量": "吨"})
+    assert triples(frame, "value") == [("木垒县", 2011, 5), ("木垒县", 2012, 1.5)]
 
 
 def test_files_of_other_kinds_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -740,29 +887,44 @@ def test_any_grid_is_read_or_refused(tmp_path: Path, grid: Rows, refs: list[str]
         table = Yearbook(path).load()
         assert isinstance(table, Table)
         assert len(table.frame) > 0
-        assert not table.frame.duplicated(["region", "year", "indicator"]).any()
-        assert (table.frame["value"].isna() == (table.frame["mark"] != "")).all()
-        assert table.frame["unit"].notna().all()
+        frame, listed = table.frame, set(table.unplaced["cell"])
+        assert not frame[frame["mark"] != "unread"].duplicated(["region", "year", "indicator"]).any()
+        assert (frame["value"].isna() == (frame["mark"] != "")).all()
+        assert set(frame.loc[frame["mark"] == "unread", "cell"]) <= listed
+        assert not set(frame.loc[frame["mark"] != "unread", "cell"]) & listed
+        assert frame["unit"].notna().all()
+        unplaced(path)
 
 
+YEARS = (2019, 2020)  # in CELLS, where they may be a header
 EDITS = st.lists(st.tuples(st.integers(1, 8), st.sampled_from("ABCDE"), CELLS), min_size=1, max_size=3)
 
 
 @inputs(40, 150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(EDITS)
-def test_an_edited_table_is_read_as_it_stands_or_refused(tmp_path: Path, edits: list[tuple[int, str, Any]]) -> None:
+def test_an_edited_table_is_read_as_it_stands_and_no_number_is_lost(
+    tmp_path: Path, edits: list[tuple[int, str, Any]]
+) -> None:
     rows = edited(INCOME, **{f"{column}{row}": cell for row, column, cell in edits})
     rows = [row + [None] * (5 - len(row)) for row in rows]
     with suppress(EvalkitError):
-        frame = load(book(tmp_path, s=rows))
-        assert not frame.duplicated(["region", "year", "indicator"]).any()
+        path = book(tmp_path, s=rows)
+        frame, listed = load(path), unplaced(path)
+        assert not frame[frame["mark"] != "unread"].duplicated(["region", "year", "indicator"]).any()
         for reading in frame.itertuples():
             row, column = int(reading.cell[1:]) - 1, ord(reading.cell[0]) - 65
             published = str(rows[row][column] or "")
-            assert (reading.mark == "") == (published.replace(",", "").replace(".", "").isdigit())
+            is_number = published.replace(",", "").replace(".", "").isdigit()
+            assert (reading.mark == "unread") == (reading.cell in listed)
+            assert (reading.mark == "") == (is_number and reading.cell not in listed)
             assert reading.mark or reading.value == float(published.replace(",", ""))
             assert reading.region == "".join(rows[row][0].split())
             assert any(str(reading.year) in str(cell) for cell in (rows[2][column], *rows[0], *rows[1]))
-        below = [row for row in range(3, 6) if not str(rows[row][0]).startswith("注")]
-        numbers = [(row, column) for row in below for column in (2, 3) if isinstance(rows[row][column], float | int)]
-        assert {f"{'ABCDE'[column]}{row + 1}" for row, column in numbers} <= set(frame["cell"])
+        numbers = [
+            (row, column)
+            for row, cells in enumerate(rows)
+            for column, cell in enumerate(cells)
+            if isinstance(cell, float | int) and not isinstance(cell, bool) and 0 < cell < 100_000 and cell not in YEARS
+        ]
+        lost = {f"{'ABCDE'[column]}{row + 1}" for row, column in numbers} - set(frame["cell"]) - set(listed)
+        assert not lost

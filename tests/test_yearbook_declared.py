@@ -10,7 +10,7 @@ import pytest
 from evalkit.errors import DataError
 from evalkit.sources import Yearbook
 from test_yearbook import EXPORT, INCOME
-from yearbook_files import Rows, book, edited, load, notes, put, refused, says
+from yearbook_files import Rows, book, edited, load, notes, put, read, refused, says, unplaced
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -57,7 +57,10 @@ def layout(folder: Path, text: str) -> Path:
 
 def test_a_declared_layout_is_read_as_it_says(tmp_path: Path) -> None:
     path = book(tmp_path, s=AWKWARD, t=INCOME)
-    says(refused(path), "no year is found", "年鉴.xlsx, s", "2019年")
+    error = refused(path)
+    says(error, "no year is found", "年鉴.xlsx", "year=…")
+    assert "for the numbers from s!B3 on; no unit is found" in error.what
+    assert 'units={"化肥施用量": "…", "农药": "…"}' in error.remedy
     options = {"layout": layout(tmp_path, LAYOUT)}
     frame = load(path, **options)
     by_hand = [
@@ -77,6 +80,10 @@ def test_a_declared_layout_is_read_as_it_says(tmp_path: Path) -> None:
     assert "laid out by awkward.layout.toml (sha256 " in said
     assert "s!A5: 小计" in said
     assert load(path, layout="awkward.layout.toml").equals(frame)  # beside the yearbook
+    listed = unplaced(path, **options)
+    assert listed == dict.fromkeys(("B3", "C3", "D3", "E7"), "it stands in no table that is understood")
+    headed = LAYOUT.replace("first = 4", "header = [2, 3]\nfirst = 4", 1)
+    assert set(unplaced(path, layout=layout(tmp_path, headed))) == {"E7"}
 
 
 def test_a_header_that_is_declared_says_what_the_columns_do_not(tmp_path: Path) -> None:
@@ -88,10 +95,12 @@ def test_a_header_that_is_declared_says_what_the_columns_do_not(tmp_path: Path) 
     assert frame["indicator"].tolist() == ["化肥", "农药"] * 2
     assert frame["unit"].tolist() == ["吨"] * 4
     toml = toml.replace("C =", "D =")
-    says(refused(path, layout=layout(tmp_path, toml)), "'好' is neither a number", "s!D3", "plain number")
-    assert "columns C are left out by the layout" in notes(
-        book(tmp_path, s=edited(rows, D3=5, D4=6)), layout=layout(tmp_path, toml)
-    )
+    why = "it is neither a number nor a mark in place of one"
+    assert unplaced(path, layout=layout(tmp_path, toml)) == {"D3": why, "D4": why}
+    assert read(path, layout=layout(tmp_path, toml)) == {"B3": 1, "D3": "unread", "B4": 3, "D4": "unread"}
+    path = book(tmp_path, s=edited(rows, D3=5, D4=6))
+    assert "columns C are left out by the layout" in notes(path, layout=layout(tmp_path, toml))
+    assert not unplaced(path, layout=layout(tmp_path, toml))  # what is left out on purpose is no doubt
 
 
 @pytest.mark.parametrize(
@@ -167,16 +176,25 @@ COLUMN = '[table.columns]\nB = { indicator = "x", unit = "吨", year = 2018 }\n'
         (TABLE + COLUMN.replace("year", "jahr"), "the key 'columns.B.jahr' is unknown", "did you mean 'year'"),
         (TABLE + COLUMN.replace("B =", "b2 ="), "the value of 'columns' cannot be", "[table.columns]"),
         (TABLE + COLUMN.replace("B =", "Z ="), "column Z holds nothing in rows 4 to 6", "counted as Excel shows them"),
-        (
-            TABLE.replace("region", "year") + COLUMN.replace(", year = 2018", ""),
-            "no region is named for column B",
-            'region = "昌吉州"',
-        ),
     ],
 )  # fmt: skip
 def test_wrong_layouts_are_refused_by_key(tmp_path: Path, toml: str, what: str, remedy: str) -> None:
     path = book(tmp_path, s=AWKWARD)
     says(refused(path, layout=layout(tmp_path, toml)), what, "awkward.layout.toml", remedy)
+
+
+def test_a_layout_of_years_names_their_region(tmp_path: Path) -> None:
+    path = book(tmp_path, s=[["x"], [2018, 1], [2019, 3]])
+    toml = '[[table]]\nsheet = "s"\nfirst = 2\nlast = 3\nyear = "A"\n' + COLUMN.replace(", year = 2018", "")
+    says(refused(path, layout=layout(tmp_path, toml)), "no region is named", "年鉴.xlsx", 'region="…"')
+    frame = load(path, layout=layout(tmp_path, toml), region="昌吉州")
+    assert list(zip(frame["region"], frame["year"], frame["value"], strict=True)) == [
+        ("昌吉州", 2018, 1),
+        ("昌吉州", 2019, 3),
+    ]
+    toml = TABLE.replace("region", "year") + COLUMN.replace(", year = 2018", "")
+    error = refused(book(tmp_path, s=AWKWARD), layout=layout(tmp_path, toml))
+    says(error, "'昌 吉 市' stands instead of a year: s!B4 '1'", "年鉴.xlsx", 'layout="…"')
 
 
 def test_a_layout_that_is_not_there(tmp_path: Path) -> None:

@@ -28,10 +28,12 @@ from evalkit.sources.files.bytes import open_compound
 from evalkit.sources.files.xls import LegacyWorkbook
 from evalkit.sources.files.xlsx import Grid, Workbook
 from evalkit.sources.yearbook import pages
-from test_yearbook import EXPORT, INCOME, INPUTS, INPUTS_MERGED
-from yearbook_files import book, edited, load, notes, page, put, refused, says
+from test_yearbook import EXPORT, INCOME, INCOME_READ, INPUTS, INPUTS_MERGED
+from yearbook_files import book, edited, load, notes, page, put, read, refused, says, texts, unplaced
 
 pytestmark = pytest.mark.filterwarnings("error")
+
+UNCALCULATED = "the cell holds a formula whose value was not calculated when the file was saved"
 
 MERGED = [(0, 0, 0, 4), (2, 3, 0, 0), (2, 2, 1, 2), (2, 2, 3, 4)]
 
@@ -83,7 +85,10 @@ def test_a_raised_figure_is_no_digit_of_the_number_before(tmp_path: Path, form: 
         workbook = openpyxl.load_workbook(path)
         workbook["s"]["D5"] = CellRichText("2300", TextBlock(InlineFont(vertAlign="superscript"), "1"))
         workbook.save(path)
-    says(refused(path), "'2300¹' is neither a number nor a mark", path.name, "plain number")
+    cell = "C3" if form == "html" else "D5"
+    assert unplaced(path) == {cell: "it is neither a number nor a mark in place of one"}
+    assert texts(path) == {cell: "2300¹"}
+    assert read(path)[cell] == "unread"
 
 
 def test_what_an_xls_hides_is_noted(tmp_path: Path) -> None:
@@ -107,44 +112,69 @@ def test_what_an_xls_hides_is_noted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cell", "what", "remedy"),
+    ("cell", "text", "why", "remedy"),
     [
-        ("#REF!", "holds the error #REF!", "correct the cell"),
-        ("#DIV/0!", "holds the error #DIV/0!", "correct the cell"),
-        (Formula(None), "was not calculated", "save it again"),
-        (Formula(5.0, flags=2), "was not calculated", "save it again"),
-        (652301199001011232.0, "kept only its first 15 digits", "as text"),
-        (Formatted(43466.0, "yyyy-mm-dd"), "'2019-01-01 00:00:00' is neither a number nor a mark", "plain number"),
-        (Formatted(0.5, "h:mm"), "a time of day or a duration", "show the cell as a number"),
-        (True, "'True' is neither a number nor a mark", "plain number"),
+        ("#REF!", "#REF!", "the cell holds the error #REF!", "correct the cell"),
+        ("#DIV/0!", "#DIV/0!", "the cell holds the error #DIV/0!", "correct the cell"),
+        (Formula(None), "?", UNCALCULATED, "save it again"),
+        (Formula(5.0, flags=2), "?", UNCALCULATED, "save it again"),
+        (
+            652301199001011232.0,
+            "6.52301199001011e+17",
+            "the cell holds a whole number of 18 digits, and Excel has kept only its first 15 digits",
+            "as text",
+        ),
+        (Formatted(43466.0, "yyyy-mm-dd"), "2019-01-01", "it is neither a number nor a mark in place of one", ""),
+        (Formatted(0.5, "h:mm"), "0.5", "the cell holds a time of day or a duration", "show the cell as a number"),
+        (True, "True", "it is neither a number nor a mark in place of one", ""),
     ],
 )
-def test_cells_of_an_xls_that_are_no_numbers_are_refused(tmp_path: Path, cell: Any, what: str, remedy: str) -> None:
-    says(refused(xls(tmp_path, {"s": XlsSheet(edited(INCOME, D5=cell))})), what, "年鉴.xls, s!D5", remedy)
+def test_cells_of_an_xls_that_are_no_numbers_are_listed(
+    tmp_path: Path, cell: Any, text: str, why: str, remedy: str
+) -> None:
+    path = xls(tmp_path, {"s": XlsSheet(edited(INCOME, D5=cell))})
+    assert unplaced(path) == {"D5": why}
+    assert texts(path) == {"D5": text}
+    assert read(path) == {**INCOME_READ, "D5": "unread"}
+    assert remedy in refused(path, strict=True).remedy
 
 
 def test_all_bad_cells_of_a_workbook_are_listed(tmp_path: Path) -> None:
-    rows = edited(INCOME, C5="#REF!", D5="#DIV/0!", D6=Formula(None))
-    what = "holds the error #REF!; 2 further cells are not read: D5: the cell holds the error #DIV/0!; D6: the cell holds a"
-    says(refused(xls(tmp_path, {"s": XlsSheet(rows)})), what, "年鉴.xls, s!C5", "correct the cell")
-    rows = edited(INCOME, C5="#REF!", D5="#DIV/0!", D6="=1+1")
-    says(refused(book(tmp_path, s=rows)), what, "年鉴.xlsx, s!C5", "correct the cell")
+    why = {"C5": "the cell holds the error #REF!", "D5": "the cell holds the error #DIV/0!", "D6": UNCALCULATED}
+    bad = xls(tmp_path, {"s": XlsSheet(edited(INCOME, C5="#REF!", D5="#DIV/0!", D6=Formula(None)))})
+    for path in (bad, book(tmp_path, s=edited(INCOME, C5="#REF!", D5="#DIV/0!", D6="=1+1"))):
+        assert unplaced(path) == why
+        assert read(path) == {**INCOME_READ, **dict.fromkeys(why, "unread")}
+
+
+def test_a_workbook_without_any_value_is_refused_by_cell(tmp_path: Path) -> None:
     many: Rows = [["#N/A"] * 30]
     for path in (xls(tmp_path, {"s": XlsSheet(many)}), book(tmp_path, s=many)):
-        assert "19 or more further cells" in refused(path).what
+        says(refused(path), "the cell holds the error #N/A; 19 or more further cells", "s!A1", "correct the cell")
+    rows = edited(INCOME, **{f"{column}{row}": "=1+1" for column in "CD" for row in (4, 5, 6)})
+    error = refused(book(tmp_path, s=rows))  # all numbers are formulas that no program has calculated
+    says(error, "was not calculated when the file was saved; 5 further cells", "年鉴.xlsx, s!C4", "save it again")
+    rows = edited(INCOME, **{f"{column}{row}": "?" for column in "CD" for row in (4, 5)}, C6="?", D6="l")
+    says(refused(book(tmp_path, s=rows)), "'?', s!C6 '?', s!D6 'l'", "年鉴.xlsx", 'layout="…"')
+    error = refused(book(tmp_path, s=edited(INCOME, D3="2018")))  # every value contradicts another one
+    says(error, "stands in s!D4 as well: s!C4 '18000'", "年鉴.xlsx", "[[table.correct]]")
+    assert "strict" not in error.remedy
 
 
 def test_a_sheet_that_was_saved_uncalculated(tmp_path: Path) -> None:
     rows = edited(INCOME, D5=Formula(5.0))
-    assert len(load(xls(tmp_path, {"s": XlsSheet(rows)}))) == 6
-    error = refused(xls(tmp_path, {"s": XlsSheet(rows, uncalculated=True)}))
-    says(error, "was not calculated", "s!D5", "save it again")
+    assert read(xls(tmp_path, {"s": XlsSheet(rows)})) == {**INCOME_READ, "D5": 5}
+    path = xls(tmp_path, {"s": XlsSheet(rows, uncalculated=True)})
+    assert unplaced(path) == {"D5": UNCALCULATED}
+    assert read(path) == {**INCOME_READ, "D5": "unread"}
+    assert "save it again" in refused(path, strict=True).remedy
 
 
 def test_dates_count_from_1904_where_the_workbook_says_so(tmp_path: Path) -> None:
     rows = edited(INCOME, D5=Formatted(42004.0, "yyyy-mm-dd"))
-    error = refused(xls(tmp_path, {"s": XlsSheet(rows)}, epoch_1904=True))
-    says(error, "'2019-01-01 00:00:00' is neither", "s!D5", "plain number")
+    path = xls(tmp_path, {"s": XlsSheet(rows)}, epoch_1904=True)
+    assert unplaced(path) == {"D5": "it is neither a number nor a mark in place of one"}
+    assert texts(path) == {"D5": "2019-01-01"}
 
 
 def test_a_long_xls_with_texts_over_several_records(tmp_path: Path) -> None:
@@ -569,8 +599,8 @@ def test_only_named_sheets_and_each_sheet_once_is_parsed(tmp_path: Path, monkeyp
         return feed(one, part, reader)
 
     monkeypatch.setattr(Workbook, "_feed", count)
-    says(refused(path), "holds the error #REF!", "b!D5", "correct the cell")
-    assert sorted(parsed) == ["xl/worksheets/sheet1.xml", "xl/worksheets/sheet2.xml"]
+    says(refused(path, strict=True), "holds the error #REF!: b!D5 '#REF!'", "年鉴.xlsx", "correct the cell")
+    assert sorted(parsed) == [f"xl/worksheets/sheet{number}.xml" for number in (1, 2, 3)]
     parsed.clear()
     assert len(load(path, sheets=("a",))) == 6
     assert parsed == ["xl/worksheets/sheet1.xml"]

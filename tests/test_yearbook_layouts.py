@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from evalkit.sources.yearbook.words import is_place, split_part, split_translation
-from yearbook_files import Rows, book, load, notes, put, refused, says
+from yearbook_files import Rows, book, load, notes, put, read, refused, says, texts, unplaced
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -149,22 +149,35 @@ def test_a_continuation_takes_from_the_table_that_it_goes_on_what_it_does_not_sa
             ("昌吉市", 2017, "粮食产量", 2, "吨"),
         ]
     other = [*rows, ["2-2 续表"], ["地区", "2017年"], ["昌吉市", 2]]
-    says(refused(book(tmp_path, s=other)), "does not say what the numbers are", "s!A5", "full title")
+    path = book(tmp_path, s=other)
+    error = refused(path)
+    says(error, "the title '2-2续表' does not say what the numbers are", "年鉴.xlsx", 'indicator="…"')
+    assert "for the numbers from s!B7 on; no unit is found" in error.what  # both at once
+    assert 'units={"…": "…"}' in error.remedy
 
 
 def test_a_numbered_continuation_goes_on_a_table_of_another_sheet(tmp_path: Path) -> None:
     first: Rows = [["2-1 各县市粮食产量"], ["单位:吨"], ["地区", "2016年"], ["昌吉市", 1]]
     path = book(tmp_path, a=first, b=[["2-1 续表"], ["地区", "2017年"], ["昌吉市", 2]])
     assert cells(path) == [("昌吉市", 2016, "粮食产量", 1, "吨"), ("昌吉市", 2017, "粮食产量", 2, "吨")]
-    says(refused(path, sheets=("b",)), "does not say what the numbers are", "b!A1", "full title")
+    says(refused(path, sheets=("b",)), "the title '2-1续表' does not say what", "年鉴.xlsx", 'indicator="…"')
+    assert cells(path, sheets=("b",), indicator="粮食产量", units={"粮食产量": "吨"}) == [
+        ("昌吉市", 2017, "粮食产量", 2, "吨")
+    ]
     path = book(tmp_path, a=first, b=[["续表"], ["地区", "2017年"], ["昌吉市", 2]])
-    says(refused(path), "does not say what the numbers are", "b!A1", "full title")
+    error = refused(path)
+    says(error, "the title '续表' does not say what the numbers are", "年鉴.xlsx", 'indicator="…"')
+    assert "from b!B3 on" in error.what
+    assert "a!" not in error.what
 
 
-def test_numbers_in_no_table_beside_one_that_is_read_are_refused(tmp_path: Path) -> None:
+def test_numbers_in_no_table_beside_one_that_is_read_are_listed(tmp_path: Path) -> None:
     rows: Rows = [["2-1 2016年各县市粮食产量"], ["地区", "产量(吨)"], ["昌吉市", 1], ["2-1 续表"], ["木垒县", 2]]
-    error = refused(book(tmp_path, s=rows))
-    says(error, "they are in no table that is understood: no header", "s!A5", "write a header above them")
+    path = book(tmp_path, s=rows)
+    why = "it stands in no table that is understood: the row holds numbers, and no header stands above it"
+    assert unplaced(path) == {"B5": why}
+    assert read(path) == {"B3": 1}
+    assert "s, row 5: the row holds numbers, and no header stands above it" in notes(path)
 
 
 def test_a_title_after_the_last_table_is_a_note(tmp_path: Path) -> None:
@@ -225,8 +238,9 @@ def test_years_beside_the_rows_of_one_region(tmp_path: Path) -> None:
     ]
     assert cells(book(tmp_path, s=rows))[-1] == ("昌吉州", 2020, "面积", 4, "公顷")
     del rows[1]
-    error = refused(book(tmp_path, s=rows))
-    says(error, "rows of the table are not regions: '年份'", "s!A2", "地区：昌吉州")
+    path = book(tmp_path, s=rows)
+    says(refused(path), "the rows are not regions, and no region is named", "年鉴.xlsx", 'region="…"')
+    assert cells(path, region="昌吉州")[-1] == ("昌吉州", 2020, "面积", 4, "公顷")
 
 
 def test_a_column_of_years_beside_that_of_regions(tmp_path: Path) -> None:
@@ -242,13 +256,17 @@ def test_a_column_of_years_beside_that_of_regions(tmp_path: Path) -> None:
         ["木垒县", "2019年", 5],
     ]
     assert regions(load(book(tmp_path, {"s": ("A3:A4",)}, s=merged))) == by_hand
-    says(refused(book(tmp_path, s=merged)), "no name of a region stands", "s!A4", "write the name")
+    path = book(tmp_path, s=merged)
+    assert unplaced(path) == {"C4": "no name of a region stands in the row"}
+    assert regions(load(path)) == [by_hand[0], by_hand[2]]
     before: Rows = [title, ["年份", "地区", "产量(吨)"], [2019, "昌吉市", 1], [2020, "昌吉市", 3], [2019, "木垒县", 5]]
     assert regions(load(book(tmp_path, s=before))) == by_hand
     rows[4][1] = None
-    says(refused(book(tmp_path, s=rows)), "no year stands beside", "s!B5", "write it")
+    path = book(tmp_path, s=rows)
+    assert unplaced(path) == {"C5": "no year stands beside the name of the region"}
+    assert regions(load(path)) == by_hand[:2]
     rows[4][1], rows[1][2] = 2019, "2018年"
-    says(refused(book(tmp_path, s=rows)), "years stand both above the columns and beside", "s, row 2", "layout file")
+    says(refused(book(tmp_path, s=rows)), "years stand above the column and beside the rows", "s, row 2", "layout=")
 
 
 def test_indicators_beside_the_rows_of_one_region(tmp_path: Path) -> None:
@@ -282,21 +300,21 @@ def test_an_export_of_one_region_names_it_above(tmp_path: Path) -> None:
 
 def test_indicators_beside_the_rows_and_regions_above(tmp_path: Path) -> None:
     rows: Rows = [["2-1 2019年主要指标"], ["指标", "昌吉市", "木垒县"], ["粮食(吨)", 1, 2], ["面积(公顷)", 3, 4]]
-    assert cells(book(tmp_path, s=rows)) == [
+    expected = [
         ("昌吉市", 2019, "粮食", 1, "吨"),
         ("木垒县", 2019, "粮食", 2, "吨"),
         ("昌吉市", 2019, "面积", 3, "公顷"),
         ("木垒县", 2019, "面积", 4, "公顷"),
     ]
+    assert cells(book(tmp_path, s=rows)) == expected
     for word in ("类别", "地区\n指标"):
         rows[1][0] = word
-        error = refused(book(tmp_path, s=rows))
-        says(error, "regions stand above the columns", "s, row 2", "write 指标")
+        assert cells(book(tmp_path, s=rows)) == expected  # whatever stands above the indicators
 
 
 def test_months_are_refused(tmp_path: Path) -> None:
     rows: Rows = [TITLE, ["月份", "产量(吨)"], ["一月", 1], ["二月", 2]]
-    says(refused(book(tmp_path, s=rows)), "rows of the table are not regions: '月份'", "s, row 2", "a table of years")
+    says(refused(book(tmp_path, s=rows)), "rows of the table are not regions: '月份'", "s, row 2", 'layout="…"')
 
 
 # --- names ---
@@ -317,9 +335,11 @@ def test_words_of_the_header_that_are_broken_over_rows(tmp_path: Path) -> None:
     ]
 
 
-def test_a_group_above_one_column_of_several_is_refused(tmp_path: Path) -> None:
+def test_a_word_above_one_column_of_several_is_a_title(tmp_path: Path) -> None:
     rows: Rows = [TITLE, [None, "化肥施用量"], ["地区", "氮肥(吨)", "磷肥(吨)"], ["昌吉市", 1, 5]]
-    says(refused(book(tmp_path, s=rows)), "neither a title nor a header of all columns", "s!B2", "merge each")
+    path = book(tmp_path, s=rows)
+    assert [one[2:] for one in cells(path)] == [("氮肥", 1, "吨"), ("磷肥", 5, "吨")]
+    assert "s!B2: 化肥施用量" in notes(path)
 
 
 def test_a_row_that_numbers_the_columns_is_passed_over(tmp_path: Path) -> None:
@@ -353,7 +373,8 @@ def test_translations_in_cells_and_in_columns_of_their_own(tmp_path: Path, below
     ]
     assert "columns of translations were left out: D" in notes(path)
     rows[-1][3] = 7
-    says(refused(book(tmp_path, s=rows)), "stands above a second column", "s!D3", "move the second half")
+    error = refused(book(tmp_path, s=rows))
+    says(error, "'Region' stands above a second column, so two tables stand side by side", "s!D3", 'layout="…"')
 
 
 def test_a_unit_that_only_the_translation_gives(tmp_path: Path) -> None:
@@ -413,7 +434,10 @@ def test_columns_that_are_parts_of_the_column_before(tmp_path: Path) -> None:
     ]
     assert "s!C3 is read as part of '化肥施用量'" in notes(path)
     rows[2][1] = "#化肥施用量"
-    says(refused(book(tmp_path, s=rows)), "'#化肥施用量' is part of another column", "s!B3", "full name")
+    path = book(tmp_path, s=rows)
+    assert [one[2:] for one in cells(path)][:2] == [("化肥施用量", 10, "吨"), ("氮肥", 5, "吨")]
+    for place, name in (("B3", "化肥施用量"), ("C3", "氮肥")):
+        assert f"s!{place}: '{name}' is part of something that stands in no column to its left" in notes(path)
 
 
 def test_parts_below_a_merged_of_which(tmp_path: Path) -> None:
@@ -441,7 +465,10 @@ def test_rows_that_are_parts_of_the_row_above(tmp_path: Path) -> None:
     assert frame["note"].tolist() == ["", "part of 昌吉市", "part of 昌吉市", ""]
     assert "s!A4 is read as part of 昌吉市" in notes(path)
     del rows[2]
-    says(refused(book(tmp_path, s=rows)), "'市区' is part of another row", "s!A3", "full name")
+    path = book(tmp_path, s=rows)
+    why = "'{}' is part of another row, and none stands above it"
+    assert unplaced(path) == {"B3": why.format("市区"), "B4": why.format("园区")}
+    assert read(path) == {"B5": 2}
 
 
 def test_words_of_which_in_front_of_a_name() -> None:
@@ -501,7 +528,10 @@ def test_a_mark_that_no_note_explains(tmp_path: Path) -> None:
     assert [one[0] for one in cells(path)] == ["昌吉市", "木垒县"]
     assert "s!A3: no note explains the mark ①" in notes(path)
     rows[3][1] = "2①"  # perhaps 21
-    says(refused(book(tmp_path, s=rows)), "'2①' is neither a number nor a mark", "s!B4", "plain number")
+    path = book(tmp_path, s=rows)
+    assert unplaced(path) == {"B4": "it is neither a number nor a mark in place of one"}
+    assert texts(path) == {"B4": "2①"}
+    assert read(path) == {"B3": 1, "B4": "unread"}
 
 
 def test_three_marks_stand_for_three_things(tmp_path: Path) -> None:
@@ -516,7 +546,7 @@ def test_three_marks_stand_for_three_things(tmp_path: Path) -> None:
     assert frame["value"].isna().tolist() == [True] * 4 + [False] * 4
 
 
-def test_an_error_lists_all_cells_that_are_not_read(tmp_path: Path) -> None:
+def test_all_cells_that_are_not_read_are_listed(tmp_path: Path) -> None:
     rows: Rows = [
         TITLE,
         ["地区", "化肥(吨)", "农药(吨)"],
@@ -525,20 +555,32 @@ def test_an_error_lists_all_cells_that_are_not_read(tmp_path: Path) -> None:
         [None, 8, 9],
         ["全州", 8, 9],
     ]
-    error = refused(book(tmp_path, s=rows))
-    assert error.where.endswith("s!C3")
-    for said in ("'5x' is neither", "2 further cells", "D4: '7.0' stands in column D", "A5: no name of a region"):
-        assert said in error.what
+    path = book(tmp_path, s=rows)
+    assert unplaced(path) == {
+        "C3": "it is neither a number nor a mark in place of one",
+        "B4": "it is neither a number nor a mark in place of one",
+        "D4": "no header stands above the column",
+        "B5": "no name of a region stands in the row",
+        "C5": "no name of a region stands in the row",
+    }
+    assert texts(path) == {"C3": "5x", "B4": "y", "D4": "7", "B5": "8", "C5": "9"}
+    assert read(path) == {"B3": 1, "C3": "unread", "B4": "unread", "C4": 6, "B6": 8, "C6": 9}
+    where = "not placed, because"
+    said = notes(path)
+    assert f"2 cells are {where} it is neither a number nor a mark in place of one: s!C3 '5x', s!B4 'y'" in said
+    assert f"1 cell is {where} no header stands above the column: s!D4 '7'" in said
 
 
 def test_numbers_above_a_table(tmp_path: Path) -> None:
     rows: Rows = [[123], TITLE, ["地区", "化肥(吨)"], ["昌吉市", 1], [124]]
     path = book(tmp_path, s=rows)
-    assert len(load(path)) == 1
-    for said in ("s!A1: 123", "s!A5: 124"):  # of the page
-        assert said in notes(path)
+    why = "it stands in no table that is understood"
+    assert read(path) == {"B4": 1}
+    assert unplaced(path) == {"A1": why, "A5": why}  # of the page
     rows[0] = [2019, 1.5]
-    says(refused(book(tmp_path, s=rows)), "the number '1.5' stands above the table", "s!B1", "its region beside it")
+    path = book(tmp_path, s=rows)
+    assert unplaced(path) == {"B1": why, "A5": why}
+    assert load(path)["year"].tolist() == [2019]
 
 
 def test_totals_are_regions(tmp_path: Path) -> None:

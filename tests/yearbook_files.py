@@ -11,6 +11,7 @@ import pytest
 
 from evalkit.errors import SourceError
 from evalkit.sources import Yearbook
+from evalkit.sources.files.cells import MOST_ERRORS
 
 Rows = list[list[Any]]
 
@@ -57,6 +58,40 @@ def refused(path: Path | str, **options: Any) -> SourceError:
     with pytest.raises(SourceError) as caught:
         Yearbook(path, **options).load()
     return caught.value
+
+
+def unplaced(path: Path, **options: Any) -> dict[str, str]:
+    """Return why each cell that is listed is not read. strict=True refuses if and only if there is one, and names them."""
+    table = Yearbook(path, **options).load()
+    cells = table.unplaced
+    assert list(cells.columns) == ["file", "sheet", "cell", "text", "why"]
+    assert set(cells["file"]) <= {path.name}
+    why = dict(zip(cells["cell"], cells["why"], strict=True))
+    assert len(why) == len(cells), "one cell is listed twice (or the sheets are several)"
+    if not why:
+        assert Yearbook(path, strict=True, **options).load().frame.equals(table.frame)
+        return {}
+    error = refused(path, strict=True, **options)
+    for (sheet, reason), group in list(cells.groupby(["sheet", "why"], dropna=False, sort=False))[:MOST_ERRORS]:
+        assert reason in error.what
+        for cell, text in list(zip(group["cell"], group["text"], strict=True))[:MOST_ERRORS]:
+            assert f"{'' if pd.isna(sheet) else f'{sheet}!'}{cell} '{text}'" in error.what
+    assert "strict=True" in error.remedy
+    assert "[[table.correct]]" in error.remedy
+    return why
+
+
+def texts(path: Path, **options: Any) -> dict[str, str]:
+    """Return what the cells hold that are listed."""
+    cells = Yearbook(path, **options).load().unplaced
+    return dict(zip(cells["cell"], cells["text"], strict=True))
+
+
+def read(path: Path, **options: Any) -> dict[str, float | str]:
+    """Return the number, or the mark in place of one, that is read from each cell."""
+    frame = load(path, **options)
+    values = zip(frame["value"], frame["mark"], strict=True)
+    return dict(zip(frame["cell"], (mark or value for value, mark in values), strict=True))
 
 
 def says(error: SourceError, what: str, where: str, remedy: str) -> None:

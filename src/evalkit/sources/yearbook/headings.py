@@ -23,6 +23,7 @@ from evalkit.sources.yearbook.words import (
     read_year,
     split_part,
     split_translation,
+    write_cell,
 )
 
 REGION_WORDS = frozenset(
@@ -363,7 +364,7 @@ def _read_cell(cell: Cell) -> tuple[int | None, str]:
     if year is not None:
         return year, ""
     if not isinstance(cell, str) or read_value(cell) is not None:
-        raise _NotUnderstood(f"'{cell}' in the header is neither a year nor a name")
+        raise _NotUnderstood(f"'{write_cell(cell)}' in the header is neither a year nor a name")
     if not has_year(cell):
         return None, cell
     words = narrow(cell).strip()
@@ -452,9 +453,14 @@ def complete(
         aside |= {
             c: "no year stands above the column, while one stands above others" for c, h in left.items() if not h.year
         }
+    left = {column: heading for column, heading in left.items() if column not in aside}
     if rows_are != "indicators" and len({bool(heading.indicator) for heading in left.values()}) > 1:
-        reason = "no name of an indicator stands above the column, while one stands above others"
-        aside |= {column: reason for column, heading in left.items() if not heading.indicator}
+        if caption.indicator()[0] and all(is_rate(h.indicator) for h in left.values() if h.indicator):
+            reason = "a growth rate, share or rank stands beside columns that have years alone above them"
+            aside |= {column: reason for column, heading in left.items() if heading.indicator}
+        else:
+            reason = "no name of an indicator stands above the column, while one stands above others"
+            aside |= {column: reason for column, heading in left.items() if not heading.indicator}
     left = {column: heading for column, heading in left.items() if column not in aside}
     indicator = ""
     if rows_are != "indicators" and left and not any(heading.indicator for heading in left.values()):

@@ -9,7 +9,15 @@ from evalkit.sources.files.cells import Cell
 from evalkit.sources.yearbook.headings import clean_name, is_header_word
 from evalkit.sources.yearbook.layout import Layout, read_code
 from evalkit.sources.yearbook.pages import Page
-from evalkit.sources.yearbook.words import join_words, narrow, read_value, read_year, split_part, split_translation
+from evalkit.sources.yearbook.words import (
+    join_words,
+    narrow,
+    read_value,
+    read_year,
+    split_part,
+    split_translation,
+    write_cell,
+)
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,11 @@ class Keys:
                 raise UnreadRow(f"'{name}' stands instead of a year")
             return Key(year=year)
         if not isinstance(name, str) or read_value(name) is not None:
-            said = "no name of a region stands" if name is None else f"{name!r} stands instead of the name of a region"
+            said = (
+                "no name of a region stands"
+                if name is None
+                else f"'{write_cell(name)}' stands instead of the name of a region"
+            )
             raise UnreadRow(f"{said} in the row")
         years = [read_year(cells.get(column)) for column in layout.columns]
         if is_header_word(name) or (any(self._years) and len(years) > 1 and years == self._years):

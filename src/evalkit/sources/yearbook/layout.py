@@ -78,7 +78,7 @@ def find_layout(page: Page, before: Caption | None, known: Mapping[str, Caption]
     found = _find_first(page)
     if found is None:
         return "no row of it is the name of a region followed by numbers" + _list_words(page)
-    first, key = found
+    first, key = _begin_above(page, *found), found[1]
     left_out = _find_translations(page, first, key)
     filled = {
         column
@@ -164,6 +164,27 @@ def _find_first(page: Page) -> tuple[int, int] | None:
         if not all(isinstance(cell, str) and is_caption(cell) for cell in cells.values()):
             above = row
     return None
+
+
+def _begin_above(page: Page, first: int, key: int) -> int:
+    """Return the first of the rows right above that are rows of data as well, but for words among their numbers (无, 不详).
+
+    A header of several cells stands above them.
+    """
+    wide = [row for row in page.rows if row < first and len(page.grid.cells[row]) > 1]
+    for row in reversed(wide[1:]):
+        cells = page.grid.cells[row]
+        numbers = [cell for c, cell in cells.items() if c != key and (read_value(cell) or (0, "none"))[1] == ""]
+        if not _names_row(cells.get(key)) or all(read_year(cell) is not None for cell in numbers):
+            break
+        first = row
+    return first
+
+
+def _names_row(cell: Cell | None) -> bool:
+    """Tell whether a cell may hold the name of a row: words, and none that stand above rows or below them."""
+    told = not isinstance(cell, str) or is_header_word(cell) or is_note(cell) or is_title(cell) or is_caption(cell)
+    return is_word(cell) and not told
 
 
 def _is_dated(page: Page, above: int, cells: Mapping[int, Cell]) -> bool:
@@ -354,8 +375,7 @@ def key_column(cells: Mapping[int, Cell]) -> int | None:
     name, before = cells[names[0]], [column for column in columns if column < names[0] and column not in words]
     if len(before) > 2 or any(read_code(cells[c]) is None and read_year(cells[c]) is None for c in before):
         return None
-    told = not isinstance(name, str) or is_header_word(name) or is_note(name) or is_title(name) or is_caption(name)
-    return None if told else names[0]
+    return names[0] if _names_row(name) else None
 
 
 def _may_be_name(cell: Cell) -> bool:

@@ -132,7 +132,9 @@ def _read_table(table: PrintedTable, marked: Marked, unplaced: dict[tuple[int, i
     ended = ""
 
     def set_aside(row: int, column: int, why: str) -> None:
-        unplaced[row, column] = Unplaced(page, row, column, page.grid.cells[row].get(column), why)
+        unread = page.unread.get((row, column))
+        cell, remedy = page.grid.cells[row].get(column), unread.remedy if unread else ""
+        unplaced[row, column] = Unplaced(page, row, column, cell, why, remedy)
 
     for row in table.rows:
         cells = page.grid.cells[row]
@@ -149,6 +151,8 @@ def _read_table(table: PrintedTable, marked: Marked, unplaced: dict[tuple[int, i
             ended = ended or (str(error) if isinstance(error, SecondTable) else "")
             for column in layout.columns.keys() & cells.keys():
                 set_aside(row, column, str(error))
+            if (value := read_value(cells.get(layout.key))) and value[1] == "" and layout.rows_are != "years":
+                set_aside(row, layout.key, str(error))
             continue
         if layout.code is not None and layout.code in cells and key.code is None and layout.rows_are == "regions":
             set_aside(row, layout.code, "it is not a region's code of six digits")
@@ -283,10 +287,23 @@ def _find_lost(page: Page, tables: Sequence[Readings], found: Found, unplaced: d
         (row, column)
         for table in found.tables
         for row in table.rows
-        for column in (table.layout.key, table.layout.code, table.layout.time, table.layout.unit)
+        for column in (
+            table.layout.key,
+            table.layout.code,
+            table.layout.time,
+            table.layout.unit,
+            *table.layout.left_out,
+        )
         if column is not None
     }
     headed = {cell for table in found.tables for heading in table.layout.columns.values() for cell in heading.cells}
+    headed |= {(row, column) for one in found.tables for row in one.layout.header for column in one.layout.columns}
+    headers = {
+        (row, column): reason
+        for table in found.tables
+        for row in table.layout.header
+        for column, reason in table.layout.aside.items()
+    }
     why = "it stands in no table that is understood"
     why += f": {found.errors[0].what}" if found.errors else ""
     for row in page.rows:
@@ -297,4 +314,4 @@ def _find_lost(page: Page, tables: Sequence[Readings], found: Found, unplaced: d
             at = (row, column)
             is_number = (read_value(cell) or (0, "none"))[1] == "" and read_year(cell) is None
             if is_number and at not in placed and at not in aside and at not in headed and at not in unplaced:
-                unplaced[at] = Unplaced(page, row, column, cell, why)
+                unplaced[at] = Unplaced(page, row, column, cell, headers.get(at, why))

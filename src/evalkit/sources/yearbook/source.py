@@ -13,7 +13,7 @@ import pandas as pd
 
 from evalkit.auditing import note_audit
 from evalkit.errors import EvalkitError, SourceError, nearest
-from evalkit.sources.files.cells import cell_name, column_letters, combine_cells
+from evalkit.sources.files.cells import MOST_ERRORS, cell_name, column_letters, combine_cells
 from evalkit.sources.files.columns import check_known
 from evalkit.sources.sidecar import read_sidecar, with_sidecar
 from evalkit.sources.yearbook.captions import Caption
@@ -144,7 +144,7 @@ class Yearbook:
         if lacks := find_lacks(list(zip(tables, used, strict=True)), path.name):
             raise refuse_lacks(lacks, where)
         if self.strict and read.unplaced:
-            raise refuse_unplaced(read.unplaced, where)
+            raise refuse_unplaced(read.unplaced, where, strict=True)
         values, notes = list[Reading](), [*read.notes, *describe_unplaced(read.unplaced)]
         for table, found in zip(tables, used, strict=True):
             values += [convert_reading(one, to) if (to := converted.get(one.indicator)) else one for one in found]
@@ -246,12 +246,14 @@ def _refuse_nothing(read: _AllRead, where: str, *, named: bool) -> None:
         if named and not (found.tables or found.errors):
             what = f"the sheet holds no table: {found.reason}"
             raise SourceError(what, where=page.where, remedy="leave it out of sheets=")
-    if any(table.values for table in read.tables):
+    if any(value.mark != "unread" for table in read.tables for value in table.values):
         return
     if errors := [error for _, found in read.pages for error in found.errors]:
         raise combine_cells(errors)
+    if unread := [one.refuse(page.where) for page, _ in read.pages for one in page.grid.unread]:
+        raise combine_cells(unread[:MOST_ERRORS])
     if read.unplaced and read.tables:
-        raise refuse_unplaced(read.unplaced, where)
+        raise refuse_unplaced(read.unplaced, where, strict=False)
     said = [f"{'' if page.sheet is None else f'{page.sheet}: '}{found.reason}" for page, found in read.pages]
     raise SourceError(
         f"no table of a yearbook is found ({'; '.join(said[:5]) or 'no visible sheet holds any data'})",

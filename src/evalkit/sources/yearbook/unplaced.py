@@ -16,13 +16,14 @@ from evalkit.sources.yearbook.words import write_cell
 
 @dataclass(frozen=True)
 class Unplaced:
-    """A cell, what it holds, and why it is not among the values."""
+    """A cell, what it holds, why it is not among the values, and what to do, where that is special to it."""
 
     page: Page
     row: int
     column: int
     cell: Cell | None
     why: str
+    remedy: str = ""
 
     @property
     def text(self) -> str:
@@ -43,11 +44,12 @@ def make_unplaced(cells: Sequence[Unplaced]) -> pd.DataFrame:
 
 
 def describe_unplaced(cells: Iterable[Unplaced], language: str = "en") -> list[str]:
-    """Say in one line for each sheet and reason how many cells are not placed, which, and why."""
+    """Say in one line for each sheet and reason, if they are not too many, how many cells are not placed, which, and why."""
     found: dict[tuple[str, str], list[Unplaced]] = {}
     for one in cells:
         found.setdefault((one.page.where, one.why), []).append(one)
-    return [
+    groups = [(why, group) for (_, why), group in found.items()]
+    said = [
         say(
             f"yearbook.{'one_unplaced' if len(group) == 1 else 'unplaced'}",
             language,
@@ -55,18 +57,23 @@ def describe_unplaced(cells: Iterable[Unplaced], language: str = "en") -> list[s
             why=why,
             cells=_list(group),
         )
-        for (_, why), group in found.items()
+        for why, group in groups[:MOST_ERRORS]
     ]
+    if rest := sum(len(group) for _, group in groups[MOST_ERRORS:]):
+        said.append(say("yearbook.unplaced_rest", language, number=rest))
+    return said
 
 
-def refuse_unplaced(cells: Sequence[Unplaced], where: str) -> SourceError:
-    """Make the error for cells that are not placed where all have to be."""
+def refuse_unplaced(cells: Sequence[Unplaced], where: str, *, strict: bool) -> SourceError:
+    """Make the error for cells that are not placed where all have to be (`strict`), or where no value is left."""
     said = "; ".join(describe_unplaced(cells))
-    remedy = (
-        'leave out strict=True to read the rest; correct a misprint in a layout ([[table.correct]] cell = "C7", value = 7.85, '
+    remedy = "leave out strict=True to read the rest; " if strict else ""
+    remedy += (
+        'correct a misprint in a layout ([[table.correct]] cell = "C7", value = 7.85, '
         'source = "…"), or say in it where things stand: layout="…"'
     )
-    return SourceError(said, where=where, remedy=remedy)
+    own = dict.fromkeys(one.remedy for one in cells if one.remedy)
+    return SourceError(said, where=where, remedy="; ".join([*own, remedy]))
 
 
 def _list(group: Sequence[Unplaced]) -> str:
