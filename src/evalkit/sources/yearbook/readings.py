@@ -109,7 +109,7 @@ def _attach(tables: Sequence[PrintedTable], read: Sequence[Readings], listed: Se
         told = attach_notes(lines, list(dict.fromkeys(value.indicator for found in parts for value in found.values)))
         for found in parts if lines else ():
             found.values[:] = [
-                value._replace(note="; ".join(dict.fromkeys([*told[value.indicator], *filter(None, [value.note])])))
+                value._replace(note="; ".join(dict.fromkeys([*filter(None, [value.note]), *told[value.indicator]])))
                 for value in found.values
             ]
 
