@@ -143,7 +143,8 @@ def _middle(page: Page, roles: Mapping[int, str], lost: set[tuple[int, int]]) ->
     return {
         row
         for i, row in enumerate(rows)
-        if row not in with_lost and all(roles[one] == roles[row] for one in rows[max(0, i - _ENDS) : i + _ENDS + 1])
+        if _ENDS <= i < len(rows) - _ENDS and row not in with_lost
+        if all(roles[one] == roles[row] for one in rows[i - _ENDS : i + _ENDS + 1])
     }
 
 
