@@ -26,7 +26,8 @@ _POWERS = str.maketrans("²³", "23")
 _RATE = re.compile(
     r"(?<![功频汇利费税])率$|增速|增长(?![额量值人点])|增减|增幅|比重|比例|构成|位次|排名|名次|排位|指数|占.*[比重]$|[%‰]"
 )
-_COUNT = re.compile("(?:[人户个件家台次]|机构|企业|项目|单位|合同)数量?$|(?:人口|人员|当量|面积|产量)$")
+_COUNT = re.compile("(?:[人户个件家台次]|机构|企业|项目|单位|合同)数量?$|(?:人员|当量|产量)$")
+_OWN = (("(?:人口|人数)$", "[人口名]"), ("户数$", "户"), ("面积$", "[亩顷平ha]"))  # names, and what their units have in them
 _PER_HEAD = re.compile("人均|每人|户均|平均每|亩均|单产|每公顷|每亩|密度")
 _CAPTION = re.compile(r"(?:^|(?<=[\s(]))(?:计量)?单\s*位\s*:(.*)$")
 _ENGLISH = re.compile(r"[(]?\s*units?\s*:.*$", re.IGNORECASE)
@@ -229,12 +230,15 @@ def is_rate(indicator: str) -> bool:
 def may_have(indicator: str, unit: str, *, alone: bool) -> bool:
     """Tell whether a unit that stands over a table or over a whole can be that of an indicator below it.
 
-    It is none of a rate, a rank or an index unless it looks like one, none of a number of things if it is one of money, and none
-    of an average, such as one per head, unless the indicator stands `alone` or the unit is a small one.
+    It is none of a rate, a rank or an index unless it looks like one, none of a number of things if it is one of money, of people
+    or of an area only if it counts these, and none of an average, such as one per head, unless the indicator stands `alone` or
+    the unit is a small one.
     """
     if is_rate(indicator):
         return re.search("[%‰=/倍位点]", unit) is not None
     if unit.endswith("元") and _COUNT.search(indicator):
+        return False
+    if any(re.search(name, indicator) and not re.search(own, unit) for name, own in _OWN):
         return False
     return alone or _PER_HEAD.search(indicator) is None or "/" in unit or unit in ("元", "公斤", "千克", "吨", "平方米")
 
