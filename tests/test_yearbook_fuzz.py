@@ -313,9 +313,15 @@ def branches(draw: Any, depth: int, names: list[str]) -> Branch:
     style = draw(st.sampled_from(STYLES))
     below = 0 if style in ("#", "其中") else depth - 1
     parts = [draw(branches(below, names)) for _ in range(draw(st.integers(2, 3))) if names]
+    if style not in ("#", "其中") and draw(st.booleans()):
+        parts[0] = total(parts[0])
     own = style not in ("merged sideways", "over its parts")
-    name = draw(st.sampled_from([name, name, "合计"])) if own and style != "其中" else name
     return Branch(name, unit, own, style, parts)
+
+
+def total(branch: Branch) -> Branch:
+    """Call a name that has a column of its own 合计."""
+    return replace(branch, name="合计") if branch.own and branch.style != "其中" else branch
 
 
 def depth_of(branch: Branch) -> int:
@@ -370,6 +376,7 @@ def pages(draw: Any) -> Printed:
     """Draw a page of one of the printed forms."""
     names = draw(st.permutations(NAMES))
     roots = [draw(branches(4, names)) for _ in range(draw(st.integers(1, 3))) if len(names) > 3]
+    roots[0] = total(roots[0]) if draw(st.booleans()) else roots[0]
     units = draw(st.sampled_from(["caption", "caption", "two languages", "brackets", "row", "asked"]))
     years = draw(st.sampled_from(["title", "sheet", "given", "file name", "blocks"]))
     english = draw(st.booleans())
@@ -404,6 +411,8 @@ def pages(draw: Any) -> Printed:
             rows.append([f"{year}年" if english else year])
         for r, region in enumerate(regions):
             cells = [draw(value) for _ in columns]
+            if units in ("asked", "brackets"):  # a column without a number and a unit is left out, with a note
+                cells = ["-" if cell is None else cell for cell in cells]
             cells[0] = 0.5 + r  # a row of no numbers may be a note
             wrong = draw(st.sampled_from([None, None, *range(wide)])) if wide > 1 else None
             if wrong is not None:

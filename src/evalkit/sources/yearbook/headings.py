@@ -249,6 +249,7 @@ class _Path:
         self.levels: list[tuple[bool, str, int]] = []
         self.full: list[list[str]] = []  # the names from the top down to each level
         self.base: list[list[str]] = []  # the whole of which each level is part
+        self.unit_level = 0  # of the name with which the unit stands
         years, unit, foreign = set[int](), None, None
         foreign_from = next(
             (i for i, spot in enumerate(spots) if is_translation(spot.cell) and self._has_chinese()), len(spots)
@@ -273,6 +274,7 @@ class _Path:
                 own, name = written, "" if spot.row in units else name
             unit = own or unit
             if not (name or is_part):
+                self.unit_level = len(self.levels) - 1 if own else self.unit_level
                 continue
             if self.levels and self.levels[-1][:2] == (True, ""):  # 其中 above #医生
                 self.levels[-1] = (True, name, self.levels[-1][2])
@@ -280,9 +282,11 @@ class _Path:
                 self.levels[-1] = (self.levels[-1][0], join_words(f"{self.levels[-1][1]} {name}"), self.levels[-1][2])
             else:
                 self.levels.append((is_part, name, _rank(spot.cell)))
+            self.unit_level = len(self.levels) - 1 if own else self.unit_level
             above = spot
         if len(years) > 1:
             raise _NotUnderstood(f"two years stand above the column ({', '.join(map(str, sorted(years)))})")
+        self.unit_level = len(self.levels) if foreign and not unit else self.unit_level
         cells = tuple((spot.row, spot.column) for spot in spots)
         self.heading = Heading(unit=unit or foreign, year=next(iter(years), None), cells=cells)
 
@@ -306,7 +310,8 @@ class _Path:
                 elif whole is not None and is_first:
                     base = whole.full[min(level, len(whole.full) - 1)] if whole.full else []
                     base = base[:-1] if len(base) > 1 and base[-1] in _TOTALS else base
-                    unit = unit or whole.heading.unit
+                    nearer = whole.heading.unit if self.unit_level < level else None
+                    unit = nearer or unit or whole.heading.unit
                 else:
                     base = names
                     notes.append(f"{place}: '{name}' is part of something that stands in no column to its left")
