@@ -46,7 +46,13 @@ _NO_RANK = len(_RANKS)
 _SAID_YEAR = re.compile(
     r"((?:19|20)[0-9]{2})年(?:末|底|度)?(?!.*(?:[价基=比较月季]|半年|至今|以来|(?:19|20)[0-9]{2}))(?=\D)(.+)", re.DOTALL
 )
-_RELATIVE = re.compile(r"(?:^| / )(?:[本上去]年|[本上]期|上年同期|去年同期)(?:末|底|数|实际)?$")
+_RELATIVE = re.compile(  # 上年结余 is money of this year
+    r"(?:^| / )(?:(?:[本上去]年|[本上]期|上年同期|去年同期)(?:末|底|数|实际)?$|(?:[上去]年|上期)(?!.*(?:结[余转存]|滚存|=)))"
+)
+_PART_OF_YEAR = re.compile(
+    r"(?:^| / )(?:(?:[0-9]{1,2}|[一二三四五六七八九十]{1,2})(?:[-–—~至、](?:[0-9]{1,2}|[一二三四五六七八九十]{1,2}))?月份?|"
+    r"第?[一二三四1-4]季度?|[上下]半年)(?:累计)?$"
+)
 _SPAN = re.compile(r"(?:19|20)[0-9]{2}年?\s*[-–—~～至]\s*((?:19|20)[0-9]{2})年.*", re.DOTALL)
 
 
@@ -429,6 +435,9 @@ def complete(
     dated = dated or rows_are == "years"
     aside = {
         c: f"'{h.indicator}' is the year of no calendar" for c, h in columns.items() if _RELATIVE.search(h.indicator)
+    }
+    aside |= {
+        c: f"'{h.indicator}' is not a whole year" for c, h in columns.items() if _PART_OF_YEAR.search(h.indicator)
     }
     if rows_are == "indicators":
         aside |= {
