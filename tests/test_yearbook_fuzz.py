@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from evalkit.sources import Yearbook
 from evalkit.tables.table import Table
 from sampling import inputs
 from test_yearbook import EXPORT, INCOME, INPUTS, INPUTS_MERGED
-from yearbook_files import Rows, book, load, page
+from yearbook_files import Rows, book, load, page, refused, unplaced
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -254,12 +256,201 @@ ROWS = st.one_of(
 )
 
 
-@inputs(25, 80, **SLOW)
+@inputs(40, 200, **SLOW)
 @given(st.lists(ROWS, min_size=3, max_size=10))
 def test_no_number_is_lost_where_a_page_is_read(tmp_path: Path, rows: Rows) -> None:
     with suppress(EvalkitError):
-        read = set(load(book(tmp_path, s=rows))["cell"])
+        path = book(tmp_path, s=rows)
+        frame, listed = load(path), unplaced(path)
         for row, cells in enumerate(rows, start=1):
             for column, cell in enumerate(cells):
-                alone = sum(one is not None for one in cells) == 1  # the number of a page, which is a note
-                assert not isinstance(cell, float) or alone or f"{'ABCDEF'[column]}{row}" in read
+                name = f"{'ABCDEF'[column]}{row}"
+                assert not isinstance(cell, float) or (name in set(frame["cell"])) or name in listed
+        for reading in frame.itertuples():
+            held = rows[int(reading.cell[1:]) - 1]
+            cell = held[column] if (column := "ABCDEF".index(reading.cell[0])) < len(held) else None
+            assert (reading.mark == "unread") == (reading.cell in listed)
+            assert reading.mark or reading.value == cell  # of its own cell, and of no other
+            assert reading.region in [str(one) for line in rows for one in line]
+
+
+# --- pages as they are printed ---
+
+NAMES = "粮食 小麦 稻谷 玉米 豆类 薯类 棉花 油料 花生 甜菜 烟叶 蔬菜 瓜果 化肥 农药 农膜 柴油 发明 实用新型".split()
+MISPRINTS = ["lo", "7.8S", "l2", "1.2.3", "5O", "无", "12①", "1 23"]
+STYLES = ["blank", "merged down", "merged sideways", "over its parts", "#", "其中"]
+
+
+@dataclass
+class Branch:
+    """A name of a header: the column of its own below it, if it has one, its parts, and how these are printed."""
+
+    name: str
+    unit: str
+    own: bool
+    style: str
+    parts: list[Branch] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Printed:
+    """A printed page: its rows and merged cells, and what its numbers are (region, year, indicator, value, unit), by cell."""
+
+    rows: Rows
+    merged: list[str]
+    expected: dict[str, tuple[str, int, str, Any, str]]
+    listed: set[str]
+    sheet: str
+    options: dict[str, Any]
+
+
+@st.composite
+def branches(draw: Any, depth: int, names: list[str]) -> Branch:
+    """Draw a name of a header with its parts, of which none has the name of another."""
+    name, unit = names.pop(), draw(st.sampled_from(["", "吨", "万吨"]))
+    if depth == 0 or len(names) < 3 or draw(st.integers(0, 2)) == 0:
+        return Branch(name, unit, own=True, style="blank")
+    style = draw(st.sampled_from(STYLES))
+    below = 0 if style in ("#", "其中") else depth - 1
+    parts = [draw(branches(below, names)) for _ in range(draw(st.integers(2, 3))) if names]
+    if style not in ("#", "其中") and draw(st.booleans()):
+        parts[0] = total(parts[0])
+    own = style not in ("merged sideways", "over its parts")
+    return Branch(name, unit, own, style, parts)
+
+
+def total(branch: Branch) -> Branch:
+    """Call a name that has a column of its own 合计."""
+    return replace(branch, name="合计") if branch.own and branch.style != "其中" else branch
+
+
+def depth_of(branch: Branch) -> int:
+    if branch.style == "#":
+        return 1
+    return 1 + max((depth_of(part) for part in branch.parts), default=0)
+
+
+def print_header(roots: list[Branch], units: str, top: int) -> tuple[Rows, list[str], list[tuple[str, str]]]:
+    """Print names over columns from B on, from row `top`: the rows, the merged cells, and the indicator and unit of each column.
+
+    Units stand behind the names (`units` is "brackets"), or they are all the one of the caption.
+    """
+    deep = max(map(depth_of, roots))
+    rows: Rows = [["地  区" if level == 0 else None] for level in range(deep)]
+    merged, columns = list[str](), list[tuple[str, str]]()
+
+    def put(level: int, column: int, text: str) -> None:
+        rows[level] += [None] * (column + 1 - len(rows[level]))
+        rows[level][column] = text
+
+    def go(branch: Branch, level: int, path: list[str], unit: str) -> None:
+        unit = branch.unit or unit if units == "brackets" else unit
+        said = f"{branch.name}\n({branch.unit})" if units == "brackets" and branch.unit else branch.name
+        start, names = len(columns) + 1, [*path, branch.name]
+        put(level, start, said)
+        if branch.own:
+            columns.append((" / ".join(names), unit))
+        if branch.style == "merged down" and branch.parts and deep > level + 1:
+            merged.append(ref(top + level, top + deep - 1, start + 1, start + 1))
+        if branch.style == "其中":
+            put(level, len(columns) + 1, "其  中")
+        for part in branch.parts:
+            if branch.style == "#":
+                go(replace(part, name=f"#{part.name}"), level, path, unit)
+            else:
+                go(replace(part, name=f"# {part.name}") if branch.style == "其中" else part, level + 1, names, unit)
+            if branch.style in ("#", "其中"):
+                own = part.unit if units == "brackets" and part.unit else unit
+                whole = names[:-1] if len(names) > 1 and branch.name == "合计" else names
+                columns[-1] = (" / ".join([*whole, part.name]), own)
+        if branch.style == "merged sideways":
+            merged.append(ref(top + level, top + level, start + 1, len(columns) + 1))
+
+    for root in roots:
+        go(root, 0, [], "")
+    return rows, merged, columns
+
+
+@st.composite
+def pages(draw: Any) -> Printed:
+    """Draw a page of one of the printed forms."""
+    names = draw(st.permutations(NAMES))
+    roots = [draw(branches(4, names)) for _ in range(draw(st.integers(1, 3))) if len(names) > 3]
+    roots[0] = total(roots[0]) if draw(st.booleans()) else roots[0]
+    units = draw(st.sampled_from(["caption", "caption", "two languages", "brackets", "row", "asked"]))
+    years = draw(st.sampled_from(["title", "sheet", "given", "file name", "blocks"]))
+    english = draw(st.booleans())
+    title = f"8-8 各地区农业投入{'(2019)' if years == 'title' else ''}"
+    rows: Rows = [[title]]
+    rows += [["8-8 Inputs by Region"]] if english else []
+    rows += [["单位：万吨"]] if units in ("caption", "two languages") else []
+    rows += [["(10 000 tons)"]] if units == "two languages" else []
+    header, merged, columns = print_header(roots, units, len(rows) + 1)
+    if units == "row":
+        header.append([None, *("(公顷)" for _ in columns)])
+        merged = [m for m in merged if m.split(":")[0][0] != m.split(":")[1][0] or units != "row"]
+    if units != "brackets":
+        unit = {"row": "公顷", "asked": "担"}.get(units, "万吨")
+        columns = [(name, unit) for name, _ in columns]
+    rows += header
+    wide = len(columns)
+    bare = draw(st.booleans())  # a column without a header
+    regions = draw(st.lists(st.sampled_from(REGIONS), min_size=2, max_size=5, unique=True))
+    shown = [2018, 2019] if years == "blocks" else [2019]
+    value = st.one_of(
+        st.floats(0.01, 1e6).map(lambda number: round(number, 2)),
+        st.floats(1e3, 1e7).map(
+            lambda number: f"{round(number, 1):,}".replace(",", draw(st.sampled_from([" ", ",", "\u00a0"])))
+        ),
+        st.sampled_from(["…", "-", None, "<0.01"]),
+    )
+    marks = {"…": "below_unit", "<0.01": "below_unit", "-": "none", None: "missing"}
+    expected, listed = dict[str, tuple[str, int, str, Any, str]](), set[str]()
+    for year in shown:
+        if years == "blocks":
+            rows.append([f"{year}年" if english else year])
+        for r, region in enumerate(regions):
+            cells = [draw(value) for _ in columns]
+            if units in ("asked", "brackets"):  # a column without a number and a unit is left out, with a note
+                cells = ["-" if cell is None else cell for cell in cells]
+            cells[0] = 0.5 + r  # a row of no numbers may be a note
+            wrong = draw(st.sampled_from([None, None, *range(wide)])) if wide > 1 else None
+            if wrong is not None:
+                cells[wrong] = draw(st.sampled_from(MISPRINTS))
+            rows.append([region, *cells, *([7.25] if bare else [])])
+            for column, (cell, (name, unit)) in enumerate(zip(cells, columns, strict=True)):
+                place = f"{openpyxl.utils.get_column_letter(column + 2)}{len(rows)}"
+                number = (
+                    float(re.sub(r"[,\s]", "", cell))
+                    if isinstance(cell, str) and cell not in marks and column != wrong
+                    else cell
+                )
+                found = "unread" if column == wrong else marks[cell] if cell in marks else number
+                plain = "".join(region.removesuffix("Fukang").split())
+                expected[place] = (plain, year, name, found, unit)
+                listed |= {place} if column == wrong else set()
+            listed |= {f"{openpyxl.utils.get_column_letter(wide + 2)}{len(rows)}"} if bare else set()
+    options: dict[str, Any] = {"given": {"year": 2019}, "file name": {"year": "file name"}}.get(years, {})
+    if units == "asked" or any(not unit for _, unit in columns):
+        options = options | {"units": {name: unit or "担" for name, unit in columns if not unit or units == "asked"}}
+        expected = {cell: (*one[:4], one[4] or "担") for cell, one in expected.items()}
+    sheet = "2019" if years == "sheet" else "表"
+    return Printed([*rows, ["注：含兵团。"]], merged, expected, listed, sheet, options)
+
+
+@inputs(60, 400, **SLOW)
+@given(pages())
+def test_a_page_is_read_as_it_is_printed_and_what_is_not_is_listed(tmp_path: Path, printed: Printed) -> None:
+    path = book(tmp_path, {printed.sheet: tuple(printed.merged)}, **{printed.sheet: printed.rows})
+    path = path.rename(path.with_stem("年鉴2019"))
+    frame = load(path, **printed.options)
+    found = {
+        one.cell: (one.region, one.year, one.indicator, one.mark or one.value, one.unit) for one in frame.itertuples()
+    }
+    assert found == printed.expected
+    assert set(unplaced(path, **printed.options)) == printed.listed
+    assert set(frame["note"]) <= {"含兵团", "含兵团; printed as <0.01"}
+    if printed.options:  # what is asked for is what is lacking, and nothing else
+        error = refused(path)
+        assert ("year=" in error.remedy) == ("year" in printed.options)
+        assert ("units=" in error.remedy) == ("units" in printed.options)

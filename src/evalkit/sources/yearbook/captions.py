@@ -24,11 +24,18 @@ _ENGLISH_UNIT = re.compile(
 )
 _POWERS = str.maketrans("²³", "23")
 _RATE = re.compile(
-    r"(?<![功频汇利费税])率$|增速|增长(?![额量值人点])|增减|增幅|比重|比例|构成|位次|排名|名次|排位|指数|占.*[比重]$|[%‰]"
+    r"(?<![功频汇])率$|增速|增长(?![额量值人点])|增减|[增涨降]幅|涨跌|升降|比重|比例|比$|比值|[同环]比|比[上去]年|构成|位次|排名|名次|排位|"
+    r"[排位顺次]序|序号|指数|系数|倍数|速度|程度|占.*[比重]$|占(?:全|总)|(?:为|相当于|与)[上去]年|[%‰]"
 )
-_COUNT = re.compile("(?:[人户个件家台次]|机构|企业|项目|单位|合同)数量?$|(?:人员|当量|产量)$")
-_OWN = (("(?:人口|人数)$", "[人口名]"), ("户数$", "户"), ("面积$", "[亩顷平ha]"))  # names, and what their units have in them
-_PER_HEAD = re.compile("人均|每人|户均|平均每|亩均|单产|每公顷|每亩|密度")
+_COUNT = re.compile(
+    "(?:[人户个件家台次天月村校所班辆头床]|机构|企业|项目|单位|合同)数量?$|(?:人口|人员|当量|面积|产量|里程|用电量|年龄)$"
+)
+_OWN = (
+    ("(?:人口|人数)$", "[人口名]"),
+    ("户数$", "户"),
+    ("面积$", "[亩顷平ha]"),
+)  # names, and what their units have in them
+_PER_HEAD = re.compile("人均|户均|亩均|[地车]均|每|单产|密度|单位产|平均工资|均价|单价|价格")
 _CAPTION = re.compile(r"(?:^|(?<=[\s(]))(?:计量)?单\s*位\s*:(.*)$")
 _ENGLISH = re.compile(r"[(]?\s*units?\s*:.*$", re.IGNORECASE)
 _BRACKET = re.compile(r"\(([^()]*)\)$")
@@ -48,6 +55,10 @@ _LEADING = (
 )
 _GOES_ON = re.compile(r"续|continued", re.IGNORECASE)
 _CONTINUED = re.compile(r"\(续表?\s*[0-9]*\)$|续表\s*[0-9]*$")
+_BASE = re.compile(
+    r"\([^()]*=\s*100\)|(?:19|20)[0-9]{2}年?(?:不变|可比|固定)价|\([按以]?(?:19|20)[0-9]{2}年?价格?(?:计算)?\)|"
+    "以(?:19|20)[0-9]{2}年?为(?:基|1)|(?:19|20)[0-9]{2}年?(?:以来|至今|起)"
+)
 _REGION = re.compile(r"地区\s*:\s*(.+)")
 _REMARK = re.compile(r"(?:数据库|时间|地区|频度|更新时间|表号|制表机关|填报单位|编制单位|资料来源|数据来源)\s*:")
 _INDICATOR = re.compile(r"指标\s*:\s*(.+)")
@@ -297,4 +308,5 @@ def _unwrap(unit: str) -> str:
 
 
 def _without_bases(title: str) -> str:
-    return re.sub(r"\([^()]*=\s*100\)", "", title)
+    """Leave out the years to which prices, indices and changes refer: (2015=100), 按2015年不变价计算, 2015年以来."""
+    return _BASE.sub("", title)

@@ -48,7 +48,13 @@ NO_RANK = len(_RANKS)
 _SAID_YEAR = re.compile(
     r"((?:19|20)[0-9]{2})年(?:末|底|度)?(?!.*(?:[价基=比较月季]|半年|至今|以来|(?:19|20)[0-9]{2}))(?=\D)(.+)", re.DOTALL
 )
-_RELATIVE = re.compile(r"(?:^| / )(?:[本上去]年|[本上]期|上年同期|去年同期)(?:末|底|数|实际)?$")
+_RELATIVE = re.compile(  # 上年结余 is money of this year
+    r"(?:^| / )(?:(?:[本上去]年|[本上]期|上年同期|去年同期)(?:末|底|数|实际)?$|(?:[上去]年|上期)(?!.*(?:结[余转存]|滚存|=)))"
+)
+_PART_OF_YEAR = re.compile(
+    r"(?:^| / )(?:(?:[0-9]{1,2}|[一二三四五六七八九十]{1,2})(?:[-–—~至、](?:[0-9]{1,2}|[一二三四五六七八九十]{1,2}))?月份?|"
+    r"第?[一二三四1-4]季度?|[上下]半年)(?:累计)?$"
+)
 _SPAN = re.compile(r"(?:(?:19|20)[0-9]{2}年?\s*[-–—~～至]|截[至止])\s*((?:19|20)[0-9]{2})年?(.*)", re.DOTALL)
 
 
@@ -257,6 +263,7 @@ class _Path:
         self.levels: list[tuple[bool, str, int]] = []
         self.full: list[list[str]] = []  # the names from the top down to each level
         self.base: list[list[str]] = []  # the whole of which each level is part
+        self.unit_level = 0  # of the name with which the unit stands
         years, unit, foreign, in_words = set[int](), None, None, False
         foreign_from = next(
             (i for i, spot in enumerate(spots) if is_translation(spot.cell) and self._has_chinese()), len(spots)
@@ -282,6 +289,7 @@ class _Path:
                 own, name = written, "" if spot.row in units else name
             unit = own or unit
             if not (name or is_part):
+                self.unit_level = len(self.levels) - 1 if own else self.unit_level
                 continue
             if self.levels and self.levels[-1][:2] == (True, ""):  # 其中 above #医生
                 self.levels[-1] = (True, name, self.levels[-1][2])
@@ -289,9 +297,11 @@ class _Path:
                 self.levels[-1] = (self.levels[-1][0], join_words(f"{self.levels[-1][1]} {name}"), self.levels[-1][2])
             else:
                 self.levels.append((is_part, name, rank_of(spot.cell)))
+            self.unit_level = len(self.levels) - 1 if own else self.unit_level
             above = spot
         if len(years) > 1:
             raise _NotUnderstood(f"two years stand above the column ({', '.join(map(str, sorted(years)))})")
+        self.unit_level = len(self.levels) if foreign and not unit else self.unit_level
         cells = tuple((spot.row, spot.column) for spot in spots)
         self.heading = Heading(unit=unit or foreign, year=next(iter(years), None), cells=cells, in_words=in_words)
 
@@ -315,7 +325,8 @@ class _Path:
                 elif whole is not None and is_first:
                     base = whole.full[min(level, len(whole.full) - 1)] if whole.full else []
                     base = base[:-1] if len(base) > 1 and base[-1] in _TOTALS else base
-                    unit = unit or whole.heading.unit
+                    nearer = whole.heading.unit if self.unit_level < level else None
+                    unit = nearer or unit or whole.heading.unit
                 else:
                     base = names
                     notes.append(f"{place}: '{name}' is part of something that stands in no column to its left")
@@ -433,6 +444,9 @@ def complete(
     dated = dated or rows_are == "years"
     aside = {
         c: f"'{h.indicator}' is the year of no calendar" for c, h in columns.items() if _RELATIVE.search(h.indicator)
+    }
+    aside |= {
+        c: f"'{h.indicator}' is not a whole year" for c, h in columns.items() if _PART_OF_YEAR.search(h.indicator)
     }
     if rows_are == "indicators":
         aside |= {

@@ -169,13 +169,17 @@ def _find_first(page: Page) -> tuple[int, int] | None:
 def _begin_above(page: Page, first: int, key: int) -> int:
     """Return the first of the rows right above that are rows of data as well, but for words among their numbers (无, 不详).
 
-    A header of several cells stands above them.
+    A header of several cells stands above them; one that holds no number at all names a region below a word such as 地区.
     """
-    wide = [row for row in page.rows if row < first and len(page.grid.cells[row]) > 1]
-    for row in reversed(wide[1:]):
+    above = [row for row in page.rows if row < first]
+    top = top_of_names(page, above, key) or first
+    for row in reversed([row for row in above if len(page.grid.cells[row]) > 1][1:]):
         cells = page.grid.cells[row]
         numbers = [cell for c, cell in cells.items() if c != key and (read_value(cell) or (0, "none"))[1] == ""]
-        if not _names_row(cells.get(key)) or all(read_year(cell) is not None for cell in numbers):
+        is_data = any(read_year(cell) is None for cell in numbers) or (
+            row > top and is_place(join_words(str(cells.get(key)))) and not numbers
+        )
+        if not (is_data and _names_row(cells.get(key))):
             break
         first = row
     return first
