@@ -1,4 +1,4 @@
-"""Yearbook: one rule of printed pages per test, each as a small table such as yearbooks hold; regions are real, numbers invented."""
+"""Yearbook: one rule of printed pages per test, each a small table as yearbooks hold them; regions are real, numbers invented."""
 
 from __future__ import annotations
 

@@ -108,10 +108,11 @@ def _attach(tables: Sequence[PrintedTable], read: Sequence[Readings], listed: Se
         parts = [found for table, found in zip(tables, read, strict=True) if table.chain == chain]
         told = attach_notes(lines, list(dict.fromkeys(value.indicator for found in parts for value in found.values)))
         for found in parts if lines else ():
-            found.values[:] = [
-                value._replace(note="; ".join(dict.fromkeys([*filter(None, [value.note]), *told[value.indicator]])))
-                for value in found.values
-            ]
+            scope = "; ".join(dict.fromkeys(found.layout.caption.scope()))
+            for i, value in enumerate(found.values):
+                own = value.note.removeprefix(scope).removeprefix("; ")
+                note = "; ".join(dict.fromkeys(filter(None, [scope, *told[value.indicator], own])))
+                found.values[i] = value._replace(note=note)
 
 
 def _read_table(table: PrintedTable, marked: Marked, unplaced: dict[tuple[int, int], Unplaced]) -> Readings:
