@@ -29,7 +29,7 @@ from evalkit.sources.files.xls import LegacyWorkbook
 from evalkit.sources.files.xlsx import Grid, Workbook
 from evalkit.sources.yearbook import pages
 from test_yearbook import EXPORT, INCOME, INCOME_READ, INPUTS, INPUTS_MERGED
-from yearbook_files import Rows, book, edited, load, notes, page, put, read, refused, says, texts, unplaced
+from yearbook_files import book, edited, load, notes, page, put, read, refused, says, texts, unplaced
 
 pytestmark = pytest.mark.filterwarnings("error")
 

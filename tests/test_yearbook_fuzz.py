@@ -425,7 +425,7 @@ def pages(draw: Any) -> Printed:
                     if isinstance(cell, str) and cell not in marks and column != wrong
                     else cell
                 )
-                found = "unread" if column == wrong else marks[cell] if cell in marks else number
+                found = "unread" if column == wrong else marks.get(cell, number)
                 plain = "".join(region.removesuffix("Fukang").split())
                 expected[place] = (plain, year, name, found, unit)
                 listed |= {place} if column == wrong else set()

@@ -81,7 +81,8 @@ class Declarations:
                 )
             cells[one.row] = cells[one.row] | {one.column: one.value}
             notes[one.row, one.column] = f"corrected from '{write_cell(held)}' ({one.source})"
-        return (replace(page, grid=replace(page.grid, cells=cells), keys={}) if notes else page), notes
+        unread = [one for one in page.grid.unread if (one.row, one.column) not in notes]
+        return (replace(page, grid=replace(page.grid, cells=cells, unread=unread), keys={}) if notes else page), notes
 
     def check(self, sheets: Sequence[str | None]) -> None:
         """Raise SourceError for a table or a correction on a page that is not among those read."""
