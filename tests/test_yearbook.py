@@ -410,7 +410,7 @@ def test_settings_are_checked() -> None:
         ({"year": 1899}, 'year="file name"'),
         ({"year": True}, "year=2019"),
         ({"year": "2019"}, "year=2019"),
-        ({"units": {"人口": "…"}}, 'units={"人口": "吨"}'),  # as the refusal spells it
+        ({"units": {"人口": "…"}}, "in place of …"),  # as the refusal spells it
     ):
         with pytest.raises(SourceError, match=remedy):
             Yearbook("a.xlsx", **options)  # type: ignore[arg-type]

@@ -414,7 +414,7 @@ def pages(draw: Any) -> Printed:
             if units in ("asked", "brackets"):  # a column without a number and a unit is left out, with a note
                 cells = ["-" if cell is None else cell for cell in cells]
             cells[0] = 0.5 + r  # a row of no numbers may be a note
-            wrong = draw(st.sampled_from([None, None, *range(wide)])) if wide > 1 else None
+            wrong = draw(st.sampled_from([None, None, *range(wide)])) if wide > 1 and r + 1 < len(regions) else None
             if wrong is not None:
                 cells[wrong] = draw(st.sampled_from(MISPRINTS))
             rows.append([region, *cells, *([7.25] if bare else [])])

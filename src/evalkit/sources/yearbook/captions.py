@@ -18,7 +18,7 @@ _THING = (
     "头|只|匹|羽|口|箱|株|棵|枚|张|床|册|份|篇|种|次|眼|宗|幢|例|起|台件|台次|辆次|年|月|天|日|小时|倍|位|百分点|标准箱|"
     "%|‰|t|kg|g|mg|ha|hm2|m|m2|m3|km|km2|mm|cm|L|kW|kWh|MWh|GJ|TJ|℃|°C|tce"
 )
-_UNIT = re.compile(f"{_MANY}(?:{_THING})(?:/{_MANY}(?:{_THING})|·(?:公里|小?时|[天日年次]))*|[^()=]{{0,20}}=100")
+_UNIT = re.compile(f"{_MANY}(?:{_THING})(?:/{_MANY}(?:{_THING})|·(?:公里|千米|小?时|[天日年次]))*|[^()=]{{0,20}}=100")
 _ENGLISH_UNIT = re.compile(
     "(?:10000|1000|100million|million)?(?:tons?|tonnes?|t|hectares?|ha|yuan|persons?|mu|kWh|kW|kg)"
 )
