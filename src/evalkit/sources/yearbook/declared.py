@@ -86,7 +86,8 @@ class Declarations:
 
     def check(self, sheets: Sequence[str | None]) -> None:
         """Raise SourceError for a table or a correction on a page that is not among those read."""
-        for one in (*self.tables, *self.errata):
+        declared: list[Declared | Erratum] = [*self.tables, *self.errata]
+        for one in declared:
             if one.sheet not in sheets:
                 names = [sheet for sheet in sheets if sheet is not None]
                 said = "names no sheet" if one.sheet is None else f"is on sheet '{one.sheet}', which is not read"

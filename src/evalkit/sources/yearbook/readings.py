@@ -19,6 +19,8 @@ from evalkit.sources.yearbook.tables import Found, PrintedTable, find_tables
 from evalkit.sources.yearbook.unplaced import Unplaced
 from evalkit.sources.yearbook.words import Mark, Marked, is_chinese, is_word, read_value, read_year, take_marks
 
+_UNREAD: tuple[float, Mark] = (float("nan"), "unread")
+
 
 class Reading(NamedTuple):
     """One published value (NaN where a mark stands in its place) and its cell; `unit` and `year` are None where none is given.
@@ -169,9 +171,9 @@ def _read_table(table: PrintedTable, marked: Marked, unplaced: dict[tuple[int, i
             if read is None:
                 why = f"the cell {unread.why}" if unread else "it is neither a number nor a mark in place of one"
                 set_aside(row, column, merged.get((row, column), why))
-                read = float("nan"), "unread"
+            number, mark = read or _UNREAD
             own = [*above[column], *marked.notes.get((row, column), ())]
-            own += [f"printed as {cell}"] if read[1] == "below_unit" and "<" in str(cell) else []
+            own += [f"printed as {cell}"] if mark == "below_unit" and "<" in str(cell) else []
             note = "; ".join(dict.fromkeys([*beside, *own])) if own else common
             values.append(
                 Reading(
@@ -183,9 +185,10 @@ def _read_table(table: PrintedTable, marked: Marked, unplaced: dict[tuple[int, i
                     key.year or heading.year,
                     key.indicator or heading.indicator,
                     printed := key.unit or _unit_of_row(key, heading, units[column], layout),
-                    *read,
+                    number,
+                    mark,
                     note,
-                    (read[0], printed),
+                    (number, printed),
                 )
             )
     empty = {value.indicator for value in values} - {
@@ -268,8 +271,8 @@ def _set_repeated_aside(tables: Sequence[Readings], unplaced: dict[tuple[int, in
             if same:
                 again.add(id(one))
             else:
-                nothing = float("nan")
-                unread[id(one)] = one._replace(value=nothing, mark="unread", published=(nothing, one.published[1]))
+                number, mark = _UNREAD
+                unread[id(one)] = one._replace(value=number, mark=mark, published=(number, one.published[1]))
     if again or unread:
         for table in tables:
             table.values[:] = [unread.get(id(value), value) for value in table.values if id(value) not in again]

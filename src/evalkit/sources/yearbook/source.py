@@ -349,7 +349,7 @@ def make_wide(readings: Mapping[str, Sequence[Reading]], region: str, time: str)
     rows: dict[tuple[str, int], dict[str, Reading]] = {}
     for name, found in readings.items():
         for reading in found:
-            row = rows.setdefault((reading.region, reading.year), {})
+            row = rows.setdefault((reading.region, reading.year or 0), {})  # what lacks a year was refused before
             row[name] = _agree(row[name], reading) if name in row else reading
     order = {place: i for i, place in enumerate(dict.fromkeys(place for place, _ in rows))}
     keys = sorted(rows, key=lambda key: (order[key[0]], key[1]))

@@ -33,14 +33,14 @@ class Unplaced:
 
 def make_unplaced(cells: Sequence[Unplaced]) -> pd.DataFrame:
     """Return one row per cell: file, sheet (missing for text), cell, text, why."""
-    columns = {
-        "file": [one.page.name for one in cells],
-        "sheet": [one.page.sheet for one in cells],
-        "cell": [cell_name(one.row, one.column) for one in cells],
-        "text": [one.text for one in cells],
-        "why": [one.why for one in cells],
+    columns: dict[str, object] = {
+        "file": pd.array([one.page.name for one in cells], dtype="str"),
+        "sheet": pd.array([one.page.sheet for one in cells], dtype="str"),
+        "cell": pd.array([cell_name(one.row, one.column) for one in cells], dtype="str"),
+        "text": pd.array([one.text for one in cells], dtype="str"),
+        "why": pd.array([one.why for one in cells], dtype="str"),
     }
-    return pd.DataFrame({name: pd.array(values, dtype="str") for name, values in columns.items()})
+    return pd.DataFrame(columns)
 
 
 def describe_unplaced(cells: Iterable[Unplaced], language: str = "en") -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -173,7 +172,7 @@ class Marked:
     """
 
     page: Page
-    notes: Mapping[tuple[int, int], tuple[str, ...]]
+    notes: dict[tuple[int, int], tuple[str, ...]]
     unexplained: tuple[str, ...]
     listed: tuple[str, ...] = ()
 
