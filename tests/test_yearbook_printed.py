@@ -99,7 +99,9 @@ def test_of_which_over_a_part_is_one_level(tmp_path: Path) -> None:
         [None, "（所）", "（人）", "# 专任教师"],
         ["总  计", 9, 90, 60],
     ]
-    assert of_first(book(tmp_path, s=rows)) == [("学校", "所"), ("教职员工", "人"), ("教职员工 / 专任教师", "人")]
+    path = book(tmp_path, s=rows)
+    assert of_first(path) == [("学校", "所"), ("教职员工", "人"), ("教职员工 / 专任教师", "人")]
+    assert "stands in no column" not in notes(path)
 
 
 def test_a_part_has_the_unit_of_its_whole_before_that_of_the_group_above_both(tmp_path: Path) -> None:
