@@ -34,9 +34,14 @@ class Yearbook:
     """Name a file with tables of a statistical yearbook, and what is wanted of it.
 
     `columns` maps names of your own to indicators: `{"rural_income": "农村居民人均可支配收入"}`; without it the table is
-    long. `sheets` names the sheets to read; none means every visible one with data. `units` gives indicators the unit that
-    the file does not say. `convert` gives the unit in which an indicator is wanted, whatever it was published in:
-    `{"农药使用量": "吨"}`. `region` and `time` name the key columns, so that they match those of other tables.
+    long. `sheets` names the sheets to read; none means every visible one with data. `keys` names the key columns, of regions and
+    of years, so that they match those of other tables. `convert` gives the unit in which an indicator is wanted, whatever it was
+    published in: `{"农药使用量": "吨"}`.
+
+    What the file does not say is said here: `year`, `region` and `indicator` are the one year, region and indicator of all
+    values of tables that name none, `units` gives indicators their units. None of them may contradict the file. With
+    `year="file name"` the year is taken from the name of the file where nothing in it says one. `strict` refuses a file with
+    any cell that is not placed; else such cells are listed and the rest is read.
 
     `layout` names a TOML file that says where things stand in a file that is not understood, or not rightly. It counts rows
     from 1 and names columns by letters, as Excel does (for text and web pages: lines, fields). The sheets that it names are
@@ -56,6 +61,11 @@ class Yearbook:
         [table.columns]            # which columns to read; if left out, all that have a header
         C = { indicator = "农用化肥施用量", unit = "万吨", year = 2018 }
         D = { year = 2019 }        # what is not said here is as said above, or else as in the header
+
+        [[table.correct]]          # a misprint; a [[table]] that holds nothing else is read as ever
+        cell = "C7"
+        value = 7.85
+        source = "errata of 2020"
 
     At least one of region, indicator and year is a column, that of the names of the rows; a year beside a region is another.
     """
@@ -115,17 +125,20 @@ class Yearbook:
         value with columns region_code (missing where the sheet has none), region, year, indicator, value, unit, mark,
         published_value, published_unit (before any conversion), note, file, sheet (missing for text) and cell; the file by its
         name, whose path is in the provenance. Where there is no number the value is NaN and the mark says why: "below_unit"
-        for "…", "none" for "-" and "空", "missing" for an empty cell; the mark of a number is "". The note is what footnotes
-        (注) and remarks say of the table, of the row, of the column and of the cell; "part of X" marks 其中 and "#".
+        for "…" and "<0.01", "none" for "-" and "空", "missing" for an empty cell, "unread" for a cell that holds something else;
+        the mark of a number is "". The note is what footnotes (注) and remarks say of the indicator, of the row, of the column
+        and of the cell; "part of X" marks 其中 and "#".
 
         An indicator is called as in the header, without the unit in brackets, ordinal numbers and translations, levels and
         parts (其中) joined by " / "; where the header holds only years, as in the title, without the table number, the year and
-        words such as 各县市 in front, and the unit behind. Regions, years or indicators may stand beside the rows. Names of
-        regions lose the spaces inside them; totals (合计, 全州) are regions. Tables side by side and below one another, and
-        continuations (续表), are read one by one. The notes of the provenance say from which cells each column came, what stood
-        above and below the tables, and which sheets hold none, and what an audit of the values found (`evalkit.audit` lists
-        it). Raises SourceError on whatever is not read for certain, by cell: no unit or two, no year, a value twice, other
-        text in place of a number, errors, formulas without a value.
+        words such as 各县市 in front, and the unit behind. A name in the header stands over empty cells to its right as well.
+        Regions, years or indicators may stand beside the rows. Names of regions lose the spaces inside them; totals (合计,
+        全州) are regions. Tables side by side and below one another, and continuations (续表), are read one by one.
+
+        Every number of the file is in the frame or in `unplaced`, with the reason. The notes of the provenance say from which
+        cells each column came, what stood above and below the tables, which sheets hold none, and what an audit of the values
+        found (`evalkit.audit` lists it). Raises SourceError where nothing is read, and, with the settings that answer it, for
+        all that the file does not say: a unit or two, a year, a region, an indicator.
         """
         path = Path(self.path)
         where = path.as_posix()
