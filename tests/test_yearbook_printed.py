@@ -279,7 +279,12 @@ def test_the_year_of_the_file_name_gives_way_to_what_the_file_says(tmp_path: Pat
 
 def test_a_year_that_contradicts_the_title_is_refused(tmp_path: Path) -> None:
     path = book(tmp_path, s=two("产值(万元)", title="2-1 各地区情况(2012)"))
-    says(refused(path, year=2011), "the year is 2012 above the table and 2011 in year=", "s", "leave year= out")
+    says(
+        refused(path, year=2011),
+        "year=2011 is said of all values, and every table says its own (2012)",
+        "",
+        "leave year= out",
+    )
     assert set(load(path, year=2012)["year"]) == {2012}
 
 

@@ -155,6 +155,7 @@ def lay_out_declared(page: Page, declared: Declared, given: Given) -> tuple[Page
         remedy = 'say what the column is below [table.columns]: B = { indicator = "…", year = 2019 }'
         raise SourceError(f"column {column_letters(column)}: {reason}", where=declared.where, remedy=remedy)
     region = given.region if rows_are != "regions" else ""
+    taken = ready.given | {"region" for one in ready.read.values() if region and not one.region}
     columns = {column: replace(one, region=one.region or region) for column, one in ready.read.items()}
     lacking = list(ready.lacking)
     if rows_are != "regions" and not all(heading.region for heading in columns.values()):
@@ -177,6 +178,7 @@ def lay_out_declared(page: Page, declared: Declared, given: Given) -> tuple[Page
         tuple(header),
         tuple(notes),
         lacking=tuple(lacking),
+        given=taken,
     )
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
-from evalkit.errors import SourceError
 from evalkit.sources.files.cells import Cell
 from evalkit.sources.yearbook.captions import Caption, has_year, is_caption, is_rate, known_unit, split_unit
 from evalkit.sources.yearbook.pages import Page, Spot
@@ -403,12 +402,14 @@ class Given:
 class ColumnsRead:
     """The columns that are read, those that are not with the reason, and what nothing says of those read.
 
-    `lacking` holds pairs of "year", "region" or "indicator" and a sentence on where it was looked for.
+    `lacking` holds pairs of "year", "region" or "indicator" and a sentence on where it was looked for; `given` names those of
+    the three that were taken from what the user says.
     """
 
     read: Mapping[int, Heading]
     aside: Mapping[int, str]
     lacking: Sequence[tuple[str, str]] = ()
+    given: frozenset[str] = frozenset()
 
 
 def turn(columns: Mapping[int, Heading], rows_are: RowsAre, caption: Caption, given: Given) -> ColumnsRead:
@@ -429,9 +430,10 @@ def turn(columns: Mapping[int, Heading], rows_are: RowsAre, caption: Caption, gi
             c: "no region stands above the column, while regions stand above others" for c in columns if c not in read
         }
         return ColumnsRead(read, aside)
-    region = given.region or caption.region
+    region = caption.region or given.region
     lacking = [] if region else [("region", "the rows are not regions, and no region is named")]
-    return ColumnsRead({c: replace(heading, region=region or "") for c, heading in columns.items()}, {}, lacking)
+    used = frozenset() if caption.region or not region else frozenset({"region"})
+    return ColumnsRead({c: replace(heading, region=region) for c, heading in columns.items()}, {}, lacking, used)
 
 
 def complete(
@@ -454,14 +456,16 @@ def complete(
             for column, heading in columns.items()
             if heading.indicator and not heading.region
         }
-    lacking = list[tuple[str, str]]()
+    lacking, used = list[tuple[str, str]](), set[str]()
     if dated and any(heading.year for heading in columns.values()):
         reason = "years stand above the column and beside the rows"
         aside |= {column: reason for column, heading in columns.items() if heading.year}
     left = {column: heading for column, heading in columns.items() if column not in aside}
     if not dated and left and all(heading.year is None or heading.in_words for heading in left.values()):
         year, said = _year_of(page, caption, given)  # 1991-2015年核准注册 beside 申请数
-        lacking += [("year", said)] if year is None and any(heading.year is None for heading in left.values()) else []
+        undated = any(heading.year is None for heading in left.values())
+        lacking += [("year", said)] if year is None and undated else []
+        used |= {"year"} if said == "year" and undated else set()
         left = {column: replace(heading, year=heading.year or year) for column, heading in left.items()}
     elif not dated and len({heading.year is None for heading in left.values()}) > 1:
         aside |= {
@@ -479,25 +483,23 @@ def complete(
     indicator = ""
     if rows_are != "indicators" and left and not any(heading.indicator for heading in left.values()):
         indicator, said = caption.indicator()
-        indicator = given.indicator or indicator
+        used |= {"indicator"} if given.indicator and not indicator else set()
+        indicator = indicator or given.indicator
         lacking += [] if indicator else [("indicator", said)]
     read = {column: replace(heading, indicator=heading.indicator or indicator) for column, heading in left.items()}
-    return ColumnsRead(read, aside, lacking)
+    return ColumnsRead(read, aside, lacking, frozenset(used))
 
 
 def _year_of(page: Page, caption: Caption, given: Given) -> tuple[int | None, str]:
-    """Return the one year of a table, from what stands above it or the name of its sheet, else as it is given; or why none."""
+    """Return the one year of a table, from what stands above it or the name of its sheet, else as it is given; or why none.
+
+    A year that is given comes with the word "year".
+    """
     years = caption.years() or ({year} if (year := read_year(page.sheet)) else set())
-    if given.year is not None and years and given.year not in years and not given.of_name:
-        raise SourceError(
-            f"the year is {' or '.join(map(str, sorted(years)))} above the table and {given.year} in year=",
-            where=page.where,
-            remedy='leave year= out, or read this table by a layout that says its year: layout="…"',
-        )
     if len(years) == 1:
         return next(iter(years)), ""
     if given.year is not None and (not years or given.year in years):
-        return given.year, ""
+        return given.year, "year"
     if years:
         return None, f"the title names several years ({', '.join(map(str, sorted(years)))}) and the header none"
     return None, "no year is found, neither in the header nor in the title"

@@ -50,7 +50,8 @@ class Layout:
     """Where things stand: the first row of data; the columns of row names, codes, years, units and values; what is above.
 
     `last` is the last row of data, None for the end of the page. Columns that are `left_out` may hold anything; those `aside`
-    hold numbers and are not read, for the reason given. `lacking` is what nothing on the page says of all values.
+    hold numbers and are not read, for the reason given. `lacking` is what nothing on the page says of all values; of "year",
+    "region" and "indicator", `given` are those that were taken from what the user says.
     """
 
     first: int
@@ -67,6 +68,7 @@ class Layout:
     notes: tuple[str, ...] = ()
     aside: Mapping[int, str] = field(default_factory=dict)
     lacking: tuple[tuple[str, str], ...] = ()
+    given: frozenset[str] = frozenset()
     blocks: tuple[tuple[int, int], ...] = ()  # rows with a year alone above blocks of rows, and these years
 
 
@@ -138,6 +140,7 @@ def find_layout(page: Page, before: Caption | None, known: Mapping[str, Caption]
         tuple(notes),
         aside,
         lacking,
+        turned.given | ready.given,
         blocks,
     )
 

@@ -39,7 +39,7 @@ class Yearbook:
     published in: `{"农药使用量": "吨"}`.
 
     What the file does not say is said here: `year`, `region` and `indicator` are the one year, region and indicator of all
-    values of tables that name none, `units` gives indicators their units. None of them may contradict the file. With
+    values of tables that name none, `units` gives indicators their units. One that no table needs is refused. With
     `year="file name"` the year is taken from the name of the file where nothing in it says one. `strict` refuses a file with
     any cell that is not placed; else such cells are listed and the rest is read.
 
@@ -156,6 +156,7 @@ class Yearbook:
         used = [_with_units(table, asked, units) for table in tables]
         if lacks := find_lacks(list(zip(tables, used, strict=True)), path.name):
             raise refuse_lacks(lacks, where)
+        self._refuse_unused(tables)
         if self.strict and read.unplaced:
             raise refuse_unplaced(read.unplaced, where, strict=True)
         values, notes = list[Reading](), [*read.notes, *describe_unplaced(read.unplaced)]
@@ -203,6 +204,24 @@ class Yearbook:
         if not whole:
             _refuse_nothing(read, where, named=bool(self.sheets))
         return read
+
+    def _refuse_unused(self, tables: Sequence[Readings]) -> None:
+        """Refuse what is said of all values where every table says it itself, and so perhaps something else."""
+        said = {
+            "year": self.year if self.year != FILE_NAME else None,
+            "region": self.region,
+            "indicator": self.indicator,
+        }
+        for noun, value in said.items():
+            if value and not any(noun in table.layout.given for table in tables):
+                own = dict.fromkeys(str(getattr(one, noun)) for table in tables for one in table.values)
+                if set(own) == {str(value)}:
+                    continue
+                raise SourceError(
+                    f"{noun}={value!r} is said of all values, and every table says its own ({', '.join(list(own)[:5])})",
+                    where=str(self.path),
+                    remedy=f'leave {noun}= out, or say what is right in a layout file: layout="…"',
+                )
 
     def _given(self, name: str) -> Given:
         """Return what is said of all values; raise SourceError where the year is to come from a name that has none, or two."""
