@@ -561,3 +561,85 @@ def test_corrections_that_cannot_be_are_refused(tmp_path: Path, said: str, what:
     good = f'cell = "B3"\nvalue = 1\n{SOURCE}'
     assert "is on sheet 't', which is not read" in refused(path, **correct(path, good, sheet='sheet = "t"\n')).what
     assert "names no sheet" in refused(path, **correct(path, good, sheet="")).what
+
+
+# --- what a hostile reader tried ---
+
+
+def test_a_unit_of_a_group_is_none_of_its_rates_and_averages(tmp_path: Path) -> None:
+    rows: Rows = [
+        ["3-1 2019年各县经济"],
+        ["地区", "生产总值(亿元)", None, None, "产量(吨)", None],
+        [None, "总量", "人均", "增长率", "总产", "单产"],
+        ["奇台县", 9, 8, 7, 6, 5],
+    ]
+    path = book(tmp_path, {"s": ("B2:D2", "E2:F2")}, s=rows)
+    names = ("人均", "增长率")
+    asked(path, 'units={"生产总值 / 人均": "…", "生产总值 / 增长率": "…", "产量 / 单产": "…"}')
+    given = {f"生产总值 / {name}": unit for name, unit in zip(names, ("元", "%"), strict=True)}
+    units = [unit for _, unit in of_first(path, units=given | {"产量 / 单产": "公斤/亩"})]
+    assert units == ["亿元", "元", "%", "吨", "公斤/亩"]
+    parts: Rows = [rows[0], ["地区", "生产总值(亿元)", "#工业", "#人均", "其中:比重"], ["奇台县", 9, 8, 7, 6]]
+    asked(book(tmp_path, s=parts), 'units={"生产总值 / 人均": "…", "生产总值 / 比重": "…"}')
+
+
+@pytest.mark.parametrize("words", ["2019年", "2019年(预计)", "2019年1-9月", "1-9月", "(万吨)", "以下为上年数"])
+def test_rows_below_words_of_another_time_or_unit_are_listed(tmp_path: Path, words: str) -> None:
+    rows: Rows = [
+        ["3-1 2018年各县产量"],
+        ["单位:吨"],
+        ["地区", "粮食", "棉花"],
+        ["奇台县", 1, 2],
+        ["玛纳斯县", 3, 4],
+        [words],
+        ["沙湾县", 5, 6],
+        ["乌苏市", 7, 8],
+    ]
+    path = book(tmp_path, s=rows)
+    assert load(path)["value"].tolist() == [1, 2, 3, 4]
+    assert list(unplaced(path)) == ["B7", "C7", "B8", "C8"]
+
+
+@pytest.mark.parametrize("header", [(2019, 2020), ("2019年", "2020年"), (None, "油料"), ("油料", "油料")])
+def test_rows_below_another_header_without_its_word_are_listed(tmp_path: Path, header: tuple[object, object]) -> None:
+    rows: Rows = [
+        ["3-1 各县产量"],
+        ["单位:吨"],
+        ["地区", 2017, 2018],
+        ["奇台县", 1, 2],
+        ["玛纳斯县", 3, 4],
+        [None, *header],
+        ["沙湾县", 5, 6],
+        ["乌苏市", 7, 8],
+    ]
+    path = book(tmp_path, s=rows)
+    assert load(path)["value"].tolist() == [1, 2, 3, 4]
+    assert {"B7", "C7", "B8", "C8"} <= set(unplaced(path))
+
+
+def test_a_year_or_a_month_in_place_of_a_region_is_listed(tmp_path: Path) -> None:
+    rows: Rows = [
+        ["3-1 2018年各县产量"],
+        ["单位:吨"],
+        ["地区", "粮食"],
+        ["奇台县", 1],
+        ["1月", 2],
+        ["玛纳斯县", 3],
+        ["2019年", 4],
+        ["沙湾县", 5],  # of 2019, as far as the page says
+    ]
+    path = book(tmp_path, s=rows)
+    assert load(path)["region"].tolist() == ["奇台县", "玛纳斯县"]
+    assert list(unplaced(path)) == ["B5", "B7", "B8"]
+
+
+@pytest.mark.parametrize("title", ["2018、2019年各县产量", "2018,2019年各县产量", "2018和2019年各县产量"])
+def test_two_years_listed_in_a_title_are_the_year_of_no_number(tmp_path: Path, title: str) -> None:
+    rows: Rows = [[f"3-1 {title}"], ["单位:吨"], ["地区", "粮食", "棉花"], ["奇台县", 1, 2]]
+    assert "2018, 2019" in asked(book(tmp_path, s=rows), "year=…")
+
+
+@pytest.mark.parametrize("line", ["更新于2020年", "2020年编印", "(根据2010年普查资料)"])
+def test_the_year_of_a_printing_or_of_a_source_is_not_that_of_the_numbers(tmp_path: Path, line: str) -> None:
+    rows: Rows = [["3-1 各县产量"], [line], ["单位:吨"], ["地区", "粮食", "棉花"], ["奇台县", 1, 2]]
+    asked(book(tmp_path, s=rows), "year=…")

@@ -36,6 +36,7 @@ _OWN = (
     ("面积$", "[亩顷平ha]"),
 )  # names, and what their units have in them
 _PER_HEAD = re.compile("人均|户均|亩均|[地车]均|每|单产|密度|单位产|平均工资|均价|单价|价格")
+_YIELD = re.compile("单产|单位产|密度")  # never in the unit of the totals beside them, however small
 _CAPTION = re.compile(r"(?:^|(?<=[\s(]))(?:计量)?单\s*位\s*:(.*)$")
 _ENGLISH = re.compile(r"[(]?\s*units?\s*:.*$", re.IGNORECASE)
 _BRACKET = re.compile(r"\(([^()]*)\)$")
@@ -57,7 +58,10 @@ _GOES_ON = re.compile(r"续|continued", re.IGNORECASE)
 _CONTINUED = re.compile(r"\(续表?\s*[0-9]*\)$|续表\s*[0-9]*$")
 _BASE = re.compile(
     r"\([^()]*=\s*100\)|(?:19|20)[0-9]{2}年?(?:不变|可比|固定)价|\([按以]?(?:19|20)[0-9]{2}年?价格?(?:计算)?\)|"
-    "以(?:19|20)[0-9]{2}年?为(?:基|1)|(?:19|20)[0-9]{2}年?(?:以来|至今|起)"
+    "以(?:19|20)[0-9]{2}年?为(?:基|1)|(?:19|20)[0-9]{2}年?(?:以来|至今|起)|"
+    r"(?:更新|发布|公布|编印|印刷|出版|整理|制表)(?:[日时][期间])?\s*[于:]?\s*(?:19|20)[0-9]{2}年?|"
+    r"(?:19|20)[0-9]{2}年?(?:[0-9]{1,2}月)?(?:[0-9]{1,2}日)?(?:更新|发布|公布|编印|印刷|出版|制表)|"
+    r"(?:根据|依据)(?:19|20)[0-9]{2}年"
 )
 _REGION = re.compile(r"地区\s*:\s*(.+)")
 _REMARK = re.compile(r"(?:数据库|时间|地区|频度|更新时间|表号|制表机关|填报单位|编制单位|资料来源|数据来源)\s*:")
@@ -66,7 +70,7 @@ _YEAR_AMONG = re.compile("(?<![0-9])(?:19|20)[0-9]{2} ?年|^(?:19|20)[0-9]{2}(?:
 _CONTENTS = ("目录", "目次", "contents", "index")
 _ANY_YEAR = re.compile(  # not the year of a month, a quarter or a half-year
     "(?<![0-9])((?:19|20)[0-9]{2})"
-    r"(?=年(?!第?[一二三四1-4]季|[0-9]{1,2}月|上半年|下半年|[0-9]-)|\)|$|[-–—~至](?:19|20)[0-9]{2})"
+    r"(?=年(?!第?[一二三四1-4]季|[0-9]{1,2}月|上半年|下半年|[0-9]-)|\)|$|[-–—~至、,，和及与/](?:19|20)[0-9]{2})"
 )
 
 
@@ -251,6 +255,8 @@ def may_have(indicator: str, unit: str, *, alone: bool) -> bool:
         return False
     if any(re.search(name, indicator) and not re.search(own, unit) for name, own in _OWN):
         return False
+    if not alone and _YIELD.search(indicator):
+        return "/" in unit
     return alone or _PER_HEAD.search(indicator) is None or "/" in unit or unit in ("元", "公斤", "千克", "吨", "平方米")
 
 

@@ -9,7 +9,15 @@ from functools import lru_cache
 from typing import Literal
 
 from evalkit.sources.files.cells import Cell
-from evalkit.sources.yearbook.captions import Caption, has_year, is_caption, is_rate, known_unit, split_unit
+from evalkit.sources.yearbook.captions import (
+    Caption,
+    has_year,
+    is_caption,
+    is_rate,
+    known_unit,
+    may_have,
+    split_unit,
+)
 from evalkit.sources.yearbook.pages import Page, Spot
 from evalkit.sources.yearbook.words import (
     REMEMBERED,
@@ -55,6 +63,11 @@ _PART_OF_YEAR = re.compile(
     r"第?[一二三四1-4]季度?|[上下]半年)(?:累计)?$"
 )
 _SPAN = re.compile(r"(?:(?:19|20)[0-9]{2}年?\s*[-–—~～至]|截[至止])\s*((?:19|20)[0-9]{2})年?(.*)", re.DOTALL)
+
+
+def is_part_of_year(words: str) -> bool:
+    """Tell a month, a quarter or a half-year: 1-9月, 第三季度, 上半年."""
+    return _PART_OF_YEAR.search(words) is not None
 
 
 @dataclass(frozen=True)
@@ -309,7 +322,8 @@ class _Path:
 
         One with an ordinal number is part of what the one before it is part of; where neither is on the page it stands alone.
         """
-        names, notes, unit = list[str](), list[str](), self.heading.unit
+        names, notes = list[str](), list[str]()
+        unit = self.heading.unit if self._may_have(self.heading.unit, self.unit_level + 1) else None
         for level, (is_part, name, rank) in enumerate(self.levels):
             self.base.append(names)
             if not is_part:
@@ -324,8 +338,9 @@ class _Path:
                 elif whole is not None and is_first:
                     base = whole.full[min(level, len(whole.full) - 1)] if whole.full else []
                     base = base[:-1] if len(base) > 1 and base[-1] in _TOTALS else base
+                    of_whole = whole.heading.unit if self._may_have(whole.heading.unit, level) else None
                     nearer = whole.heading.unit if self.unit_level < level else None
-                    unit = nearer or unit or whole.heading.unit
+                    unit = of_whole if nearer else unit or of_whole
                 else:
                     base = names
                     notes.append(f"{place}: '{name}' is part of something that stands in no column to its left")
@@ -336,6 +351,11 @@ class _Path:
             self.full.append(names)
         self.heading = replace(self.heading, indicator=" / ".join(names), unit=unit)
         return notes
+
+    def _may_have(self, unit: str | None, level: int) -> bool:
+        """Tell whether a unit above a level can be that of what is named from there on: 亿元 is none of 生产总值 / 人均."""
+        below = " / ".join(name for _, name, _ in self.levels[level:] if name)
+        return unit is None or not below or may_have(below, unit, alone=False)
 
     def is_whole(self, levels: Sequence[tuple[bool, str, int]], rank: int) -> bool:
         """Tell whether a column below the same levels is itself no part of another there; a numbered part is one of a name whose
@@ -447,9 +467,7 @@ def complete(
     aside = {
         c: f"'{h.indicator}' is the year of no calendar" for c, h in columns.items() if _RELATIVE.search(h.indicator)
     }
-    aside |= {
-        c: f"'{h.indicator}' is not a whole year" for c, h in columns.items() if _PART_OF_YEAR.search(h.indicator)
-    }
+    aside |= {c: f"'{h.indicator}' is not a whole year" for c, h in columns.items() if is_part_of_year(h.indicator)}
     if rows_are == "indicators":
         aside |= {
             column: f"'{heading.indicator}' stands above the column while the rows are indicators"

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from dataclasses import dataclass, replace
 
 from evalkit.sources.files.cells import Cell
-from evalkit.sources.yearbook.headings import clean_name, is_header_word
+from evalkit.sources.yearbook.headings import clean_name, is_header_word, is_part_of_year
 from evalkit.sources.yearbook.layout import Layout, read_code
 from evalkit.sources.yearbook.pages import Page
 from evalkit.sources.yearbook.words import (
@@ -63,7 +63,9 @@ class Keys:
         if is_header_word(name) or (any(self._years) and len(years) > 1 and years == self._years):
             raise SecondTable(f"a second table begins below the first ('{narrow(name).strip()}')")
         if read_year(name) is not None:
-            raise UnreadRow(f"the year '{name}' stands where the name of a region should be")
+            raise SecondTable(f"the year '{name}' stands where the name of a region should be")
+        if is_part_of_year(join_words(narrow(name))):
+            raise UnreadRow(f"'{name}' is not a whole year")
         return self._read_indicator(row, name) if layout.rows_are == "indicators" else self._read_region(row, name)
 
     def _name(self, row: int) -> Cell | None:
@@ -120,4 +122,4 @@ class UnreadRow(Exception):  # noqa: N818 - a reason, which is listed and not ra
 
 
 class SecondTable(UnreadRow):
-    """Another table begins among the rows of one."""
+    """Another table begins among the rows of one; the rows below are not read."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from evalkit.errors import SourceError
+from evalkit.sources.files.cells import Cell
 from evalkit.sources.yearbook.captions import Caption, may_have
 from evalkit.sources.yearbook.declared import Declared
 from evalkit.sources.yearbook.headings import Given, Heading
@@ -139,12 +140,16 @@ def _read_table(table: PrintedTable, marked: Marked, unplaced: dict[tuple[int, i
         cell, remedy = page.grid.cells[row].get(column), unread.remedy if unread else ""
         unplaced[row, column] = Unplaced(page, row, column, cell, why, remedy)
 
+    breaks = sorted(table.breaks.items())
     for row in table.rows:
+        while breaks and breaks[0][0] < row:
+            said = breaks.pop(0)[1]
+            ended = ended or said
         cells = page.grid.cells[row]
         for column in cells.keys() - known - layout.columns.keys():
             set_aside(row, column, layout.aside.get(column, "no header stands above the column"))
         words = [cell for column, cell in cells.items() if column in layout.columns and is_word(cell)]
-        if layout.key not in cells and sum(isinstance(cell, str) and is_chinese(cell) for cell in words) > 1:
+        if layout.key not in cells and _heads_others(cells, words, layout):
             ended = ended or f"other words stand above it, in row {row}"
         try:
             if ended or (row, 0) in merged:
@@ -201,6 +206,13 @@ def _read_table(table: PrintedTable, marked: Marked, unplaced: dict[tuple[int, i
     if caption.before:
         said.append(f"{page.address(table.rows[0], layout.key)} and below go on with {_first_title(caption)}")
     return Readings(page, layout, table.rows, values, [*said, *layout.notes, *notes, *table.notes])
+
+
+def _heads_others(cells: Mapping[int, Cell], words: Sequence[Cell], layout: Layout) -> bool:
+    """Tell a row without a name that is the header of the rows below: words alone, or years alone."""
+    chinese = sum(isinstance(cell, str) and is_chinese(cell) for cell in words)
+    others = [cell for cell in cells.values() if read_year(cell) is None]
+    return chinese > 1 or 0 < chinese == len(cells) or not others
 
 
 def _units_above(layout: Layout) -> dict[int, str | None]:

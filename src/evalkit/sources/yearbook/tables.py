@@ -8,9 +8,16 @@ from dataclasses import dataclass, field
 
 from evalkit.errors import SourceError
 from evalkit.sources.files.cells import Cell
-from evalkit.sources.yearbook.captions import Caption, is_caption, is_title
+from evalkit.sources.yearbook.captions import Caption, has_year, is_caption, is_title, known_unit
 from evalkit.sources.yearbook.declared import Declared, lay_out_declared
-from evalkit.sources.yearbook.headings import REGION_WORDS, Given, header_word, is_aside, is_header_word
+from evalkit.sources.yearbook.headings import (
+    REGION_WORDS,
+    Given,
+    header_word,
+    is_aside,
+    is_header_word,
+    is_part_of_year,
+)
 from evalkit.sources.yearbook.layout import Layout, find_layout, is_headed, key_of, read_code
 from evalkit.sources.yearbook.pages import Page
 from evalkit.sources.yearbook.words import (
@@ -22,6 +29,7 @@ from evalkit.sources.yearbook.words import (
     is_translation,
     is_word,
     join_words,
+    narrow,
     read_note,
     read_value,
     read_year,
@@ -42,6 +50,7 @@ class PrintedTable:
     rows: list[int] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     qualifications: list[str] = field(default_factory=list)
+    breaks: dict[int, str] = field(default_factory=dict)  # rows below which others hold, such as 2019年1-9月, and why
 
     def sort_rows(self) -> None:
         """Tell notes from rows of values; raise SourceError for words between them that begin a table."""
@@ -67,6 +76,8 @@ class PrintedTable:
                 remedy='say where each stands in a layout file: layout="…"',
             )
         text = " ".join(words)
+        if not is_below and any(map(_holds_below, words)):
+            self.breaks[row] = f"other words stand above it, in row {row} ('{text}')"
         self.notes.append(f"{self.page.address(row, min(cells))}: {text}")
         goes_on = is_below and bool(self.qualifications)
         if (is_note(text) or goes_on) and (said := read_note(text)):
@@ -126,6 +137,17 @@ def _find(
     table = PrintedTable(part, layout, before.chain if before and goes_on else chain)
     table.sort_rows()
     return table
+
+
+def _holds_below(words: str) -> bool:
+    """Tell words between rows that give those below another time or unit: 2019年, 1-9月, (万吨), 以下为上年数."""
+    text = join_words(narrow(words)).strip()
+    return (
+        text.startswith(("以下", "下列"))
+        or known_unit(text.strip("()")) is not None
+        or is_part_of_year(text)
+        or (not is_note(words) and (has_year(text.strip("()")) or read_year(text.strip("()")) is not None))
+    )
 
 
 def _beside(tables: Sequence[PrintedTable], part: Page) -> PrintedTable | None:
