@@ -143,8 +143,8 @@ def _read_table(table: PrintedTable, marked: Marked, unplaced: dict[tuple[int, i
     breaks = sorted(table.breaks.items())
     for row in table.rows:
         while breaks and breaks[0][0] < row:
-            said = breaks.pop(0)[1]
-            ended = ended or said
+            reason = breaks.pop(0)[1]
+            ended = ended or reason
         cells = page.grid.cells[row]
         for column in cells.keys() - known - layout.columns.keys():
             set_aside(row, column, layout.aside.get(column, "no header stands above the column"))
