@@ -643,3 +643,100 @@ def test_two_years_listed_in_a_title_are_the_year_of_no_number(tmp_path: Path, t
 def test_the_year_of_a_printing_or_of_a_source_is_not_that_of_the_numbers(tmp_path: Path, line: str) -> None:
     rows: Rows = [["3-1 各县产量"], [line], ["单位:吨"], ["地区", "粮食", "棉花"], ["奇台县", 1, 2]]
     asked(book(tmp_path, s=rows), "year=…")
+
+
+@pytest.mark.parametrize(
+    ("caption", "names"),
+    [
+        ("亿元", ["三次产业结构", "汽车保有量", "在校学生", "中学教师数"]),
+        ("吨", ["产值", "价格", "农机总动力", "用电量"]),
+        ("万人", ["平均年龄", "家庭户规模", "工资"]),
+        ("个", ["投资", "金额"]),
+    ],
+)
+def test_a_unit_above_the_table_is_none_of_what_cannot_have_it(tmp_path: Path, caption: str, names: list[str]) -> None:
+    rows: Rows = [
+        ["3-1 2019年各县情况"],
+        [f"单位:{caption}"],
+        ["地区", "某项", *names],
+        ["奇台县", *range(1, len(names) + 2)],
+    ]
+    path = book(tmp_path, s=rows)
+    asked(path, "units={" + ", ".join(f'"{name}": "…"' for name in names) + "}")
+    assert of_first(path, units=dict.fromkeys(names, "某"))[0] == ("某项", caption)
+
+
+@pytest.mark.parametrize("lines", [["单位:万元 (100 million yuan)"], ["单位:万元", "Unit: 100 million yuan"]])
+def test_an_english_unit_of_another_size_leaves_the_unit_open(tmp_path: Path, lines: list[str]) -> None:
+    rows: Rows = [["3-1 2019年各县产值"], *([line] for line in lines), ["地区", "产值"], ["奇台县", 1]]
+    assert "100 million yuan" in asked(book(tmp_path, s=rows), 'units={"产值": "…"}')
+    rows = [[cell.replace("100 million", "10 000") if isinstance(cell, str) else cell for cell in row] for row in rows]
+    assert of_first(book(tmp_path, s=rows)) == [("产值", "万元")]
+
+
+def test_an_english_unit_in_a_line_of_its_own_hides_none_in_chinese(tmp_path: Path) -> None:
+    rows: Rows = [
+        ["3-1 2019年各县产值"],
+        ["单位:万元"],
+        ["地区", "工业产值\n(亿元)\n(100 million yuan)", "农业产值\n(10 000 yuan)"],
+        ["奇台县", 1, 2],
+    ]
+    assert of_first(book(tmp_path, s=rows)) == [("工业产值", "亿元"), ("农业产值", "10 000 yuan")]
+
+
+def test_a_name_in_the_middle_of_its_columns_is_none_of_others(tmp_path: Path) -> None:
+    rows: Rows = [
+        ["3-1 2019年各县产量"],
+        ["单位:吨"],
+        ["地区", None, "粮食", None, None, "油料", None],
+        [None, "小麦", "玉米", "大豆", "花生", "葵花", "胡麻"],
+        ["奇台县", 1, 2, 3, 4, 5, 6],
+    ]
+    names = [name for name, _ in of_first(book(tmp_path, s=rows))]
+    assert (names[0], names[2], names[3], names[5]) == ("小麦", "大豆", "花生", "胡麻")
+
+
+def test_a_part_of_a_part_and_a_row_named_by_a_speck_are_listed(tmp_path: Path) -> None:
+    rows: Rows = [
+        ["3-1 2019年各县产量"],
+        ["单位:吨"],
+        ["地区", "粮食"],
+        ["全州", 10],
+        ["#市辖区", 4],
+        ["##东区", 1],
+        [".", 2],
+        ["奇台县", 3],
+    ]
+    path = book(tmp_path, s=rows)
+    assert load(path)["region"].tolist() == ["全州", "市辖区", "奇台县"]
+    assert list(unplaced(path)) == ["B6", "B7"]
+
+
+def test_a_line_of_text_with_a_field_too_many_is_listed(tmp_path: Path) -> None:
+    path = tmp_path / "book.csv"
+    path.write_text("3-1 2019年各县产量\n单位:吨\n地区,粮食,棉花\n奇台县,1,234,2\n玛纳斯县,3,4\n", encoding="utf-8")
+    assert load(path)["value"].dropna().tolist() == [3, 4]
+    assert list(unplaced(path)) == ["B4", "C4", "D4"]
+
+
+@pytest.mark.parametrize("value", ["inf", "nan", "1" + "0" * 400])
+def test_a_correction_that_is_no_number_is_refused(tmp_path: Path, value: str) -> None:
+    path = book(tmp_path, s=[["3-1 2019年各县产量"], ["单位:吨"], ["地区", "粮食"], ["奇台县", 1]])
+    one = f'[[table.correct]]\ncell = "B4"\nvalue = {value}\nsource = "x"\n'
+    layout = tmp_path / "layout.toml"
+    layout.write_text(f'[[table]]\nsheet = "s"\n{one}', encoding="utf-8")
+    assert "correct.value" in refused(path, layout=layout).what
+    layout.write_text(f'[[table]]\nsheet = "s"\n{one.replace(value, "2")}{one.replace(value, "3")}', encoding="utf-8")
+    assert "twice" in refused(path, layout=layout).what
+
+
+@pytest.mark.parametrize("layout", ["\0", "x" * 5000])
+def test_a_layout_whose_name_is_no_path_is_refused(tmp_path: Path, layout: str) -> None:
+    path = book(tmp_path, s=[["3-1 2019年各县产量"], ["单位:吨"], ["地区", "粮食"], ["奇台县", 1]])
+    assert "cannot be read" in refused(path, layout=layout).what
+
+
+@pytest.mark.parametrize("wrong", [{"units": ["吨"]}, {"units": {"粮食": 5}}, {"region": 5}, {"indicator": 5}])
+def test_settings_of_another_kind_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
+    path = book(tmp_path, s=[["3-1 2019年各县产量"], ["单位:吨"], ["地区", "粮食"], ["奇台县", 1]])
+    refused(path, **wrong)

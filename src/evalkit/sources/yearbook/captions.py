@@ -24,23 +24,30 @@ _ENGLISH_UNIT = re.compile(
 )
 _POWERS = str.maketrans("²³", "23")
 _RATE = re.compile(
-    r"(?<![功频汇])率$|增速|增长(?![额量值人点])|增减|[增涨降]幅|涨跌|升降|比重|比例|比$|比值|[同环]比|比[上去]年|构成|位次|排名|名次|排位|"
+    r"(?<![功频汇])率$|增速|增长(?![额量值人点])|增减|[增涨降]幅|结构$|涨跌|升降|比重|比例|比$|比值|[同环]比|比[上去]年|构成|位次|排名|名次|排位|"
     r"[排位顺次]序|序号|指数|系数|倍数|速度|程度|占.*[比重]$|占(?:全|总)|(?:为|相当于|与)[上去]年|[%‰]"
 )
 _COUNT = re.compile(
-    "(?:[人户个件家台次天月村校所班辆头床]|机构|企业|项目|单位|合同)数量?$|(?:人口|人员|当量|面积|产量|里程|用电量|年龄)$"
+    "(?:[人户个件家台次天月村校所班辆头床]|机构|企业|项目|单位|合同)数量?$|(?:人口|人员|当量|面积|产量|里程|用电量|年龄|[保拥]有量|[存出]栏|学生|教师|职工)$|"
+    "(?<![基总计预决算划际成行额整收支指对])数$"
 )
 _OWN = (
     ("(?:人口|人数)$", "[人口名]"),
     ("户数$", "户"),
     ("面积$", "[亩顷平ha]"),
+    ("(?:产值|增加值|收入|支出|投资额?|金额|税收|利润|[单均]?价格?|工资|[存贷]款)$", "[元%=]|yuan"),
+    ("[用发供售]电量$", "[时度]|Wh"),
+    ("总动力$", "瓦|kW"),
 )  # names, and what their units have in them
-_PER_HEAD = re.compile("人均|户均|亩均|[地车]均|每|单产|密度|单位产|平均工资|均价|单价|价格")
+_PER_HEAD = re.compile(
+    "人均|户均|亩均|[地车]均|每|户规模|平均(?:年龄|规模|寿命)|单产|密度|单位产|平均工资|均价|单价|价格"
+)
 _YIELD = re.compile("单产|单位产|密度")  # never in the unit of the totals beside them, however small
 _CAPTION = re.compile(r"(?:^|(?<=[\s(]))(?:计量)?单\s*位\s*:(.*)$")
 _ENGLISH = re.compile(r"[(]?\s*units?\s*:.*$", re.IGNORECASE)
 _BRACKET = re.compile(r"\(([^()]*)\)$")
 _FOREIGN = re.compile(r"\((?=[^()]*[A-Za-z]{3})[^()]*\)")
+_SIZE = re.compile(r"(?<=\S)\s*\(\s*([0-9][0-9 ,]*[a-z]+(?: [a-z]+)?)\s*\)\s*$")  # (10 000 yuan) behind a name
 _DIGITS = re.compile(r"(?:续?附?表\s*)?([0-9]{1,2}(?:[-–—.·][0-9]{1,3})+)")
 _NUMBER = re.compile(  # of a table: "5-3", "表 2.1"; but not the first words of "0-14岁人口"
     r"(?:续?附?表\s*)?[0-9]{1,2}(?:\s*[-–—.·]\s*[0-9]{1,3})+(?![0-9岁月日年周级个人户元亩])|续?附?表\s*[0-9]+"
@@ -168,7 +175,13 @@ class Caption:
             if len(units) > 1:
                 self.several.append(join_words(found[1]))
             self._units += [(unit, place) for unit in units if len(units) == 1]
+            self._units += [
+                (unit, place) for one in _FOREIGN.findall(found[1]) if (unit := known_unit(one.strip("()")))
+            ]
             line = line[: found.start()].rstrip(" (")
+        if english := _ENGLISH.search(line):
+            said = re.sub(r"\s+", " ", english[0].partition(":")[2].strip(" )"))
+            self._units += [(unit, place)] if (unit := known_unit(said)) else []
         title = join_words(split_translation(_ENGLISH.sub("", line))[0])
         if not title:
             return
@@ -217,7 +230,11 @@ def split_unit(words: str) -> tuple[str, str | None]:
 
     The unit stands in brackets or in a line of its own; that of an English translation counts where the Chinese has none.
     """
-    text, translation = split_translation(narrow(words))
+    words = narrow(words)
+    if is_chinese(words) and (size := _SIZE.search(words)) and known_unit(size[1]):
+        name, unit = split_unit(words[: size.start()])
+        return name, unit or known_unit(size[1])
+    text, translation = split_translation(words)
     lines = [line for line in text.splitlines() if line.strip()]
     if len(lines) > 1 and (unit := known_unit(lines[-1])):
         return join_words(" ".join(lines[:-1])), unit

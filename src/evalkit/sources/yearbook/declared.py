@@ -72,6 +72,12 @@ class Declarations:
         for one in self.errata:
             if one.sheet != page.sheet:
                 continue
+            if (one.row, one.column) in notes:
+                raise SourceError(
+                    f"the cell {cell_name(one.row, one.column)} is corrected twice",
+                    where=one.where,
+                    remedy="leave one of the corrections",
+                )
             held = cells.get(one.row, {}).get(one.column)
             if held is None:
                 raise SourceError(
@@ -100,14 +106,16 @@ def read_layout(path: Path, beside: Path) -> Declarations:
 
     Raises SourceError for a key that is unknown, missing or of the wrong kind.
     """
-    if not path.is_file() and not path.is_absolute():
-        path = beside.parent / path
     where = path.as_posix()
     try:
+        if not path.is_file() and not path.is_absolute():
+            path = beside.parent / path
+        where = path.as_posix()
         data = path.read_bytes()
-        content = tomllib.loads(data.decode("utf-8-sig"))
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a name that is no path
         raise SourceError(f"the layout file cannot be read ({error})", where=where, remedy="check its path") from error
+    try:
+        content = tomllib.loads(data.decode("utf-8-sig"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         remedy = "correct that line, and save the file as UTF-8"
         raise SourceError(f"the layout file is not valid TOML: {error}", where=where, remedy=remedy) from error
@@ -262,6 +270,8 @@ class _Section:
                 raise self._wrong("correct.value", value, f"write a number, or a word in quotes: {written}")
             if not isinstance(source, str) or not source.strip():
                 raise self._wrong("correct.source", source, f"say where the right value is found: {written}")
+            if not isinstance(value, str) and not -1e300 < value < 1e300:  # inf, nan, or more than a float64 holds
+                raise self._wrong("correct.value", value, f"write a number: {written}")
             right = value.strip() if isinstance(value, str) else float(value)
             found.append(Erratum(self.where, sheet, int(at[2]), column_number(at[1]), right, " ".join(source.split())))
         return found

@@ -201,6 +201,9 @@ def _reach(
     is_broken = len(go_on) > sum(column not in spots and any(map(_is_name, below[column])) for column in over)
     wide: Spot | None = None
     reach = dict[int, Spot]()
+    first = min((column for column in over if column in spots or column in taken), default=0)
+    if any(column < first and not over[column] and any(map(_is_name, below[column])) for column in over):
+        return reach  # 粮食 in the middle of its columns: it stands over some to its left as well, and ends nobody knows where
     for column, stack in over.items():
         if column in spots or column in taken:
             spot = spots.get(column)

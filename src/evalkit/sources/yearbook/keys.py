@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from dataclasses import dataclass, replace
 
@@ -104,6 +105,10 @@ class Keys:
     def _place_part(self, row: int, name: str, key: Key, *, is_part: bool) -> Key:
         if not name:
             raise UnreadRow("no name stands behind the words 'of which'")
+        if name.startswith("#"):
+            raise UnreadRow(f"'{name}' is part of a part, and it is not certain of which")
+        if not re.search(r"\w", name):
+            raise UnreadRow(f"'{name}' stands instead of the name of a region")
         if not is_part:
             self._whole = key
             return key

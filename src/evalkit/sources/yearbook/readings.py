@@ -151,7 +151,14 @@ def _read_table(table: PrintedTable, marked: Marked, unplaced: dict[tuple[int, i
         words = [cell for column, cell in cells.items() if column in layout.columns and is_word(cell)]
         if layout.key not in cells and _heads_others(cells, words, layout):
             ended = ended or f"other words stand above it, in row {row}"
+        right = max(layout.columns)
+        too_many = page.sheet is None and any(
+            c > right and (read_value(cell) or (0, "none"))[1] == "" and c not in known | layout.aside.keys()
+            for c, cell in cells.items()
+        )
         try:
+            if too_many:  # a comma within a number of a line of text moves those behind it
+                raise UnreadRow("the row holds more numbers than the header has names")
             if ended or (row, 0) in merged:
                 raise UnreadRow(ended or merged[row, 0])
             key = keys.read(row)

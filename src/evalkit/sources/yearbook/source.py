@@ -103,10 +103,15 @@ class Yearbook:
         if self.year is not None and self.year != FILE_NAME and not is_year:
             remedy = f'write year=2019, or year="{FILE_NAME}" to take it from there'
             raise SourceError(f"year={self.year!r} is neither a year nor '{FILE_NAME}'", where=where, remedy=remedy)
+        if not isinstance(self.units, Mapping):
+            remedy = 'write units={"农药使用量": "吨"}'
+            raise SourceError("units= does not map indicators to units", where=where, remedy=remedy)
         said = {"region=": self.region, "indicator=": self.indicator}
         for name, words in (
             said | {f"units= of '{indicator}'": unit for indicator, unit in self.units.items()}
         ).items():
+            if not isinstance(words, str):
+                raise SourceError(f"{name} is {words!r} and not a word", where=where, remedy="write it in quotes")
             if words and not words.strip(" .…"):
                 raise SourceError(f"{name} says nothing", where=where, remedy="write it in place of …")
 
