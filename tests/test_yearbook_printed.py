@@ -740,3 +740,18 @@ def test_a_layout_whose_name_is_no_path_is_refused(tmp_path: Path, layout: str) 
 def test_settings_of_another_kind_are_refused(tmp_path: Path, wrong: dict[str, Any]) -> None:
     path = book(tmp_path, s=[["3-1 2019年各县产量"], ["单位:吨"], ["地区", "粮食"], ["奇台县", 1]])
     refused(path, **wrong)
+
+
+@pytest.mark.parametrize("misread", ["2O18", "202.年", "20l8年", "I998"])
+def test_a_misread_year_in_the_header_is_no_name(tmp_path: Path, misread: str) -> None:
+    rows: Rows = [["3-1 2018年各县产量"], ["单位:吨"], ["地区", "粮食", misread], ["昌吉市", 5, 7], ["阜康市", 6, 8]]
+    path = book(tmp_path, s=rows)
+    why = f"'{misread}' in the header looks like a year that was misread"
+    assert unplaced(path) == {"C4": why, "C5": why}
+    assert load(path)[["indicator", "value"]].to_numpy().tolist() == [["粮食", 5], ["粮食", 6]]
+
+
+def test_a_sheet_called_by_the_number_of_its_table_says_no_year(tmp_path: Path) -> None:
+    rows: Rows = [["各县产量"], ["单位:吨"], ["地区", "粮食", "棉花"], ["昌吉市", 5, 7]]
+    assert "no year is found" in refused(book(tmp_path, **{"1905": rows})).what
+    assert load(book(tmp_path, **{"1978": rows}))["year"].tolist() == [1978, 1978]

@@ -55,6 +55,7 @@ NO_RANK = len(_RANKS)
 _SAID_YEAR = re.compile(
     r"((?:19|20)[0-9]{2})年(?:末|底|度)?(?!.*(?:[价基=比较月季]|半年|至今|以来|(?:19|20)[0-9]{2}))(?=\D)(.+)", re.DOTALL
 )
+_MISREAD_YEAR = re.compile("(?=.*[OoIl.])[12Il][09Oo][0-9OoIl.]{2}\\s*(?:年度?)?")  # 2O18, 202.年
 _RELATIVE = re.compile(  # 上年结余 is money of this year
     r"(?:^| / )(?:(?:[本上去]年|[本上]期|上年同期|去年同期)(?:末|底|数|实际)?$|(?:[上去]年|上期)(?!.*(?:结[余转存]|滚存|=)))"
 )
@@ -63,6 +64,9 @@ _PART_OF_YEAR = re.compile(
     r"第?[一二三四1-4]季度?|[上下]半年)(?:累计)?$"
 )
 _SPAN = re.compile(r"(?:(?:19|20)[0-9]{2}年?\s*[-–—~～至]|截[至止])\s*((?:19|20)[0-9]{2})年?(.*)", re.DOTALL)
+
+
+_FIRST_VOLUME = 1949  # a sheet called 1905 holds table 19-05
 
 
 def is_part_of_year(words: str) -> bool:
@@ -396,6 +400,8 @@ def _read_cell(cell: Cell) -> tuple[int | None, str]:
         year = read_year(split_translation(narrow(cell))[0])
     if year is not None:
         return year, ""
+    if isinstance(cell, str) and _MISREAD_YEAR.fullmatch(narrow(cell).strip()):
+        raise _NotUnderstood(f"'{cell}' in the header looks like a year that was misread")
     if not isinstance(cell, str) or read_value(cell) is not None:
         raise _NotUnderstood(f"'{write_cell(cell)}' in the header is neither a year nor a name")
     if not has_year(cell):
@@ -516,7 +522,7 @@ def _year_of(page: Page, caption: Caption, given: Given) -> tuple[int | None, st
 
     A year that is given comes with the word "year".
     """
-    years = caption.years() or ({year} if (year := read_year(page.sheet)) else set())
+    years = caption.years() or ({year} if (year := read_year(page.sheet)) and year >= _FIRST_VOLUME else set())
     if len(years) == 1:
         return next(iter(years)), ""
     if given.year is not None and (not years or given.year in years):
