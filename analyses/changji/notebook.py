@@ -80,7 +80,9 @@ yearbook.frame.groupby(["sheet", "indicator", "unit"])["cell"].agg(["first", "la
 income = Yearbook(
     raw / "county_yearbook.xlsx", columns={"rural_income": "农村居民人均可支配收入"}, region="county"
 ).load()
-prices = Yearbook(raw / "county_yearbook.xlsx", columns={"price_index": "农产品生产者价格指数"}, keys=("county", "year")).load()
+prices = Yearbook(
+    raw / "county_yearbook.xlsx", columns={"price_index": "农产品生产者价格指数"}, keys=("county", "year")
+).load()
 print(income.provenance[0].notes)
 print(income.units, prices.units)
 income.frame.head()
