@@ -63,6 +63,7 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/ten_million.py
 	@$(BIN)/python benchmarks/wild_bootstrap.py
 	@$(BIN)/python benchmarks/permutations.py
+	@$(BIN)/python benchmarks/yearbook.py
 
 montecarlo: $(READY)
 	@$(BIN)/python analyses/changji/coverage.py
