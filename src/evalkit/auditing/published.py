@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from evalkit.errors import DataError, nearest
 from evalkit.numerics.arrays import Flags, Floats, Ints
+from evalkit.numerics.digits import decimals
 from evalkit.regions.registry import fold, gazetteer
 from evalkit.tables.columns import numbers
 from evalkit.tables.table import Table
@@ -177,22 +178,6 @@ _ZEROS = ((1, 0.25), (2, 0.03))
 _FEW = 8  # values in a column: trailing zeros of fewer may be chance
 
 
-def decimals(values: Floats) -> Ints:
-    """Count the digits after the point of each number's shortest form; negative for zeros before it: 1.25 is 2, 1200 is -2.
-
-    From -6 to 12; 0 for zero and what is not finite.
-    """
-    found = np.zeros(len(values), dtype=np.int64)
-    left = np.flatnonzero(np.isfinite(values) & (values != 0))
-    for digits in range(-6, 13):
-        scaled = values[left] * 10.0**digits if digits >= 0 else values[left] / 10.0**-digits
-        whole = (np.abs(scaled - np.rint(scaled)) <= 1e-14 * np.abs(scaled)) & (np.abs(scaled) >= 1)
-        found[left[whole]] = digits
-        left = left[~whole]
-    found[left] = 12
-    return found
-
-
 def half_units(value: Floats, column: Ints) -> tuple[Floats, Floats]:
     """Return half a unit of the last digit published (n,), and how many digits each number shows less than its column (n,).
 
@@ -323,8 +308,8 @@ class Series:
     """One indicator in one unit, to which other units in use were converted.
 
     `adds` says that regions and parts can be added up, `is_rate` that growth means nothing, `is_generic` that the name alone
-    (合计, 产量) does not say what is counted, so that different sheets are not compared. `pieces` is how many pieces, or people,
-    one unit is: 10,000 for 万台; 0 where it counts none.
+    (合计, 产量, 合计 / 男) does not say what is counted, so that different sheets are not compared. `pieces` is how many pieces, or
+    people, one unit is: 10,000 for 万台; 0 where it counts none.
     """
 
     indicator: str
@@ -355,7 +340,8 @@ def read_series(names: Objects, units: Objects, newness: Ints) -> tuple[Ints, tu
         by_name.setdefault(name, []).append(len(kinds))
         is_rate = _RATES.fullmatch(unit) is not None or _CHANGES.search(name) is not None
         adds = _adds(name, unit)
-        kinds.append(Series(name, unit, adds, is_rate, name in GENERIC, _pieces(unit) if adds else 0.0))
+        is_generic = name.split(" / ")[0] in GENERIC
+        kinds.append(Series(name, unit, adds, is_rate, is_generic, _pieces(unit) if adds else 0.0))
     return series[pairs], tuple(kinds), factors[pairs]
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from evalkit.catalogue import Message, message
 from evalkit.errors import DataError
 from evalkit.panels.derivation import Derivation
-from evalkit.panels.joining import join_table
+from evalkit.panels.joining import add_volume, is_volume, join_table
 from evalkit.panels.panel import Panel
 from evalkit.regions.codes import Area, add_codes
 from evalkit.tables.columns import require_column
@@ -35,7 +35,8 @@ def assemble(
     stay, with missing values, and are noted with the likely cause: a volume that is missing, a unit that was renamed, merged or
     split; a table that says what a key absent from it means (no loan is 0 loans) gives that value instead, within the periods it
     covers. Keys are equal or not; none is guessed. A name that matches nothing but is another name of one that is left over, or
-    resembles one, is refused.
+    resembles one, is refused. A table with the unit, the period and no column of its own is a further volume of those before it:
+    its rows are added, and where both have a value of one unit and period, these have to agree to the rounding of both.
 
     `regions` names columns of names of regions, `{"county": Area(level="county", within="昌吉州")}`: each table gets a column
     "county_code" beside, and is joined on that. `derive` adds columns, each of which may use those before it: see `log`, `per`,
@@ -52,6 +53,12 @@ def assemble(
     frame, units, provenance = first.frame, dict(first.units), first.provenance
     origins = dict.fromkeys(map(str, frame.columns), _file(first))
     for table in others:
+        if unit is not None and is_volume(frame, table, (unit, time)):
+            frame, of_volume = add_volume(frame, units, first.name, table, (unit, time))
+            notes.append(of_volume)
+            origins |= {column: f"{origins[column]}, {_file(table)}" for column in map(str, table.frame.columns)}
+            provenance += table.provenance
+            continue
         origins = origins | dict.fromkeys(set(map(str, table.frame.columns)) - set(origins), _file(table))
         frame, joined_notes = join_table(frame, first.name, table, time)
         notes += joined_notes

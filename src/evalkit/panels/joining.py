@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
 from evalkit.catalogue import Message, message
 from evalkit.errors import DataError
+from evalkit.numerics.arrays import Ints
+from evalkit.numerics.digits import decimals
 from evalkit.regions.causes import date_names, explain_unmatched, identify, last_year, pair_names
 from evalkit.regions.registry import LAST
 from evalkit.tables.periods import read_periods
@@ -65,6 +68,89 @@ def join_table(frame: pd.DataFrame, name: str, table: Table, time: str) -> tuple
     left_over, right_over = frame[keys][~matched], right[keys][~wanted]
     notes += [*_list_unmatched(left_over, name, table.name), *_list_unmatched(right_over, table.name, name)]
     return merged, notes + explain_unmatched(left_over, right_over, (frame, right), name, table.name, time)
+
+
+def is_volume(frame: pd.DataFrame, table: Table, keys: tuple[str, str]) -> bool:
+    """Tell a further volume of tables before it: it has their unit and period, numbers beside them, and no column of its own."""
+    right = table.frame
+    if not set(keys) <= set(right.columns) or not set(right.columns) <= set(frame.columns):
+        return False
+    values = [column for column in right.columns if column not in keys]
+    return any(all(_is_number(side[column]) for side in (frame, right)) for column in values)
+
+
+def _is_number(values: pd.Series) -> bool:
+    return pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values)
+
+
+def add_volume(
+    frame: pd.DataFrame, units: Mapping[str, str], name: str, table: Table, keys: tuple[str, str]
+) -> tuple[pd.DataFrame, Message]:
+    """Add the rows of a further volume; return the frame, and a note on what was added.
+
+    Where both have a value of a unit and period, the one before stays. Raises DataError for units that differ, repeated keys, and
+    values that do not agree to the rounding of both.
+    """
+    right = table.frame
+    for column, unit in table.units.items():
+        if units.get(column, unit) != unit:
+            raise DataError(
+                f"'{column}' is in {units[column]} in {name} and in {unit} in {table.name}",
+                where=table.name,
+                remedy="load both in one unit: convert=",
+            )
+    for key in keys:
+        _check_key(frame, right, key, name, table.name)
+    _refuse_repeated(frame, name, table, list(keys))
+    left_keys, right_keys = (pd.MultiIndex.from_frame(side[list(keys)]) for side in (frame, right))
+    at = left_keys.get_indexer(right_keys) if left_keys.is_unique else None
+    if at is None:
+        raise DataError(
+            f"{name} has several rows for one {' and '.join(keys)}",
+            where=name,
+            remedy="keep one row per unit and period",
+        )
+    both = at >= 0
+    filled = frame.copy()
+    for column in right.columns.difference(list(keys), sort=False):
+        if _is_number(frame[column]) and _is_number(right[column]):
+            _refuse_other_values(frame, right, column, at, (name, table.name), keys)
+        gaps = both & filled[column].isna().to_numpy()[at] & right[column].notna().to_numpy()
+        known = filled[column].array.copy()
+        known[at[gaps]] = right[column].array[gaps]
+        filled[column] = known
+    rows = right[~both]
+    rows = rows.set_axis([f"{table.name} {row}" for row in rows.index], axis=0)
+    joined = pd.concat([filled.set_axis(filled.index.astype("str"), axis=0), rows])
+    joined.index.name = frame.index.name
+    return joined, message("note.volume", there=table.name, here=name, added=len(rows), both=int(both.sum()))
+
+
+def _refuse_other_values(
+    left: pd.DataFrame,
+    right: pd.DataFrame,
+    column: str,
+    at: Ints,
+    names: tuple[str, str],
+    keys: tuple[str, str],
+) -> None:
+    """Refuse values of one unit and period that no rounding explains: the coarser of two is within half of its last digit."""
+    both = np.flatnonzero(at >= 0)
+    one, other = left[column].to_numpy(np.float64)[at[both]], right[column].to_numpy(np.float64)[both]
+    digits = np.minimum(decimals(one), decimals(other))
+    apart = np.abs(one - other) > np.where(one == other, np.inf, 0.5 * 10.0**-digits * (1 - 1e-9))
+    wrong = both[apart & np.isfinite(one) & np.isfinite(other)]
+    if len(wrong):
+        row = right.iloc[wrong[0]]
+        of = " and ".join(f"{key} {row[key]}" for key in keys)
+        number = f", and {len(wrong) - 1} more differ" if len(wrong) > 1 else ""
+        raise DataError(
+            f"'{column}' of {of} is {left[column].iloc[at[wrong[0]]]:.12g} in {names[0]} and {row[column]:.12g} in {names[1]}"
+            + number,
+            where=f"{names[1]}, row {right.index[wrong[0]]}",
+            remedy="read the volumes as one series, and declare where it goes over to the other: "
+            'Yearbook(["…", "…"], columns={…}, splice={"…": "newest"})',
+        )
 
 
 def _list_unmatched(keys: pd.DataFrame, here: str, there: str) -> list[Message]:

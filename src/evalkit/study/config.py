@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import glob
 import json
 import tomllib
 from collections.abc import Callable, Mapping
@@ -183,6 +184,11 @@ def project_root(file: Path) -> Path:
     """Return the folder that paths may not leave: the nearest one above with a pyproject.toml, else the study's own."""
     home = file.resolve().parent
     return next((folder for folder in (home, *home.parents) if (folder / "pyproject.toml").is_file()), home)
+
+
+def _is_there(path: Path) -> bool:
+    """Tell a file, a folder, or a pattern that some file fits."""
+    return path.exists() or bool(glob.glob(str(path), recursive=True))
 
 
 @dataclass(frozen=True)
@@ -375,7 +381,7 @@ class _Reader:
         candidates = [(folder / path).resolve() for folder in (self.file.resolve().parent, self.root)]
         if path.is_absolute() or not all(found.is_relative_to(self.root) for found in candidates[1:]):
             raise self._error(f"the path {path} leaves the project", where, "copy the file into the project")
-        found = next((one for one in candidates if one.exists() and one.is_relative_to(self.root)), candidates[-1])
+        found = next((one for one in candidates if _is_there(one) and one.is_relative_to(self.root)), candidates[-1])
         return found
 
     def _estimate(self, design: dict[str, Any]) -> Callable[[dict[str, Any], str], Planned]:

@@ -22,6 +22,7 @@ from evalkit.results.finding import Finding
 from evalkit.study.config import StudyConfig, find_study, project_root, read_study, supply
 from evalkit.study.kept import KeptSteps
 from evalkit.study.storage import explain_failed_writes, open_staging, put_in_place, require_writable
+from evalkit.study.volumes import find_disagreements
 from evalkit.tables.table import Provenance, Table, file_sha256
 from evalkit.verbs import check, estimate
 
@@ -35,6 +36,8 @@ def evaluate_study(config: StudyConfig, say: Say = lambda _: None, kept: KeptSte
     panel = None if config.panel is None else build_panel(config, tables)
     estimates = {} if panel is None else _estimate_all(config, panel, tables, say)
     findings = [] if panel is None else _check_all(config, panel, tables, estimates, say)
+    rested_on = [tables[name] for name in config.sources if name not in config.references]
+    findings += find_disagreements(rested_on, estimates) if estimates else []
     if config.claims:
         say("judging claims")
     judged = judge_claims(config.claims, tables)

@@ -37,6 +37,10 @@ class Table:
     `absent` says what a key that the table does not list means for a column: no loan is 0 loans, not an unknown number.
     Columns it does not name are missing there. `unplaced` lists the cells of the file that hold something and are not in the
     frame, one per row: file, sheet, cell, text, why; it is empty where the whole file was placed.
+
+    Of a table from several volumes, `catalogue` lists what is in them; `disagreements` what they say otherwise of one another,
+    and where series were spliced (see `Yearbook`); `cells` has the rows and columns of the frame, and in place of each value the
+    file, sheet and cell that it is from.
     """
 
     name: str
@@ -45,6 +49,9 @@ class Table:
     units: Mapping[str, str] = field(default_factory=dict)
     absent: Mapping[str, float] = field(default_factory=dict)
     unplaced: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
+    catalogue: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
+    disagreements: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
+    cells: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
 
     __eq__ = same_content
     __repr__ = in_short

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 
@@ -15,15 +16,26 @@ from evalkit.auditing import note_audit
 from evalkit.errors import EvalkitError, SourceError, nearest
 from evalkit.sources.files.cells import MOST_ERRORS, cell_name, column_letters, combine_cells
 from evalkit.sources.files.columns import check_known
-from evalkit.sources.sidecar import read_sidecar, with_sidecar
-from evalkit.sources.yearbook.captions import Caption
+from evalkit.sources.sidecar import Sidecar, read_sidecar, with_sidecar
+from evalkit.sources.yearbook.captions import Caption, name_indicator
 from evalkit.sources.yearbook.declared import Declarations, read_layout
 from evalkit.sources.yearbook.explain import Explanation, explain_pages
 from evalkit.sources.yearbook.headings import Given
 from evalkit.sources.yearbook.lacks import FILE_NAME, find_lacks, refuse_lacks, years_in_name
 from evalkit.sources.yearbook.pages import Page, Pages, read_pages
 from evalkit.sources.yearbook.readings import PageRead, Reading, Readings, read_page
+from evalkit.sources.yearbook.series import NEWEST, join_volumes, make_wide_series
 from evalkit.sources.yearbook.unplaced import Unplaced, describe_unplaced, make_unplaced, refuse_unplaced
+from evalkit.sources.yearbook.volumes import (
+    Volume,
+    describe_outcomes,
+    find_apart,
+    find_files,
+    list_apart,
+    list_contents,
+    make_catalogue,
+    read_volumes,
+)
 from evalkit.sources.yearbook.words import Mark, join_words, narrow
 from evalkit.tables.table import Table
 from evalkit.tables.units import unit_ratio
@@ -31,7 +43,13 @@ from evalkit.tables.units import unit_ratio
 
 @dataclass(frozen=True)
 class Yearbook:
-    """Name a file with tables of a statistical yearbook, and what is wanted of it.
+    """Name a file with tables of a statistical yearbook, or many volumes, and what is wanted of them.
+
+    `path` is a file; or a folder (with the folders in it), a pattern ("data/raw/*/6-2.xls") or a list of files, whose values become
+    one series for each region and indicator. Values of one year that stand in several volumes have to agree to rounding; a series
+    of which any do not is left out, and listed in `Table.unplaced`, unless `splice` names its indicator: {"化肥施用量": "newest"}
+    takes each year from the newest volume that prints it, {"化肥施用量": 2016} that and later years so, and earlier ones from the
+    oldest. `renamed` joins indicators that changed their names, {old: new}; likely ones are offered in `Table.disagreements`.
 
     `columns` maps names of your own to indicators: `{"rural_income": "农村居民人均可支配收入"}`; without it the table is
     long. `sheets` names the sheets to read; none means every visible one with data. `keys` names the key columns, of regions and
@@ -70,7 +88,7 @@ class Yearbook:
     At least one of region, indicator and year is a column, that of the names of the rows; a year beside a region is another.
     """
 
-    path: str | Path
+    path: str | Path | tuple[str | Path, ...]
     columns: Mapping[str, str] = field(default_factory=dict, hash=False)
     sheets: tuple[str, ...] = ()
     units: Mapping[str, str] = field(default_factory=dict, hash=False)
@@ -81,9 +99,13 @@ class Yearbook:
     convert: Mapping[str, str] = field(default_factory=dict, hash=False)
     layout: str | Path | None = None
     strict: bool = False
+    splice: Mapping[str, str | int] = field(default_factory=dict, hash=False)
+    renamed: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
-        where = str(self.path)
+        if not isinstance(self.path, (str, Path)):
+            object.__setattr__(self, "path", tuple(self.path))
+        where = self._where
         if isinstance(self.sheets, str):
             remedy = f'write sheets=("{self.sheets}",)'
             raise SourceError("sheets= is one word, not a tuple of names of sheets", where=where, remedy=remedy)
@@ -103,6 +125,13 @@ class Yearbook:
         if self.year is not None and self.year != FILE_NAME and not is_year:
             remedy = f'write year=2019, or year="{FILE_NAME}" to take it from there'
             raise SourceError(f"year={self.year!r} is neither a year nor '{FILE_NAME}'", where=where, remedy=remedy)
+        for indicator, since in self.splice.items():
+            if since != NEWEST and not (isinstance(since, int) and 1900 <= since < 2100):
+                raise SourceError(
+                    f"splice= of '{indicator}' is {since!r}, neither a year nor '{NEWEST}'",
+                    where=where,
+                    remedy=f'write "{NEWEST}" to take each year from the newest volume, or the year from which to do so',
+                )
         if not isinstance(self.units, Mapping):
             remedy = 'write units={"农药使用量": "吨"}'
             raise SourceError("units= does not map indicators to units", where=where, remedy=remedy)
@@ -116,12 +145,14 @@ class Yearbook:
                 raise SourceError(f"{name} says nothing", where=where, remedy="write it in place of …")
 
     def files(self) -> tuple[Path, ...]:
-        """The volume, its sidecar if there is one, and the declared layout if one is named."""
+        """Every volume, its sidecar if there is one, and the declared layout if one is named."""
+        files = find_files(self.path)
         layout = () if self.layout is None else (Path(self.layout),)
-        return (*with_sidecar(Path(self.path)), *layout)
+        volumes = [Path(self._where)] if files is None else files
+        return (*(one for volume in volumes for one in with_sidecar(volume)), *layout)
 
     def load(self) -> Table:
-        """Read the file into a Table, indexed by cells.
+        """Read the file into a Table, indexed by cells; or all volumes into one, indexed by file, sheet and cell.
 
         The kind of file is told from its bytes: .xls of Excel 97 and later and .xlsx, also encrypted under Excel's default
         password, as most yearbooks on sale are; HTML, whatever it is called; text with separators, plain or gzipped.
@@ -144,28 +175,37 @@ class Yearbook:
         cells each column came, what stood above and below the tables, which sheets hold none, and what an audit of the values
         found (`evalkit.audit` lists it). Raises SourceError where nothing is read, and, with the settings that answer it, for
         all that the file does not say: a unit or two, a year, a region, an indicator.
+
+        Of several volumes, one that is refused is reported and the others are read: `Table.catalogue` says what became of each
+        (see `catalogue`). The long table has one row per region, year and indicator, in the unit of the newest volume or that of
+        `convert`, and a further column "also": the other cells that print the same value. `Table.cells` has the source of each
+        value of the wide one. `Table.disagreements` has one row for each value or name on which volumes disagree: kind (revision,
+        duplicate, power_of_ten, unit, scope, rename; splice where one was declared), region, year, indicator, value, unit, other
+        (what the newer volume says), change (what it makes of the value, less 1), joined (whether the series is in the table),
+        file, sheet, cell, against, sentence_en, sentence_zh, and, beside `columns`, column. Raises SourceError where no volume is
+        read, and for settings that none needs.
         """
-        path = Path(self.path)
-        where = path.as_posix()
-        read = self._read()
-        tables = read.tables
-        indicators = list(dict.fromkeys(value.indicator for table in tables for value in table.values))
-        wanted = _find_wanted(self.columns, indicators, where, lacks=any(table.layout.lacking for table in tables))
+        if (files := find_files(self.path)) is not None:
+            return self._load_series(files)
+        for setting, said in (("splice=", self.splice), ("renamed=", self.renamed)):
+            if said:
+                raise SourceError(
+                    f"{setting} is about several volumes, and this is one file",
+                    where=self._where,
+                    remedy="leave it out, or name the folder of the volumes",
+                )
+        read = self._read(path := Path(self._where))
+        wanted = _find_wanted(
+            self.columns, read.indicators, self._where, lacks=any(table.layout.lacking for table in read.tables)
+        )
         sidecar = read_sidecar(path)
-        sidecar = replace(sidecar, units=_by_indicator(_plain_units(sidecar.units), indicators))
-        declared_units = _by_indicator(_plain_units(self.units), indicators)
-        units = sidecar.merge_units(declared_units, indicators, where, noun="indicator")
-        converted = _by_indicator(_plain_units(self.convert), indicators)
-        check_known(converted, indicators, where, "convert=", noun="indicator")
-        asked = set(wanted.values())
-        used = [_with_units(table, asked, units) for table in tables]
-        if lacks := find_lacks(list(zip(tables, used, strict=True)), path.name):
-            raise refuse_lacks(lacks, where)
-        self._refuse_unused(tables)
-        if self.strict and read.unplaced:
-            raise refuse_unplaced(read.unplaced, where, strict=True)
+        units = self._merge_units(sidecar, read.indicators)
+        converted = _by_indicator(_plain_units(self.convert), read.indicators)
+        check_known(converted, read.indicators, self._where, "convert=", noun="indicator")
+        used = self._use(read, set(wanted.values()), units)
+        self._refuse_unused(read.tables)
         values, notes = list[Reading](), [*read.notes, *describe_unplaced(read.unplaced)]
-        for table, found in zip(tables, used, strict=True):
+        for table, found in zip(read.tables, used, strict=True):
             values += [convert_reading(one, to) if (to := converted.get(one.indicator)) else one for one in found]
             notes += table.notes if found else []
         by_indicator: dict[str, list[Reading]] = {}
@@ -173,7 +213,7 @@ class Yearbook:
             by_indicator.setdefault(one.indicator, []).append(one)
         by_name = {name: by_indicator.get(indicator, []) for name, indicator in wanted.items()}
         notes = [note for name, readings in by_name.items() for note in describe_readings(name, readings)] + notes
-        provenance = (sidecar.describe(where, read.sha256, notes),)
+        provenance = (sidecar.describe(self._where, read.sha256, notes),)
         unplaced = make_unplaced(read.unplaced)
         region, time = self.keys
         long = Table(path.name, make_long(values, region, time), provenance, unplaced=unplaced)
@@ -184,28 +224,153 @@ class Yearbook:
         wide = Table(path.name, frame, provenance, of_columns, unplaced=unplaced)
         return note_audit(wide, long, region=region, time=time)
 
+    def catalogue(self) -> pd.DataFrame:
+        """List what is in the volumes: one row per table, and one per file of which none is read.
+
+        Columns: volume (the path from the folder that holds all), table (its title), cells, years, indicators, regions (how
+        many), level ("province", "prefecture", "county" where the lists of regions tell), units, values (how many numbers),
+        outcome ("read"; "without": it has none of the indicators wanted; "refused"; "twin": the bytes are those of another
+        file) and why. Raises SourceError only where there is no file.
+        """
+        files = find_files(self.path)
+        return make_catalogue(self._read_volumes([Path(self._where)] if files is None else files))
+
+    def _load_series(self, files: Sequence[Path]) -> Table:
+        """Read all volumes and join their values to series."""
+        volumes = self._read_volumes(files)
+        self._refuse_unanswered(volumes)
+        apart = find_apart(volumes) if self.columns else {}
+        tables = [one.table for one in volumes if one.table is not None and one.name not in apart]
+        region, time = self.keys
+        joined = join_volumes(
+            tables, region=region, time=time, splice=self.splice, convert=_plain_units(self.convert), where=self._where
+        )
+        notes = [*joined.notes, *describe_outcomes(volumes, apart)]
+        provenance = (*(one for table in tables for one in table.provenance),)
+        provenance = (replace(provenance[0], notes="; ".join([*notes, provenance[0].notes])), *provenance[1:])
+        unplaced = [one.table.unplaced for one in volumes if one.table is not None]
+        left = list_apart(volumes, apart)
+        made = Table(
+            Path(self._where).name,
+            joined.frame,
+            provenance,
+            unplaced=pd.concat([joined.unjoined, left, *unplaced], ignore_index=True),
+            catalogue=make_catalogue(volumes),
+            disagreements=joined.disagreements,
+        )
+        if not self.columns:
+            return note_audit(made, region=region, time=time)
+        known = dict.fromkeys([*joined.frame["indicator"], *(name for one in volumes for name in one.indicators)])
+        wanted = _find_wanted(self.columns, [*known], self._where, lacks=False)
+        frame, cells = make_wide_series(joined.frame, wanted, region, time)
+        units = dict(zip(joined.frame["indicator"], joined.frame["unit"], strict=True))
+        for indicator in wanted.values():
+            if indicator not in units:
+                raise SourceError(
+                    f"'{indicator}' is joined for no region",
+                    where=self._where,
+                    remedy="list why with load().unplaced, without columns=",
+                )
+        names = {indicator: name for name, indicator in wanted.items()}
+        wide = replace(
+            made,
+            frame=frame,
+            cells=cells,
+            units={name: str(units[indicator]) for name, indicator in wanted.items()},
+            disagreements=joined.disagreements.assign(
+                column=joined.disagreements["indicator"].map(names).fillna("").astype("str")
+            ),
+        )
+        return note_audit(wide, made, region=region, time=time)
+
+    @property
+    def _where(self) -> str:
+        """Name the file, the folder or the pattern for an error; of a list, its first file."""
+        if isinstance(self.path, tuple):
+            return (
+                Path(self.path[0]).as_posix() + (" and others" if len(self.path) > 1 else "")
+                if self.path
+                else "Yearbook"
+            )
+        return Path(self.path).as_posix()
+
+    def _read_volumes(self, files: Sequence[Path]) -> list[Volume]:
+        return read_volumes(files, partial(_read_volume, self))
+
+    def _refuse_unanswered(self, volumes: Sequence[Volume]) -> None:
+        """Refuse where no volume has what is wanted, and settings that no volume needs."""
+        read = [one for one in volumes if one.table is not None]
+        if not read:
+            said = "; ".join(one.why for one in volumes[:MOST_ERRORS]) + ("; …" if len(volumes) > MOST_ERRORS else "")
+            without = sorted({name for one in volumes for name in one.indicators})
+            raise SourceError(
+                f"none of the {len(volumes)} files is read: {said}",
+                where=self._where,
+                remedy=nearest(next(iter(self.columns.values())), without)
+                if without and self.columns
+                else "see what catalogue() says of each, and pass what they do not say",
+            )
+        answered = {name for one in read for name in one.answered}
+        given = {
+            "year=": self.year is not None,
+            "region=": self.region,
+            "indicator=": self.indicator,
+            **{f"units= of '{_fold(name)}'": True for name in self.units},
+            **{f"renamed= of '{_fold(name)}'": True for name in self.renamed},
+        }
+        for setting, is_given in given.items():
+            if is_given and setting not in answered:
+                of = setting.partition("'")[2].rstrip("'")
+                known = sorted({name for one in volumes for name in one.indicators})
+                raise SourceError(
+                    f"{setting} is given, and no volume that is read needs it",
+                    where=self._where,
+                    remedy="leave it out" + (f"; {nearest(of, known)}" if of else ""),
+                )
+
+    def _merge_units(self, sidecar: Sidecar, indicators: Sequence[str]) -> dict[str, str]:
+        """Join the units of the sidecar and of units=, by the indicators of a file."""
+        sidecar = replace(sidecar, units=_by_indicator(_plain_units(sidecar.units), indicators))
+        declared = _by_indicator(_plain_units(self.units), indicators)
+        return sidecar.merge_units(declared, list(indicators), self._where, noun="indicator")
+
+    def _use(self, read: _AllRead, asked: Collection[str], units: Mapping[str, str]) -> list[list[Reading]]:
+        """Return the values of the indicators asked for, by table; raise SourceError for what is not said of them."""
+        used = [_with_units(table, asked, units) for table in read.tables]
+        if lacks := find_lacks(list(zip(read.tables, used, strict=True)), Path(self._where).name):
+            raise refuse_lacks(lacks, self._where)
+        if self.strict and read.unplaced:
+            raise refuse_unplaced(read.unplaced, self._where, strict=True)
+        return used
+
     def explain(self, *, language: str = "en") -> Explanation:
         """Show the grid of each page, with what each row and column is taken for and which cells are not placed.
 
         It shows as much where `load` refuses the file, and what it says. Raises SourceError where the file cannot be opened.
         """
-        read = self._read(whole=True)
+        if find_files(self.path) is not None:
+            raise SourceError(
+                "explain() shows one file", where=self._where, remedy="name one file; catalogue() lists what is in all"
+            )
+        read = self._read(Path(self._where), whole=True)
         try:
             self.load()
             refusal = ""
         except EvalkitError as error:
             refusal = str(error)
-        indicators = [value.indicator for table in read.tables for value in table.values]
-        units = _by_indicator(_plain_units({**read_sidecar(Path(self.path)).units, **self.units}), indicators)
+        declared = {**read_sidecar(Path(self._where)).units, **self.units}
+        units = _by_indicator(_plain_units(declared), read.indicators)
         return explain_pages(read.pages, units, refusal, language)
 
-    def _read(self, *, whole: bool = False) -> _AllRead:
-        """Read all tables of the file; raise SourceError where there are none, unless the `whole` file is to be explained."""
-        path = Path(self.path)
+    def _read(self, path: Path, *, whole: bool = False, among: bool = False) -> _AllRead:
+        """Read all tables of a file; raise SourceError where there are none, unless the `whole` file is to be explained.
+
+        A file `among` others need not have a year in its name where year= says to take it from there.
+        """
         where = path.as_posix()
         declared = Declarations() if self.layout is None else read_layout(Path(self.layout), path)
         pages = read_pages(path, where, self.sheets)
-        read = _read_all(pages, declared, self._given(path.name))
+        read = _read_all(pages, declared, self._given(path.name, among=among))
         if not whole:
             _refuse_nothing(read, where, named=bool(self.sheets))
         return read
@@ -224,20 +389,22 @@ class Yearbook:
                     continue
                 raise SourceError(
                     f"{noun}={value!r} is said of all values, and every table says its own ({', '.join(list(own)[:5])})",
-                    where=str(self.path),
+                    where=self._where,
                     remedy=f'leave {noun}= out, or say what is right in a layout file: layout="…"',
                 )
 
-    def _given(self, name: str) -> Given:
+    def _given(self, name: str, *, among: bool) -> Given:
         """Return what is said of all values; raise SourceError where the year is to come from a name that has none, or two."""
         region, indicator = _fold(self.region), _fold(self.indicator)
         if self.year != FILE_NAME:
             return Given(self.year if isinstance(self.year, int) else None, region, indicator)
         years = years_in_name(name)
+        if len(years) != 1 and among:
+            return Given(None, region, indicator)
         if len(years) != 1:
             said = f"has {' and '.join(map(str, years))}" if years else "has no year"
             raise SourceError(
-                f"the name of the file {said}", where=str(self.path), remedy="write the year itself: year=2019"
+                f"the name of the file {said}", where=self._where, remedy="write the year itself: year=2019"
             )
         return Given(years[0], region, indicator, of_name=True)
 
@@ -257,6 +424,62 @@ class _AllRead:
     @property
     def unplaced(self) -> list[Unplaced]:
         return [one for _, found in self.pages for one in found.unplaced]
+
+    @property
+    def indicators(self) -> list[str]:
+        return list(dict.fromkeys(value.indicator for table in self.tables for value in table.values))
+
+
+def _read_volume(book: Yearbook, path: Path, name: str) -> Volume:
+    """Read one file among others: what it holds, and the values of the indicators wanted, called as `renamed` says."""
+    own = replace(book, path=path, columns={}, convert={}, splice={}, renamed={})
+    renamed = {_fold(old): _fold(new) for old, new in book.renamed.items()}
+    tables: list[Readings] = []
+    indicators: tuple[str, ...] = ()
+    try:
+        read = own._read(path, among=True)
+        tables, indicators = read.tables, tuple(read.indicators)
+        units = {one: unit for one, unit in own.units.items() if _fold(one) in {_fold(known) for known in indicators}}
+        own = replace(own, units=units)
+        called = {one: renamed.get(_fold(one), one) for one in indicators}
+        wanted = {_fold(one) for one in book.columns.values()}
+        titles = [
+            name_indicator(one.layout.caption.titles[0][0]) if one.layout.caption.titles else "" for one in tables
+        ]
+        asked = {
+            value.indicator
+            for title, table in zip(titles, tables, strict=True)
+            for value in table.values
+            if not wanted or {_fold(called[value.indicator]), _fold(f"{title} / {called[value.indicator]}")} & wanted
+        }
+        if not asked:
+            lacking = [one for one in book.columns.values() if _fold(one) not in called.values()]
+            why = f"it has none of the indicators wanted; {nearest(lacking[0], indicators)}"
+            return Volume(
+                path, name, "without", why, list_contents(name, tables, "without", why), indicators=indicators
+            )
+        sidecar = read_sidecar(path)
+        used = own._use(read, asked, own._merge_units(sidecar, indicators))
+        region, time = book.keys
+        values = [one for found in used for one in found]
+        frame = make_long(values, region, time)
+        frame["file"] = pd.array([name] * len(frame), dtype="str")
+        frame["indicator"] = pd.array([called[one.indicator] for one in values], dtype="str")
+        of_values = [title for title, found in zip(titles, used, strict=True) for _ in found]
+        frame["table"] = pd.array(of_values, dtype="str")
+        notes = [*read.notes, *describe_unplaced(read.unplaced)]
+        notes += [note for table, found in zip(tables, used, strict=True) if found for note in table.notes]
+        notes += [f"'{old}' is called '{new}' (renamed=)" for old, new in called.items() if old != new and old in asked]
+        unplaced = make_unplaced(read.unplaced).assign(file=name)
+        table = Table(name, frame, (sidecar.describe(own._where, read.sha256, notes),), unplaced=unplaced)
+    except EvalkitError as error:
+        why = str(error).replace(path.as_posix(), name)
+        return Volume(path, name, "refused", why, list_contents(name, tables, "refused", why), indicators=indicators)
+    answered = {f"{noun}=" for one in tables for noun in one.layout.given}
+    answered |= {f"units= of '{_fold(one)}'" for one in units}
+    answered |= {f"renamed= of '{_fold(old)}'" for old in called if called[old] != old}
+    contents = list_contents(name, tables, "read", "")
+    return Volume(path, name, "read", "", contents, table, frozenset(answered), indicators)
 
 
 def _read_all(pages: Pages, declared: Declarations, given: Given) -> _AllRead:

@@ -1,0 +1,487 @@
+"""The series of a yearbook: one indicator of one region over many volumes, joined where these agree or a splice is declared."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+
+from evalkit.auditing.published import GENERIC, Published, read_published, row_codes, try_ratio
+from evalkit.auditing.remark import Remark
+from evalkit.auditing.volumes import agree_to_rounding, check_volumes
+from evalkit.catalogue import LANGUAGES, Message, message
+from evalkit.numerics.arrays import Flags, Ints
+from evalkit.sources.files.columns import check_known, write_number
+from evalkit.tables.table import Table
+from evalkit.tables.units import unit_ratio
+
+NEWEST = "newest"
+"""What splice= says to take each year from the newest volume that prints it."""
+
+DISAGREEMENTS = (
+    *("kind", "region", "year", "indicator", "value", "unit", "other", "change", "joined", "file", "sheet", "cell"),
+    *("against", "sentence_en", "sentence_zh"),
+)
+_LISTED = 5  # names that a sentence lists
+_MOST_NAMES = 400  # indicators that are compared with one another by their words
+_ALIKE = 0.6  # of two names of one thing, by difflib
+
+
+@dataclass(frozen=True)
+class JoinedVolumes:
+    """Series over volumes. `frame` has one row per region, year and indicator, with columns as the long table of a volume, and
+    "also": the other cells that print the same value. `unjoined` lists values that are not in it: file, sheet, cell, text, why.
+    """
+
+    frame: pd.DataFrame
+    unjoined: pd.DataFrame
+    disagreements: pd.DataFrame
+    notes: list[str]
+
+
+def join_volumes(
+    tables: Sequence[Table],
+    *,
+    region: str,
+    time: str,
+    splice: Mapping[str, str | int],
+    convert: Mapping[str, str],
+    where: str,
+) -> JoinedVolumes:
+    """Join the long tables of volumes, each with a column "table" (its title).
+
+    Values of one region, year and indicator that agree to the rounding of both are one value, that of the newest volume. Where
+    any two do not, the series of the region is not joined unless `splice` names its indicator: with "newest" each year is taken
+    from the newest volume that prints it; with a year, that and later years so, and earlier ones from the oldest volume.
+    Volumes are ranked by their last year with a number, then by the last year in their names; two of one rank that disagree
+    cannot be spliced. A name that alone does not say what is counted (合计) is joined where the titles are the same, and called
+    by title and name where they are not. Values are in the unit of the newest volume, or that of `convert`.
+    """
+    tables = _qualify(tables)
+    data = read_published(tables, region, time)
+    own = pd.concat([table.frame.reset_index(drop=True) for table in tables], ignore_index=True)
+    names = np.array([data.kinds[code].indicator for code in data.series.tolist()], dtype=object)
+    known = [kind.indicator for kind in data.kinds]
+    for said, setting in ((splice, "splice="), (convert, "convert=")):
+        check_known(said, known, where, setting, noun="indicator")
+    choice = _choose(data, [splice.get(str(kind.indicator)) for kind in data.kinds])
+    splices = _find_splices(data, choice)
+    frame = own.assign(indicator=names, also=_list_others(data, choice))
+    frame = _in_one_unit(frame, data, convert)
+    frame = _name_regions(frame, data, region).take(choice.taken)
+    frame.index = pd.Index(write_sources(frame), name="row", dtype="str")
+    disagreements = _as_frame(
+        [*_list_disagreements(own, data, choice), *_list_splices(data, splices), *_list_renames(data)]
+    )
+    return JoinedVolumes(
+        frame.drop(columns="table"),
+        _list_unjoined(own, data, choice),
+        disagreements,
+        _describe(data, choice, splices),
+    )
+
+
+def write_sources(frame: pd.DataFrame) -> list[str]:
+    """Name the source of each row of a long table: file, sheet and cell."""
+    parts = zip(frame["file"], frame["sheet"], frame["cell"], strict=True)
+    return [f"{file} {cell}" if pd.isna(sheet) else f"{file} {sheet}!{cell}" for file, sheet, cell in parts]
+
+
+def _qualify(tables: Sequence[Table]) -> list[Table]:
+    """Put the title before a name that does not say what is counted, where the titles above it differ."""
+    both = pd.concat([table.frame[["indicator", "table"]] for table in tables], ignore_index=True).drop_duplicates()
+    titles = both.groupby("indicator")["table"].nunique()
+    several = {name for name, number in titles.items() if number > 1 and str(name).split(" / ")[0] in GENERIC}
+    if not several:
+        return list(tables)
+    found = []
+    for table in tables:
+        frame = table.frame
+        wanted = frame["indicator"].isin(several) & (frame["table"] != "")
+        called = frame["indicator"].where(~wanted, frame["table"] + " / " + frame["indicator"])
+        found.append(replace(table, frame=frame.assign(indicator=called)))
+    return found
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Which rows of the published values stand in the series. `key` (n,) numbers region, year and indicator, `line` region and
+    indicator; `order` lists the rows that have a number from the newest volume to the oldest, `taken` those that are in the
+    series, in the order of these; `newest` (n,) is for each row the newest with its key that has a number (-1: none).
+    """
+
+    key: Ints
+    line: Ints
+    order: Ints
+    newest: Ints
+    taken: Ints
+    is_joined: Flags
+    differs: Flags
+
+
+def _choose(data: Published, splice: Sequence[str | int | None]) -> _Choice:
+    """Choose a row for each region, year and indicator; of lines that are not joined none, unless one volume alone has them.
+
+    `splice` says for each series (see `Published`) what is declared.
+    """
+    line = row_codes(data.series, data.place)
+    key = row_codes(line, data.year)
+    is_number = np.isfinite(data.value)
+    order = np.lexsort([np.arange(len(data)), -data.newness[data.volume]])
+    order = order[is_number[order]]
+    newest, oldest = _ends(key, order)
+    away = order[newest[order] != order]
+    differs = np.zeros(len(data), dtype=bool)
+    differs[away] = ~agree_to_rounding(data, away, newest[away])
+    declared = np.array([-math.inf if one == NEWEST else math.inf if one is None else float(one) for one in splice])
+    is_late = data.year >= declared[data.series]
+    chosen = np.where(is_late | np.isinf(declared[data.series]), newest, oldest)
+    rank = data.newness[data.volume]
+    # Two volumes of one rank that disagree leave open which of them is right.
+    open_rows = order[(rank[order] == rank[chosen[order]]) & (chosen[order] != order)]
+    open_rows = open_rows[~agree_to_rounding(data, open_rows, chosen[open_rows])]
+    lines = int(line.max(initial=-1)) + 1
+    disputed, is_open = np.zeros(lines, dtype=bool), np.zeros(lines, dtype=bool)
+    disputed[line[differs]] = True
+    is_open[line[open_rows]] = True
+    is_declared = np.isfinite(declared) | (declared < 0)
+    is_joined = ~disputed | (is_declared[data.series[_first_of(line, lines)]] & ~is_open)
+    has_number = np.zeros(int(key.max(initial=-1)) + 1, dtype=bool)
+    has_number[key[order]] = True
+    marks = np.lexsort([np.arange(len(data)), -data.newness[data.volume]])
+    marks = marks[~has_number[key[marks]]]
+    marks = marks[np.sort(np.unique(key[marks], return_index=True)[1])]
+    taken = np.concatenate([np.unique(chosen[order]), marks])
+    taken = taken[is_joined[line[taken]]]
+    first = pd.Series(np.arange(len(data))).groupby([data.series, data.place], sort=False).transform("min").to_numpy()
+    taken = taken[np.lexsort([data.year[taken], first[taken]])]
+    return _Choice(key, line, order, newest, taken, is_joined[line], differs)
+
+
+def _ends(key: Ints, order: Ints) -> tuple[Ints, Ints]:
+    """Return for each row the first and the last row of the same key in `order`, -1 where there is none."""
+    ends = []
+    for rows in (order, order[::-1]):
+        keys, at = np.unique(key[rows], return_index=True)
+        found = np.full(int(key.max(initial=-1)) + 1, -1, dtype=np.int64)
+        found[keys] = rows[at]
+        ends.append(found[key])
+    return ends[0], ends[1]
+
+
+def _first_of(codes: Ints, number: int) -> Ints:
+    """Return a row of each code, 0 to number - 1."""
+    found = np.zeros(number, dtype=np.int64)
+    found[codes[::-1]] = np.arange(len(codes))[::-1]
+    return found
+
+
+@dataclass(frozen=True)
+class _Splice:
+    """A year from which a series goes on with another volume that disagrees with the one before."""
+
+    row: int  # of the first value from the new volume
+    year: int
+    change: float  # what the new volume makes of the old one's value, less 1, in the nearest year that both print
+    older: int  # a row of the old volume
+
+
+def _find_splices(data: Published, choice: _Choice) -> list[_Splice]:
+    """Find where a joined line changes to a volume that disagrees with the one before."""
+    disputed = np.unique(choice.line[choice.differs & choice.is_joined])
+    rows_of: dict[int, list[int]] = {line: [] for line in disputed.tolist()}
+    for row in choice.order[np.isin(choice.line[choice.order], disputed)].tolist():
+        rows_of[int(choice.line[row])].append(row)
+    taken = set(choice.taken.tolist())
+    pairs = list[
+        tuple[int, int, int]
+    ]()  # of the change: its first row, and two rows of one year, of the old and the new volume
+    for rows in rows_of.values():
+        by_volume: dict[int, dict[int, int]] = {}
+        for row in rows:
+            by_volume.setdefault(int(data.volume[row]), {}).setdefault(int(data.year[row]), row)
+        path = sorted((row for row in rows if row in taken), key=lambda row: int(data.year[row]))
+        for before, row in pairwise(path):
+            old, new = by_volume[int(data.volume[before])], by_volume[int(data.volume[row])]
+            shared = sorted(old.keys() & new.keys(), key=lambda year: abs(year - int(data.year[row])))
+            pairs += [(row, old[year], new[year]) for year in shared if old[year] != new[year]]
+    if not pairs:
+        return []
+    first, older, newer = np.array(pairs, dtype=np.int64).T
+    unlike = np.flatnonzero(~agree_to_rounding(data, older, newer))
+    _, nearest_year = np.unique(first[unlike], return_index=True)
+    return [
+        _Splice(
+            int(first[at]), int(data.year[first[at]]), _change(data, int(older[at]), int(newer[at])), int(older[at])
+        )
+        for at in unlike[nearest_year].tolist()
+    ]
+
+
+def _change(data: Published, older: int, newer: int) -> float:
+    was = data.value[older] * data.factor[older]
+    return float(data.value[newer] * data.factor[newer] / was - 1) if was else math.nan
+
+
+def _list_others(data: Published, choice: _Choice) -> list[str]:
+    """Name for each row the other cells that print its value."""
+    same = choice.order[~choice.differs[choice.order]]
+    others: dict[int, list[str]] = {}
+    for row in same[choice.newest[same] != same].tolist():
+        others.setdefault(int(choice.newest[row]), []).append(data.place_of(row))
+    return ["; ".join(others.get(row, ())) for row in range(len(data))]
+
+
+def _in_one_unit(frame: pd.DataFrame, data: Published, convert: Mapping[str, str]) -> pd.DataFrame:
+    """Express values in the unit asked for, else in that of the newest volume: the number as printed times a fraction."""
+    wanted = np.array([convert.get(one.indicator, one.unit) for one in data.kinds], dtype=object)[data.series]
+    value, unit = frame["value"].to_numpy(dtype=np.float64).copy(), frame["unit"].to_numpy(dtype=object).copy()
+    for row in np.flatnonzero(unit != wanted).tolist():
+        ratio = unit_ratio(str(unit[row]), str(wanted[row]), where=data.place_of(row))
+        if math.isfinite(value[row]):
+            value[row] = float(Fraction(repr(float(value[row]))) * ratio)
+        unit[row] = wanted[row]
+    return frame.assign(value=value, unit=pd.array(unit, dtype="str"))
+
+
+def _name_regions(frame: pd.DataFrame, data: Published, region: str) -> pd.DataFrame:
+    """Call a region as its newest volume does."""
+    order = np.lexsort([np.arange(len(data)), -data.newness[data.volume]])
+    newest, _ = _ends(data.place, order)
+    return frame.assign(**{region: frame[region].array.take(newest)})
+
+
+def _list_unjoined(own: pd.DataFrame, data: Published, choice: _Choice) -> pd.DataFrame:
+    """List the numbers that stand in no series: of lines that are not joined, and those that a splice leaves out."""
+    left = choice.order[~choice.is_joined[choice.order]]
+    left = np.sort(np.concatenate([left, _left_by_splice(choice)]))
+    example = {int(choice.line[row]): row for row in np.flatnonzero(choice.differs)[::-1].tolist()}
+    title = own["table"].to_numpy(dtype=object)
+    why = []
+    for row in left.tolist():
+        other = row if choice.differs[row] else example[int(choice.line[row])]
+        newest = int(choice.newest[other])
+        said = f"'{data.indicator(other)}' of {data.region(other)} in {int(data.year[other])}"
+        said += (
+            f" is {_write(data, other)} in {data.place_of(other)} and {_write(data, newest)} in {data.place_of(newest)}"
+        )
+        if choice.is_joined[row]:
+            why.append(f"{said}, and splice= takes the other")
+            continue
+        said += ", so that the volumes are not joined for this region"
+        if title[other] != title[newest]:
+            said += f"; they stand under '{title[other]}' and '{title[newest]}': read the files of one table only"
+        elif data.newness[data.volume[other]] == data.newness[data.volume[newest]]:
+            said += "; neither volume is known to be the newer one: leave one of them out"
+        else:
+            said += f'; splice={{"{data.indicator(other)}": "{NEWEST}"}} takes each year from the newest volume'
+        why.append(said)
+    columns: dict[str, object] = {name: own[name].take(left).array for name in ("file", "sheet", "cell")}
+    columns["text"] = pd.array([write_number(float(data.value[row])) for row in left.tolist()], dtype="str")
+    columns["why"] = pd.array(why, dtype="str")
+    return pd.DataFrame(columns)
+
+
+def _left_by_splice(choice: _Choice) -> Ints:
+    """Return rows of joined lines that disagree with what is taken."""
+    chosen = np.zeros(len(choice.key), dtype=bool)
+    chosen[choice.taken] = True
+    in_doubt = np.zeros(int(choice.key.max(initial=-1)) + 1, dtype=bool)
+    in_doubt[choice.key[choice.differs]] = True
+    rows = choice.order[choice.is_joined[choice.order] & in_doubt[choice.key[choice.order]]]
+    found: Ints = rows[~chosen[rows]]
+    return found
+
+
+def _write(data: Published, row: int) -> str:
+    return f"{data.value[row]:.12g} {data.unit(row)}".rstrip()
+
+
+def _list_disagreements(own: pd.DataFrame, data: Published, choice: _Choice) -> list[dict[str, object]]:
+    """List revisions, slips by a power of ten, units and remarks on scope, and names that stand under several titles."""
+    rows = []
+    for one in check_volumes(data):
+        if isinstance(one, Remark) and not (one.kind == "duplicate" and one.severity == "note"):
+            other = one.expected
+            change = other / data.value[one.row] - 1 if data.value[one.row] else math.nan
+            row = _as_row(data, one.kind, one.row, one.said, change, of_all=one.is_table)
+            rows.append(row | {"other": other, "against": one.against, "joined": bool(choice.is_joined[one.row])})
+    titles = pd.DataFrame({"series": data.series, "title": own["table"].to_numpy()}).drop_duplicates()
+    titled: dict[int, dict[str, int]] = {}
+    for row, series, title in titles[titles["title"] != ""].itertuples(name=None):
+        titled.setdefault(series, {})[title] = row
+    for series, said in titled.items():
+        if len(said) > 1:
+            values = {"indicator": data.kinds[series].indicator, "number": len(said)}
+            words = message("series.titles", **values, titles=", ".join([*said][:_LISTED]))
+            rows.append(_as_row(data, "scope", next(iter(said.values())), words, math.nan, of_all=True))
+    return rows
+
+
+def _list_splices(data: Published, splices: Sequence[_Splice]) -> list[dict[str, object]]:
+    rows = []
+    for one in splices:
+        values = {
+            "indicator": data.indicator(one.row),
+            "region": data.region(one.row),
+            "year": one.year,
+            "newer": data.volumes[data.volume[one.row]],
+            "older": data.volumes[data.volume[one.older]],
+            "change": f"{100 * one.change:+.1f} %" if math.isfinite(one.change) else "?",
+        }
+        said = message("series.splice", **values)
+        row = _as_row(data, "splice", one.row, said, one.change)
+        rows.append(row | {"against": data.place_of(one.older)})
+    return rows
+
+
+def _as_row(
+    data: Published, kind: str, row: int, said: Message, change: float, *, of_all: bool = False
+) -> dict[str, object]:
+    return {
+        "kind": kind,
+        "region": None if of_all else data.region(row),
+        "year": int(data.year[row]),
+        "indicator": data.indicator(row),
+        "value": math.nan if of_all else float(data.value[row]),
+        "unit": data.unit(row),
+        "other": math.nan,
+        "change": change,
+        "joined": True,
+        "file": data.volumes[data.volume[row]],
+        "sheet": data.frame["sheet"].iloc[row],
+        "cell": data.frame["cell"].iloc[row],
+        "against": "",
+        **{f"sentence_{language}": said.text(language) for language in LANGUAGES},
+    }
+
+
+def _as_frame(rows: Sequence[Mapping[str, object]]) -> pd.DataFrame:
+    frame = pd.DataFrame(rows, columns=[*DISAGREEMENTS])
+    texts = ("kind", "region", "indicator", "unit", "file", "sheet", "cell", "against", "sentence_en", "sentence_zh")
+    kinds = dict.fromkeys(texts, "str") | {"year": "int64", "joined": "bool"}
+    return frame.astype(kinds | dict.fromkeys(("value", "other", "change"), "float64"))
+
+
+def _list_renames(data: Published) -> list[dict[str, object]]:
+    """Offer indicators that may be one thing under two names: in no volume together, each most like the other in its words, in
+    units of one kind, and not against the values of years that both print.
+    """
+    volumes: dict[int, set[int]] = {}
+    for series, volume in np.unique(np.column_stack([data.series, data.volume]), axis=0).tolist():
+        volumes.setdefault(series, set()).add(volume)
+    everywhere = set(np.unique(data.volume).tolist())
+    partly = [series for series, found in volumes.items() if found != everywhere][:_MOST_NAMES]
+    best: dict[int, tuple[float, int]] = {}
+    for at, one in enumerate(partly):
+        for other in partly[at + 1 :]:
+            if not volumes[one] & volumes[other] and (likeness := _likeness(data, one, other)) >= _ALIKE:
+                best[one] = max(best.get(one, (0.0, -1)), (likeness, other))
+                best[other] = max(best.get(other, (0.0, -1)), (likeness, one))
+    rows = []
+    for one, (_, other) in best.items():
+        if one < other and best[other][1] == one:
+            older, newer = sorted((one, other), key=lambda series: max(data.newness[list(volumes[series])]))
+            rows += _offer(data, older, newer)
+    return rows
+
+
+def _likeness(data: Published, one: int, other: int) -> float:
+    """Say how alike the names of two series are, from 0 to 1; 0 for units of different kinds."""
+    first, second = data.kinds[one], data.kinds[other]
+    if first.indicator == second.indicator or try_ratio(first.unit, second.unit) is None:
+        return 0.0
+    matcher = difflib.SequenceMatcher(None, first.indicator, second.indicator, autojunk=False)
+    if first.indicator in second.indicator or second.indicator in first.indicator:
+        return max(_ALIKE, matcher.ratio())
+    return matcher.ratio() if matcher.real_quick_ratio() >= _ALIKE else 0.0
+
+
+def _offer(data: Published, older: int, newer: int) -> list[dict[str, object]]:
+    """Say that two indicators may be one, unless most values of the years that both print say no."""
+    rows = [np.flatnonzero((data.series == series) & np.isfinite(data.value)) for series in (older, newer)]
+    cells = [
+        dict(zip(zip(data.place[r].tolist(), data.year[r].tolist(), strict=True), r.tolist(), strict=True))
+        for r in rows
+    ]
+    both = sorted(cells[0].keys() & cells[1].keys())
+    ratio = float(try_ratio(data.kinds[older].unit, data.kinds[newer].unit) or 1)
+    alike = 0
+    for cell in both:
+        a, b = cells[0][cell], cells[1][cell]
+        scale = data.factor[a] * ratio
+        away = abs(data.value[a] * scale - data.value[b] * data.factor[b])
+        alike += bool(away <= (data.half[a] * scale + data.half[b] * data.factor[b]) * (1 + 1e-9))
+    if 2 * alike < len(both):
+        return []
+    row = int(rows[0][0]) if len(rows[0]) else int(np.flatnonzero(data.series == older)[0])
+    old, new = data.kinds[older].indicator, data.kinds[newer].indicator
+    tells = message("series.rename_values", both=len(both), alike=alike) if both else ""
+    setting = f'renamed={{"{old}": "{new}"}}'
+    said = message("series.rename", older=old, newer=new, tells=tells, setting=setting)
+    return [_as_row(data, "rename", row, said, math.nan, of_all=True) | {"against": new, "joined": False}]
+
+
+def _describe(data: Published, choice: _Choice, splices: Sequence[_Splice]) -> list[str]:
+    """Say how much was joined, what was not, and where series were spliced."""
+    lines = int(choice.line.max(initial=-1)) + 1
+    joined = int(np.unique(choice.line[choice.is_joined]).size)
+    several = choice.order[(choice.newest[choice.order] != choice.order) & ~choice.differs[choice.order]]
+    notes = [
+        f"{len(np.unique(data.volume))} volumes joined to {joined} series of one region and indicator; "
+        f"{len(several)} values stand in several volumes and agree to rounding"
+    ]
+    if lines > joined:
+        named = dict.fromkeys(data.indicator(row) for row in choice.order[~choice.is_joined[choice.order]].tolist())
+        notes.append(
+            f"{lines - joined} series are not joined because their volumes disagree: {', '.join(list(named)[:5])}"
+            + (", …" if len(named) > 5 else "")
+        )
+    if alone := _count_unlinked(data, choice):
+        notes.append(f"{alone} series go over to a volume that shares no year with the one before")
+    for name in dict.fromkeys(data.indicator(one.row) for one in splices):
+        years = sorted({one.year for one in splices if data.indicator(one.row) == name})
+        number = sum(data.indicator(one.row) == name for one in splices)
+        notes.append(f"'{name}' is spliced in {', '.join(map(str, years))} ({number} times over all regions)")
+    return notes
+
+
+def _count_unlinked(data: Published, choice: _Choice) -> int:
+    """Count series in which a volume follows one with which it has no year in common."""
+    rows = choice.order
+    spans = pd.DataFrame({"line": choice.line[rows], "volume": data.volume[rows], "year": data.year[rows]})
+    ends = (
+        spans.groupby(["line", "volume"])["year"].agg(["min", "max"]).reset_index().sort_values(["line", "min", "max"])
+    )
+    reach = ends.groupby("line")["max"].cummax().groupby(ends["line"]).shift()
+    apart = ends["line"][reach.notna() & (ends["min"] > reach)]
+    return int(apart.nunique())
+
+
+def make_wide_series(
+    joined: pd.DataFrame, columns: Mapping[str, str], region: str, time: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return one row per region and year with a column for each indicator wanted, and the sources of its values beside.
+
+    Rows stand in the order of the regions, then of the years; the index is the source of the first value of the row.
+    """
+    wanted = joined[joined["indicator"].isin(set(columns.values()))]
+    places = {name: i for i, name in enumerate(dict.fromkeys(wanted[region]))}
+    keys = wanted[[region, time]].drop_duplicates()
+    keys = keys.iloc[np.lexsort([keys[time].to_numpy(), keys[region].map(places).to_numpy()])].reset_index(drop=True)
+    values, sources = keys.copy(), keys.copy()
+    for name, indicator in columns.items():
+        own = wanted[wanted["indicator"] == indicator]
+        found = own.assign(source=own.index).set_index([region, time])
+        at = pd.MultiIndex.from_frame(keys)
+        values[name] = found["value"].reindex(at).to_numpy(dtype=np.float64)
+        sources[name] = found["source"].reindex(at).astype("str").array
+    first = sources[list(columns)].bfill(axis=1).iloc[:, 0]
+    index = pd.Index(first.to_numpy(dtype=object), name="row", dtype="str")
+    return values.set_axis(index, axis=0), sources.set_axis(index, axis=0)

@@ -1,0 +1,483 @@
+"""Series: one indicator over many volumes, from folders such as people keep, with invented numbers."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import openpyxl
+import pandas as pd
+import pytest
+
+import evalkit as ek
+from evalkit.errors import DataError, SourceError
+from evalkit.sources import Yearbook
+from evalkit.sources.yearbook import volumes as of_volumes
+from evalkit.study.config import read_study
+from evalkit.study.running import evaluate_study, run_study
+from yearbook_files import Rows, refused
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+FERTILISER = "化肥施用量"
+Cells = Mapping[str, tuple[float | str | None, ...]]
+
+
+def volume(path: Path, years: tuple[int, ...], cells: Cells, name: str = FERTILISER, unit: str = "万吨") -> Path:
+    """Write a volume with one table: regions in rows, years in columns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows: Rows = [[f"6-2 各地区{name}"], [f"单位:{unit}"], ["地区", *(f"{year}年" for year in years)]]
+    workbook = openpyxl.Workbook()
+    sheet = workbook.worksheets[0]
+    sheet.title = "6-2"
+    for row in [*rows, *([region, *values] for region, values in cells.items())]:
+        sheet.append(row)
+    workbook.save(path)
+    return path
+
+
+def two(folder: Path, first: float = 5.0) -> Path:
+    """Write two volumes that overlap in 2019, where 天津 was revised from `first` to 5.5."""
+    volume(folder / "2018.xlsx", (2018, 2019), {"北京": (10.5, 11.2), "天津": (4.1, first), "河北": (7.7, 8.3)})
+    volume(folder / "2019.xlsx", (2019, 2020), {"北京": (11.2, 12.6), "天津": (5.5, 6.1), "河北": (8.3, 8.9)})
+    return folder
+
+
+def rows_of(table: ek.Table, region: str) -> list[tuple[Any, ...]]:
+    frame = table.frame[table.frame["region"] == region]
+    return list(frame[["year", "value", "file", "cell"]].itertuples(index=False, name=None))
+
+
+# --- what is joined ---
+
+
+def test_volumes_that_agree_are_one_series_with_the_source_of_each_value(tmp_path: Path) -> None:
+    table = Yearbook(two(tmp_path)).load()
+    assert rows_of(table, "北京") == [
+        (2018, 10.5, "2018.xlsx", "B4"),
+        (2019, 11.2, "2019.xlsx", "B4"),
+        (2020, 12.6, "2019.xlsx", "C4"),
+    ]
+    assert table.frame.index[1] == "2019.xlsx 6-2!B4"
+    assert table.frame["also"].iloc[1] == "2018.xlsx 6-2!C4"
+    assert [one.path for one in table.provenance] == [(tmp_path / f"{y}.xlsx").as_posix() for y in (2018, 2019)]
+    assert "2 values stand in several volumes and agree to rounding" in table.provenance[0].notes
+
+
+def test_volumes_that_disagree_are_not_joined_without_a_word(tmp_path: Path) -> None:
+    table = Yearbook(two(tmp_path)).load()
+    assert rows_of(table, "天津") == []
+    assert table.unplaced[["file", "cell", "text"]].apply(" ".join, axis=1).tolist() == [
+        "2018.xlsx B5 4.1",
+        "2018.xlsx C5 5",
+        "2019.xlsx B5 5.5",
+        "2019.xlsx C5 6.1",
+    ]
+    assert set(table.unplaced["why"]) == {
+        "'化肥施用量' of 天津 in 2019 is 5 万吨 in 2018.xlsx 6-2!C5 and 5.5 万吨 in 2019.xlsx 6-2!B5, so that the volumes "
+        'are not joined for this region; splice={"化肥施用量": "newest"} takes each year from the newest volume'
+    }
+    (revision,) = table.disagreements.itertuples()
+    assert (revision.kind, revision.region, revision.year, revision.value, revision.other) == (
+        "revision",
+        "天津",
+        2019,
+        5.0,
+        5.5,
+    )
+    assert revision.change == pytest.approx(0.1)
+    assert not revision.joined
+    assert "1 series are not joined because their volumes disagree: 化肥施用量" in table.provenance[0].notes
+
+
+@pytest.mark.parametrize(
+    ("splice", "expected", "year"),
+    [
+        ("newest", [(2018, 4.1), (2019, 5.5), (2020, 6.1)], 2019),
+        (2019, [(2018, 4.1), (2019, 5.5), (2020, 6.1)], 2019),
+        (2020, [(2018, 4.1), (2019, 5.0), (2020, 6.1)], 2020),
+    ],
+)
+def test_a_splice_is_declared_and_stands_in_the_provenance(
+    tmp_path: Path, splice: str | int, expected: list[tuple[int, float]], year: int
+) -> None:
+    table = Yearbook(two(tmp_path), splice={FERTILISER: splice}).load()
+    assert [row[:2] for row in rows_of(table, "天津")] == expected
+    assert f"'化肥施用量' is spliced in {year} (1 times over all regions)" in table.provenance[0].notes
+    spliced = table.disagreements[table.disagreements["kind"] == "splice"]
+    assert spliced[["region", "year"]].to_numpy().tolist() == [["天津", year]]
+    assert spliced["change"].tolist() == pytest.approx([0.1])
+    # The value that the splice leaves out is listed, and nothing else.
+    left = {5.0, 5.5} - {value for _, value in expected}
+    assert table.unplaced["text"].tolist() == [f"{value:g}" for value in left]
+
+
+def test_two_volumes_of_one_year_that_disagree_cannot_be_spliced(tmp_path: Path) -> None:
+    volume(tmp_path / "a" / "年鉴.xlsx", (2019,), {"北京": (11.2,), "天津": (5.5,)})
+    volume(tmp_path / "b" / "年鉴.xlsx", (2019,), {"北京": (11.2,), "天津": (5.7,)})
+    table = Yearbook(tmp_path, splice={FERTILISER: "newest"}).load()
+    assert table.frame["region"].tolist() == ["北京"]
+    assert set(table.unplaced["file"]) == {"a/年鉴.xlsx", "b/年鉴.xlsx"}
+    assert table.unplaced["why"].str.contains("neither volume is known to be the newer one").all()
+
+
+def test_rounding_is_no_disagreement(tmp_path: Path) -> None:
+    """A volume prints 2 digits, a later one 1: all values come from one truth, and no series may fall apart more than chance."""
+    rng = np.random.default_rng(5)
+    apart = 0
+    for world in range(20):
+        truth = {
+            name: rng.uniform(20, 90, 3) for name in ("北京", "天津", "河北", "山西", "辽宁", "吉林", "上海", "江苏")
+        }
+        folder = tmp_path / str(world)
+        first = {name: tuple(np.round(values[:2], 2)) for name, values in truth.items()}
+        second = {name: tuple(np.round(values[1:], 1)) for name, values in truth.items()}
+        volume(folder / "2018.xlsx", (2018, 2019), {name: tuple(map(float, one)) for name, one in first.items()})
+        volume(folder / "2019.xlsx", (2019, 2020), {name: tuple(map(float, one)) for name, one in second.items()})
+        apart += len(Yearbook(folder).load().unplaced) > 0
+    assert apart <= 5  # the test of edges accuses one volume in ten at most; P(Bin(20, .1) > 5) = .01
+
+
+def test_a_series_is_in_the_unit_of_the_newest_volume(tmp_path: Path) -> None:
+    volume(tmp_path / "2018.xlsx", (2018, 2019), {"北京": (10500, 11200)}, unit="吨")
+    volume(tmp_path / "2019.xlsx", (2019, 2020), {"北京": (1.12, 1.26)})
+    table = Yearbook(tmp_path).load()
+    assert table.frame["value"].tolist() == [1.05, 1.12, 1.26]
+    assert set(table.frame["unit"]) == {"万吨"}
+    assert table.frame["published_value"].iloc[0] == 10500
+    (unit,) = table.disagreements.itertuples()
+    assert unit.kind == "unit"
+    assert "in 万吨 (2019.xlsx 6-2!B4) and in 吨 (2018.xlsx 6-2!B4)" in unit.sentence_en
+    wide = Yearbook(tmp_path, {"fert": FERTILISER}, convert={FERTILISER: "吨"}).load()
+    assert wide.frame["fert"].tolist() == [10500, 11200, 12600]
+    assert wide.units == {"fert": "吨"}
+
+
+def test_the_wide_table_names_the_cell_of_each_value(tmp_path: Path) -> None:
+    two(tmp_path)
+    volume(tmp_path / "pesticide.xlsx", (2018, 2019, 2020), {"北京": (1.1, 1.2, 1.3)}, "农药使用量", "吨")
+    table = Yearbook(tmp_path, {"fert": FERTILISER, "pest": "农药使用量"}, keys=("province", "year")).load()
+    beijing = table.frame[table.frame["province"] == "北京"]
+    assert beijing[["year", "fert", "pest"]].to_numpy().tolist() == [
+        [2018, 10.5, 1.1],
+        [2019, 11.2, 1.2],
+        [2020, 12.6, 1.3],
+    ]
+    assert table.cells.loc[beijing.index, ["fert", "pest"]].iloc[2].tolist() == [
+        "2019.xlsx 6-2!C4",
+        "pesticide.xlsx 6-2!D4",
+    ]
+    assert table.cells["pest"].isna().sum() == table.frame["pest"].isna().sum() == 3
+    panel = ek.assemble(table, unit="province", time="year", derive={"ratio": ek.per("pest", "fert", to="kg/t")})
+    assert panel.frame["ratio"].dropna().tolist() == pytest.approx([1.1 / 105, 1.2 / 112, 1.3 / 126])
+
+
+def test_any_volumes_are_joined_as_by_hand(tmp_path: Path) -> None:
+    """Against a join that looks up each value by itself, for volumes with gaps and revisions drawn at random."""
+    rng = np.random.default_rng(3)
+    regions = ("北京", "天津", "河北", "山西", "辽宁", "吉林")
+    for world in range(8):
+        folder, printed = tmp_path / str(world), dict[int, dict[tuple[str, int], float]]()
+        truth = {(name, year): float(rng.integers(1000, 9000)) for name in regions for year in range(2010, 2018)}
+        for last in range(2012, 2018, 1 + world % 2):
+            years = tuple(range(last - 2, last + 1))
+            own = {key: value for key, value in truth.items() if key[1] in years and rng.random() > 0.1}
+            own = {key: value + 500.0 * (rng.random() < 0.05) for key, value in own.items()}
+            printed[last] = own
+            cells = {name: tuple(own.get((name, year)) for year in years) for name in regions}
+            volume(folder / f"{last + 1}年鉴.xlsx", years, cells)
+        for splice in ({}, {FERTILISER: "newest"}):
+            found = {
+                (row.region, row.year): row.value for row in Yearbook(folder, splice=splice).load().frame.itertuples()
+            }
+            found = {key: value for key, value in found.items() if np.isfinite(value)}
+            assert found == by_hand(printed, regions, is_spliced=bool(splice))
+
+
+def by_hand(
+    printed: dict[int, dict[tuple[str, int], float]], regions: tuple[str, ...], *, is_spliced: bool
+) -> dict[tuple[str, int], float]:
+    joined = {}
+    for name in regions:
+        years = {year for own in printed.values() for region, year in own if region == name}
+        said = {
+            year: [own[name, year] for last, own in sorted(printed.items()) if (name, year) in own] for year in years
+        }
+        if is_spliced or all(len(set(values)) == 1 for values in said.values()):
+            joined |= {(name, year): values[-1] for year, values in said.items()}
+    return joined
+
+
+# --- names ---
+
+
+def test_a_renamed_indicator_is_offered_and_joined_only_by_a_map(tmp_path: Path) -> None:
+    volume(tmp_path / "2018.xlsx", (2018, 2019), {"北京": (10.5, 11.2)}, "农用化肥施用折纯量")
+    volume(tmp_path / "2019.xlsx", (2019, 2020), {"北京": (11.2, 12.6)}, "农用化肥施用量")
+    apart = Yearbook(tmp_path).load()
+    assert apart.frame.groupby("indicator", sort=False).size().to_dict() == {
+        "农用化肥施用折纯量": 2,
+        "农用化肥施用量": 2,
+    }
+    (offer,) = apart.disagreements.itertuples()
+    assert (offer.kind, offer.indicator, offer.against) == ("rename", "农用化肥施用折纯量", "农用化肥施用量")
+    assert "of the 1 values that both print, 1 agree" in offer.sentence_en
+    assert 'renamed={"农用化肥施用折纯量": "农用化肥施用量"}' in offer.sentence_en
+    joined = Yearbook(tmp_path, renamed={"农用化肥施用折纯量": "农用化肥施用量"}).load()
+    assert joined.frame["value"].tolist() == [10.5, 11.2, 12.6]
+    assert "'农用化肥施用折纯量' is called '农用化肥施用量' (renamed=)" in joined.provenance[0].notes
+
+
+def test_indicators_whose_values_differ_are_not_offered_as_one(tmp_path: Path) -> None:
+    volume(tmp_path / "2018.xlsx", (2018, 2019), {"北京": (10.5, 11.2)}, "农用地膜使用量")
+    volume(tmp_path / "2019.xlsx", (2019, 2020), {"北京": (33.3, 35.6)}, "农用棚膜使用量")
+    assert Yearbook(tmp_path).load().disagreements.empty
+
+
+def test_a_name_that_says_nothing_is_joined_under_one_title_only(tmp_path: Path) -> None:
+    def patents(name: str, year: int, title: str, number: int) -> None:
+        path = volume(tmp_path / name, (year,), {})
+        workbook = openpyxl.Workbook()
+        sheet = workbook.worksheets[0]
+        for row in (
+            [f"8-1 {title}({year}年)"],
+            ["单位:件"],
+            ["地区", "合计", "发明"],
+            ["北京", number, 1],
+            ["天津", 7, 2],
+        ):
+            sheet.append(row)
+        workbook.save(path)
+
+    patents("2018.xlsx", 2018, "专利申请受理数", 60)
+    patents("2019.xlsx", 2019, "专利申请受理数", 65)
+    assert Yearbook(tmp_path).load().frame["indicator"].unique().tolist() == ["合计", "发明"]
+    patents("2020.xlsx", 2020, "专利申请授权数", 33)
+    table = Yearbook(tmp_path, {"granted": "专利申请授权数 / 合计", "filed": "专利申请受理数 / 合计"}).load()
+    beijing = table.frame[table.frame["region"] == "北京"]
+    assert beijing[["year", "granted", "filed"]].fillna(0).to_numpy().tolist() == [
+        [2018, 0, 60],
+        [2019, 0, 65],
+        [2020, 33, 0],
+    ]
+    both = Yearbook(tmp_path).load()
+    scope = both.disagreements[both.disagreements["kind"] == "scope"]
+    assert scope["indicator"].tolist() == ["发明"]
+    assert "专利申请受理数, 专利申请授权数" in scope["sentence_en"].iloc[0]
+
+
+# --- folders as people keep them ---
+
+
+def test_strangers_twins_and_refused_files_are_reported_and_the_rest_is_read(tmp_path: Path) -> None:
+    two(tmp_path / "年鉴")
+    shutil.copy(tmp_path / "年鉴" / "2018.xlsx", tmp_path / "年鉴" / "copy.xlsx")
+    volume(tmp_path / "old" / "2018.xlsx", (2017, 2018), {"北京": (9.9, 10.5)})  # one name, other content
+    volume(tmp_path / "nounit.xlsx", (2020,), {"北京": (9.9,)}, "农药使用量", "")
+    (tmp_path / "readme.pdf").write_bytes(b"%PDF-1.7 nothing")
+    (tmp_path / "~$2018.xlsx").write_bytes(b"x")
+    (tmp_path / ".hidden.csv").write_bytes(b"x")
+    (tmp_path / "empty.csv").write_bytes(b"")
+    book = Yearbook(tmp_path)
+    table, catalogue = book.load(), book.catalogue()
+    assert rows_of(table, "北京")[:2] == [(2017, 9.9, "old/2018.xlsx", "B4"), (2018, 10.5, "年鉴/2018.xlsx", "B4")]
+    outcomes = dict(zip(catalogue["volume"], catalogue["outcome"], strict=True))
+    assert outcomes == {
+        "empty.csv": "refused",
+        "nounit.xlsx": "refused",
+        "old/2018.xlsx": "read",
+        "readme.pdf": "refused",
+        "年鉴/2018.xlsx": "read",
+        "年鉴/2019.xlsx": "read",
+        "年鉴/copy.xlsx": "twin",
+    }
+    why = dict(zip(catalogue["volume"], catalogue["why"], strict=True))
+    assert why["年鉴/copy.xlsx"] == "it has the same bytes as 年鉴/2018.xlsx"
+    assert "PDF" in why["readme.pdf"]
+    assert why["nounit.xlsx"].startswith("nounit.xlsx: no unit is found")
+    assert str(tmp_path) not in " ".join(why.values())
+    assert all(f"{name}:" in table.provenance[0].notes for name in ("empty.csv", "readme.pdf", "nounit.xlsx"))
+    pd.testing.assert_frame_equal(table.catalogue, catalogue)
+    row = catalogue[catalogue["volume"] == "年鉴/2019.xlsx"].iloc[0]
+    assert row[["table", "cells", "years", "indicators", "regions", "level", "units", "values"]].tolist() == [
+        "6-2各地区化肥施用量", "6-2!B4:C6", "2019-2020", FERTILISER, 3, "province", "万吨", 6,
+    ]  # fmt: skip
+
+
+def test_a_volume_of_another_level_stays_out_of_the_panel(tmp_path: Path) -> None:
+    two(tmp_path)
+    volume(tmp_path / "county.xlsx", (2019, 2020), {"奇台县": (1.1, 1.2), "吉木萨尔县": (1.3, 1.4)})
+    table = Yearbook(tmp_path, {"fert": FERTILISER}).load()
+    assert set(table.frame["region"]) == {"北京", "河北"}
+    left = table.unplaced[table.unplaced["file"] == "county.xlsx"]
+    assert left["text"].tolist() == ["1.1", "1.2", "1.3", "1.4"]
+    assert set(left["why"]) == {"its regions are of the level county, those of most volumes of the level province"}
+    assert "county.xlsx: its regions are of the level county" in table.provenance[0].notes
+    assert set(Yearbook(tmp_path).load().frame["region"]) == {"北京", "河北", "奇台县", "吉木萨尔县"}
+
+
+def test_volumes_without_the_indicator_are_named(tmp_path: Path) -> None:
+    two(tmp_path)
+    volume(tmp_path / "other.xlsx", (2019,), {"北京": (1.1,)}, "化肥施用实物量")
+    table = Yearbook(tmp_path, {"fert": FERTILISER}).load()
+    assert dict(zip(table.catalogue["volume"], table.catalogue["outcome"], strict=True))["other.xlsx"] == "without"
+    error = refused(tmp_path, columns={"fert": "化肥施用总量"})
+    assert "none of the 3 files is read" in error.what
+    assert FERTILISER in error.remedy
+
+
+def test_what_is_said_of_all_volumes_goes_where_it_is_needed(tmp_path: Path) -> None:
+    """The year of the file's name, one unit and a name in volumes that lack them; a setting that none needs is refused."""
+    for year, number in ((2018, 10.5), (2019, 11.2)):
+        (tmp_path / f"raw-{year}.csv").write_text(
+            f"各地区农药使用量\n地区,农药使用量\n北京,{number}\n天津,3.3\n", encoding="utf-8"
+        )
+    two(tmp_path)
+    table = Yearbook(tmp_path, year="file name", units={"农药使用量": "吨"}).load()
+    pesticide = table.frame[(table.frame["indicator"] == "农药使用量") & (table.frame["region"] == "北京")]
+    assert pesticide[["year", "value", "unit"]].to_numpy().tolist() == [[2018, 10.5, "吨"], [2019, 11.2, "吨"]]
+    for settings, named in (
+        ({"units": {"农膜使用量": "吨"}}, "units= of '农膜使用量'"),
+        ({"region": "昌吉州"}, "region="),
+        ({"renamed": {"农膜": FERTILISER}}, "renamed= of '农膜'"),
+        ({"splice": {"农膜": "newest"}}, "splice= names indicator '农膜'"),
+    ):
+        said = {"year": "file name", "units": {"农药使用量": "吨"}, **settings}
+        if "units" in settings:
+            said["units"] = {"农药使用量": "吨", **settings["units"]}
+        assert named in refused(tmp_path, **said).what
+
+
+def test_paths_are_folders_patterns_and_lists(tmp_path: Path) -> None:
+    two(tmp_path)
+    whole = Yearbook(tmp_path).load().frame
+    pattern = Yearbook(str(tmp_path / "20*.xlsx"))
+    listed = Yearbook([tmp_path / "2018.xlsx", str(tmp_path / "2019.xlsx")])
+    for one in (pattern, listed):
+        pd.testing.assert_frame_equal(one.load().frame, whole)
+        assert one.files() == (tmp_path / "2018.xlsx", tmp_path / "2019.xlsx")
+    assert hash(listed) == hash(Yearbook((tmp_path / "2018.xlsx", str(tmp_path / "2019.xlsx"))))
+    (tmp_path / "none").mkdir()
+    assert "holds no file" in refused(tmp_path / "none").what
+    assert "no file fits" in refused(str(tmp_path / "*.ods")).what
+    for wrong, what in (([], "is empty"), ([tmp_path / "2018.xlsx"] * 2, "listed twice")):
+        with pytest.raises(SourceError, match=what):
+            Yearbook(wrong).load()
+    with pytest.raises(SourceError, match="shows one file"):
+        Yearbook(tmp_path).explain()
+    for setting in ({"splice": {FERTILISER: "newest"}}, {"renamed": {"a": "b"}}):
+        assert "this is one file" in refused(tmp_path / "2018.xlsx", **setting).what
+    with pytest.raises(SourceError, match="neither a year nor"):
+        Yearbook(tmp_path, splice={FERTILISER: "latest"})
+
+
+def test_processes_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    two(tmp_path)
+    for year in range(2000, 2008):
+        volume(tmp_path / f"{year}.xlsx", (year,), {"北京": (1.0 * year,)})
+    alone = Yearbook(tmp_path).load()
+    monkeypatch.setattr(of_volumes, "_FEW", 0)
+    monkeypatch.setattr(of_volumes.os, "cpu_count", lambda: 2)
+    assert Yearbook(tmp_path).load() == alone
+
+
+# --- panels and studies ---
+
+
+def test_two_wide_tables_are_two_volumes(tmp_path: Path) -> None:
+    two(tmp_path, first=5.5)
+    tables = [Yearbook(tmp_path / f"{year}.xlsx", {"fert": FERTILISER}).load() for year in (2018, 2019)]
+    panel = ek.assemble(*tables, unit="region", time="year")
+    assert panel.frame["fert"].tolist() == [10.5, 11.2, 12.6, 4.1, 5.5, 6.1, 7.7, 8.3, 8.9]
+    assert len(panel.provenance) == 2
+    assert [str(note) for note in panel.notes] == [
+        "2019.xlsx is a further volume of 2018.xlsx: 3 rows are added; 3 rows are in both and agree to rounding"
+    ]
+
+
+def test_wide_tables_that_disagree_are_refused(tmp_path: Path) -> None:
+    two(tmp_path, first=5.2)
+    tables = [Yearbook(tmp_path / f"{year}.xlsx", {"fert": FERTILISER}).load() for year in (2018, 2019)]
+    with pytest.raises(
+        DataError, match=r"'fert' of region 天津 and year 2019 is 5.2 in 2018.xlsx and 5.5 in 2019.xlsx"
+    ) as error:
+        ek.assemble(*tables, unit="region", time="year")
+    assert 'splice={"…": "newest"}' in error.value.remedy
+    assert error.value.where == "2019.xlsx, row 6-2!B5"
+    other = Yearbook(tmp_path / "2019.xlsx", {"fert": FERTILISER}, convert={FERTILISER: "吨"}).load()
+    with pytest.raises(DataError, match=r"in 万吨 in 2018\.xlsx and in 吨"):
+        ek.assemble(tables[0], other, unit="region", time="year")
+
+
+STUDY = """
+[[source]]
+name = "book"
+kind = "Yearbook"
+path = PATH
+columns = { fert = "化肥施用量" }
+keys = ["province", "year"]
+splice = { "化肥施用量" = "newest" }
+[[source]]
+name = "policy"
+kind = "Delimited"
+path = "policy.csv"
+[panel]
+sources = ["book", "policy"]
+unit = "province"
+time = "year"
+[design]
+outcome = "fert"
+adoption = "start"
+assigned_at = "province"
+[[estimate]]
+name = "main"
+estimator = { kind = "TwoWayFE" }
+inference = { kind = "Cluster" }
+"""
+
+
+def study(folder: Path, start: int, path: str = '"volumes"') -> Path:
+    """Write a study of six provinces in two volumes, of which two provinces were revised in 2014."""
+    rng = np.random.default_rng(1)
+    names = ("北京", "天津", "河北", "山西", "辽宁", "吉林")
+    truth = {name: np.round(rng.uniform(50, 90, 12), 2) for name in names}
+    old = {name: tuple(map(float, values[:5])) for name, values in truth.items()}
+    new = {name: tuple(map(float, values[4:] + 3.0 * (name in names[:2]))) for name, values in truth.items()}
+    volume(folder / "volumes" / "2015.xlsx", tuple(range(2010, 2015)), old)
+    volume(folder / "volumes" / "2022.xlsx", tuple(range(2014, 2022)), new)
+    lines = [f"{name},{start if name in names[1:4] else ''}" for name in names]
+    (folder / "policy.csv").write_text("province,start\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "study.toml").write_text(STUDY.replace("PATH", path), encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize(("start", "verdict", "away"), [(2014, "fail", 0), (2016, "fail", 2), (2017, "pass", 3)])
+def test_a_splice_near_an_adoption_fails(tmp_path: Path, start: int, verdict: str, away: int) -> None:
+    evidence = evaluate_study(read_study(study(tmp_path, start)))
+    findings = {one.check: one for on, one in evidence.findings if on == "main"}
+    splices = findings["Splices"]
+    assert (splices.verdict, splices.statistic, splices.bound) == (verdict, away, 2)
+    assert splices.null is not None
+    assert splices.table[["region", "year", "adoption"]].to_numpy().tolist() == [
+        ["北京", 2014, start],
+        ["天津", 2014, start],
+    ]
+    volumes = findings["Volumes"]
+    assert volumes.verdict == "described"
+    assert "2 values of 化肥施用量 are printed otherwise in a newer volume" in volumes.summary()
+    assert "序列" in splices.summary("zh")
+
+
+@pytest.mark.parametrize("path", ['"volumes/*.xlsx"', '["volumes/2015.xlsx", "volumes/2022.xlsx"]'])
+def test_a_study_writes_what_it_found_on_its_volumes(tmp_path: Path, path: str) -> None:
+    (tmp_path / "pyproject.toml").write_text("", encoding="utf-8")
+    home = study(tmp_path / "analyses" / "fert", 2015, path)
+    run_study(home)
+    processed = tmp_path / "data" / "processed" / "fert"
+    found = pd.read_csv(processed / "findings.csv", encoding="utf-8-sig")
+    assert found.set_index("check")["verdict"].to_dict() == {"Splices": "fail", "Volumes": "described"}
+    assert (processed / "finding_main_Splices.csv").is_file()
+    assert len(list((tmp_path / "figures" / "fert").glob("*splices*"))) >= 2
