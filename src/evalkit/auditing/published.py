@@ -308,8 +308,8 @@ class Series:
     """One indicator in one unit, to which other units in use were converted.
 
     `adds` says that regions and parts can be added up, `is_rate` that growth means nothing, `is_generic` that the name alone
-    (合计, 产量, 合计 / 男) does not say what is counted, so that different sheets are not compared. `pieces` is how many pieces, or
-    people, one unit is: 10,000 for 万台; 0 where it counts none.
+    (合计, 产量, 合计 / 男) does not say what is counted, so that different sheets are not compared. `pieces` is how many pieces,
+    or people, one unit is: 10,000 for 万台; 0 where it counts none.
     """
 
     indicator: str

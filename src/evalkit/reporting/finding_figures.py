@@ -93,10 +93,16 @@ def draw_curve(ax: Axes, finding: Finding, estimate: Estimate, reader: Reader) -
 
 
 def draw_counts(ax: Axes, finding: Finding, estimate: Estimate, reader: Reader) -> None:
-    """How often each value occurs, with lines at what was stated."""
+    """How often each value occurs, with lines at what was stated; of years, each has a bar."""
     chart = finding.chart
     values = tabulate_chart(finding, estimate)[chart.value].dropna().to_numpy(float)
-    ax.hist(values, bins=20, color=PALE, zorder=2)
+    if chart.kind == "years":
+        ax.bar(*np.unique(values, return_counts=True), width=0.7, color=PALE, zorder=2)
+        ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
+        shown = [*values, *chart.marks]
+        ax.set_xlim(min(shown) - 1, max(shown) + 1)
+    else:
+        ax.hist(values, bins=20, color=PALE, zorder=2)
     for mark in chart.marks:
         ax.axvline(mark, color=ACCENT, lw=1.2, ls=DASHED, zorder=3)
     ax.set_ylabel(reader.say("chart.number"))
@@ -334,6 +340,7 @@ EXHIBITS = {
     "intervals": Exhibit(tabulate_chart, chart_size, draw_intervals),
     "curve": Exhibit(tabulate_chart, chart_size, draw_curve),
     "counts": Exhibit(tabulate_chart, chart_size, draw_counts),
+    "years": Exhibit(tabulate_chart, chart_size, draw_counts),
     "placebo_assignment": Exhibit(tabulate_placebos, placebo_size, draw_placebos),
     "leave_one_out": Exhibit(tabulate_left_out, left_out_size, draw_leave_one_out),
 }

@@ -25,7 +25,8 @@ class Chart:
 
     kind    "intervals": a row of the figure for each of the table's, named by its `label` columns, a dot at `value` and a bar
             from `low` to `high`, left out where a column `supported` says so; "curve": `value` over the one `label`; "counts":
-            how often the table has which `value`; or an exhibit that `reporting.finding_figures` draws for this check alone.
+            how often the table has which `value`; "years": the same of years, or of numbers of them; or an exhibit that
+            `reporting.finding_figures` draws for this check alone.
     title   what the figure shows.
     axis    what `value` is; None: the effect, in the unit of the outcome. `label_axis` says what `label` is, where a number.
     marks   values at which a line stands: a bound stated beforehand, a nominal size; 0 always has one among "intervals".

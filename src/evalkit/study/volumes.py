@@ -81,7 +81,7 @@ def _judge_splices(table: Table, splices: pd.DataFrame, years: tuple[int, ...]) 
     )
     columns = ["indicator", "region", "year", "adoption", "years_from_adoption", "change", "file", "against"]
     chart = Chart(
-        "counts",
+        "years",
         message("chart.splices"),
         value="years_from_adoption",
         axis=message("chart.years_from_adoption"),
@@ -117,7 +117,7 @@ def _describe(table: Table, kind: str, indicator: str, rows: pd.DataFrame) -> Fi
         *("kind", "indicator", "region", "year", "value", "unit", "other", "change", "joined"),
         *("file", "sheet", "cell", "against"),
     ]
-    chart = Chart("counts", message("chart.volumes"), value="year", axis=message("chart.year"))
+    chart = Chart("years", message("chart.volumes"), value="year", axis=message("chart.year"))
     return Finding(
         "Volumes", None, largest, _NAN, _NAN, "described", sentence, rows[columns].reset_index(drop=True), chart
     )

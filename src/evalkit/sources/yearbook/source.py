@@ -45,11 +45,12 @@ from evalkit.tables.units import unit_ratio
 class Yearbook:
     """Name a file with tables of a statistical yearbook, or many volumes, and what is wanted of them.
 
-    `path` is a file; or a folder (with the folders in it), a pattern ("data/raw/*/6-2.xls") or a list of files, whose values become
-    one series for each region and indicator. Values of one year that stand in several volumes have to agree to rounding; a series
-    of which any do not is left out, and listed in `Table.unplaced`, unless `splice` names its indicator: {"化肥施用量": "newest"}
-    takes each year from the newest volume that prints it, {"化肥施用量": 2016} that and later years so, and earlier ones from the
-    oldest. `renamed` joins indicators that changed their names, {old: new}; likely ones are offered in `Table.disagreements`.
+    `path` is a file; or a folder (with the folders in it), a pattern ("data/raw/*/6-2.xls") or a list of files, whose values
+    become one series for each region and indicator. Values of one year that stand in several volumes have to agree to rounding;
+    a series of which any do not is left out, and listed in `Table.unplaced`, unless `splice` names its indicator:
+    {"化肥施用量": "newest"} takes each year from the newest volume that prints it, {"化肥施用量": 2016} that and later years so,
+    and earlier ones from the oldest. `renamed` joins indicators that changed their names, {old: new}; likely ones are offered in
+    `Table.disagreements`.
 
     `columns` maps names of your own to indicators: `{"rural_income": "农村居民人均可支配收入"}`; without it the table is
     long. `sheets` names the sheets to read; none means every visible one with data. `keys` names the key columns, of regions and
