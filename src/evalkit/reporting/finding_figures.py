@@ -98,7 +98,6 @@ def draw_counts(ax: Axes, finding: Finding, estimate: Estimate, reader: Reader) 
     values = tabulate_chart(finding, estimate)[chart.value].dropna().to_numpy(float)
     if chart.kind == "years":
         ax.bar(*np.unique(values, return_counts=True), width=0.7, color=PALE, zorder=2)
-        ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
         shown = [*values, *chart.marks]
         ax.set_xlim(min(shown) - 1, max(shown) + 1)
     else:
@@ -108,6 +107,8 @@ def draw_counts(ax: Axes, finding: Finding, estimate: Estimate, reader: Reader) 
     ax.set_ylabel(reader.say("chart.number"))
     ax.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     _value_axis(ax, "x", finding, estimate, reader)
+    if chart.kind == "years":
+        ax.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True, min_n_ticks=1))
     finish(ax, reader, _title(finding, reader), [_told(finding, reader)])
 
 
