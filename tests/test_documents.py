@@ -160,6 +160,7 @@ def test_how_to_read_a_yearbook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         (tmp_path / name).write_text(layout, encoding="utf-8")
     (tmp_path / "policy.csv").write_text("county,first_year\n昌吉市,2022\n玛纳斯,2022\n", encoding="utf-8")
     farms().save(tmp_path / "farms_2011.xlsx")
+    write_volumes(tmp_path / "volumes")
     monkeypatch.chdir(tmp_path)
     run("how-to-read-a-yearbook.md")
 
@@ -183,6 +184,24 @@ def farms() -> openpyxl.Workbook:
     for ref in ("A2:A4", "B2:D2", "B3:B4", "C3:D3", "E2:E4"):
         sheet.merge_cells(ref)
     return workbook
+
+
+def write_volumes(folder: Path) -> None:
+    """Write three volumes of two years each, of which the last revises 玛纳斯县 in another unit, a copy, and a scan."""
+    folder.mkdir()
+    for name, title, unit, years, rows in (
+        ("2021", "化肥施用量", "吨", (2019, 2020), (("昌吉市", 21456, 21091), ("玛纳斯县", 31025, 30498))),
+        ("2022", "农用化肥施用量", "吨", (2020, 2021), (("昌吉市", 21091, 20834), ("玛纳斯县", 30498, 30125))),
+        ("2023", "农用化肥施用量", "万吨", (2021, 2022), (("昌吉市", 2.083, 2.038), ("玛纳斯县", 2.811, 2.756))),
+    ):
+        workbook = openpyxl.Workbook()
+        sheet = workbook.worksheets[0]
+        sheet.title = "6-5"
+        for row in ([f"6-5 各县市{title}"], [f"单位：{unit}"], ["县市", *(f"{year}年" for year in years)], *rows):
+            sheet.append(list(row))
+        workbook.save(folder / f"{name}.xlsx")
+    shutil.copy(folder / "2022.xlsx", folder / "2022_copy.xlsx")
+    (folder / "2024.pdf").write_bytes(b"%PDF-1.7")
 
 
 # ------------------------------------------------------------------------------------------------------------ study files
