@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from evalkit.tables.columns import numbers
 from evalkit.tables.table import Table
 from evalkit.tables.units import kind_of_unit, unit_ratio
 
+_UNITS = 1 << 14  # pairs of units that are remembered: an unknown one takes a millisecond
 _NEEDED = ("indicator", "value", "unit", "file", "sheet", "cell")
 
 
@@ -345,6 +347,7 @@ def read_series(names: Objects, units: Objects, newness: Ints) -> tuple[Ints, tu
     return series[pairs], tuple(kinds), factors[pairs]
 
 
+@lru_cache(_UNITS)
 def try_ratio(unit: str, to: str) -> Fraction | None:
     """Return how many of `to` one `unit` is, None where that is not known."""
     if unit == to:

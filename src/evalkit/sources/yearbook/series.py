@@ -395,12 +395,15 @@ def _list_renames(data: Published) -> list[dict[str, object]]:
 def _likeness(data: Published, one: int, other: int) -> float:
     """Say how alike the names of two series are, from 0 to 1; 0 for units of different kinds."""
     first, second = data.kinds[one], data.kinds[other]
-    if first.indicator == second.indicator or try_ratio(first.unit, second.unit) is None:
+    if first.indicator == second.indicator:
         return 0.0
     matcher = difflib.SequenceMatcher(None, first.indicator, second.indicator, autojunk=False)
-    if first.indicator in second.indicator or second.indicator in first.indicator:
-        return max(_ALIKE, matcher.ratio())
-    return matcher.ratio() if matcher.real_quick_ratio() >= _ALIKE else 0.0
+    is_part = first.indicator in second.indicator or second.indicator in first.indicator
+    if not is_part and min(matcher.real_quick_ratio(), matcher.quick_ratio()) < _ALIKE:
+        return 0.0
+    if try_ratio(first.unit, second.unit) is None:
+        return 0.0
+    return max(_ALIKE, matcher.ratio()) if is_part else matcher.ratio()
 
 
 def _offer(data: Published, older: int, newer: int) -> list[dict[str, object]]:
