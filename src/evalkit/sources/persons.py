@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evalkit.errors import SourceError
-from evalkit.sources.files.columns import Rows, each, write_runs
+from evalkit.sources.files.columns import Rows, each, write_rows
 
 _CITIZEN = re.compile("(?<![0-9])[0-9]{17}[0-9X](?![0-9X])")
 _DIGIT = r"[0-9\x{FF10}-\x{FF19}]"  # half or full width
@@ -203,8 +203,7 @@ def _refuse_lost(column: pd.Series[Any], where: str) -> None:
 
 
 def _rows(column: pd.Series[Any], flagged: pd.Series[bool], where: str) -> str:
-    rows = [int(row) for row in column.index[flagged]]
-    return f"{where}, row{'s' if len(rows) > 1 else ''} {write_runs(rows)}, column '{column.name}'"
+    return f"{where}, {write_rows(column.index[flagged].tolist())}, column '{column.name}'"
 
 
 AS_TEXT = "store the column as text in the source system and export it again; in Excel, import it as text"
