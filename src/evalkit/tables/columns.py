@@ -140,9 +140,9 @@ def _correct(words: list[str]) -> str:
             f"where {'this means' if len(gaps) == 1 else 'these mean'} that there is no value, missing=({listed})"
         )
     if any("," in word for word in words if _MARKED_NUMBER.fullmatch(word)):
-        remedies.append('where the comma stands between thousands, thousands=","; before decimals, decimal=","')
+        remedies.append('where commas are thousands separators, thousands=","; before decimals, decimal=","')
     if any(" " in " ".join(word.split()) for word in words if _MARKED_NUMBER.fullmatch(word)):
-        remedies.append('where blanks stand between thousands, thousands=" "')
+        remedies.append('where blanks are thousands separators, thousands=" "')
     declared = f"declare of the file, {'; '.join(remedies)}; or " if remedies else ""
     return f"{declared}write plain numbers such as 1234.5 into the cells, or leave them empty"
 
