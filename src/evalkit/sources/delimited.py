@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -182,8 +182,12 @@ class Delimited:
     def _units(self, content: Content, sidecar: Sidecar) -> dict[str, str]:
         """Join the units of the headers and those declared; raise SourceError where they contradict each other."""
         names = list(content.frame.columns)
+        others = {
+            name: unit for name, unit in sidecar.units.items() if name not in names and name in content.choice.unread
+        }
+        sidecar = replace(sidecar, units={name: unit for name, unit in sidecar.units.items() if name not in others})
         declared = sidecar.merge_units(self.units, names, Path(self.path).as_posix())
-        for name, unit in content.units.items():
+        for name, unit in content.choice.units.items():
             same = same_unit(declared.get(name, unit), unit)
             if same is False or (same is None and unit not in declared[name]):
                 setting = "units=" if name in self.units else "the sidecar"
@@ -192,7 +196,7 @@ class Delimited:
                     where=content.where,
                     remedy="find out which is right; leave the other out, or correct the header",
                 )
-        return {**content.units, **declared}
+        return {**content.choice.units, **declared}
 
 
 def _is_row(row: Any) -> bool:

@@ -112,6 +112,7 @@ def unit_of_header(text: str) -> str | None:
 
 def same_unit(one: str, other: str) -> bool | None:
     """Tell whether two units are of the same size, as t and 吨; None where one is unknown, and they are written differently."""
+    one, other = unit_of_header(one) or one, unit_of_header(other) or other
     if _plain(one) == _plain(other):
         return True
     try:

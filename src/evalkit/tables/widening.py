@@ -248,7 +248,7 @@ def _unit_of(
             remedy=f'convert them, convert={{"{name}": "…"}}, or choose one by writing it behind the series in columns=, '
             f'"… ({next(one for _, one in held if one)})"',
         )
-    return held[0][1]
+    return str(held[0][1])
 
 
 def _check_convert(table: Table, convert: Mapping[str, str], picked: Mapping[str, Flags], unit: str | None) -> None:

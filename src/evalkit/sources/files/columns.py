@@ -24,6 +24,7 @@ _WIDE = "".join(map(chr, range(0xFF10, 0xFF1A))) + "\uff0b\uff0d\uff0e\uff25\uff
 _FULL_WIDTH = str.maketrans(_WIDE, "0123456789+-.Ee")  # not NFKC, which would also read "10²" as 102
 _DIGIT, _POINT, _SIGN = "[0-9\uff10-\uff19]", "[.\uff0e]", "[+\uff0b\uff0d-]"
 _NUMBER = f"{_SIGN}?(?:{_DIGIT}+{_POINT}?{_DIGIT}*|{_POINT}{_DIGIT}+)(?:[eE\uff25\uff45]{_SIGN}?{_DIGIT}+)?"
+_OF_PERSONS = 11  # digits that may be a telephone number, and are not shown
 _CODE = "^[+-]?(?:0[0-9]|[0-9]{16,}$)"
 _NOT_ZERO = "^[^eE]*[1-9]"
 
@@ -245,9 +246,10 @@ def refuse_marks(cells: pa.ChunkedArray, marks: Marks, place: Callable[[int], st
     _, wrong = marks.read(values)
     if wrong:
         declared = f"decimal='{marks.decimal}'" + (f" and thousands='{marks.thousands}'" if marks.thousands else "")
-        more = f", and so are {len(wrong) - 1} more" if len(wrong) > 1 else ""
+        word = values[wrong[0]].as_py()
+        more = f", nor are {len(wrong) - 1} others" if len(wrong) > 1 else ""
         raise SourceError(
-            f"'{values[wrong[0]].as_py()[:40]}' is no number under {declared}{more}",
+            f"'{'…' if len(re.findall(_DIGIT, word)) >= _OF_PERSONS else word[:40]}' is no number under {declared}{more}",
             where=place(wrong[0]),
             remedy="correct the cell, or the mark that is declared; columns of codes and dates are named in text=",
         )

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 
 from evalkit.errors import SourceError, nearest
 from evalkit.sources.files.columns import MISSING, USUAL, Marks, check_names, strip_name
@@ -87,6 +88,20 @@ class Chosen:
     unit: str | None
 
 
+@dataclass(frozen=True)
+class Selection:
+    """The columns of a table that are read, the headers of those that are not, and what is to be noted."""
+
+    read: list[Chosen]
+    unread: list[str]
+    notes: list[str]
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Return the units that the header gives, by column."""
+        return {one.name: one.unit for one in self.read if one.unit}
+
+
 def strip_unit(header: str) -> tuple[str, str | None]:
     """Return a header without the brackets behind it that hold a unit, and the unit in the last of them, None without one."""
     found = _LAST_BRACKET.fullmatch(header)
@@ -118,25 +133,24 @@ def plain_header(header: str) -> str:
 
 def choose(
     headings: Sequence[ColumnHead], form: Form, where: str, is_empty: Callable[[int], bool], remedy: str = ""
-) -> tuple[list[Chosen], list[str]]:
+) -> Selection:
     """Find the columns that are read; say in notes which are not. `is_empty` tells whether a column holds nothing.
 
     Raises SourceError where a header that is asked for is not there or stands twice, and, where all are read, on one without a
     name or with that of another.
     """
-    form.vet([heading.name for heading in headings], where)
+    for level in zip_longest(*(heading.levels for heading in headings), fillvalue=""):
+        form.vet(level, where)
     if form.columns:
         return _choose_named(headings, form.columns, where)
     empty = [at for at, heading in enumerate(headings) if not heading.name and not form.bare and is_empty(at)]
     read = [at for at in range(len(headings)) if at not in empty]
     names = check_names([headings[at].name for at in read], [headings[at].place for at in read], where, remedy)
     notes = [f"{headings[at].place} has neither a name nor values and was left out" for at in empty]
-    return [Chosen(at, name, headings[at].unit) for at, name in zip(read, names, strict=True)], notes
+    return Selection([Chosen(at, name, headings[at].unit) for at, name in zip(read, names, strict=True)], [], notes)
 
 
-def _choose_named(
-    headings: Sequence[ColumnHead], columns: Mapping[str, str], where: str
-) -> tuple[list[Chosen], list[str]]:
+def _choose_named(headings: Sequence[ColumnHead], columns: Mapping[str, str], where: str) -> Selection:
     known = [heading.name for heading in headings if heading.name]
     found: dict[str, int] = {}
     for name, header in columns.items():
@@ -164,7 +178,7 @@ def _choose_named(
         found[name] = at[0]
     rest = [heading.name or heading.place for i, heading in enumerate(headings) if i not in found.values()]
     notes = [f"columns that were not read: {', '.join(rest)}"] if rest else []
-    return [Chosen(at, name, headings[at].unit) for name, at in found.items()], notes
+    return Selection([Chosen(at, name, headings[at].unit) for name, at in found.items()], rest, notes)
 
 
 def _match(header: str, headings: Sequence[ColumnHead]) -> list[int]:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from evalkit.errors import SourceError
 from evalkit.sources.files.columns import Gaps, check_names, refuse_no_rows, write_number
-from evalkit.sources.files.form import ColumnHead, Form, choose
+from evalkit.sources.files.form import ColumnHead, Form, Selection, choose
 
 _EXACT = 2**53  # the whole numbers up to here are exact in a float64
 _HOLDABLE = (
@@ -30,7 +30,7 @@ _HOLDABLE = (
 )
 
 
-def read_parquet(data: bytes, where: str, form: Form) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
+def read_parquet(data: bytes, where: str, form: Form) -> tuple[pd.DataFrame, Selection, list[str]]:
     """Read a Parquet file as pandas would, with a stored index turned into columns.
 
     The first data row is row 2. Only null is missing, and the words that are declared: those that mean "missing" in a text file
@@ -64,9 +64,9 @@ def read_parquet(data: bytes, where: str, form: Form) -> tuple[pd.DataFrame, dic
     if frame.empty:
         raise refuse_no_rows(where)
     headings = [ColumnHead(f"column {i + 1}", (name,)) for i, name in enumerate(frame.columns)]
-    chosen, notes = choose(headings, form, where, lambda at: False)
-    given = [names[one.at] for one in chosen]
-    frame = frame.iloc[:, [one.at for one in chosen]].set_axis([one.name for one in chosen], axis=1)
+    choice = choose(headings, form, where, lambda at: False)
+    given = [names[one.at] for one in choice.read]
+    frame = frame.iloc[:, [one.at for one in choice.read]].set_axis([one.name for one in choice.read], axis=1)
     gaps = Gaps(form.marks.missing)
     for name, stored in zip(given, frame.columns, strict=True):
         if name in table.schema.names and _would_round(table.column(name), frame[stored]):
@@ -80,7 +80,7 @@ def read_parquet(data: bytes, where: str, form: Form) -> tuple[pd.DataFrame, dic
             gaps.count(pa.chunked_array([pa.array(written, pa.string())]), stored)
             frame[stored] = frame[stored].mask([one in form.marks.missing for one in written])
     frame.index = pd.RangeIndex(2, len(frame) + 2, name="row")
-    return frame, {one.name: one.unit for one in chosen if one.unit}, notes + gaps.notes(where)
+    return frame, choice, gaps.notes(where)
 
 
 def _check_type(field: pa.Field, where: str) -> None:

@@ -6,6 +6,7 @@ import datetime as dt
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from evalkit.sources.files.form import (
     ColumnHead,
     Ending,
     Form,
+    Selection,
     choose,
     count_notes,
     holds_words,
@@ -54,7 +56,7 @@ _LOOKED_AT = 100  # rows that are looked at to tell a header or a note
 @dataclass(frozen=True)
 class Content:
     """A frame indexed by the file's row numbers, the hash of the bytes it was read from, what is to be noted, the file (and
-    sheet) that errors are to name, and the units that the header gives, by column.
+    sheet) that errors are to name, and which columns were chosen.
 
     Of several sheets, the index holds "sheet!row".
     """
@@ -63,7 +65,7 @@ class Content:
     sha256: str
     notes: list[str]
     where: str
-    units: dict[str, str]
+    choice: Selection
 
 
 def read_content(path: Path, where: str, form: Form) -> Content:
@@ -72,8 +74,8 @@ def read_content(path: Path, where: str, form: Form) -> Content:
     sha256 = hashlib.sha256(data).hexdigest()
     kind = kind_of_file(data, where)
     if kind in ("zip", "ole2"):
-        frame, units, notes, where = read_workbook(data, where, form)
-        return Content(frame, sha256, notes, where, units)
+        frame, choice, notes, where = read_workbook(data, where, form)
+        return Content(frame, sha256, choice.notes + notes, where, choice)
     if form.sheets:
         raise SourceError(
             f"{form.setting} names '{form.sheets[0]}', but this is no Excel workbook",
@@ -83,8 +85,8 @@ def read_content(path: Path, where: str, form: Form) -> Content:
     if kind == "parquet":
         from evalkit.sources.files.parquet import read_parquet  # pyarrow.parquet is only worth loading for Parquet
 
-        frame, units, notes = read_parquet(data, where, form)
-        return Content(frame, sha256, notes, where, units)
+        frame, choice, notes = read_parquet(data, where, form)
+        return Content(frame, sha256, choice.notes + notes, where, choice)
     if kind == "gzip":
         data = inflate(data, where)
         if kind_of_file(data, where) != "text":
@@ -94,32 +96,36 @@ def read_content(path: Path, where: str, form: Form) -> Content:
     content, notes = decode_any(data, where)
     if is_web(content):
         block = _find_block(read_web(content, where, single=True), where, form, "", Sheet(path.name, "", visible=True))
-        frame, units, said = _read_blocks([block], form)
+        frame, choice, said = _read_blocks([block], form)
     else:
-        frame, units, said = _read_text_table(read_text(content, where, form), where, form)
-    return Content(frame, sha256, notes + said, where, units)
+        frame, choice, said = _read_text_table(read_text(content, where, form), where, form)
+    return Content(frame, sha256, [*notes, *choice.notes, *said], where, choice)
 
 
 _MAX_CELLS = 50_000_000
 
 
-def _read_text_table(table: TextTable, where: str, form: Form) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
+def _read_text_table(table: TextTable, where: str, form: Form) -> tuple[pd.DataFrame, Selection, list[str]]:
     head = f"{where}, row {table.header_line}"
-    chosen, notes = choose(table.headings, form, head, lambda at: is_blank(table.columns[at]), table.remedy)
+    choice = choose(table.headings, form, head, lambda at: is_blank(table.columns[at]), table.remedy)
     if not table.lines:
         raise refuse_no_rows(where)
     columns, gaps = dict[str, Any](), Gaps(form.marks.missing)
-    for one in chosen:
+    for one in choice.read:
         cells, as_text = table.columns[one.at], one.name in form.text
         if not as_text:
-            refuse_marks(cells, form.marks, lambda i, name=one.name: f"{where}, row {table.lines[i]}, column '{name}'")
+            refuse_marks(cells, form.marks, partial(_name_field, where, table.lines, one.name))
         gaps.count(cells, one.name)
         columns[one.name] = parse_column(cells, as_text=as_text, marks=form.marks)
     frame = pd.DataFrame(columns, index=pd.Index(table.lines, name="row", dtype="int64"))
-    return frame, _units_of(chosen), [*table.notes, *notes, *gaps.notes(where)]
+    return frame, choice, [*table.notes, *gaps.notes(where)]
 
 
-def read_workbook(data: bytes, where: str, form: Form) -> tuple[pd.DataFrame, dict[str, str], list[str], str]:
+def _name_field(where: str, lines: Sequence[int], column: str, i: int) -> str:
+    return f"{where}, row {lines[i]}, column '{column}'"
+
+
+def read_workbook(data: bytes, where: str, form: Form) -> tuple[pd.DataFrame, Selection, list[str], str]:
     """Read the one table of a sheet, or of several; say in notes what is hidden, and return which sheet of which file it is.
 
     The table is the block of cells that hold something, its first row the header unless another is declared; rows without any
@@ -128,8 +134,8 @@ def read_workbook(data: bytes, where: str, form: Form) -> tuple[pd.DataFrame, di
     book, notes = _open_book(data, where)
     sheets, said = _choose_sheets(book, form, where)
     blocks = [_find_block(book.read(sheet), f"{where}, {sheet.name}", form, sheet.name, sheet) for sheet in sheets]
-    frame, units, read = _read_blocks(blocks, form)
-    return frame, units, [*notes, *said, *read], where if len(blocks) > 1 else blocks[0].where
+    frame, choice, read = _read_blocks(blocks, form)
+    return frame, choice, [*notes, *said, *read], where if len(blocks) > 1 else blocks[0].where
 
 
 def _open_book(data: bytes, where: str) -> tuple[Workbook | LegacyWorkbook, list[str]]:
@@ -263,8 +269,8 @@ def _end_rows(
             return rows, []
         above = (grid.cells[row].get(column) for row in rows[max(0, i - _LOOKED_AT) : i])
         endings.insert(0, Ending(rows[i], cell, [_show(one) for one in above if one is not None]))
-    known = [row for row in rows if not endings or row < endings[0].row]
-    count = count_notes(endings, where, known[-1] if known else bottom)
+    above_them = [row for row in rows if not endings or row < endings[0].row]
+    count = count_notes(endings, where, above_them[-1] if above_them else bottom)
     if not count:
         return rows, []
     texts = [one.text for one in endings[len(endings) - count :]]
@@ -325,15 +331,15 @@ def _read_heading(
     return strip_name(_show(cell))
 
 
-def _read_blocks(blocks: Sequence[_Block], form: Form) -> tuple[pd.DataFrame, dict[str, str], list[str]]:
+def _read_blocks(blocks: Sequence[_Block], form: Form) -> tuple[pd.DataFrame, Selection, list[str]]:
     """Read the columns of one or several tables with the same header, one below the other."""
     several = len(blocks) > 1
-    picks, notes = list[dict[str, Chosen]](), list[str]()
+    choices, notes = list[Selection](), list[str]()
     for block in blocks:
         empty = _emptiness(block)
-        chosen, said = choose(block.headings, form, block.where, empty, block.remedy)
-        picks.append({one.name: one for one in chosen})
-        notes += [f"{block.sheet}: {note}" if several else note for note in [*block.notes, *said]]
+        choices.append(choose(block.headings, form, block.where, empty, block.remedy))
+        notes += [f"{block.sheet}: {note}" if several else note for note in block.notes]
+    picks = [{one.name: one for one in choice.read} for choice in choices]
     _refuse_different(blocks, picks)
     names = list(picks[0])
     where = blocks[0].where
@@ -369,7 +375,7 @@ def _read_blocks(blocks: Sequence[_Block], form: Form) -> tuple[pd.DataFrame, di
         columns[name] = _read_column(cells, place, name, form, gaps)
     labels = [f"{block.sheet}!{row}" for block, row in spots] if several else [row for _, row in spots]
     index = pd.Index(labels, name="row", dtype="str" if several else "int64")
-    return pd.DataFrame(columns, index=index), _units_of(list(picks[0].values())), notes + gaps.notes(where)
+    return pd.DataFrame(columns, index=index), choices[0], notes + gaps.notes(where)
 
 
 @dataclass(frozen=True)
@@ -418,10 +424,6 @@ def _refuse_different(blocks: Sequence[_Block], picks: Sequence[Mapping[str, Cho
                     where=block.where,
                     remedy="read the sheets apart, and convert one of them",
                 )
-
-
-def _units_of(chosen: Sequence[Chosen]) -> dict[str, str]:
-    return {one.name: one.unit for one in chosen if one.unit}
 
 
 def _read_column(
