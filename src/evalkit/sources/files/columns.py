@@ -136,9 +136,12 @@ def parse_column(
     if not as_text:
         if values.null_count == 0 and _all_match(values, "(?i:true|false)"):
             return _to_numpy(pc.equal(pc.utf8_lower(values), "true"))
-        numbers = _parse_numbers(values if marks.are_usual else marks.read(values)[0])
+        plain = values if marks.are_usual else marks.read(values)[0]
+        numbers = _parse_numbers(plain)
         if numbers is not None:
             return numbers
+        if not marks.are_usual and are_mostly_numbers(plain):
+            values = plain  # so that errors accuse the others alone
     text: ExtensionArray = pd.array(values, dtype="str")
     return text
 
@@ -231,6 +234,12 @@ def each(cells: Sequence[str | None], read: Callable[[str | None], _T]) -> list[
     """Read every cell, and those that say the same once."""
     known = {cell: read(cell) for cell in set(cells)}
     return [known[cell] for cell in cells]
+
+
+def are_mostly_numbers(values: pa.ChunkedArray) -> bool:
+    """Tell whether more than half of the values that are not missing are plain numbers."""
+    found = pc.sum(pc.match_substring_regex(values, f"^(?:{_NUMBER})$")).as_py() or 0
+    return bool(2 * found > len(values) - values.null_count)
 
 
 def is_blank(cells: pa.ChunkedArray) -> bool:

@@ -23,6 +23,7 @@ from evalkit.sources.files.columns import (
     MISSING,
     Gaps,
     Marks,
+    are_mostly_numbers,
     is_blank,
     parse_column,
     refuse_marks,
@@ -453,12 +454,11 @@ def _read_column(
 
 
 def _read_marks(cells: Sequence[Cell | None], place: Callable[[int], str], marks: Marks) -> list[Cell | None]:
-    """Write the numbers among the texts of a column without their marks, where that makes the whole column numbers."""
+    """Write the numbers among the texts of a column without their marks, where most of the column are numbers then."""
     texts = pa.chunked_array([pa.array([cell if isinstance(cell, str) else None for cell in cells], pa.string())])
     refuse_marks(texts, marks, place)
     plain = [cell if word is None else word for cell, word in zip(cells, marks.read(texts)[0].to_pylist(), strict=True)]
-    read = parse_column(_texts(plain), as_text=False)
-    return plain if isinstance(read, np.ndarray) else list(cells)
+    return plain if are_mostly_numbers(_texts(plain)) else list(cells)
 
 
 def _texts(cells: Sequence[Cell | None]) -> pa.ChunkedArray:

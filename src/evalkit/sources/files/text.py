@@ -121,20 +121,14 @@ def _read_head(
         if not line and form.header is None:
             raise SourceError("the file holds nothing but blank lines", where=where, remedy="export the data again")
         first, last = form.header or (line, line)
-        if not line or line > last:
-            wanted = last if head else first
+        if not line or line > last or (not head and line > first):
+            next_row = f"; row {line} is the next that holds something" if line else ""
             raise SourceError(
-                f"header= names row {wanted}, which is blank, within a quoted field, or below the end of the file",
+                f"header= names row {last if head else first}, which is blank, within a quoted field, or not there",
                 where=where,
-                remedy="count the lines of the file from 1, blank ones too, as an editor shows them",
+                remedy=f"count the lines of the file from 1, blank ones too{next_row}",
             )
         if line >= first:
-            if not head and line != first:
-                raise SourceError(
-                    f"header= names row {first}, which is blank or within a quoted field",
-                    where=where,
-                    remedy=f"count the lines of the file from 1, blank ones too; row {line} is the next that holds something",
-                )
             head.append((line, record))
         elif any(record):
             titles.append(" ".join(cell.strip() for cell in record if cell.strip()))
