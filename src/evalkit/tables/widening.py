@@ -136,11 +136,17 @@ def _combine(parts: Sequence[Ints]) -> Ints:
 
 
 def _units(frame: pd.DataFrame, unit: str | None) -> Codes | None:
-    """Number the units of the rows, "" where there is none."""
+    """Number the units of the rows, "" where there is none; t and tonnes are one, under the spelling that comes first."""
     if unit is None:
         return None
-    codes, labels = pd.factorize(frame[unit].astype("str").str.strip().fillna(""))
-    return Codes(codes.astype(np.int64), tuple(labels.tolist()))
+    codes, found = pd.factorize(frame[unit].astype("str").str.strip().fillna(""))
+    labels = list[str]()
+    merged = []
+    for label in found.tolist():
+        at = next((i for i, one in enumerate(labels) if one and label and same_unit(one, label)), len(labels))
+        labels += [label] * (at == len(labels))
+        merged.append(at)
+    return Codes(np.array(merged, dtype=np.int64)[codes], tuple(labels))
 
 
 def _pick(table: Table, series: Codes, units: Codes | None, columns: Mapping[str, str] | None) -> dict[str, Flags]:
@@ -200,8 +206,14 @@ def _find(series: Codes, units: Codes | None, held: Sequence[tuple[int, int | No
     """Find a series by its name, or by its name with one of its units in brackets behind."""
     if wanted in series.labels:
         return _rows(series, units, series.labels.index(wanted), None)
+    name, _, behind = wanted.removesuffix(")").rpartition(" (")
     for code, unit in held:
-        if units is not None and unit is not None and wanted == f"{series.labels[code]} ({units.labels[unit]})":
+        if (
+            units is not None
+            and unit is not None
+            and name == series.labels[code]
+            and same_unit(units.labels[unit], behind)
+        ):
             return _rows(series, units, code, unit)
     return None
 
@@ -240,7 +252,7 @@ def _unit_of(
             ratio = unit_ratio(known, to, where=f"{table.name}, series '{name}', {name_rows(table.frame, at, column)}")
             values[at] = values[at] * float(ratio.numerator) / float(ratio.denominator)
         return to
-    if not all(same_unit(held[0][1], one) for _, one in held):
+    if len(held) > 1:
         listed = ", ".join(f"{one or 'none'} ({int((rows & (units.values == code)).sum())} rows)" for code, one in held)
         raise DataError(
             f"the series '{name}' has several units: {listed}",
