@@ -80,7 +80,7 @@ def read_parquet(data: bytes, where: str, form: Form) -> tuple[pd.DataFrame, Sel
             gaps.count(pa.chunked_array([pa.array(written, pa.string())]), stored)
             frame[stored] = frame[stored].mask([one in form.marks.missing for one in written])
     frame.index = pd.RangeIndex(2, len(frame) + 2, name="row")
-    return frame, choice, gaps.notes(where)
+    return frame, choice, choice.notes + gaps.notes(where)
 
 
 def _check_type(field: pa.Field, where: str) -> None:

@@ -76,7 +76,7 @@ def read_content(path: Path, where: str, form: Form) -> Content:
     kind = kind_of_file(data, where)
     if kind in ("zip", "ole2"):
         frame, choice, notes, where = read_workbook(data, where, form)
-        return Content(frame, sha256, choice.notes + notes, where, choice)
+        return Content(frame, sha256, notes, where, choice)
     if form.sheets:
         raise SourceError(
             f"{form.setting} names '{form.sheets[0]}', but this is no Excel workbook",
@@ -87,7 +87,7 @@ def read_content(path: Path, where: str, form: Form) -> Content:
         from evalkit.sources.files.parquet import read_parquet  # pyarrow.parquet is only worth loading for Parquet
 
         frame, choice, notes = read_parquet(data, where, form)
-        return Content(frame, sha256, choice.notes + notes, where, choice)
+        return Content(frame, sha256, notes, where, choice)
     if kind == "gzip":
         data = inflate(data, where)
         if kind_of_file(data, where) != "text":
@@ -100,7 +100,7 @@ def read_content(path: Path, where: str, form: Form) -> Content:
         frame, choice, said = _read_blocks([block], form)
     else:
         frame, choice, said = _read_text_table(read_text(content, where, form), where, form)
-    return Content(frame, sha256, [*notes, *choice.notes, *said], where, choice)
+    return Content(frame, sha256, notes + said, where, choice)
 
 
 _MAX_CELLS = 50_000_000
@@ -119,7 +119,7 @@ def _read_text_table(table: TextTable, where: str, form: Form) -> tuple[pd.DataF
         gaps.count(cells, one.name)
         columns[one.name] = parse_column(cells, as_text=as_text, marks=form.marks)
     frame = pd.DataFrame(columns, index=pd.Index(table.lines, name="row", dtype="int64"))
-    return frame, choice, [*table.notes, *gaps.notes(where)]
+    return frame, choice, [*table.notes, *choice.notes, *gaps.notes(where)]
 
 
 def _name_field(where: str, lines: Sequence[int], column: str, i: int) -> str:
@@ -339,7 +339,7 @@ def _read_blocks(blocks: Sequence[_Block], form: Form) -> tuple[pd.DataFrame, Se
     for block in blocks:
         empty = _emptiness(block)
         choices.append(choose(block.headings, form, block.where, empty, block.remedy))
-        notes += [f"{block.sheet}: {note}" if several else note for note in block.notes]
+        notes += [f"{block.sheet}: {note}" if several else note for note in [*block.notes, *choices[-1].notes]]
     picks = [{one.name: one for one in choice.read} for choice in choices]
     _refuse_different(blocks, picks)
     names = list(picks[0])
