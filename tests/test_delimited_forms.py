@@ -142,6 +142,16 @@ def test_persons_in_columns_that_are_not_read_are_neither_shown_nor_refused(tmp_
         assert not any(one in str(error) for one in IDS)
 
 
+def test_telephones_are_found_by_their_header_whatever_the_study_calls_them(tmp_path: Path) -> None:
+    for path in (
+        put(tmp_path, "联系电话,y\n13812345678,1\n13912345678,2\n"),
+        book(tmp_path, A=[["联系电话", "y"], ["13812345678", 1], [13912345678, 2]]),
+    ):
+        error = refused(path, columns={"contact": "联系电话"})
+        says(error, "telephone numbers", "column 'contact'", 'pseudonymise=("contact",)')
+        assert load(path, columns={"y": "y"}).frame["y"].tolist() == [1, 2]
+
+
 def test_pseudonyms_go_by_the_names_in_the_study(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     path = put(tmp_path / "data", "证件号码,y\n" + "".join(f"{one},1\n" for one in IDS))

@@ -173,6 +173,8 @@ def test_units_that_cannot_be_converted() -> None:
     says(refused(unit=None, convert={"c": "t"}), "no column of units", "fao.csv", "unit=")
     nameless = [*ROWS[:2], ("Angola", 1962, "Production", "Cassava, fresh", 2.0, None)]
     assert "t (1 rows), none (1 rows)" in refused(nameless, columns=chosen).what
+    only = wide(nameless, columns={"c": "Production / Cassava, fresh (no unit)"})
+    assert (only.frame["c"].tolist(), only.units) == ([2.0], {})
 
 
 # --- repeats, gaps, names ---

@@ -161,7 +161,8 @@ class Delimited:
             replaced = {name: replace_identifiers(rows, name, key) for name in self.pseudonymise}
             frame = frame.assign(**{name: pd.array(ids, dtype="str") for name, ids in replaced.items()})
             notes = [*notes, f"ids were replaced by pseudonyms in: {', '.join(self.pseudonymise)}"]
-        refuse_persons(frame, content.where)
+        headers = {one.name: one.header for one in content.choice.read}
+        refuse_persons(frame, content.where, {"sheet": "", **headers})
         sidecar = read_sidecar(path)
         units = self._units(content, sidecar)
         provenance = sidecar.describe(where, content.sha256, notes)

@@ -82,14 +82,18 @@ def refuse_headers(names: Sequence[str], where: str) -> None:
         )
 
 
-def refuse_persons(frame: pd.DataFrame, where: str) -> None:
-    """Raise SourceError naming the column and rows that hold numbers of persons, and never what stands in them."""
+def refuse_persons(frame: pd.DataFrame, where: str, headers: Mapping[str, str]) -> None:
+    """Raise SourceError naming the column and rows that hold numbers of persons, and never what stands in them.
+
+    `headers` says what stands above the columns in the file, which may be called otherwise in the study.
+    """
     for name in map(str, frame.columns):
         column = frame[name]
         if pd.api.types.is_float_dtype(column):
             _refuse_lost(column, where)
-        distinct, others = _distinct(column, least=11 if _TELEPHONE.search(name) else 15)
-        revealed = find_persons(distinct, name, others=others)
+        said = f"{headers[name]} {name}"
+        distinct, others = _distinct(column, least=11 if _TELEPHONE.search(said) else 15)
+        revealed = find_persons(distinct, said, others=others)
         if revealed is not None:
             flagged = column.isin([distinct[value] for value in revealed.values])
             raise SourceError(

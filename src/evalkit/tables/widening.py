@@ -15,6 +15,7 @@ from evalkit.tables.columns import Codes, factorise, name_rows, numbers, require
 from evalkit.tables.table import Provenance, Table
 from evalkit.tables.units import same_unit, unit_of_header, unit_ratio
 
+_NO_UNIT = "no unit"  # stands behind a series in the place of its unit
 _SHOWN = 3  # series, or pairs of rows, that an error names
 
 
@@ -192,7 +193,7 @@ def _names_of_all(
     for code, unit in held:
         label = series.labels[code]
         if units is not None and unit is not None and times[code] > 1:
-            label = f"{label} ({units.labels[unit] or 'no unit'})"
+            label = f"{label} ({units.labels[unit] or _NO_UNIT})"
         names[label] = (code, unit)
     return names
 
@@ -207,6 +208,7 @@ def _find(series: Codes, units: Codes | None, held: Sequence[tuple[int, int | No
     if wanted in series.labels:
         return _rows(series, units, series.labels.index(wanted), None)
     name, _, behind = wanted.removesuffix(")").rpartition(" (")
+    behind = "" if behind == _NO_UNIT else behind
     for code, unit in held:
         if (
             units is not None

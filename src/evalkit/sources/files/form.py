@@ -81,11 +81,12 @@ class ColumnHead:
 
 @dataclass(frozen=True)
 class Chosen:
-    """A column that is read: at which position, under which name, in which unit."""
+    """A column that is read: at which position, under which name, in which unit, and what its header says."""
 
     at: int
     name: str
     unit: str | None
+    header: str
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,9 @@ def choose(
     read = [at for at in range(len(headings)) if at not in empty]
     names = check_names([headings[at].name for at in read], [headings[at].place for at in read], where, remedy)
     notes = [f"{headings[at].place} has neither a name nor values and was left out" for at in empty]
-    return Selection([Chosen(at, name, headings[at].unit) for at, name in zip(read, names, strict=True)], [], notes)
+    return Selection(
+        [Chosen(at, name, headings[at].unit, name) for at, name in zip(read, names, strict=True)], [], notes
+    )
 
 
 def _choose_named(headings: Sequence[ColumnHead], columns: Mapping[str, str], where: str) -> Selection:
@@ -178,7 +181,9 @@ def _choose_named(headings: Sequence[ColumnHead], columns: Mapping[str, str], wh
         found[name] = at[0]
     rest = [heading.name or heading.place for i, heading in enumerate(headings) if i not in found.values()]
     notes = [f"columns that were not read: {', '.join(rest)}"] if rest else []
-    return Selection([Chosen(at, name, headings[at].unit) for name, at in found.items()], rest, notes)
+    return Selection(
+        [Chosen(at, name, headings[at].unit, headings[at].name) for name, at in found.items()], rest, notes
+    )
 
 
 def _match(header: str, headings: Sequence[ColumnHead]) -> list[int]:
