@@ -418,6 +418,11 @@ def test_a_last_record_with_a_name_and_nothing_else_is_a_record(tmp_path: Path) 
     assert load(put(tmp_path, "name\na\nSource: b\n")).frame["name"].tolist() == ["a", "Source: b"]  # one column
 
 
+def test_a_header_with_a_line_below_and_no_data(tmp_path: Path) -> None:
+    says(refused(put(tmp_path, "a,b\nx y\n")), "1 field and the header 2", "row 2", "quotes")
+    assert "no data rows" in refused(book(tmp_path, A=[["a", "b"], ["注：x"]])).what
+
+
 def test_notes_do_not_show_long_numbers(tmp_path: Path) -> None:
     path = put(tmp_path, f"a,b\n1,2\n注：联系人 {IDS[0]}，电话 13812345678\n")
     notes = note(path)

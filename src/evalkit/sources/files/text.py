@@ -98,7 +98,7 @@ def read_text(content: str, where: str, form: Form) -> TextTable:
         _check_last(form.last, bottom, lines, where)
         notes += [f"{beyond} rows below row {form.last} were left out (last=)"] if beyond else []
     elif not form.bare:
-        if not lines and short and propose is not None:
+        if not lines and short:
             raise _ragged(short[0][0], 1, width, separator, where, propose, None)
         said = _count_notes(arrays, lines, short, where, bottom)
         if said:
