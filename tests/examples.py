@@ -118,12 +118,25 @@ FARMS = _table(
     diesel=[10.0, 20.0],
     output=[100.0, 50.0],
 )
+LONG = _table(
+    "long",
+    {},
+    county=["a", "a", "b"],
+    year=[2020, 2020, 2020],
+    item=["wheat", "maize", "wheat"],
+    value=[3.0, 1.0, 4.0],
+    unit=["t", "t", "t"],
+)
 INVENTORY = steps.Inventory(activity="farms", factors="literature", keys=("farm", "year"))
 STEPS: dict[str, tuple[Step, dict[str, Table]]] = {
     "Inventory": (INVENTORY, {"farms": FARMS}),
     "Intensity": (
         steps.Intensity(emissions="emissions", output="farms", per="output"),
         {"emissions": INVENTORY.run({"farms": FARMS}), "farms": FARMS},
+    ),
+    "Widen": (
+        steps.Widen(of="long", keys=("county", "year"), names=("item",), value="value", unit="unit"),
+        {"long": LONG},
     ),
 }
 

@@ -119,10 +119,10 @@ def test_utf_8_with_a_wrong_byte_is_not_read_as_gb18030(tmp_path: Path) -> None:
     says(refused(put(tmp_path, damaged)), "not text in UTF-8", "line 3", "correct that line")
 
 
-def test_nul_and_html_are_refused(tmp_path: Path) -> None:
+def test_nul_and_web_pages_without_data_are_refused(tmp_path: Path) -> None:
     says(refused(put(tmp_path, b"a,b\n1,\0\n")), "NUL", "line 2", "CSV UTF-8")
-    says(refused(put(tmp_path, "\n <table><tr><td>1</td></tr></table>", "t.xls")), "HTML", "t.xls", "save it as .xlsx")
-    says(refused(put(tmp_path, "<html>", encoding="utf-16")), "HTML", "data.csv", "save it as .xlsx")
+    says(refused(put(tmp_path, "\n <table><tr><td>1</td></tr></table>", "t.xls")), "no data rows", "t.xls", "again")
+    says(refused(put(tmp_path, "<html>", encoding="utf-16")), "HTML", "data.csv", "save the table itself")
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
@@ -162,7 +162,7 @@ def test_ragged_rows_are_refused(tmp_path: Path, rows: str, line: int, count: st
 
 def test_a_title_above_the_header_is_refused(tmp_path: Path) -> None:
     error = refused(put(tmp_path, "表1 农药使用量\n地区,2011,2012\n新疆,1,2\n"))
-    says(error, "3 fields and the header 1", "row 2", "delete titles above")
+    says(error, "3 fields and the header 1", "row 2", "pass header=2")
 
 
 def test_row_numbers_are_those_of_the_file(tmp_path: Path) -> None:
@@ -304,9 +304,9 @@ def test_a_missing_file_names_the_nearest(tmp_path: Path) -> None:
     says(refused(tmp_path / "a\0b"), "", "a\0b", "")
 
 
-def test_old_and_protected_workbooks_are_refused(tmp_path: Path) -> None:
+def test_damaged_old_workbooks_are_refused(tmp_path: Path) -> None:
     path = put(tmp_path, bytes.fromhex("D0CF11E0A1B11AE1") + bytes(600), "a.xlsx")
-    says(refused(path), "old Excel workbook (.xls)", "a.xlsx", "save it as .xlsx")
+    says(refused(path), "workbook (.xls) is cut off or damaged", "a.xlsx", "save it as .xlsx")
 
 
 def test_gzip(tmp_path: Path) -> None:
@@ -385,7 +385,7 @@ def test_parquet_refusals(tmp_path: Path) -> None:
     pd.DataFrame({"a": [1], "b": [2]}).to_parquet(path)
     whole = path.read_bytes()
     says(refused(put(tmp_path, whole[:-20])), "cut off or damaged", "data.csv", "whole")
-    says(refused(put(tmp_path, whole), sheet="S"), "sheet='S'", "data.csv", "leave sheet= out")
+    says(refused(put(tmp_path, whole), sheets=("S",)), "sheets= names 'S'", "data.csv", "leave sheets= out")
     says(refused(put(tmp_path, whole), text=("c",)), "column 'c'", "data.csv", "known are: a, b")
     pd.DataFrame({"a": [1]}).iloc[:0].to_parquet(path)
     says(refused(path), "no data rows", "p.parquet", "again")
@@ -540,9 +540,9 @@ def test_the_sheet_must_be_named_when_several_hold_data(tmp_path: Path) -> None:
     sheets: dict[str, Any] = {"2011 年": rows, "说明": [["x"], [3]], "empty": []}
     path = book(tmp_path, **sheets)
     says(refused(path), "2 sheets hold data", "book.xlsx", "'2011 年', '说明'")
-    assert load(path, sheet="说明")["x"].tolist() == [3]
-    says(refused(path, sheet="2011年"), "no sheet '2011年'", "book.xlsx", "did you mean '2011 年'")
-    says(refused(path, sheet="empty"), "empty", "book.xlsx", "sheet=")
+    assert load(path, sheets=("说明",))["x"].tolist() == [3]
+    says(refused(path, sheets=("2011年",)), "no sheet '2011年'", "book.xlsx", "did you mean '2011 年'")
+    says(refused(path, sheets=("empty",)), "empty", "book.xlsx", "sheets=")
     says(refused(book(tmp_path, empty=[])), "no sheet holds any data", "book.xlsx", "export")
 
 
@@ -553,7 +553,7 @@ def test_hidden_sheets_are_not_read_unless_named(tmp_path: Path) -> None:
     table = Delimited(tmp_path / "book.xlsx").load()
     assert table.frame["a"].tolist() == [1]
     assert "hidden sheets were not read: 'back'" in table.provenance[0].notes
-    named = Delimited(tmp_path / "book.xlsx", sheet="back").load()
+    named = Delimited(tmp_path / "book.xlsx", sheets=("back",)).load()
     assert named.frame["b"].tolist() == [2]
     assert "sheet 'back' is hidden" in named.provenance[0].notes
     workbook["Sheet1"].sheet_state = "veryHidden"
@@ -631,7 +631,7 @@ def test_whole_numbers_that_lost_their_tail_are_refused(tmp_path: Path) -> None:
 
 def test_headers_in_a_sheet_are_checked_by_cell(tmp_path: Path) -> None:
     says(refused(book(tmp_path, ["a", None, "c"], [1, 2, 3])), "column B (cell B1) has no name", "Sheet1", "delete")
-    says(refused(book(tmp_path, ["title"], ["a", "b"], [1, 2])), "column B (cell B1)", "Sheet1", "title rows")
+    says(refused(book(tmp_path, ["title"], ["a", "b"], [1, 2])), "column B (cell B1)", "Sheet1", "pass header=2")
     says(refused(book(tmp_path, ["a", "a "], [1, 2])), "both called 'a'", "Sheet1", "rename")
     says(
         refused(book(tmp_path, ["a", dt.datetime(2011, 1, 1)], [1, 2])), "date or a truth value", "Sheet1!B1", "as text"

@@ -260,4 +260,4 @@ def test_text_is_refused_by_row_by_every_verb(verb: str) -> None:
     given = panel({"x": "元", "farm": "2019=100"}, farm=[1, 2], year=[2020] * 2, x=["1", "1 234"])
     with pytest.raises(DataError, match="is not a number") as caught:
         rules[verb].derive(given, "new")
-    assert caught.value.where == "column 'x', rows 2, 3"
+    assert caught.value.where == "column 'x', row 3"

@@ -95,6 +95,15 @@ def test_how_to_account_emissions(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     run("how-to-account-emissions.md")
 
 
+def test_how_to_read_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [block.text for block in blocks("how-to-read-a-table.md") if block.language != "python"]
+    farms_csv = "farm,year,y\na,2020,1.5\na,2021,不详\nb,2020,2.5\nb,2021,3\n"
+    for name, text in zip(("fertiliser.csv", "long.csv", "farms.csv"), [*files, farms_csv], strict=True):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    run("how-to-read-a-table.md")
+
+
 COUNTIES = ["昌吉市", "阜康市", "呼图壁县", "玛纳斯县", "奇台县", "吉木萨尔县", "木垒县"]
 YEARS = [2019, 2020, 2021, 2022]
 # Invented for the page, within the orders of magnitude of a prefecture.
@@ -264,14 +273,14 @@ def test_the_claim_of_the_page_is_judged_as_it_says(tmp_path: Path) -> None:
 
 def test_every_block_is_of_a_kind_that_is_tested() -> None:
     tested = {"README.md", *(f"how-to-{name}.md" for name in ("account-emissions", "choose-an-estimator", "simulate"))}
-    tested |= {"how-to-read-a-yearbook.md"}
+    tested |= {"how-to-read-a-yearbook.md", "how-to-read-a-table.md"}
     kinds = {page: {block.language for block in blocks(page)} for page in PAGES}
     assert {page for page, found in kinds.items() if "python" in found} == tested
     assert {page for page, found in kinds.items() if "toml" in found} == {
         *COMPLETED, "how-to-account-emissions.md", "how-to-read-a-yearbook.md",
     }  # fmt: skip
     assert {page for page, found in kinds.items() if found - {"python", "toml"}} == {
-        "README.md", "architecture.md", "how-to-account-emissions.md",
+        "README.md", "architecture.md", "how-to-account-emissions.md", "how-to-read-a-table.md",
     }  # fmt: skip
 
 

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from evalkit.study.running import run_study as run_study
     from evalkit.tables.table import Provenance as Provenance
     from evalkit.tables.table import Table as Table
+    from evalkit.tables.widening import widen as widen
     from evalkit.verbs import check as check
     from evalkit.verbs import estimate as estimate
 
@@ -66,6 +67,7 @@ _HOME = {
     "run_study": "study.running",
     "Provenance": "tables.table",
     "Table": "tables.table",
+    "widen": "tables.widening",
     "check": "verbs",
     "estimate": "verbs",
 }

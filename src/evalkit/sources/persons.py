@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evalkit.errors import SourceError
-from evalkit.sources.files.columns import Rows, each, write_runs
+from evalkit.sources.files.columns import Rows, each, write_rows
 
 _CITIZEN = re.compile("(?<![0-9])[0-9]{17}[0-9X](?![0-9X])")
 _DIGIT = r"[0-9\x{FF10}-\x{FF19}]"  # half or full width
@@ -82,14 +82,18 @@ def refuse_headers(names: Sequence[str], where: str) -> None:
         )
 
 
-def refuse_persons(frame: pd.DataFrame, where: str) -> None:
-    """Raise SourceError naming the column and rows that hold numbers of persons, and never what stands in them."""
+def refuse_persons(frame: pd.DataFrame, where: str, headers: Mapping[str, str]) -> None:
+    """Raise SourceError naming the column and rows that hold numbers of persons, and never what stands in them.
+
+    `headers` says what stands above the columns in the file, which may be called otherwise in the study.
+    """
     for name in map(str, frame.columns):
         column = frame[name]
         if pd.api.types.is_float_dtype(column):
             _refuse_lost(column, where)
-        distinct, others = _distinct(column, least=11 if _TELEPHONE.search(name) else 15)
-        revealed = find_persons(distinct, name, others=others)
+        said = f"{headers[name]} {name}"
+        distinct, others = _distinct(column, least=11 if _TELEPHONE.search(said) else 15)
+        revealed = find_persons(distinct, said, others=others)
         if revealed is not None:
             flagged = column.isin([distinct[value] for value in revealed.values])
             raise SourceError(
@@ -203,8 +207,7 @@ def _refuse_lost(column: pd.Series[Any], where: str) -> None:
 
 
 def _rows(column: pd.Series[Any], flagged: pd.Series[bool], where: str) -> str:
-    rows = [int(row) for row in column.index[flagged]]
-    return f"{where}, row{'s' if len(rows) > 1 else ''} {write_runs(rows)}, column '{column.name}'"
+    return f"{where}, {write_rows(column.index[flagged].tolist())}, column '{column.name}'"
 
 
 AS_TEXT = "store the column as text in the source system and export it again; in Excel, import it as text"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,13 @@ import pandas as pd
 
 from evalkit.errors import DataError, nearest
 from evalkit.numerics.arrays import Flags, Floats, Ints
-from evalkit.tables.contents import in_short, same_content
+from evalkit.tables.contents import cut_short, in_short, same_content
+
+_NAMED = 5  # texts that an error names
+_PLAIN_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_CODE = re.compile(r"[+-]?(?:0[0-9].*|[0-9]{16,})")
+_MARKED_NUMBER = re.compile(r"[+-]?[0-9]{1,3}(?:[, \u00a0\u202f][0-9]{3})+(?:[.,][0-9]*)?|[+-]?[0-9]+,[0-9]+")
+_OF_PERSONS = re.compile(r"[0-9](?:[ -]?[0-9]){10}|[0-9a-f]{32}")  # as long as a telephone number; a pseudonym
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,13 +93,67 @@ def numbers(frame: pd.DataFrame, column: str) -> Floats:
         except (TypeError, ValueError):
             bad[i] = True
     if bad.any():
-        example = values.iloc[int(np.argmax(bad))]
-        raise DataError(
-            f"'{example}' is not a number; {int(bad.sum())} of {len(values)} values are text",
+        raise _refuse_text(frame, column, values.tolist(), bad)
+    return converted
+
+
+def _refuse_text(frame: pd.DataFrame, column: str, values: list[Any], bad: Flags) -> DataError:
+    """Make the error for a column with text: where most of it are numbers, it names what is none; else it is short.
+
+    Numbers that identify persons, and pseudonyms, are not shown.
+    """
+    text = {i: str(values[i]).strip() for i in np.flatnonzero(bad).tolist()}
+    odd = {i: word for i, word in text.items() if not _is_plain_number(word)}
+    marked = {i for i, word in odd.items() if _MARKED_NUMBER.fullmatch(word)}
+    total = int((~pd.isna(pd.Series(values, dtype="object"))).sum())
+    if not odd or 2 * (len(odd) - len(marked)) > total:
+        example = _show(next(iter(text.values())))
+        return DataError(
+            f"{example} is not a number; {len(text)} of {len(values)} values are text",
             where=name_rows(frame, bad, column),
             remedy="write plain numbers such as 1234.5 (no thousands separators, no notes), or leave the cell empty",
         )
-    return converted
+    rows: dict[str, list[str]] = {}
+    for i, word in odd.items():
+        rows.setdefault(word, []).append(str(frame.index[i]))
+    first, *others = [
+        (_show(word), f"(row{'s' if len(at) > 1 else ''} {', '.join(at[:3])}{', …' if len(at) > 3 else ''})")
+        for word, at in list(rows.items())[:_NAMED]
+    ]
+    nor = "".join(f", nor {shown} {where}" for shown, where in others)
+    more = f", nor {len(rows) - _NAMED} other texts" if len(rows) > _NAMED else ""
+    flags = np.zeros(len(values), dtype=bool)
+    flags[list(odd)] = True
+    return DataError(
+        f"{first[0]} is not a number {first[1]}{nor}{more}, while {total - len(odd):,} of {total:,} values are",
+        where=name_rows(frame, flags, column),
+        remedy=_correct(list(rows)),
+    )
+
+
+def _correct(words: list[str]) -> str:
+    """Say what to declare of a file so that it is read as numbers."""
+    remedies = []
+    if gaps := [word for word in words if not any(map(str.isdecimal, word)) and '"' not in word][:_NAMED]:
+        listed = "".join(f'"{word}", ' for word in gaps).rstrip()
+        remedies.append(
+            f"where {'this means' if len(gaps) == 1 else 'these mean'} that there is no value, missing=({listed})"
+        )
+    if any("," in word for word in words if _MARKED_NUMBER.fullmatch(word)):
+        remedies.append('where commas are thousands separators, thousands=","; before decimals, decimal=","')
+    if any(" " in " ".join(word.split()) for word in words if _MARKED_NUMBER.fullmatch(word)):
+        remedies.append('where blanks are thousands separators, thousands=" "')
+    declared = f"declare of the file, {'; '.join(remedies)}; or " if remedies else ""
+    return f"{declared}write plain numbers such as 1234.5 into the cells, or leave them empty"
+
+
+def _is_plain_number(word: str) -> bool:
+    """Tell a number that Delimited would read as one: codes such as 0123 and whole numbers of more than 15 digits are none."""
+    return _PLAIN_NUMBER.fullmatch(word) is not None and _CODE.fullmatch(word) is None
+
+
+def _show(word: str) -> str:
+    return "'…'" if _OF_PERSONS.search(word) else f"'{cut_short(word)}'"
 
 
 def factorise(values: pd.Series) -> Codes:

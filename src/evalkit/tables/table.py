@@ -33,7 +33,8 @@ class Provenance:
 class Table:
     """A tidy frame with the unit of measurement of each column that has one, and its provenance.
 
-    The frame's index holds the row numbers of the file (the header is row 1), so that an error found later can name them.
+    The frame's index holds the row numbers of the file (a header without titles is row 1), or "sheet!row" where several sheets
+    were read, so that an error found later can name them.
     `absent` says what a key that the table does not list means for a column: no loan is 0 loans, not an unknown number.
     Columns it does not name are missing there. `unplaced` lists the cells of the file that hold something and are not in the
     frame, one per row: file, sheet, cell, text, why; it is empty where the whole file was placed.

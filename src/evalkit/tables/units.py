@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Mapping
 from fractions import Fraction
@@ -61,6 +62,8 @@ _UNITS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "power": {"kilowatt": ("kW", "千瓦"), "10**4 * kilowatt": ("万千瓦", "10 000 kW")},
     "people": {"people": ("person", "persons", "人"), "10**4 * people": ("万人", "10 000 persons")},
 }
+_SHARES = {"%": "%", "percent": "%", "percentage": "%", "‰": "‰"}
+_NOT_IN_HEADERS = ("度",)  # of electricity, and of temperature, longitude and hardness
 _OWN_DIMENSIONS = ("yuan = [money]", "people = [people]")
 
 
@@ -93,6 +96,32 @@ def kind_of_unit(unit: str, *, where: str) -> str:
     return _read(unit, where)[0]
 
 
+def unit_of_header(text: str) -> str | None:
+    """Return the unit that stands in the brackets of a header, in the spelling of the list; None where it is unknown there.
+
+    Beside what convert() knows: "per" for "/" (Kg per ha is kg/ha), capitals where only one unit could be meant, % and ‰.
+    """
+    plain = _plain(re.sub(r"\s+per\s+", "/", text.strip(), flags=re.IGNORECASE))
+    if share := _SHARES.get(plain.casefold()):
+        return share
+    exact, loose = _spellings()
+    found = [exact.get(part) or loose.get(part.casefold()) for part in plain.split("/")]
+    known = [one for one in found if one is not None]
+    return "/".join(known) if len(known) == len(found) <= 2 else None
+
+
+def same_unit(one: str, other: str) -> bool | None:
+    """Tell whether two units are of the same size, as t and 吨; None where one is unknown, and they are written differently."""
+    one, other = unit_of_header(one) or one, unit_of_header(other) or other
+    if _plain(one) == _plain(other):
+        return True
+    try:
+        return unit_ratio(one, other, where="") == 1
+    except DataError:
+        unknown = any(None in map(_known().get, _plain(unit).split("/")) for unit in (one, other))
+        return None if unknown else False
+
+
 def _read(unit: str, where: str) -> tuple[str, str]:
     """Find the kind and the definition of a unit in the closed list."""
     found = [_known().get(part) for part in _plain(unit).split("/")]
@@ -121,6 +150,17 @@ def _known() -> Mapping[str, tuple[str, str]]:
         for definition, names in definitions.items()
         for name in names
     }
+
+
+@cache
+def _spellings() -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Names by how a header may write them, and without capitals, those of one letter and those of several units left out."""
+    names = [name for name in _names() if name not in _NOT_IN_HEADERS]
+    folded: dict[str, list[str]] = {}
+    for name in names:
+        folded.setdefault(_plain(name).casefold(), []).append(name)
+    loose = {plain: found[0] for plain, found in folded.items() if len(found) == 1 and len(plain) > 1}
+    return {_plain(name): name for name in names}, loose
 
 
 @cache

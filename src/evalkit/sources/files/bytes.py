@@ -85,18 +85,6 @@ def kind_of_file(data: bytes, where: str) -> FileKind:
     return "text"
 
 
-def sniff(data: bytes, where: str) -> FileKind:
-    """Tell the kind of file as kind_of() does; raise SourceError also on an old or encrypted workbook."""
-    kind = kind_of_file(data, where)
-    if kind == "ole2":
-        raise SourceError(
-            "this is an old Excel workbook (.xls), or an .xlsx protected by a password",
-            where=where,
-            remedy="open it in Excel, take the password off, and save it as .xlsx or as CSV UTF-8",
-        )
-    return kind
-
-
 def inflate(data: bytes, where: str, limit: int | None = None) -> bytes:
     """Decompress gzip, stopping with SourceError as soon as the text would pass `limit` bytes (TEXT_LIMIT if None)."""
     chunks: list[bytes] = []

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import re
+from collections.abc import Callable, Collection, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -23,24 +24,79 @@ _WIDE = "".join(map(chr, range(0xFF10, 0xFF1A))) + "\uff0b\uff0d\uff0e\uff25\uff
 _FULL_WIDTH = str.maketrans(_WIDE, "0123456789+-.Ee")  # not NFKC, which would also read "10²" as 102
 _DIGIT, _POINT, _SIGN = "[0-9\uff10-\uff19]", "[.\uff0e]", "[+\uff0b\uff0d-]"
 _NUMBER = f"{_SIGN}?(?:{_DIGIT}+{_POINT}?{_DIGIT}*|{_POINT}{_DIGIT}+)(?:[eE\uff25\uff45]{_SIGN}?{_DIGIT}+)?"
+_OF_PERSONS = 11  # digits that may be a telephone number, and are not shown
 _CODE = "^[+-]?(?:0[0-9]|[0-9]{16,}$)"
 _NOT_ZERO = "^[^eE]*[1-9]"
 
 
-def check_names(cells: Sequence[str], places: Sequence[str], where: str) -> list[str]:
-    """Strip the header's cells and return them; raise SourceError on an empty or a repeated one, naming its place."""
-    names = [cell.replace("\ufeff", "").strip() for cell in cells]
+@dataclass(frozen=True)
+class Marks:
+    """How gaps and numbers are written in a file, beside the usual way: words for "no value", and marks within numbers."""
+
+    missing: tuple[str, ...] = ()
+    thousands: str = ""
+    decimal: str = "."
+
+    @property
+    def are_usual(self) -> bool:
+        """Tell whether numbers are written as in a program."""
+        return not self.thousands and self.decimal == "."
+
+    def read(self, values: pa.ChunkedArray) -> tuple[pa.ChunkedArray, list[int]]:
+        """Write the numbers that have these marks as a program does; return where a cell has marks as no such number has them.
+
+        "1,234.5" becomes 1234.5 under thousands=",", "1,5" becomes 1.5 under decimal=","; "12,34" has the first mark in vain.
+        """
+        point = re.escape(self.decimal)
+        whole = f"{_DIGIT}+"
+        if self.thousands:
+            whole = f"(?:{_DIGIT}{{1,3}}(?:{_THOUSANDS[self.thousands]}{_DIGIT}{{3}})+|{whole})"
+        number = f"^{_SIGN}?(?:{whole}(?:{point}{_DIGIT}*)?|{point}{_DIGIT}+)(?:[eE]{_SIGN}?{_DIGIT}+)?$"
+        marks = "".join(dict.fromkeys((_THOUSANDS.get(self.thousands, "")[1:-1], re.escape(self.decimal), "\\.")))
+        marked = f"^{_SIGN}?[{marks}0-9\uff10-\uff19]*[{marks}][{marks}0-9\uff10-\uff19]*$"
+        fits = pc.match_substring_regex(values, number)
+        wrong = pc.and_not(pc.match_substring_regex(values, marked), fits)
+        wrong = pc.and_(wrong, pc.match_substring_regex(values, _DIGIT))
+        plain = values
+        if self.thousands:
+            plain = pc.replace_substring_regex(plain, _THOUSANDS[self.thousands], "")
+        if self.decimal != ".":
+            plain = pc.replace_substring(plain, self.decimal, ".")
+        at = np.flatnonzero(pc.fill_null(wrong, False).to_numpy()).tolist()
+        return pc.if_else(pc.fill_null(fits, False), plain, values), at
+
+
+USUAL = Marks()
+_THOUSANDS = {",": "[,\uff0c]", " ": "[ \u00a0\u2009\u202f\u3000]", ".": "[.]"}
+THOUSANDS = tuple(_THOUSANDS)
+"""What may be declared to stand between thousands."""
+
+
+def strip_name(cell: str) -> str:
+    """Strip a cell of the header."""
+    return cell.replace("\ufeff", "").strip()
+
+
+def check_names(cells: Sequence[str], places: Sequence[str], where: str, remedy: str = "") -> list[str]:
+    """Strip the header's cells and return them; raise SourceError on an empty or a repeated one, naming its place.
+
+    `remedy` says what else may be done about a name that is missing.
+    """
+    names = [strip_name(cell) for cell in cells]
     first: dict[str, str] = {}
     for name, place in zip(names, places, strict=True):
         if not name:
             raise SourceError(
                 f"{place} has no name in the header",
                 where=where,
-                remedy="write a name into the header, or delete the column; delete title rows above the header",
+                remedy="write a name into the header, or delete the column; "
+                + (remedy or "delete title rows above the header"),
             )
         if name in first:
             raise SourceError(
-                f"{first[name]} and {place} are both called '{name}'", where=where, remedy="rename one of them"
+                f"{first[name]} and {place} are both called '{name}'",
+                where=where,
+                remedy="rename one of them",
             )
         first[name] = place
     return names
@@ -64,23 +120,30 @@ def refuse_no_rows(where: str) -> SourceError:
     return SourceError("the file has a header but no data rows", where=where, remedy="export the data again")
 
 
-def parse_column(cells: pa.ChunkedArray, *, as_text: bool) -> ExtensionArray | NDArray[np.generic]:
+def parse_column(
+    cells: pa.ChunkedArray, *, as_text: bool, marks: Marks = USUAL
+) -> ExtensionArray | NDArray[np.generic]:
     """Read a column of text as int64, float64, bool or str; `as_text` allows str only.
 
     Words in MISSING and nulls become missing. Numbers are digits with at most a sign, a decimal point and an exponent,
     in ASCII or full width; they get the value that Python's float() gives. A column stays text when one value is not
     a number, has a leading zero ("0123"), is an integer of more than 15 digits, or is beyond what a float64 can hold.
+    With `marks` that are not the usual ones, numbers written with them are numbers too, and the words that they name are missing.
     """
     trimmed = pc.utf8_trim_whitespace(cells)
-    values = pc.if_else(pc.is_in(trimmed, value_set=_MISSING), None, trimmed)
+    words = _MISSING if not marks.missing else pa.array((*MISSING, *marks.missing), pa.string())
+    values = pc.if_else(pc.is_in(trimmed, value_set=words), None, trimmed)
     if not as_text:
         if values.null_count == 0 and _all_match(values, "(?i:true|false)"):
             return _to_numpy(pc.equal(pc.utf8_lower(values), "true"))
-        numbers = _parse_numbers(values)
+        plain = values if marks.are_usual else marks.read(values)[0]
+        numbers = _parse_numbers(plain)
         if numbers is not None:
             return numbers
-    words: ExtensionArray = pd.array(values, dtype="str")
-    return words
+        if not marks.are_usual and are_mostly_numbers(plain):
+            values = plain  # so that errors accuse the others alone
+    text: ExtensionArray = pd.array(values, dtype="str")
+    return text
 
 
 def write_number(number: float) -> str:
@@ -98,6 +161,16 @@ def write_runs(numbers: Sequence[int]) -> str:
             runs.append([number])
     rest = sum(run[-1] - run[0] + 1 for run in runs[20:])
     return ", ".join("-".join(map(str, run)) for run in runs[:20]) + (f" and {rest} more" if rest else "")
+
+
+def write_rows(labels: Sequence[Hashable]) -> str:
+    """Name rows by the labels of an index: "row 3", "rows 3, 7-9"; of several sheets "rows 2019!3, 2020!3"."""
+    numbers = [label for label in labels if isinstance(label, int)]
+    if len(numbers) == len(labels):
+        listed = write_runs(numbers)
+    else:
+        listed = ", ".join(map(str, labels[:20])) + (f" and {len(labels) - 20} more" if len(labels) > 20 else "")
+    return f"row{'s' if len(labels) > 1 else ''} {listed}"
 
 
 def _parse_numbers(values: pa.ChunkedArray) -> NDArray[np.generic] | None:
@@ -152,13 +225,68 @@ class Rows:
 
     def refuse(self, wrong: Sequence[bool], header: str, what: str, remedy: str) -> None:
         """Raise SourceError naming the rows that are wrong, if there are any."""
-        rows = [int(row) for row, bad in zip(self.frame.index, wrong, strict=True) if bad]
+        rows = [row for row, bad in zip(self.frame.index.tolist(), wrong, strict=True) if bad]
         if rows:
-            named = f"row{'s' if len(rows) > 1 else ''} {write_runs(rows)}"
-            raise SourceError(what, where=f"{self.where}, {named}, column '{header}'", remedy=remedy)
+            raise SourceError(what, where=f"{self.where}, {write_rows(rows)}, column '{header}'", remedy=remedy)
 
 
 def each(cells: Sequence[str | None], read: Callable[[str | None], _T]) -> list[_T]:
     """Read every cell, and those that say the same once."""
     known = {cell: read(cell) for cell in set(cells)}
     return [known[cell] for cell in cells]
+
+
+def are_mostly_numbers(values: pa.ChunkedArray) -> bool:
+    """Tell whether more than half of the values that are not missing are plain numbers."""
+    found = pc.sum(pc.match_substring_regex(values, f"^(?:{_NUMBER})$")).as_py() or 0
+    return bool(2 * found > len(values) - values.null_count)
+
+
+def is_blank(cells: pa.ChunkedArray) -> bool:
+    """Tell whether no cell of a column holds anything."""
+    return pc.any(pc.not_equal(pc.utf8_trim_whitespace(cells), "")).as_py() is not True
+
+
+def refuse_marks(cells: pa.ChunkedArray, marks: Marks, place: Callable[[int], str]) -> None:
+    """Raise SourceError naming the first cell whose marks contradict those that were declared for numbers."""
+    if marks.are_usual:
+        return
+    values = pc.utf8_trim_whitespace(cells)
+    _, wrong = marks.read(values)
+    if wrong:
+        declared = f"decimal='{marks.decimal}'" + (f" and thousands='{marks.thousands}'" if marks.thousands else "")
+        word = values[wrong[0]].as_py()
+        more = f", nor are {len(wrong) - 1} others" if len(wrong) > 1 else ""
+        raise SourceError(
+            f"'{'…' if len(re.findall(_DIGIT, word)) >= _OF_PERSONS else word[:40]}' is no number under {declared}{more}",
+            where=place(wrong[0]),
+            remedy="correct the cell, or the mark that is declared; columns of codes and dates are named in text=",
+        )
+
+
+class Gaps:
+    """How often each word that was declared to mean "no value" stands in which column."""
+
+    def __init__(self, words: Sequence[str]) -> None:
+        self._found: dict[str, dict[str, int]] = {word: {} for word in words}
+
+    def count(self, cells: pa.ChunkedArray, column: str) -> None:
+        """Count the words among the cells of a column."""
+        values = pc.utf8_trim_whitespace(cells) if self._found else cells
+        for word, found in self._found.items():
+            if number := pc.sum(pc.equal(values, word)).as_py():
+                found[column] = number
+
+    def notes(self, where: str) -> list[str]:
+        """Say what was counted; raise SourceError on a word that stands nowhere."""
+        for word, found in self._found.items():
+            if not found:
+                raise SourceError(
+                    f"missing= names '{word}', which no cell of the columns that are read holds",
+                    where=where,
+                    remedy="correct the word, or leave it out",
+                )
+        said = {
+            word: ", ".join(f"{name} {number}" for name, number in found.items()) for word, found in self._found.items()
+        }
+        return [f"'{word}' was read as missing: {listed}" for word, listed in said.items()]

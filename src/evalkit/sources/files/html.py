@@ -44,11 +44,11 @@ _MAX_SPAN, _MAX_COLUMNS, _MAX_ROWS = 1_000, 1_000, 1_048_576
 _SAVE = "open it in Excel, and save it as .xlsx"
 
 
-def read_web(content: str, where: str) -> Grid:
+def read_web(content: str, where: str, *, single: bool = False) -> Grid:
     """Read the visible words of a page: a line of text is a row with one cell, and a row of a table is a row.
 
     colspan and rowspan become merged cells. Raises SourceError where the page is cut off, is of another kind (frames, XML of
-    Excel 2003), has no table, or is not read to its end.
+    Excel 2003), has no table (or, for a `single` one, several), or is not read to its end.
     """
     if _SPREADSHEET in content[:4_000] and "<html" not in content[:4_000].lower():
         raise SourceError("this is a spreadsheet in the XML of Excel 2003", where=where, remedy=_SAVE)
@@ -71,6 +71,12 @@ def read_web(content: str, where: str) -> Grid:
     if reader.cells_read != len(_CELL_TAG.findall(text)):
         what = f"the web page has {len(_CELL_TAG.findall(text))} cells, of which {reader.cells_read} stand in the rows of tables"
         raise SourceError(what, where=where, remedy=_SAVE)
+    if single and reader.tables > 1:
+        raise SourceError(
+            f"the web page has {reader.tables} tables, and which is wanted is not said",
+            where=where,
+            remedy="open it in Excel, and save the table that is wanted as .xlsx",
+        )
     return reader.grid
 
 
@@ -100,6 +106,7 @@ def _parse(content: str, where: str) -> HtmlElement:
 class _Reader:
     def __init__(self, where: str) -> None:
         self.where, self.grid, self.cells_read = where, Grid(), 0
+        self.tables = 0  # with cells
         self._row = 0
         self._words: list[str] = []
 
@@ -131,6 +138,7 @@ class _Reader:
         for caption in table.iter("caption"):
             self._words.append(_text(caption))
             self.end_line()
+        self.tables += next(table.iter("td", "th"), None) is not None
         left = 1
         for column in table.iter("col"):
             span = self._span(column, "span", left)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import math
-from collections.abc import Collection
 from typing import Any
 
 import pandas as pd
@@ -13,7 +12,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from evalkit.errors import SourceError
-from evalkit.sources.files.columns import check_names, refuse_no_rows, write_number
+from evalkit.sources.files.columns import Gaps, check_names, refuse_no_rows, write_number
+from evalkit.sources.files.form import ColumnHead, Form, Selection, choose
 
 _EXACT = 2**53  # the whole numbers up to here are exact in a float64
 _HOLDABLE = (
@@ -30,11 +30,16 @@ _HOLDABLE = (
 )
 
 
-def read_parquet(data: bytes, where: str, text: Collection[str]) -> tuple[pd.DataFrame, list[str]]:
+def read_parquet(data: bytes, where: str, form: Form) -> tuple[pd.DataFrame, Selection, list[str]]:
     """Read a Parquet file as pandas would, with a stored index turned into columns.
 
-    The first data row is row 2. Only null is missing: the words that mean "missing" in a text file are values here.
+    The first data row is row 2. Only null is missing, and the words that are declared: those that mean "missing" in a text file
+    are values here. Rows, and marks within numbers, cannot be declared.
     """
+    form.refuse_rows("Parquet has no rows above or below its table", where)
+    if not form.marks.are_usual:
+        what = "thousands= or decimal= is given, but Parquet holds numbers as numbers"
+        raise SourceError(what, where=where, remedy="leave it out, or write the columns as numbers into the file")
     try:
         table = pq.ParquetFile(pa.BufferReader(data)).read()
         table.validate(full=True)  # else text that is not UTF-8 would be found by whoever looks at it first
@@ -58,15 +63,24 @@ def read_parquet(data: bytes, where: str, text: Collection[str]) -> tuple[pd.Dat
     frame.columns = pd.Index(check_names(names, [f"column {i + 1}" for i in range(len(names))], where))
     if frame.empty:
         raise refuse_no_rows(where)
-    for name, stored in zip(names, frame.columns, strict=True):
+    headings = [ColumnHead(f"column {i + 1}", (name,)) for i, name in enumerate(frame.columns)]
+    choice = choose(headings, form, where, lambda at: False)
+    given = [names[one.at] for one in choice.read]
+    frame = frame.iloc[:, [one.at for one in choice.read]].set_axis([one.name for one in choice.read], axis=1)
+    gaps = Gaps(form.marks.missing)
+    for name, stored in zip(given, frame.columns, strict=True):
         if name in table.schema.names and _would_round(table.column(name), frame[stored]):
             frame[stored] = pd.array(table.column(name).to_pylist(), dtype="Int64")
         if name in table.schema.names and pa.types.is_null(table.schema.field(name).type):
             frame[stored] = math.nan
-        if stored in text:
+        if stored in form.text:
             frame[stored] = pd.array([_write(value) for value in frame[stored]], dtype="str")
+        if form.marks.missing:
+            written = [_write(value) for value in frame[stored]]
+            gaps.count(pa.chunked_array([pa.array(written, pa.string())]), stored)
+            frame[stored] = frame[stored].mask([one in form.marks.missing for one in written])
     frame.index = pd.RangeIndex(2, len(frame) + 2, name="row")
-    return frame, []
+    return frame, choice, choice.notes + gaps.notes(where)
 
 
 def _check_type(field: pa.Field, where: str) -> None:

@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from evalkit.errors import SourceError, nearest
 from evalkit.sources.files.columns import Rows, each, parse_column
+from evalkit.sources.files.form import Form
 from evalkit.sources.files.sheet import Content, read_content
 from evalkit.sources.persons import are_mobile_numbers, find_persons, pseudonym, read_documents, read_identifiers
 
@@ -164,7 +165,8 @@ class _Everything(Collection[str]):
 def read_cells(path: Path, where: str, sheet: str | None) -> Content:
     """Read a ledger with every column as text; what is wrong with the file is said without what stands in its cells."""
     try:
-        return read_content(path, where, sheet=sheet, text=_Everything())
+        form = Form(text=_Everything(), sheets=() if sheet is None else (sheet,), setting="sheet=", bare=True)
+        return read_content(path, where, form)
     except SourceError as error:
         refusal = error
     shown = re.sub(
