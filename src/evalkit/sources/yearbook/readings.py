@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -15,7 +15,7 @@ from evalkit.sources.yearbook.headings import Given, Heading
 from evalkit.sources.yearbook.keys import Key, Keys, SecondTable, UnreadRow
 from evalkit.sources.yearbook.layout import Layout, counts_columns
 from evalkit.sources.yearbook.notes import attach_notes, join_lines
-from evalkit.sources.yearbook.pages import Page
+from evalkit.sources.yearbook.pages import Page, refuse_too_many
 from evalkit.sources.yearbook.tables import Found, PrintedTable, find_tables
 from evalkit.sources.yearbook.unplaced import Unplaced
 from evalkit.sources.yearbook.words import Mark, Marked, is_chinese, is_word, read_value, read_year, take_marks
@@ -57,6 +57,7 @@ class Readings:
     rows: list[int]
     values: list[Reading]
     notes: list[str]
+    others: tuple[str, ...] = ()  # indicators of the table of which no values were made, as too many are there
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ def read_page(
     tables on this page; `corrected` holds what is noted of cells that were corrected. Every number of the page is among the
     values or among the cells that are not placed.
     """
+    refuse_too_many(page)
     marked = take_marks(page)
     for at, said in corrected.items():
         marked.notes[at] = (*marked.notes.get(at, ()), said)
@@ -96,7 +98,7 @@ def read_page(
     _attach(found.tables, read, marked.listed)
     if read:
         read[0].notes.extend(marked.unexplained)
-    _set_repeated_aside(read, unplaced)
+    set_repeated_aside(read, unplaced)
     _find_lost(marked.page, read, found, unplaced)
     return PageRead(read, [unplaced[at] for at in sorted(unplaced)], found.errors, found.reasons)
 
@@ -130,7 +132,7 @@ def _read_table(table: PrintedTable, marked: Marked, unplaced: dict[tuple[int, i
         c: [n for cell in heading.cells for n in marked.notes.get(cell, ())] for c, heading in layout.columns.items()
     }
     units = _units_above(layout)
-    merged = _find_merged(page, layout, table.rows)
+    merged = find_merged(page, layout, table.rows)
     known = {layout.key, layout.code, layout.time, layout.unit, *layout.left_out}
     values, notes = list[Reading](), list[str]()
     ended = ""
@@ -254,7 +256,7 @@ def _first_title(caption: Caption) -> str:
     return f"'{caption.titles[0][0]}'" if caption.titles else "the table before"
 
 
-def _find_merged(page: Page, layout: Layout, filled: list[int]) -> dict[tuple[int, int], str]:
+def find_merged(page: Page, layout: Layout, filled: list[int]) -> dict[tuple[int, int], str]:
     """Return values that stand in merged cells, and, with column 0, rows to which merged cells give one name or code."""
     names = {None if layout.time else layout.key, layout.code}
     found: dict[tuple[int, int], str] = {}
@@ -269,13 +271,9 @@ def _find_merged(page: Page, layout: Layout, filled: list[int]) -> dict[tuple[in
     return found
 
 
-def _set_repeated_aside(tables: Sequence[Readings], unplaced: dict[tuple[int, int], Unplaced]) -> None:
+def set_repeated_aside(tables: Sequence[Readings], unplaced: dict[tuple[int, int], Unplaced]) -> None:
     """Read no value of those that stand twice and differ; one that is printed again as it is stays once."""
-    found: dict[tuple[str, int | None, str], list[Reading]] = {}
-    for table in tables:
-        for value in table.values:
-            found.setdefault((value.region, value.year, value.indicator), []).append(value)
-    twice = [values for values in found.values() if len(values) > 1]
+    twice = [values for values in _same(value for table in tables for value in table.values) if len(values) > 1]
     differ = {_lines(values) for values in twice if len({(str(one.value), one.mark, one.unit) for one in values}) > 1}
     again, unread = set[int](), dict[int, Reading]()
     for values in twice:
@@ -295,6 +293,24 @@ def _set_repeated_aside(tables: Sequence[Readings], unplaced: dict[tuple[int, in
     if again or unread:
         for table in tables:
             table.values[:] = [unread.get(id(value), value) for value in table.values if id(value) not in again]
+
+
+def _same(values: Iterable[Reading]) -> list[list[Reading]]:
+    """Group the values of one region, year and indicator. Regions of one name that have several codes are several, and so are
+    series of one name in several units.
+    """
+    found: dict[tuple[str, int | None, str], list[Reading]] = {}
+    for value in values:
+        found.setdefault((value.region, value.year, value.indicator), []).append(value)
+    groups = list[list[Reading]]()
+    for group in found.values():
+        apart: dict[tuple[str | None, str | None], list[Reading]] = {}
+        by_code = len(group) > 1 and all(one.code for one in group)
+        by_unit = len(group) > 1 and all(one.unit for one in group)
+        for one in group:
+            apart.setdefault((one.code if by_code else None, one.unit if by_unit else None), []).append(one)
+        groups += apart.values()
+    return groups
 
 
 def _lines(values: Sequence[Reading]) -> tuple[object, ...]:

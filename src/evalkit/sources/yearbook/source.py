@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import groupby
+from math import isnan
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -16,15 +18,16 @@ from evalkit.errors import EvalkitError, SourceError, nearest
 from evalkit.sources.files.cells import MOST_ERRORS, cell_name, column_letters, combine_cells
 from evalkit.sources.files.columns import check_known
 from evalkit.sources.sidecar import read_sidecar, with_sidecar
-from evalkit.sources.yearbook.captions import Caption
+from evalkit.sources.yearbook.captions import Caption, known_unit
 from evalkit.sources.yearbook.declared import Declarations, read_layout
 from evalkit.sources.yearbook.explain import Explanation, explain_pages
+from evalkit.sources.yearbook.exports.registry import read_export
 from evalkit.sources.yearbook.headings import Given
 from evalkit.sources.yearbook.lacks import FILE_NAME, find_lacks, refuse_lacks, years_in_name
 from evalkit.sources.yearbook.pages import Page, Pages, read_pages
 from evalkit.sources.yearbook.readings import PageRead, Reading, Readings, read_page
 from evalkit.sources.yearbook.unplaced import Unplaced, describe_unplaced, make_unplaced, refuse_unplaced
-from evalkit.sources.yearbook.words import Mark, join_words, narrow
+from evalkit.sources.yearbook.words import WITHOUT_NUMBER, fold, is_chinese, join_words, narrow
 from evalkit.tables.table import Table
 from evalkit.tables.units import unit_ratio
 
@@ -130,8 +133,9 @@ class Yearbook:
         value with columns region_code (missing where the sheet has none), region, year, indicator, value, unit, mark,
         published_value, published_unit (before any conversion), note, file, sheet (missing for text) and cell; the file by its
         name, whose path is in the provenance. Where there is no number the value is NaN and the mark says why: "below_unit"
-        for "…" and "<0.01", "none" for "-" and "空", "missing" for an empty cell, "unread" for a cell that holds something else;
-        the mark of a number is "". The note is what footnotes (注) and remarks say of the indicator, of the row, of the column
+        for "…" and "<0.01", "none" for "-" and "空", "missing" for an empty cell, "suppressed" for one that is confidential,
+        "unread" for a cell that holds something else. The mark of a number is "", or the flags that its publisher set, such
+        as "break provisional". The note is what footnotes (注) and remarks say of the indicator, of the row, of the column
         and of the cell; "part of X" marks 其中 and "#".
 
         An indicator is called as in the header, without the unit in brackets, ordinal numbers and translations, levels and
@@ -149,7 +153,7 @@ class Yearbook:
         where = path.as_posix()
         read = self._read()
         tables = read.tables
-        indicators = list(dict.fromkeys(value.indicator for table in tables for value in table.values))
+        indicators = list(dict.fromkeys([one for table in tables for one in _names(table)]))
         wanted = _find_wanted(self.columns, indicators, where, lacks=any(table.layout.lacking for table in tables))
         sidecar = read_sidecar(path)
         sidecar = replace(sidecar, units=_by_indicator(_plain_units(sidecar.units), indicators))
@@ -157,7 +161,7 @@ class Yearbook:
         units = sidecar.merge_units(declared_units, indicators, where, noun="indicator")
         converted = _by_indicator(_plain_units(self.convert), indicators)
         check_known(converted, indicators, where, "convert=", noun="indicator")
-        asked = set(wanted.values())
+        asked = {name for said in wanted.values() for name in (said, _without_unit(said)[0])}
         used = [_with_units(table, asked, units) for table in tables]
         if lacks := find_lacks(list(zip(tables, used, strict=True)), path.name):
             raise refuse_lacks(lacks, where)
@@ -171,7 +175,7 @@ class Yearbook:
         by_indicator: dict[str, list[Reading]] = {}
         for one in values:
             by_indicator.setdefault(one.indicator, []).append(one)
-        by_name = {name: by_indicator.get(indicator, []) for name, indicator in wanted.items()}
+        by_name = {name: _pick(by_indicator, said) for name, said in wanted.items()}
         notes = [note for name, readings in by_name.items() for note in describe_readings(name, readings)] + notes
         provenance = (sidecar.describe(where, read.sha256, notes),)
         unplaced = make_unplaced(read.unplaced)
@@ -205,7 +209,7 @@ class Yearbook:
         where = path.as_posix()
         declared = Declarations() if self.layout is None else read_layout(Path(self.layout), path)
         pages = read_pages(path, where, self.sheets)
-        read = _read_all(pages, declared, self._given(path.name))
+        read = _read_all(pages, declared, self._given(path.name), self.columns.values())
         if not whole:
             _refuse_nothing(read, where, named=bool(self.sheets))
         return read
@@ -230,7 +234,7 @@ class Yearbook:
 
     def _given(self, name: str) -> Given:
         """Return what is said of all values; raise SourceError where the year is to come from a name that has none, or two."""
-        region, indicator = _fold(self.region), _fold(self.indicator)
+        region, indicator = fold(self.region), fold(self.indicator)
         if self.year != FILE_NAME:
             return Given(self.year if isinstance(self.year, int) else None, region, indicator)
         years = years_in_name(name)
@@ -259,7 +263,7 @@ class _AllRead:
         return [one for _, found in self.pages for one in found.unplaced]
 
 
-def _read_all(pages: Pages, declared: Declarations, given: Given) -> _AllRead:
+def _read_all(pages: Pages, declared: Declarations, given: Given, wanted: Collection[str]) -> _AllRead:
     """Read the tables of the pages; a page without one, and a part of one that is not understood, is noted."""
     read = _AllRead([], pages.sha256, [*pages.notes, *declared.notes])
     declared.check([page.sheet for page in pages.pages])
@@ -267,7 +271,9 @@ def _read_all(pages: Pages, declared: Declarations, given: Given) -> _AllRead:
     for published in pages.pages:
         page, corrected = declared.correct(published)
         read.notes.extend(f"{page.address(*at)} is {said}" for at, said in corrected.items())
-        found = read_page(page, known, declared.of(page.sheet), given, corrected)
+        laid_out = declared.of(page.sheet)
+        found = None if laid_out else read_export(page, given, wanted, corrected)
+        found = found or read_page(page, known, laid_out, given, corrected)
         read.pages.append((page, found))
         read.notes.extend(f"{error.where}: {error.what}" for error in found.errors)
         if not (found.tables or found.errors):
@@ -283,7 +289,7 @@ def _refuse_nothing(read: _AllRead, where: str, *, named: bool) -> None:
         if named and not (found.tables or found.errors):
             what = f"the sheet holds no table: {found.reason}"
             raise SourceError(what, where=page.where, remedy="leave it out of sheets=")
-    if any(value.mark != "unread" for table in read.tables for value in table.values):
+    if any(table.others for table in read.tables) or any(value.mark != "unread" for table in read.tables for value in table.values):
         return
     if errors := [error for _, found in read.pages for error in found.errors]:
         raise combine_cells(errors)
@@ -302,14 +308,32 @@ def _refuse_nothing(read: _AllRead, where: str, *, named: bool) -> None:
 
 def _find_wanted(columns: Mapping[str, str], indicators: list[str], where: str, *, lacks: bool) -> dict[str, str]:
     """Return the indicator of each column; without `columns`, every indicator under its own name."""
-    names = {_fold(name): name for name in indicators}
-    wanted = {name: names.get(_fold(indicator), indicator) for name, indicator in columns.items()}
+    names = {fold(name): name for name in indicators}
+    wanted = {name: names.get(fold(indicator), indicator) for name, indicator in columns.items()}
     for indicator in wanted.values():
-        if indicator not in indicators and not lacks:
+        if indicator not in indicators and fold(_without_unit(indicator)[0]) not in names and not lacks:
             raise SourceError(
                 f"no table has the indicator '{indicator}'", where=where, remedy=nearest(indicator, indicators)
             )
     return wanted or {indicator: indicator for indicator in indicators}
+
+
+def _names(table: Readings) -> list[str]:
+    return [*(value.indicator for value in table.values), *table.others]
+
+
+def _without_unit(name: str) -> tuple[str, str | None]:
+    """Split "B6N (EUR_HAB)" into the indicator and the unit in which it is wanted."""
+    found = re.fullmatch(r"(.*\S)\s*\((.*)\)", name, re.DOTALL)
+    return (found[1], found[2]) if found else (name, None)
+
+
+def _pick(readings: Mapping[str, list[Reading]], said: str) -> list[Reading]:
+    """Return the values of an indicator, or of "indicator (unit)" where no indicator is called so."""
+    name, unit = _without_unit(said)
+    if said in readings or unit is None:
+        return readings.get(said, [])
+    return [one for one in readings.get(name, []) if fold(unit) in (fold(one.unit or ""), fold(str(one.published[1])))]
 
 
 def _with_units(table: Readings, asked: Collection[str], declared: Mapping[str, str]) -> list[Reading]:
@@ -319,7 +343,7 @@ def _with_units(table: Readings, asked: Collection[str], declared: Mapping[str, 
         if value.indicator not in asked:
             continue
         unit = declared.get(value.indicator)
-        if unit and value.unit and value.unit != unit:
+        if unit and value.unit and _squeeze(value.unit) != _squeeze(unit):
             raise SourceError(
                 f"the unit of '{value.indicator}' is '{value.unit}' in the file and '{unit}' in units=",
                 where=value.page.place(value.row, value.column),
@@ -329,18 +353,24 @@ def _with_units(table: Readings, asked: Collection[str], declared: Mapping[str, 
     return found
 
 
-def _fold(name: str) -> str:
-    return join_words(narrow(name))
-
-
 def _by_indicator(said: Mapping[str, str], indicators: Sequence[str]) -> dict[str, str]:
     """Return what is said of indicators by their names as read, however the spaces and brackets in them were typed."""
-    names = {_fold(name): name for name in indicators}
-    return {names.get(_fold(name), name): value for name, value in said.items()}
+    names = {fold(name): name for name in indicators}
+    return {names.get(fold(name), name): value for name, value in said.items()}
 
 
 def _plain_units(units: Mapping[str, str]) -> dict[str, str]:
-    return {indicator: "".join(narrow(unit).split()) for indicator, unit in units.items()}
+    return {indicator: _plain_unit(unit) for indicator, unit in units.items()}
+
+
+def _plain_unit(unit: str) -> str:
+    """Write a unit without spaces, but for those between words that are no unit of a yearbook: "constant 2015 US$"."""
+    squeezed = _squeeze(narrow(unit))
+    return squeezed if is_chinese(squeezed) or known_unit(squeezed) else join_words(narrow(unit))
+
+
+def _squeeze(unit: str) -> str:
+    return "".join(unit.split())
 
 
 LONG = (
@@ -349,12 +379,6 @@ LONG = (
 )
 """Columns of the long frame, beside those of the region and the time."""
 
-_SAID: Mapping[Mark, str] = {
-    "below_unit": "below the unit",
-    "none": "not applicable",
-    "missing": "missing",
-    "unread": "unread",
-}
 
 
 def make_long(readings: Sequence[Reading], region: str, time: str) -> pd.DataFrame:
@@ -411,7 +435,8 @@ def pick_unit(readings: Sequence[Reading]) -> str:
         raise SourceError(
             f"'{one.indicator}' is in {one.unit} in {one.address} and in {other.unit} in {other.address}",
             where=one.page.file,
-            remedy=f'convert both: convert={{"{one.indicator}": "{one.unit}"}}, or read the sheets of one unit by sheets=',
+            remedy=f'choose one by its unit, as columns={{"x": "{one.indicator} ({one.unit})"}}; or convert both: '
+            f'convert={{"{one.indicator}": "{one.unit}"}}; or read the sheets of one unit by sheets=',
         )
     return next(iter(first))
 
@@ -421,8 +446,10 @@ def describe_readings(name: str, readings: Sequence[Reading]) -> list[str]:
     sentences = []
     for page, group in groupby(readings, key=lambda reading: reading.page):
         found = list(group)
-        marks = Counter(reading.mark for reading in found)
-        counted = [f"{marks[mark]} {said}" for mark, said in _SAID.items() if marks[mark]]
+        marks = Counter(reading.mark for reading in found if isnan(reading.value))
+        counted = [f"{marks[mark]} {said}" for mark, said in WITHOUT_NUMBER.items() if marks[mark]]
+        flags = Counter(flag for one in found if one.mark and not isnan(one.value) for flag in one.mark.split())
+        counted += [f"{number} {flag.replace('_', ' ')}" for flag, number in sorted(flags.items())]
         units = ", ".join(dict.fromkeys(_write_unit(reading) for reading in found))
         sheet = "" if page.sheet is None else f"sheet '{page.sheet}', "
         sentences.append(
@@ -439,7 +466,7 @@ def convert_reading(reading: Reading, to: str) -> Reading:
     Raises DataError for a unit that is unknown or of another kind.
     """
     factor = unit_ratio(reading.unit or "", to, where=reading.page.place(reading.row, reading.column))
-    value = reading.value if reading.mark else float(Fraction(repr(reading.value)) * factor)
+    value = reading.value if isnan(reading.value) else float(Fraction(repr(reading.value)) * factor)
     return reading._replace(value=value, unit=to)
 
 
@@ -450,11 +477,19 @@ def _write_unit(reading: Reading) -> str:
 
 def _agree(one: Reading, other: Reading) -> Reading:
     """Keep the reading that says more; raise SourceError where two say different things."""
-    if other.mark == "missing" or (one.value, one.mark) == (other.value, other.mark) or one.mark == other.mark != "":
+    if one.code and other.code and one.code != other.code:
+        raise SourceError(
+            f"two regions are called {one.region} ({one.code} in {one.address}, {other.code} in {other.address})",
+            where=one.page.file,
+            remedy="read the long form, without columns=, in which region_code tells them apart",
+        )
+    if other.mark == "missing" or one.value == other.value or (isnan(one.value) and one.mark == other.mark):
         return one
     if one.mark == "missing":
         return other
-    said = [f"{_SAID[reading.mark]}" if reading.mark else f"{reading.value:.15g}" for reading in (one, other)]
+    said = [
+        WITHOUT_NUMBER[reading.mark] if isnan(reading.value) else f"{reading.value:.15g}" for reading in (one, other)
+    ]
     raise SourceError(
         f"'{one.indicator}' of {one.region} in {one.year} is {said[0]} in {one.address} and {said[1]} in {other.address}",
         where=one.page.file,
