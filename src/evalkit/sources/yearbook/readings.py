@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from evalkit.errors import SourceError
-from evalkit.sources.files.cells import Cell
+from evalkit.sources.files.cells import MOST_ERRORS, Cell
 from evalkit.sources.yearbook.captions import Caption, may_have
 from evalkit.sources.yearbook.declared import Declared
 from evalkit.sources.yearbook.headings import Given, Heading
@@ -271,16 +271,24 @@ def find_merged(page: Page, layout: Layout, filled: list[int]) -> dict[tuple[int
     return found
 
 
-def set_repeated_aside(tables: Sequence[Readings], unplaced: dict[tuple[int, int], Unplaced]) -> None:
-    """Read no value of those that stand twice and differ; one that is printed again as it is stays once."""
-    twice = [values for values in _same(value for table in tables for value in table.values) if len(values) > 1]
+def set_repeated_aside(
+    tables: Sequence[Readings], unplaced: dict[tuple[int, int], Unplaced], *, by_code: bool = False
+) -> None:
+    """Read no value of those that stand twice and differ; one that is printed again as it is stays once.
+
+    Series of one name in several units are several. With `by_code` so are regions of one name with several codes, as in exports,
+    in which nobody typed the names.
+    """
+    groups = _group(tables, by_code=by_code)
+    twice = [values for values in groups if len(values) > 1]
     differ = {_lines(values) for values in twice if len({(str(one.value), one.mark, one.unit) for one in values}) > 1}
     again, unread = set[int](), dict[int, Reading]()
     for values in twice:
         region, year, indicator = values[0].region, values[0].year, values[0].indicator
         same = _lines(values) not in differ
         for one in values[1:] if same else values:
-            others = " and ".join(other.address for other in values if other is not one)
+            near = [other.address for other in values[: MOST_ERRORS + 1] if other is not one][:MOST_ERRORS]
+            others = " and ".join(near) + (", …" if len(values) > MOST_ERRORS + 1 else "")
             when = "" if year is None else f" in {year}"
             why = f"'{indicator}' of {region}{when} stands in {others} as well" + (" (the same value)" if same else "")
             cell = one.page.grid.cells[one.row].get(one.column)
@@ -295,20 +303,18 @@ def set_repeated_aside(tables: Sequence[Readings], unplaced: dict[tuple[int, int
             table.values[:] = [unread.get(id(value), value) for value in table.values if id(value) not in again]
 
 
-def _same(values: Iterable[Reading]) -> list[list[Reading]]:
-    """Group the values of one region, year and indicator. Regions of one name that have several codes are several, and so are
-    series of one name in several units.
-    """
+def _group(tables: Sequence[Readings], *, by_code: bool) -> list[list[Reading]]:
+    """Put together the values of one region, year and indicator, where all of them have one in one unit."""
     found: dict[tuple[str, int | None, str], list[Reading]] = {}
-    for value in values:
-        found.setdefault((value.region, value.year, value.indicator), []).append(value)
+    for table in tables:
+        for value in table.values:
+            found.setdefault((value.region, value.year, value.indicator), []).append(value)
     groups = list[list[Reading]]()
-    for group in found.values():
+    for values in found.values():
+        coded, counted = by_code and all(one.code for one in values), all(one.unit for one in values)
         apart: dict[tuple[str | None, str | None], list[Reading]] = {}
-        by_code = len(group) > 1 and all(one.code for one in group)
-        by_unit = len(group) > 1 and all(one.unit for one in group)
-        for one in group:
-            apart.setdefault((one.code if by_code else None, one.unit if by_unit else None), []).append(one)
+        for one in values:
+            apart.setdefault((one.code if coded else None, one.unit if counted else None), []).append(one)
         groups += apart.values()
     return groups
 

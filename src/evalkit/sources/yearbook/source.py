@@ -183,8 +183,8 @@ class Yearbook:
         long = Table(path.name, make_long(values, region, time), provenance, unplaced=unplaced)
         if not self.columns:
             return note_audit(long, region=region, time=time)
-        frame = make_wide(by_name, region, time)
         of_columns = {name: pick_unit(readings) for name, readings in by_name.items()}
+        frame = make_wide(by_name, region, time)
         wide = Table(path.name, frame, provenance, of_columns, unplaced=unplaced)
         return note_audit(wide, long, region=region, time=time)
 

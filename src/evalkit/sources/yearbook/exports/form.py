@@ -39,7 +39,7 @@ class Form:
     """The rows of an export's table, and how they are read.
 
     `read_key` says of a row what its names say, and raises UnreadRow; `read_cell` reads a value, or returns why it is not one.
-    `hint` is what the refusal of too many values says of this form.
+    `hint` is what the refusal of too many values says of this form; the rows of the `legend` say what marks mean.
     """
 
     page: Page
@@ -49,6 +49,7 @@ class Form:
     read_cell: Callable[[int, Cell | None], CellRead | str]
     notes: Sequence[str] = ()
     hint: str = ""
+    legend: Sequence[int] = ()
 
 
 @dataclass

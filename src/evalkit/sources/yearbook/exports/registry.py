@@ -39,13 +39,13 @@ def read_export(
         read = [read_form(form, wanted, corrected) for form in forms]
         unplaced = {(one.row, one.column): one for found in read for one in found.unplaced}
         tables = [found.readings for found in read]
-        taken = {row for form in forms for row in (*form.rows, *form.layout.header)}
+        taken = {row for form in forms for row in (*form.rows, *form.layout.header, *form.legend)}
         taken |= {row for form in forms for row, _ in form.layout.blocks}
         words, lost = read_words(page, [row for row in page.rows if row not in taken])
         unplaced |= {(one.row, one.column): one for one in lost}
         if not tables:
             return PageRead([], [], [], ["it holds words alone"])
         tables[0].notes.extend(words)
-        set_repeated_aside(tables, unplaced)
+        set_repeated_aside(tables, unplaced, by_code=True)
         return PageRead(tables, [unplaced[at] for at in sorted(unplaced)], [], [])
     return None

@@ -21,7 +21,7 @@ _VARIABLE = re.compile(r"Variável\s+-\s+(.*\S)", re.DOTALL)
 _UNIT = re.compile(r"(.*\S)\s*\(([^()]+)\)", re.DOTALL)
 _SOURCE = re.compile(r"Fonte\s*:")
 _END = ("Notas", "Legenda")
-_CODE, _YEARS, _NAMES = "Cód.", "Ano", "Variável"
+_CODE, _LEVEL, _YEARS, _NAMES = "Cód.", "Nível", "Ano", "Variável"
 _PARTS = ("Mês", "Trimestre", "Trimestre Móvel", "Semestre", "Bimestre")
 _MARKS = {"-": "none", "..": "none", "...": "missing", "X": "suppressed", "x": "suppressed"}
 _TOTAL = "Total"
@@ -34,7 +34,6 @@ _EITHER = re.compile(r"[+-]?[1-9][0-9]{0,2}[.,][0-9]{3}")  # a thousand, or a nu
 class _Block:
     """The rows of one table of a page: the variable above it, the row of its dimensions, and its rows of values."""
 
-    title: int
     variable: str
     head: int
     rows: list[int]
@@ -72,7 +71,7 @@ def _blocks(page: Page) -> Iterator[_Block]:
                 head = i
         if head is not None:
             body = [row for row in rows[head + 1 : end] if not _SOURCE.match(_only(page, row) or "")]
-            yield _Block(rows[start], variable, rows[head], body)
+            yield _Block(variable, rows[head], body)
 
 
 def _lay_out(page: Page, block: _Block, *, alone: bool, comma: bool) -> Form:
@@ -100,15 +99,16 @@ def _lay_out(page: Page, block: _Block, *, alone: bool, comma: bool) -> Form:
     if in_rows is None and (not years or None in years.values()):
         raise _refuse(page, block.head, "no row of years stands where the dimensions announce it")
     code = next((c for c, word in beside.items() if word == _CODE), None)
-    region = next((c for c in range(1, left) if c not in (code, in_rows)), None)
+    level = next((c for c, word in beside.items() if word == _LEVEL), None)
+    region = next((c for c in range(1, left) if c not in (code, in_rows, level)), None)
     if region is None:
         raise _refuse(page, block.head, "no column of regions stands beside the values")
-    classes = [c for c in range(1, left) if c not in (code, in_rows, region) and beside.get(c, "")]
+    classes = [c for c in range(1, left) if c not in (code, in_rows, level, region) and beside.get(c, "")]
     of_rows = {c: [write_cell(page.grid.cells[row].get(c)) for row in body] for c in classes}
-    totals = {c for c, words in of_rows.items() if set(words) <= {_TOTAL}}
-    levels = [name for name in names if name not in (_YEARS, _NAMES) and set(over[name].values()) != {_TOTAL}]
+    levels = [name for name in names if name not in (_YEARS, _NAMES)]
+    all_totals = {*(w for name in levels for w in over[name].values()), *(w for words in of_rows.values() for w in words)}
     named = next((c for c in classes if beside[c] == _NAMES), None)
-    told = block.variable and not (alone and (levels or len(classes) > len(totals)))
+    told = block.variable and not (alone and all_totals - {_TOTAL})  # Cana says it all, Total does not
     columns = dict[int, Heading]()
     for c in range(left, right + 1):
         variable, unit = _split_unit(over.get(_NAMES, {}).get(c, block.variable))
@@ -132,18 +132,10 @@ def _lay_out(page: Page, block: _Block, *, alone: bool, comma: bool) -> Form:
             word = write_cell(cells.get(c)).strip()
             if c == named:
                 word, unit = _split_unit(word)
-            if c not in totals:
-                said.append(word)
+            said.append(word)
         number = write_cell(cells.get(code)).strip() if code is not None else ""
         return Key(number or None, name, year, " / ".join(filter(None, said)), unit)
 
-    spans = {name: list(dict.fromkeys(words.values())) for name, words in over.items()}
-    notes = [f"{page.address(block.title, 1)}: {_only(page, block.title)}"]
-    notes += [f"{page.address(block.title + 1, 1)}: {block.variable}"] if block.variable else []
-    notes += [
-        f"'{name}' is '{_TOTAL}' everywhere, and left out of the names of the indicators"
-        for name in [*(n for n, words in spans.items() if words == [_TOTAL]), *(beside[c] for c in totals)]
-    ]
     layout = Layout(
         body[0],
         body[-1],
@@ -153,12 +145,18 @@ def _lay_out(page: Page, block: _Block, *, alone: bool, comma: bool) -> Form:
         in_rows,
         None,
         columns,
-        frozenset(classes),
+        frozenset({*classes, *([] if level is None else [level])}),
         Caption(page, []),
         (block.head, *header),
         told=dict.fromkeys(classes, "indicator"),
     )
-    return Form(page, layout, body, read_key, lambda row, cell: _read_cell(cell, comma=comma), notes)
+    return Form(page, layout, body, read_key, lambda row, cell: _read_cell(cell, comma=comma), legend=_legend(page))
+
+
+def _legend(page: Page) -> list[int]:
+    """Return the rows that say what the marks mean, among them "0"."""
+    start = next((row for row in page.rows if _only(page, row) == "Legenda"), None)
+    return [] if start is None else [row for row in page.rows if row >= start]
 
 
 def _only(page: Page, row: int) -> str | None:

@@ -43,7 +43,7 @@ def find_world_bank(page: Page, given: Given) -> list[Form] | None:
     aside = {c: f"'{write_cell(cell)}' stands above the column, which is no year" for c, cell in labels.items() if c not in years}
     columns = {column: Heading(year=year, cells=((row, column),)) for column, year in sorted(years.items())}
     below = rows_below(page, row, region)
-    rows = [one for one in below if name in page.grid.cells[one] or columns.keys() & page.grid.cells[one].keys()]
+    rows = [one for one in below if {region, name} <= (held := page.grid.cells[one].keys()) or columns.keys() & held]
     split = dict[str, tuple[str, str | None]]()
 
     def read_key(one: int) -> Key:
