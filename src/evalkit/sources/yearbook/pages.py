@@ -23,12 +23,14 @@ from evalkit.sources.files.xlsx import Grid, Sheet, Workbook
 
 _MAX_TEXT = 50_000_000  # bytes; a page is held cell by cell, and the largest yearbook tables have a hundredth of this
 MOST_CELLS = 200_000
-"""Cells of a page, rows under its merged cells, or values of an export that are read at once; a yearbook's tables have a tenth."""
+"""Cells of a page, rows under its merged cells, or values of an export that are read at once; yearbooks have a tenth of it."""
 
 _MOST_OF_EXPORT = 5_000_000  # cells of a page that holds an export, of which only the series wanted are read
 
 
-_BULK = re.compile(r"[A-Za-z0-9_]+(?:,[A-Za-z0-9_]+)*\\[A-Za-z_]+\s*\t")  # unit,geo\time: fields end with tabs, codes with commas
+_BULK = re.compile(
+    r"[A-Za-z0-9_]+(?:,[A-Za-z0-9_]+)*\\[A-Za-z_]+\s*\t"
+)  # unit,geo\time: fields end with tabs, codes with commas
 
 
 class Book(Protocol):
@@ -234,7 +236,9 @@ def read_pages(path: Path, where: str, sheets: Sequence[str]) -> Pages:
 def _read_lines(content: str, where: str) -> Grid:
     grid, known = Grid(), dict[str, str]()  # words that stand in many cells are held once
     for line, record in split_records(*_separate(content), where):
-        cells: dict[int, Cell] = {c: known.setdefault(text, text) for c, word in enumerate(record, 1) if (text := word.strip())}
+        cells: dict[int, Cell] = {
+            c: known.setdefault(text, text) for c, word in enumerate(record, 1) if (text := word.strip())
+        }
         if cells:
             grid.cells[line] = cells
             grid.widths[line] = len(record)
@@ -253,7 +257,7 @@ def _separate(content: str) -> tuple[str, str]:
 def _find_separator(content: str) -> str:
     """Choose the separator that stands equally often in most lines, a tab before others; titles and notes have none.
 
-    A tab before a comma is none: it stands behind codes, so that Excel takes them for text. Behind Eurostat's "geo\\time" it is one.
+    A tab before a comma is none: it stands behind codes, so that Excel takes them for text. Eurostat's fields end with tabs.
     """
     if _BULK.match(content):
         return "\t"

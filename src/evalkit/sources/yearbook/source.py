@@ -27,7 +27,7 @@ from evalkit.sources.yearbook.lacks import FILE_NAME, find_lacks, refuse_lacks, 
 from evalkit.sources.yearbook.pages import Page, Pages, read_pages
 from evalkit.sources.yearbook.readings import PageRead, Reading, Readings, read_page
 from evalkit.sources.yearbook.unplaced import Unplaced, describe_unplaced, make_unplaced, refuse_unplaced
-from evalkit.sources.yearbook.words import WITHOUT_NUMBER, fold, is_chinese, join_words, narrow
+from evalkit.sources.yearbook.words import WITHOUT_NUMBER, fold_words, is_chinese, join_words, narrow
 from evalkit.tables.table import Table
 from evalkit.tables.units import unit_ratio
 
@@ -234,7 +234,7 @@ class Yearbook:
 
     def _given(self, name: str) -> Given:
         """Return what is said of all values; raise SourceError where the year is to come from a name that has none, or two."""
-        region, indicator = fold(self.region), fold(self.indicator)
+        region, indicator = fold_words(self.region), fold_words(self.indicator)
         if self.year != FILE_NAME:
             return Given(self.year if isinstance(self.year, int) else None, region, indicator)
         years = years_in_name(name)
@@ -289,7 +289,9 @@ def _refuse_nothing(read: _AllRead, where: str, *, named: bool) -> None:
         if named and not (found.tables or found.errors):
             what = f"the sheet holds no table: {found.reason}"
             raise SourceError(what, where=page.where, remedy="leave it out of sheets=")
-    if any(table.others for table in read.tables) or any(value.mark != "unread" for table in read.tables for value in table.values):
+    if any(table.others for table in read.tables) or any(
+        value.mark != "unread" for table in read.tables for value in table.values
+    ):
         return
     if errors := [error for _, found in read.pages for error in found.errors]:
         raise combine_cells(errors)
@@ -308,10 +310,10 @@ def _refuse_nothing(read: _AllRead, where: str, *, named: bool) -> None:
 
 def _find_wanted(columns: Mapping[str, str], indicators: list[str], where: str, *, lacks: bool) -> dict[str, str]:
     """Return the indicator of each column; without `columns`, every indicator under its own name."""
-    names = {fold(name): name for name in indicators}
-    wanted = {name: names.get(fold(indicator), indicator) for name, indicator in columns.items()}
+    names = {fold_words(name): name for name in indicators}
+    wanted = {name: names.get(fold_words(indicator), indicator) for name, indicator in columns.items()}
     for indicator in wanted.values():
-        if indicator not in indicators and fold(_without_unit(indicator)[0]) not in names and not lacks:
+        if indicator not in indicators and fold_words(_without_unit(indicator)[0]) not in names and not lacks:
             raise SourceError(
                 f"no table has the indicator '{indicator}'", where=where, remedy=nearest(indicator, indicators)
             )
@@ -333,7 +335,11 @@ def _pick(readings: Mapping[str, list[Reading]], said: str) -> list[Reading]:
     name, unit = _without_unit(said)
     if said in readings or unit is None:
         return readings.get(said, [])
-    return [one for one in readings.get(name, []) if fold(unit) in (fold(one.unit or ""), fold(str(one.published[1])))]
+    return [
+        one
+        for one in readings.get(name, [])
+        if fold_words(unit) in (fold_words(one.unit or ""), fold_words(str(one.published[1])))
+    ]
 
 
 def _with_units(table: Readings, asked: Collection[str], declared: Mapping[str, str]) -> list[Reading]:
@@ -355,8 +361,8 @@ def _with_units(table: Readings, asked: Collection[str], declared: Mapping[str, 
 
 def _by_indicator(said: Mapping[str, str], indicators: Sequence[str]) -> dict[str, str]:
     """Return what is said of indicators by their names as read, however the spaces and brackets in them were typed."""
-    names = {fold(name): name for name in indicators}
-    return {names.get(fold(name), name): value for name, value in said.items()}
+    names = {fold_words(name): name for name in indicators}
+    return {names.get(fold_words(name), name): value for name, value in said.items()}
 
 
 def _plain_units(units: Mapping[str, str]) -> dict[str, str]:
@@ -378,7 +384,6 @@ LONG = (
     *("file", "sheet", "cell"),
 )
 """Columns of the long frame, beside those of the region and the time."""
-
 
 
 def make_long(readings: Sequence[Reading], region: str, time: str) -> pd.DataFrame:

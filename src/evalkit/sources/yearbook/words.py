@@ -14,8 +14,8 @@ from evalkit.sources.files.xlsx import Grid
 from evalkit.sources.yearbook.pages import Page
 
 Mark = str
-"""What is said of a value. Where there is no number, one of `WITHOUT_NUMBER`. Beside a number, "" or the flags that the publisher set
-("break low_reliability"): what tells whether there is a number is the value, which is NaN where there is none."""
+"""What is said of a value: where there is no number, one of `WITHOUT_NUMBER`; of a number, "" or the flags that its publisher set
+("break low_reliability"). Whether there is a number is told by the value, which is NaN where there is none."""
 
 WITHOUT_NUMBER: Mapping[Mark, str] = {
     "below_unit": "below the unit",
@@ -24,8 +24,8 @@ WITHOUT_NUMBER: Mapping[Mark, str] = {
     "suppressed": "suppressed",
     "unread": "unread",
 }
-"""Marks of cells without a number, in words: "…" and "<0.01" are below the unit, "-" and "空" do not apply, an empty cell is missing,
-one that is confidential is suppressed, one that holds something else is unread."""
+"""Marks of cells without a number, in words: "…" and "<0.01" are below the unit, "-" and "空" do not apply, an empty cell is
+missing, one that is confidential is suppressed, one that holds something else is unread."""
 
 _NARROW = str.maketrans({code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20})
 _CHINESE = "[\u3007\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003134f]"
@@ -58,7 +58,7 @@ def join_words(text: str) -> str:
     return re.sub(f"(?<={_CHINESE}) | (?={_CHINESE})", "", " ".join(text.split()))
 
 
-def fold(name: str) -> str:
+def fold_words(name: str) -> str:
     """Return a name as it is compared with another: however its spaces and brackets were typed."""
     return join_words(narrow(name))
 

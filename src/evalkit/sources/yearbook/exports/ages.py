@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from evalkit.sources.files.cells import Cell
 from evalkit.sources.yearbook.captions import Caption, known_unit
-from evalkit.sources.yearbook.exports.form import HEADER_ROWS, NOT_READ, CellRead, Form, read_number
+from evalkit.sources.yearbook.exports.form import HEADER_ROWS, NOT_READ, CellRead, Form, read_double
 from evalkit.sources.yearbook.headings import Given, Heading
 from evalkit.sources.yearbook.keys import Key, UnreadRow
 from evalkit.sources.yearbook.layout import Layout
@@ -19,7 +19,9 @@ _AGE = re.compile(r"[0-9]{1,3}\s*(?:[~～〜\-–—]\s*[0-9]{0,3}\s*)?(?:歳|�
 _TOTALS = ("総数", "総計", "合計", "計", "总数", "合计", "不詳", "年齢不詳")
 _HEADS = ("年齢階級", "年齢", "年齢各歳", "年齢5歳階級", "年龄", "年龄组")
 _SEXES = ("男女計", "総数", "男", "女", "男性", "女性", "男女合计")
-_BLOCK = re.compile(r"(?:\([0-9]+\)\s*)?(?:[^0-9()]{0,4}[0-9]{1,2}\s*)?\(?((?:19|20)[0-9]{2})\)?\s*年(?:\s*\([^()]*\))?")
+_BLOCK = re.compile(
+    r"(?:\([0-9]+\)\s*)?(?:[^0-9()]{0,4}[0-9]{1,2}\s*)?\(?((?:19|20)[0-9]{2})\)?\s*年(?:\s*\([^()]*\))?"
+)
 _UNIT = re.compile(r"(.*?)\s*\(([^()]+)\)")
 _MANY = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})*\s*[人世帯戸]{1,2}|千?人|百?万人")
 _FEWEST = 5  # ages below one another
@@ -75,7 +77,7 @@ def find_ages(page: Page, given: Given) -> list[Form] | None:
 
     def read_key(row: int) -> Key:
         year = next((year for at, year in reversed(blocks) if at < row), None)
-        name = _word(plain.grid.cells[row].get(1))
+        name = re.sub(r"\s*([~～〜])\s*", r"\1", _word(plain.grid.cells[row].get(1)))
         if blocks and year is None:
             raise UnreadRow("no year stands above its block")
         return Key(year=year, indicator=name)
@@ -144,7 +146,7 @@ def _is_age(cell: Cell | None) -> bool:
 
 
 def _read_cell(row: int, cell: Cell | None) -> CellRead | str:
-    if (value := read_number(cell)) is not None:
+    if (value := read_double(cell)) is not None:
         return CellRead(value)
     found = read_value(cell)
     return CellRead(found[0], found[1]) if found else NOT_READ

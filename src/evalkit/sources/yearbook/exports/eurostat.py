@@ -1,4 +1,4 @@
-"""Eurostat's bulk download (.tsv): the codes of all dimensions in the first field, years or regions across, flags behind numbers."""
+"""Eurostat's bulk download (.tsv): codes of all dimensions in the first field, years or regions across, flags behind numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from evalkit.sources.files.cells import Cell, column_letters
 from evalkit.sources.yearbook.captions import Caption
 from evalkit.sources.yearbook.exports.flags import mark_without_number, name_flags
-from evalkit.sources.yearbook.exports.form import NOT_READ, Form, CellRead, read_number, refuse_periods, rows_below
+from evalkit.sources.yearbook.exports.form import NOT_READ, CellRead, Form, read_double, refuse_periods, rows_below
 from evalkit.sources.yearbook.headings import Given, Heading
 from evalkit.sources.yearbook.keys import Key, UnreadRow
 from evalkit.sources.yearbook.layout import Layout
@@ -102,7 +102,7 @@ def read_flagged(row: int, cell: Cell | None) -> CellRead | str:
         mark = mark_without_number(flags)
         rest = [flag for flag in flags if flag not in ("suppressed", "not_applicable")]
         return CellRead(float("nan"), mark, f"flagged {' '.join(rest)}" if rest else "")
-    value = read_number(found[1])
+    value = read_double(found[1])
     return NOT_READ if value is None else CellRead(value, " ".join(flags))
 
 

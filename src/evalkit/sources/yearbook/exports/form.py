@@ -14,7 +14,7 @@ from evalkit.sources.yearbook.layout import Layout
 from evalkit.sources.yearbook.pages import MOST_CELLS, Page
 from evalkit.sources.yearbook.readings import Reading, Readings, find_merged
 from evalkit.sources.yearbook.unplaced import Unplaced
-from evalkit.sources.yearbook.words import Mark, fold, read_value, read_year, write_cell
+from evalkit.sources.yearbook.words import Mark, fold_words, read_value, read_year, write_cell
 
 HEADER_ROWS = 20
 """How far down the header of an export may stand."""
@@ -70,7 +70,7 @@ def read_form(form: Form, wanted: Collection[str], corrected: Mapping[tuple[int,
     many = sum(len(columns.keys() & page.grid.cells[row].keys()) for row in rows)
     if many > MOST_CELLS and not wanted:
         raise _refuse_many(form, many)
-    names = {fold(one) for one in wanted}
+    names = {fold_words(one) for one in wanted}
     picked: dict[tuple[str, str | None], bool] = {}
     is_picked = many > MOST_CELLS
     series = dict[str, None]()
@@ -103,7 +103,7 @@ def read_form(form: Form, wanted: Collection[str], corrected: Mapping[tuple[int,
                 which = (indicator, unit)
                 if which not in picked:
                     series[indicator] = None
-                    picked[which] = fold(indicator) in names or fold(f"{indicator} ({unit})") in names
+                    picked[which] = fold_words(indicator) in names or fold_words(f"{indicator} ({unit})") in names
                 if not picked[which]:
                     continue
             at = (row, column)
@@ -138,13 +138,26 @@ def read_words(page: Page, rows: Sequence[int]) -> tuple[list[str], list[Unplace
     notes, lost = list[str](), list[Unplaced]()
     for row in rows:
         cells = page.grid.cells[row]
-        notes.append(f"{page.address(row, min(cells))}: {' '.join(write_cell(cell) for _, cell in sorted(cells.items()))}")
+        notes.append(
+            f"{page.address(row, min(cells))}: {' '.join(write_cell(cell) for _, cell in sorted(cells.items()))}"
+        )
         why = "it stands outside the table"
         lost += [Unplaced(page, row, c, cell, why) for c, cell in sorted(cells.items()) if _is_number(cell)]
     return notes, lost
 
 
-def read_number(cell: Cell | None) -> float | None:
+def lost_in_header(form: Form) -> list[Unplaced]:
+    """Return numbers in the rows of a header that are neither years nor words over a column that is read."""
+    page, read = form.page, {*form.layout.columns, *form.layout.told}
+    return [
+        Unplaced(page, row, column, cell, "it stands in the header, and is no year")
+        for row in form.layout.header
+        for column, cell in sorted(page.grid.cells[row].items())
+        if column not in read and _is_number(cell)
+    ]
+
+
+def read_double(cell: Cell | None) -> float | None:
     """Read a number as a program writes it, also in scientific notation, or with commas between thousands."""
     if isinstance(cell, float):
         return cell
@@ -160,7 +173,7 @@ def read_number(cell: Cell | None) -> float | None:
 def find_header(page: Page, is_header: Callable[[Mapping[str, int]], bool]) -> tuple[int, dict[str, int]] | None:
     """Return the first row whose words, in small letters, are a header, and the columns of the words; none may stand twice."""
     for row in page.rows[:HEADER_ROWS]:
-        words = {c: fold(cell).lower() for c, cell in page.grid.cells[row].items() if isinstance(cell, str)}
+        words = {c: fold_words(cell).lower() for c, cell in page.grid.cells[row].items() if isinstance(cell, str)}
         columns = {word: column for column, word in words.items()}
         if len(columns) == len(words) and is_header(columns):
             return row, columns
@@ -196,7 +209,7 @@ def refuse_periods(page: Page, row: int, column: int, said: str) -> SourceError:
 
 
 def _is_number(cell: Cell) -> bool:
-    return read_year(cell) is None and read_number(cell) is not None
+    return read_year(cell) is None and read_double(cell) is not None
 
 
 def _refuse_cut(page: Page, layout: Layout, rows: Sequence[int]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from evalkit.errors import SourceError
@@ -15,7 +15,7 @@ from evalkit.sources.yearbook.exports.form import (
     CellRead,
     Form,
     find_header,
-    read_number,
+    read_double,
     refuse_periods,
     rows_below,
 )
@@ -32,16 +32,20 @@ _REGIONS = re.compile(
     r"地区|地区名称|地区名|省份|省份名称|省市|城市|县市|区县|地域(?:\(.*\)|_.*)?"
 )
 _UNITS = frozenset("unit unit_measure 单位 计量单位 計量単位 単位 指标单位".split())
-_INDICATORS = re.compile(r"element|item|indicator|series|variable|measure|na_item|指标|指标名称|项目|表章項目(?:\(.*\)|_.*)?")
+_INDICATORS = re.compile(
+    r"element|item|indicator|series|variable|measure|na_item|指标|指标名称|项目|表章項目(?:\(.*\)|_.*)?"
+)
 _FLAGS = frozenset("flag flags obs_flag obs_status 标记".split())
 _NOTES = frozenset("flag description|note|notes|value footnotes|comment|备注|注释|注記".split("|"))
 _FREQUENCIES = frozenset("freq frequency 频度".split())
 _POWERS = ("unit_mult", "powercode")
 _ASIDE = re.compile(
-    r".*(?:\bcode(?:s|\s*\(.*\))?|代码|编码|コード)|[a-z0-9]*_code|code|id|序号|no[.]?|dataflow|structure(?:_id)?|last[ _]update|conf_status|decimals"
+    r".*(?:\bcode(?:s|\s*\(.*\))?|代码|编码|コード)|[a-z0-9]*_code|code|id|"
+    r"序号|no[.]?|dataflow|structure(?:_id)?|last[ _]update|conf_status|decimals"
 )
-_COUNTER = ("id", "序号", "no.", "no", "")
-_PERIOD = re.compile(r"(?:19|20)[0-9]{2}(?:-?[QMSWDH][0-9]+|[-/.][01]?[0-9](?:[-/.][0-3]?[0-9])?|年[0-9]{1,2}月.*|年?第?[一二三四1-4]季度?)")
+_PERIOD = re.compile(
+    r"(?:19|20)[0-9]{2}(?:-?[QMSWDH][0-9]+|[-/.][01]?[0-9](?:[-/.][0-3]?[0-9])?|年[0-9]{1,2}月.*|年?第?[一二三四1-4]季度?)"
+)
 
 
 @dataclass(frozen=True)
@@ -99,7 +103,7 @@ def find_long(page: Page, given: Given) -> list[Form] | None:
         aside=aside,
         lacking=lacking,
         given=frozenset({"indicator"} if given.indicator and not kept else ()),
-        told=_tell(columns),
+        told=_tell(columns, {*constant, *varying}),
     )
     read_key = _make_reader(page, columns, kept, given)
     return [
@@ -130,11 +134,21 @@ def _sort_columns(words: Mapping[str, int]) -> _Columns | None:
     (name, region), taken = next(iter(regions.items())), {values[0], times[0], *regions.values(), *codes.values()}
     bare = re.sub(r"(?:名称|名)$", "", name)
     for word, c in words.items():
-        if c not in taken and _ASIDE.fullmatch(word) and (word.startswith((f"{name} ", bare)) or word in ("iso3", "code")):
+        if (
+            c not in taken
+            and _ASIDE.fullmatch(word)
+            and (word.startswith((f"{name} ", bare)) or word in ("iso3", "code"))
+        ):
             codes.setdefault(word, c)
     code = next(iter(codes.values()), None)
     one: dict[str, int | None] = {}
-    for kind, known in (("unit", _UNITS), ("flag", _FLAGS), ("note", _NOTES), ("freq", _FREQUENCIES), ("power", _POWERS)):
+    for kind, known in (
+        ("unit", _UNITS),
+        ("flag", _FLAGS),
+        ("note", _NOTES),
+        ("freq", _FREQUENCIES),
+        ("power", _POWERS),
+    ):
         named = [c for word, c in words.items() if word in known and c not in taken]
         one[kind] = named[0] if named else None
         taken |= set(named[:1])
@@ -163,9 +177,9 @@ def _beside(columns: _Columns) -> set[int]:
     return {c for c in found if c is not None}
 
 
-def _tell(columns: _Columns) -> dict[int, str]:
-    told = dict.fromkeys(columns.aside, "codes") | dict.fromkeys(columns.dimensions, "indicator")
-    told |= {c: "flag" for c in _beside(columns)}
+def _tell(columns: _Columns, dimensions: Collection[int]) -> dict[int, str]:
+    told = dict.fromkeys(columns.aside, "codes") | dict.fromkeys(dimensions, "indicator")
+    told |= dict.fromkeys(_beside(columns), "flag")
     return told
 
 
@@ -238,11 +252,15 @@ def _read_cell(cells: Mapping[int, Cell], columns: _Columns, cell: Cell | None) 
         flags, note = ("flagged",), f"{said}: {note}" if note else said
     if not flags and said:
         note = ""  # official figure
-    value = read_number(cell)
+    value = read_double(cell)
     if value is not None and "missing" not in flags:
         return CellRead(value, " ".join(flags), note)
+    if value:
+        return f"it is flagged as missing ({said})"
     if value is not None:
-        return CellRead(float("nan"), "missing", f"{write_cell(cell)} is printed, flagged {said}{f': {note}' if note else ''}")
+        return CellRead(
+            float("nan"), "missing", f"{write_cell(cell)} is printed, flagged {said}{f': {note}' if note else ''}"
+        )
     if cell is None or cell in (":", "..", "...", "NA", "NaN", "nan"):
         return CellRead(float("nan"), mark_without_number(flags), note)
     found = read_value(cell)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from evalkit.sources.yearbook.exports.ages import find_ages
 from evalkit.sources.yearbook.exports.eurostat import find_eurostat
-from evalkit.sources.yearbook.exports.form import Form, read_form, read_words
+from evalkit.sources.yearbook.exports.form import Form, lost_in_header, read_form, read_words
 from evalkit.sources.yearbook.exports.long_table import find_long
 from evalkit.sources.yearbook.exports.sidra import find_sidra
 from evalkit.sources.yearbook.exports.world_bank import find_world_bank
@@ -42,6 +42,7 @@ def read_export(
         taken = {row for form in forms for row in (*form.rows, *form.layout.header, *form.legend)}
         taken |= {row for form in forms for row, _ in form.layout.blocks}
         words, lost = read_words(page, [row for row in page.rows if row not in taken])
+        lost += [one for form in forms for one in lost_in_header(form)]
         unplaced |= {(one.row, one.column): one for one in lost}
         if not tables:
             return PageRead([], [], [], ["it holds words alone"])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from evalkit.errors import SourceError
 from evalkit.sources.files.cells import Cell
 from evalkit.sources.yearbook.captions import Caption
-from evalkit.sources.yearbook.exports.form import NOT_READ, CellRead, Form, read_number
+from evalkit.sources.yearbook.exports.form import NOT_READ, CellRead, Form, read_double
 from evalkit.sources.yearbook.headings import Given, Heading
 from evalkit.sources.yearbook.keys import Key, UnreadRow
 from evalkit.sources.yearbook.layout import Layout
@@ -88,12 +88,16 @@ def _lay_out(page: Page, block: _Block, *, alone: bool, comma: bool) -> Form:
             where=f"{page.where}, row {block.head}",
             remedy="read it with Delimited, and sum or average the periods of each year",
         )
-    right = max(c for row in (*header, *body) for c in page.grid.cells[row])
+    right = max(c for row in body for c in page.grid.cells[row])
+    if right < left:
+        raise _refuse(page, block.head, "no values stand below it")
     over = {name: _fill(page, row, left, right) for name, row in zip(names, header, strict=True)}
     for row in header:
         for c, word in beside.items():
             if (spot := page.spread(row).get(c)) and _word(spot.cell) != word:
-                raise _refuse(page, row, f"'{_word(spot.cell)}' stands below '{word}', so the rows of the header disagree")
+                raise _refuse(
+                    page, row, f"'{_word(spot.cell)}' stands below '{word}', so the rows of the header disagree"
+                )
     years = {c: read_year(word) for c, word in over.get(_YEARS, {}).items()}
     in_rows = next((c for c, word in beside.items() if word == _YEARS), None)
     if in_rows is None and (not years or None in years.values()):
@@ -106,7 +110,10 @@ def _lay_out(page: Page, block: _Block, *, alone: bool, comma: bool) -> Form:
     classes = [c for c in range(1, left) if c not in (code, in_rows, level, region) and beside.get(c, "")]
     of_rows = {c: [write_cell(page.grid.cells[row].get(c)) for row in body] for c in classes}
     levels = [name for name in names if name not in (_YEARS, _NAMES)]
-    all_totals = {*(w for name in levels for w in over[name].values()), *(w for words in of_rows.values() for w in words)}
+    all_totals = {
+        *(w for name in levels for w in over[name].values()),
+        *(w for words in of_rows.values() for w in words),
+    }
     named = next((c for c in classes if beside[c] == _NAMES), None)
     told = block.variable and not (alone and all_totals - {_TOTAL})  # Cana says it all, Total does not
     columns = dict[int, Heading]()
@@ -233,11 +240,13 @@ def _read_cell(cell: Cell | None, *, comma: bool) -> CellRead | str:
         if re.fullmatch("[A-WYZ]", cell):
             return f"it is a range of values, which the legend calls '{cell}'"
         cell = cell.replace(".", "").replace(",", ".") if comma else cell
-    value = read_number(cell)
+    value = read_double(cell)
     return NOT_READ if value is None else CellRead(value)
 
 
 def _refuse(page: Page, row: int, what: str) -> SourceError:
     return SourceError(
-        what, where=f"{page.where}, row {row}", remedy='download it again; or say where things stand in a layout file: layout="…"'
+        what,
+        where=f"{page.where}, row {row}",
+        remedy='download it again; or say where things stand in a layout file: layout="…"',
     )

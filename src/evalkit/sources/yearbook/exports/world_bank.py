@@ -7,12 +7,12 @@ from collections.abc import Mapping
 
 from evalkit.sources.files.cells import Cell
 from evalkit.sources.yearbook.captions import Caption
-from evalkit.sources.yearbook.exports.form import NOT_READ, Form, CellRead, find_header, read_number, rows_below
+from evalkit.sources.yearbook.exports.form import NOT_READ, CellRead, Form, find_header, read_double, rows_below
 from evalkit.sources.yearbook.headings import Given, Heading
 from evalkit.sources.yearbook.keys import Key, UnreadRow
 from evalkit.sources.yearbook.layout import Layout
 from evalkit.sources.yearbook.pages import Page
-from evalkit.sources.yearbook.words import fold, write_cell
+from evalkit.sources.yearbook.words import fold_words, write_cell
 
 _YEAR = re.compile(r"((?:19|20)[0-9]{2})(?:[.]0)?(?: ?\[YR\1\])?")
 _MISSING = (None, "..", "")
@@ -23,7 +23,9 @@ _UNIT = re.compile(
     r"ton-km|route-km|passenger-km|number)\b",
     re.IGNORECASE,
 )
-_HOW = re.compile(r"estimate|projection|cumulative|modell?ed|definition", re.IGNORECASE)  # how it was found, not in what
+_HOW = re.compile(
+    r"estimate|projection|cumulative|modell?ed|definition", re.IGNORECASE
+)  # how it was found, not in what
 
 
 def find_world_bank(page: Page, given: Given) -> list[Form] | None:
@@ -40,7 +42,11 @@ def find_world_bank(page: Page, given: Given) -> list[Form] | None:
     years = {c: int(said[1]) for c, cell in labels.items() if (said := _YEAR.fullmatch(write_cell(cell).strip()))}
     if not years:
         return None
-    aside = {c: f"'{write_cell(cell)}' stands above the column, which is no year" for c, cell in labels.items() if c not in years}
+    aside = {
+        c: f"'{write_cell(cell)}' stands above the column, which is no year"
+        for c, cell in labels.items()
+        if c not in years
+    }
     columns = {column: Heading(year=year, cells=((row, column),)) for column, year in sorted(years.items())}
     below = rows_below(page, row, region)
     rows = [one for one in below if {region, name} <= (held := page.grid.cells[one].keys()) or columns.keys() & held]
@@ -75,7 +81,7 @@ def find_world_bank(page: Page, given: Given) -> list[Form] | None:
 
 
 def split_series(name: str) -> tuple[str, str | None]:
-    """Split the name of a series from its unit, the last bracket that is one: "GDP (current US$)", but not "(World Bank estimate)".
+    """Split the name of a series from its unit, its last bracket that is one: "GDP (current US$)"; "(World Bank estimate)" is none.
 
     A bracket that says how the number was found may stand behind the unit, and stays with the name.
     """
@@ -96,7 +102,7 @@ def _series_word(words: Mapping[str, int]) -> str | None:
 
 
 def _read_cell(row: int, cell: Cell | None) -> CellRead | str:
-    if cell is None or (isinstance(cell, str) and fold(cell) in _MISSING):
+    if cell is None or (isinstance(cell, str) and fold_words(cell) in _MISSING):
         return CellRead(float("nan"), "missing")
-    value = read_number(cell)
+    value = read_double(cell)
     return NOT_READ if value is None else CellRead(value)
