@@ -132,7 +132,7 @@ def test_world_development_indicators(tmp_path: Path) -> None:
     assert "A1: Data Source World Development Indicators" in notes(path)
     wide = Yearbook(path, {"gdp": "GDP per capita", "rural": "Rural population (% of total population)"}).load()
     assert wide.units == {"gdp": "constant 2015 US$", "rural": "% of total population"}
-    assert wide.frame.loc["F7", ["gdp", "rural"]].tolist() == [18.5, 61.5]
+    assert list(wide.frame.loc["F7", ["gdp", "rural"]]) == [18.5, 61.5]
 
 
 def test_databank_asks_for_a_unit_and_keeps_two_apart(tmp_path: Path) -> None:
@@ -482,10 +482,10 @@ def test_ages_in_blocks_of_years(tmp_path: Path) -> None:
     frame = load(path, region="日本", units=units)
     assert set(frame["region"]) == {"日本"}
     found = frame.set_index("cell")[["year", "indicator", "unit", "value"]]
-    assert found.loc["B5"].tolist() == [2015, "人口 / 総数 / 総数", "1,000人", 100.5]
-    assert found.loc["C7"].tolist() == [2015, "人口 / 男 / 5～9", "1,000人", 5.5]
-    assert found.loc["E12"].tolist() == [2015, "性比 / 30+", "女=100", 75]
-    assert found.loc["D16"].tolist() == [2020, "人口 / 女 / 5～9", "1,000人", 5]
+    assert list(found.loc["B5"]) == [2015, "人口 / 総数 / 総数", "1,000人", 100.5]
+    assert list(found.loc["C7"]) == [2015, "人口 / 男 / 5～9", "1,000人", 5.5]
+    assert list(found.loc["E12"]) == [2015, "性比 / 30+", "女=100", 75]
+    assert list(found.loc["D16"]) == [2020, "人口 / 女 / 5～9", "1,000人", 5]
     assert len(frame) == 4 * 16
     assert not unplaced(path, region="日本", units=units)
 
@@ -528,7 +528,7 @@ def test_of_a_large_file_only_what_is_wanted_is_read(tmp_path: Path) -> None:
     table = Yearbook(big, {"b": "B", "d": "D3 (EUR)"}).load()
     assert table.units == {"b": "EUR", "d": "EUR"}
     assert len(table.frame) == 40 * 256
-    assert table.frame.loc["AO260", ["region", "year", "b", "d"]].tolist() == ["X002", 2019, 2.19, 2.19]
+    assert list(table.frame.loc["AO260", ["region", "year", "b", "d"]]) == ["X002", 2019, 2.19, 2.19]
     assert "no table has the indicator 'Z'" in refused(big, columns={"z": "Z"}).what
 
 

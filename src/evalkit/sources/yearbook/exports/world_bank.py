@@ -81,7 +81,7 @@ def find_world_bank(page: Page, given: Given) -> list[Form] | None:
 
 
 def split_series(name: str) -> tuple[str, str | None]:
-    """Split the name of a series from its unit, its last bracket that is one: "GDP (current US$)"; "(World Bank estimate)" is none.
+    """Split the name of a series from its unit, its last bracket that is one: (current US$), not (World Bank estimate).
 
     A bracket that says how the number was found may stand behind the unit, and stays with the name.
     """
