@@ -217,6 +217,11 @@ def test_two_units_are_two_series(tmp_path: Path) -> None:
     says(refused(path, columns={"x": "B6N"}), "in EUR_HAB in B2 and in MIO_EUR in B4", "", '"B6N (EUR_HAB)"')
     table = Yearbook(path, {"x": "B6N (MIO_EUR)"}).load()
     assert table.units == {"x": "MIO_EUR"}
+    says(refused(path, columns={"x": "B6N (PPS)"}), "no value of 'B6N' is in 'PPS'", "export.csv", "EUR_HAB")
+    thousand = put(tmp_path, "地区,年份,指标,数值,单位,标记\n甲省,2019,粮食产量,1.5,万吨,E\n")
+    assert rows(thousand, "value", "unit", "mark", "published_value", convert={"粮食产量": "吨"}) == [
+        (15000, "吨", "estimated", 1.5)
+    ]
     assert table.frame[["region", "year", "x"]].values.tolist() == [
         ["XA1", 2011, 0],
         ["XA1", 2012, -1.5],
@@ -325,7 +330,7 @@ def test_sidra_with_years_and_classes_in_rows(tmp_path: Path) -> None:
     path = put(
         tmp_path,
         "Tabela 99 - Área\nVariável - Área (Hectares)\nMunicípio;Ano;Produto;Tipo\nMunicípio;Ano;Produto;Novo\n"
-        "Vila Um (RO);2019;Cana;1\nVila Um (RO);2019;Milho;2\nVila Um (RO);2020;Cana;3\nFonte: IBGE\n",
+        "Vila Um (RO);2019;Cana;1\nVila Um (RO);2019;Milho;2\nVila Um (RO);2020;Cana;3\nNota: sem mais.\nFonte: IBGE\n",
     )
     assert rows(path, "region", "year", "indicator", "unit", "value") == [
         ("Vila Um (RO)", 2019, "Novo / Cana", "Hectares", 1),

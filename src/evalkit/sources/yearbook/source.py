@@ -161,7 +161,7 @@ class Yearbook:
         units = sidecar.merge_units(declared_units, indicators, where, noun="indicator")
         converted = _by_indicator(_plain_units(self.convert), indicators)
         check_known(converted, indicators, where, "convert=", noun="indicator")
-        asked = {name for said in wanted.values() for name in (said, _without_unit(said)[0])}
+        asked = {said if said in indicators else _without_unit(said)[0] for said in wanted.values()}
         used = [_with_units(table, asked, units) for table in tables]
         if lacks := find_lacks(list(zip(tables, used, strict=True)), path.name):
             raise refuse_lacks(lacks, where)
@@ -175,7 +175,7 @@ class Yearbook:
         by_indicator: dict[str, list[Reading]] = {}
         for one in values:
             by_indicator.setdefault(one.indicator, []).append(one)
-        by_name = {name: _pick(by_indicator, said) for name, said in wanted.items()}
+        by_name = {name: _pick(by_indicator, said, where) for name, said in wanted.items()}
         notes = [note for name, readings in by_name.items() for note in describe_readings(name, readings)] + notes
         provenance = (sidecar.describe(where, read.sha256, notes),)
         unplaced = make_unplaced(read.unplaced)
@@ -330,16 +330,23 @@ def _without_unit(name: str) -> tuple[str, str | None]:
     return (found[1], found[2]) if found else (name, None)
 
 
-def _pick(readings: Mapping[str, list[Reading]], said: str) -> list[Reading]:
-    """Return the values of an indicator, or of "indicator (unit)" where no indicator is called so."""
+def _pick(readings: Mapping[str, list[Reading]], said: str, where: str) -> list[Reading]:
+    """Return the values of an indicator, or of "indicator (unit)" where no indicator is called so.
+
+    Raises SourceError where the indicator has no values in that unit.
+    """
     name, unit = _without_unit(said)
-    if said in readings or unit is None:
+    if said in readings or unit is None or name not in readings:
         return readings.get(said, [])
-    return [
-        one
-        for one in readings.get(name, [])
-        if fold_words(unit) in (fold_words(one.unit or ""), fold_words(str(one.published[1])))
+    units = dict.fromkeys(str(one) for value in readings[name] for one in (value.unit, value.published[1]))
+    found = [
+        value
+        for value in readings[name]
+        if _squeeze(unit) in (_squeeze(str(value.unit)), _squeeze(str(value.published[1])))
     ]
+    if not found:
+        raise SourceError(f"no value of '{name}' is in '{unit}'", where=where, remedy=nearest(unit, list(units)))
+    return found
 
 
 def _with_units(table: Readings, asked: Collection[str], declared: Mapping[str, str]) -> list[Reading]:

@@ -17,7 +17,7 @@ from evalkit.sources.yearbook.words import read_year, write_cell
 
 _HEAD = re.compile(r"([A-Za-z0-9_]+(?:,[A-Za-z0-9_]+)*)\\([A-Za-z_]+)")
 _TIMES = ("time", "time_period")
-_CELL = re.compile(r"(:|[+-]?[0-9][0-9.eE+-]*)?\s*([a-z](?:\s?[a-z])*)?")
+_CELL = re.compile(r"(:|[+-]?[0-9]+(?:[.][0-9]+)?(?:[eE][+-]?[0-9]+)?)?\s*([a-z](?:\s?[a-z])*)?")
 _OWN = ("unit", "geo", "freq", *_TIMES)
 _PERIOD = re.compile(r"(?:19|20)[0-9]{2}-?(?:[QMSWD][0-9]*|[0-9]{1,2})")
 

@@ -31,7 +31,7 @@ _REGIONS = re.compile(
     r"area|country|country or area|reference area|geo|region|ref_area|location|territory|province|county|"
     r"地区|地区名称|地区名|省份|省份名称|省市|城市|县市|区县|地域(?:\(.*\)|_.*)?"
 )
-_UNITS = frozenset("unit unit_measure 单位 计量单位 計量単位 単位 指标单位".split())
+_UNITS = frozenset("unit|units|unit of measure|unit_measure|单位|计量单位|計量単位|単位|指标单位".split("|"))
 _INDICATORS = re.compile(
     r"element|item|indicator|series|variable|measure|na_item|指标|指标名称|项目|表章項目(?:\(.*\)|_.*)?"
 )

@@ -88,9 +88,10 @@ def _lay_out(page: Page, block: _Block, *, alone: bool, comma: bool) -> Form:
             where=f"{page.where}, row {block.head}",
             remedy="read it with Delimited, and sum or average the periods of each year",
         )
-    right = max(c for row in body for c in page.grid.cells[row])
-    if right < left:
+    body = [row for row in body if max(page.grid.cells[row]) >= left]  # others are words
+    if not body:
         raise _refuse(page, block.head, "no values stand below it")
+    right = max(max(page.grid.cells[row]) for row in body)
     over = {name: _fill(page, row, left, right) for name, row in zip(names, header, strict=True)}
     for row in header:
         for c, word in beside.items():
