@@ -78,7 +78,8 @@ def _describe(table: Readings, number: int, units: Mapping[str, str], language: 
     first, last = (table.rows[0], table.rows[-1]) if table.rows else (layout.first, layout.first)
     said = say("yearbook.table", language, number=number, first=first, last=last, rows=rows, values=len(table.values))
     roles = {layout.key: "key", layout.code: "code", layout.time: "time", layout.unit: "unit"}
-    roles |= {**dict.fromkeys(layout.left_out, "left_out"), **layout.told}
+    roles |= dict.fromkeys(layout.left_out, "left_out")
+    roles.update(layout.told.items())
     told = {column: say(f"yearbook.{role}", language) for column, role in roles.items() if column is not None}
     told |= {column: say("yearbook.aside", language, why=why) for column, why in layout.aside.items()}
     of_column: dict[int, str | None] = {}
