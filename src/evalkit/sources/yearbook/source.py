@@ -34,12 +34,13 @@ from evalkit.tables.units import unit_ratio
 
 @dataclass(frozen=True)
 class Yearbook:
-    """Name a file with tables of a statistical yearbook, and what is wanted of it.
+    """Name a file with tables of a statistical yearbook, or an export of a statistical site, and what is wanted of it.
 
-    `columns` maps names of your own to indicators: `{"rural_income": "农村居民人均可支配收入"}`; without it the table is
-    long. `sheets` names the sheets to read; none means every visible one with data. `keys` names the key columns, of regions and
-    of years, so that they match those of other tables. `convert` gives the unit in which an indicator is wanted, whatever it was
-    published in: `{"农药使用量": "吨"}`.
+    `columns` maps names of your own to indicators: `{"rural_income": "农村居民人均可支配收入"}`, where one of a name is in several
+    units with the unit in brackets (`"B6N (EUR_HAB)"`); without it the table is long. `sheets` names the sheets to read;
+    none means every visible one with data. `keys` names the key columns, of regions and of years, so that they match those
+    of other tables. `convert` gives the unit in which an indicator is wanted, whatever it was published in: `{"农药使用量":
+    "吨"}`.
 
     What the file does not say is said here: `year`, `region` and `indicator` are the one year, region and indicator of all
     values of tables that name none, `units` gives indicators their units. One that no table needs is refused. With
