@@ -36,7 +36,7 @@ from evalkit.tables.units import unit_ratio
 class Yearbook:
     """Name a file with tables of a statistical yearbook, or an export of a statistical site, and what is wanted of it.
 
-    `columns` maps names of your own to indicators: `{"rural_income": "农村居民人均可支配收入"}`, where one of a name is in several
+    `columns` maps names of your own to indicators: `{"rural_income": "农村居民人均可支配收入"}`, where one name is in several
     units with the unit in brackets (`"B6N (EUR_HAB)"`); without it the table is long. `sheets` names the sheets to read;
     none means every visible one with data. `keys` names the key columns, of regions and of years, so that they match those
     of other tables. `convert` gives the unit in which an indicator is wanted, whatever it was published in: `{"农药使用量":
