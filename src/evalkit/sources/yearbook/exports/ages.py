@@ -24,6 +24,8 @@ _BLOCK = re.compile(
 )
 _UNIT = re.compile(r"(.*?)\s*\(([^()]+)\)")
 _MANY = re.compile(r"[0-9]{1,3}(?:,[0-9]{3})*\s*[人世帯戸]{1,2}|千?人|百?万人")
+_RAISED = re.compile(r"[⁰¹²³⁴-⁹]+\)")
+_PLAIN = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 _FEWEST = 5  # ages below one another
 
 
@@ -38,7 +40,7 @@ def find_ages(page: Page, given: Given) -> list[Form] | None:
     ages = [row for row in below if _is_age(page.grid.cells[row].get(1)) and len(page.grid.cells[row]) > 1]
     if sum(_word(page.grid.cells[row].get(1)) not in _TOTALS for row in ages) < _FEWEST:
         return None
-    marked = take_marks(page)
+    marked = take_marks(_lower_marks(page))
     plain = marked.page
     first = ages[0]
     blocks = tuple(
@@ -100,6 +102,19 @@ def find_ages(page: Page, given: Given) -> list[Form] | None:
         blocks=blocks,
     )
     return [Form(plain, layout, ages, read_key, _read_cell)]
+
+
+def _lower_marks(page: Page) -> Page:
+    """Write "¹)" behind a name as "1)", as the note below the table does."""
+    lowered = {
+        row: {c: _RAISED.sub(_lower, cell) if isinstance(cell, str) else cell for c, cell in cells.items()}
+        for row, cells in page.grid.cells.items()
+    }
+    return replace(page, grid=replace(page.grid, cells=lowered), keys={})
+
+
+def _lower(found: re.Match[str]) -> str:
+    return found[0].translate(_PLAIN)
 
 
 def _read_header(page: Page, header: Sequence[int]) -> dict[int, Heading]:
