@@ -170,6 +170,8 @@ def test_how_to_read_a_yearbook(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "policy.csv").write_text("county,first_year\n昌吉市,2022\n玛纳斯,2022\n", encoding="utf-8")
     farms().save(tmp_path / "farms_2011.xlsx")
     write_volumes(tmp_path / "volumes")
+    income = "unit,na_item,geo\\time\t2014 \t2013 \nEUR_HAB,B6N,XA1\t38500 \t38100 p\nMIO_EUR,B6N,XA1\t138500 b\t: c\n"
+    (tmp_path / "income.tsv").write_text(income, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     run("how-to-read-a-yearbook.md")
 

@@ -682,9 +682,9 @@ def test_a_bomb_in_a_protected_workbook_and_in_gzip(tmp_path: Path, monkeypatch:
 
 
 def test_more_cells_than_a_yearbook_has_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pages, "_MAX_CELLS", 20)
+    monkeypatch.setattr(pages, "MOST_CELLS", 20)
     says(refused(book(tmp_path, s=edited(INCOME, E4="x"))), "more than 20 cells", "年鉴.xlsx, s", "with Delimited")
-    monkeypatch.setattr(pages, "_MAX_CELLS", 33)
+    monkeypatch.setattr(pages, "MOST_CELLS", 33)
     merged = tuple(f"{column}4:{column}6" for column in "EFGHIJKLMNOP")
     rows = edited(INCOME, **{f"{column}4": "x" for column in "EFGHIJKLMNOP"})
     says(refused(book(tmp_path, {"s": merged}, s=rows)), "too many merged cells", "年鉴.xlsx, s!", "table alone")

@@ -236,6 +236,7 @@ _ROLES = (
     (SUBTOTAL, re.compile("小计|地方合计|其中|.*平均|(?:东部|中部|西部|东北)(?:地区)?|[东南北]疆|市辖区|县级市")),
     (CORPS, re.compile("(?:新疆)?(?:生产建设)?兵团(?:合计|本级)?")),
 )
+_FIRST_CODE, _LAST_CODE = 110_000, 820_000
 _OF_PROVINCES = 8  # a sheet that names so many provinces is a list of provinces, in which 吉林 is the province
 
 
@@ -249,9 +250,11 @@ def read_places(names: Objects, given: pd.Series, year: Ints, sheet: Ints) -> tu
     roles = [next((role for role, words in _ROLES if words.fullmatch(label)), REGION) for label in labels]
     role = np.array(roles, dtype=np.int64)[text]
     own = pd.to_numeric(given, errors="coerce").fillna(0).to_numpy(dtype=np.int64)
-    code = np.where(own > 0, own, _look_up(text, labels, year, sheet))
+    is_ours = (own >= _FIRST_CODE) & (own <= _LAST_CODE)  # codes of other countries say nothing of what lies in what
+    code = np.where(is_ours, own, _look_up(text, labels, year, sheet))
     code = np.where(role == REGION, code, 0)
-    return role, code, _number(text, labels, code, role, sheet)
+    named = row_codes(text, np.where(is_ours, "", given.fillna("").to_numpy(dtype=object)))
+    return role, code, _number(text, labels, code, role, sheet, named)
 
 
 def _look_up(text: Ints, labels: Objects, year: Ints, sheet: Ints) -> Ints:
@@ -272,14 +275,14 @@ def _look_up(text: Ints, labels: Objects, year: Ints, sheet: Ints) -> Ints:
     return found_codes
 
 
-def _number(text: Ints, labels: Objects, code: Ints, role: Ints, sheet: Ints) -> Ints:
+def _number(text: Ints, labels: Objects, code: Ints, role: Ints, sheet: Ints, named: Ints) -> Ints:
     scope = -1 - np.arange(int(sheet.max(initial=0)) + 1)  # no area: the total is that of its sheet alone
     for width in (10_000, 100):  # the smallest area that holds all coded regions: a province, or else a prefecture
         areas = pd.Series(code[code > 0] // width).groupby(sheet[code > 0])
         same = areas.min()[areas.nunique() == 1]
         scope[same.index.to_numpy(dtype=np.int64)] = same.to_numpy(dtype=np.int64)
     is_free = np.array([label.startswith("全国") for label in labels], dtype=bool)[text] | (role == REGION)
-    return row_codes(np.where(code > 0, code, -1 - text), np.where(is_free, 0, scope[sheet]))
+    return row_codes(np.where(code > 0, code, -1 - named), np.where(is_free, 0, scope[sheet]))
 
 
 Objects = NDArray[np.object_]

@@ -64,6 +64,7 @@ class Grid:
     hidden_rows: list[int] = field(default_factory=list)
     hidden_columns: list[tuple[int, int]] = field(default_factory=list)
     unread: list[UnreadCell] = field(default_factory=list)
+    widths: dict[int, int] = field(default_factory=dict)  # of a text: fields of each row, empty ones too
 
 
 @dataclass(frozen=True)

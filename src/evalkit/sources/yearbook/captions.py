@@ -71,6 +71,7 @@ _BASE = re.compile(
     r"(?:根据|依据)(?:19|20)[0-9]{2}年"
 )
 _REGION = re.compile(r"地区\s*:\s*(.+)")
+_NATIONAL = re.compile(r"数据库:\s*年度数据$")  # data.stats.gov.cn says 分省年度数据 of provinces
 _REMARK = re.compile(r"(?:数据库|时间|地区|频度|更新时间|表号|制表机关|填报单位|编制单位|资料来源|数据来源)\s*:")
 _INDICATOR = re.compile(r"指标\s*:\s*(.+)")
 _YEAR_AMONG = re.compile("(?<![0-9])(?:19|20)[0-9]{2} ?年|^(?:19|20)[0-9]{2}(?:$|[^0-9\u3400-\u9fff])")
@@ -194,7 +195,8 @@ class Caption:
             self._declared.append((title, place))
         elif _REMARK.match(title):
             region = _REGION.match(title)
-            self.region = join_words(region[1]) if region else self.region
+            nation = "全国" if _NATIONAL.match(title) else None
+            self.region = join_words(region[1]) if region else self.region or nation
             self.remarks.append(f"{place}: {title}")
             return
         _, unit_in_title = split_unit(_CONTINUED.sub("", title))

@@ -79,10 +79,11 @@ def _describe(table: Readings, number: int, units: Mapping[str, str], language: 
     said = say("yearbook.table", language, number=number, first=first, last=last, rows=rows, values=len(table.values))
     roles = {layout.key: "key", layout.code: "code", layout.time: "time", layout.unit: "unit"}
     roles |= dict.fromkeys(layout.left_out, "left_out")
+    roles.update(layout.told.items())
     told = {column: say(f"yearbook.{role}", language) for column, role in roles.items() if column is not None}
     told |= {column: say("yearbook.aside", language, why=why) for column, why in layout.aside.items()}
     of_column: dict[int, str | None] = {}
-    for value in table.values:
+    for value in table.values if not layout.told else ():  # else it stands beside the rows
         of_column.setdefault(value.column, value.unit or units.get(value.indicator))
     for column, heading in layout.columns.items():
         told[column] = ", ".join(_of_values(heading, of_column.get(column), table, language))
@@ -91,7 +92,8 @@ def _describe(table: Readings, number: int, units: Mapping[str, str], language: 
 
 def _of_values(heading: Heading, unit: str | None, table: Readings, language: str) -> list[str]:
     layout = table.layout
-    beside = layout.rows_are == "indicators"
+    beside = layout.rows_are == "indicators" or bool(layout.told)
+    beside = beside and not any(noun == "indicator" for noun, _ in layout.lacking)
     said = [heading.region] if heading.region else []
     said.append(heading.indicator or say("yearbook.beside" if beside else "yearbook.no_indicator", language))
     said += [unit or say("yearbook.no_unit", language)] if layout.unit is None and not (beside and unit is None) else []

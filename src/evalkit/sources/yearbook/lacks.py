@@ -14,7 +14,6 @@ from evalkit.sources.yearbook.readings import Reading, Readings
 FILE_NAME = "file name"
 """What year= says to take the year from the name of the file."""
 
-_NATIONAL = re.compile(r"数据库:\s*年度数据$")  # data.stats.gov.cn says 分省年度数据 of provinces
 _YEAR = re.compile("(?<![0-9])(?:19|20)[0-9]{2}(?![0-9])")
 
 
@@ -42,8 +41,6 @@ def find_lacks(tables: Sequence[tuple[Readings, Sequence[Reading]]], name: str) 
             lack.places.append(place)
             if noun == "year":
                 lack.may_be += map(str, years_in_name(name))
-            if noun == "region" and any(_NATIONAL.search(remark) for remark in caption.remarks):
-                lack.may_be.append("全国")
         without = [one for one in used if not one.unit]
         if without:
             why = "no unit is found, neither as 单位：… above the table nor in brackets behind the name"
@@ -66,7 +63,7 @@ def refuse_lacks(lacks: Sequence[Lack], where: str) -> SourceError:
             of_name = "; the name of the file has it: make sure that it is theirs" if may_be else ""
             remedy["year"] = f"{years} (the one year of all these numbers{of_name})"
         elif lack.noun == "region":
-            remedy["region"] = f'region="{may_be[0] if may_be else "…"}" (their one region)'
+            remedy["region"] = 'region="…" (their one region)'
         elif lack.noun == "indicator":
             remedy["indicator"] = 'indicator="…" (what they count)'
     if names := list(dict.fromkeys(name or "…" for lack in lacks for name in lack.indicators)):

@@ -70,6 +70,7 @@ class Layout:
     lacking: tuple[tuple[str, str], ...] = ()
     given: frozenset[str] = frozenset()
     blocks: tuple[tuple[int, int], ...] = ()  # rows with a year alone above blocks of rows, and these years
+    told: Mapping[int, str] = field(default_factory=dict)  # further columns beside the rows, and what they hold
 
 
 def find_layout(page: Page, before: Caption | None, known: Mapping[str, Caption], given: Given) -> Layout | str:

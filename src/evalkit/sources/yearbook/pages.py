@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +22,15 @@ from evalkit.sources.files.xls import LegacyWorkbook
 from evalkit.sources.files.xlsx import Grid, Sheet, Workbook
 
 _MAX_TEXT = 50_000_000  # bytes; a page is held cell by cell, and the largest yearbook tables have a hundredth of this
-_MAX_CELLS = 200_000  # of a page, and of the rows under its merged cells; tables of yearbooks have a tenth of this
+MOST_CELLS = 200_000
+"""Cells of a page, rows under its merged cells, or values of an export that are read at once; yearbooks have a tenth of it."""
+
+_MOST_OF_EXPORT = 5_000_000  # cells of a page that holds an export, of which only the series wanted are read
+
+
+_BULK = re.compile(
+    r"[A-Za-z0-9_]+(?:,[A-Za-z0-9_]+)*\\[A-Za-z_]+\s*\t"
+)  # unit,geo\time: fields end with tabs, codes with commas
 
 
 class Book(Protocol):
@@ -161,7 +170,7 @@ class Page:
                 continue
             under = self.rows[bisect_left(self.rows, top) : bisect_right(self.rows, bottom)]
             size += len(under)
-            if size > _MAX_CELLS:
+            if size > MOST_CELLS:
                 remedy = "copy the table alone into a new workbook"
                 raise SourceError("there are too many merged cells", where=f"{self.where}!{ref}", remedy=remedy)
             for row in under:
@@ -219,20 +228,20 @@ def read_pages(path: Path, where: str, sheets: Sequence[str]) -> Pages:
     content, notes = decode_any(data, where)
     grid = read_web(content, where) if is_web(content) else _read_lines(content, where)
     page = Page(where, None, grid)
-    _refuse_too_many(page)
+    _refuse_beyond(page, _MOST_OF_EXPORT)
     notes += note_hidden(grid, page.rows, 1, page.width, Sheet(path.name, "", visible=True))
     return Pages([page], sha256, notes)
 
 
 def _read_lines(content: str, where: str) -> Grid:
-    grid = Grid()
+    grid, known = Grid(), dict[str, str]()  # words that stand in many cells are held once
     for line, record in split_records(*_separate(content), where):
-        cells: dict[int, Cell] = {}
-        for column, word in enumerate(record, start=1):
-            if text := word.strip():
-                cells[column] = text
+        cells: dict[int, Cell] = {
+            c: known.setdefault(text, text) for c, word in enumerate(record, 1) if (text := word.strip())
+        }
         if cells:
             grid.cells[line] = cells
+            grid.widths[line] = len(record)
     return grid
 
 
@@ -248,8 +257,10 @@ def _separate(content: str) -> tuple[str, str]:
 def _find_separator(content: str) -> str:
     """Choose the separator that stands equally often in most lines, a tab before others; titles and notes have none.
 
-    A tab before a comma is none: it stands behind codes, so that Excel takes them for text.
+    A tab before a comma is none: it stands behind codes, so that Excel takes them for text. Eurostat's fields end with tabs.
     """
+    if _BULK.match(content):
+        return "\t"
     lines = content.replace("\t,", ",").splitlines()
     found: dict[str, tuple[int, bool, int]] = {}
     for separator in SEPARATORS:
@@ -280,7 +291,7 @@ def _read_sheets(book: Book, wanted: Sequence[str]) -> tuple[list[Page], list[st
                 pictured.append(f"sheet '{sheet.name}' holds pictures and no cells")
             if pictured or not wanted:
                 continue
-        _refuse_too_many(page)
+        _refuse_beyond(page, _MOST_OF_EXPORT)
         notes += _note_hidden(page, sheet)
         pages.append(page)
     if pictured and (wanted or not pages):
@@ -288,10 +299,15 @@ def _read_sheets(book: Book, wanted: Sequence[str]) -> tuple[list[Page], list[st
     return pages, notes + pictured
 
 
-def _refuse_too_many(page: Page) -> None:
-    if sum(map(len, page.grid.cells.values())) > _MAX_CELLS:
+def refuse_too_many(page: Page) -> None:
+    """Raise SourceError for a page that holds more cells than a printed table could."""
+    _refuse_beyond(page, MOST_CELLS)
+
+
+def _refuse_beyond(page: Page, most: int) -> None:
+    if sum(map(len, page.grid.cells.values())) > most:
         raise SourceError(
-            f"there are more than {_MAX_CELLS:,} cells, far more than in a table of a yearbook",
+            f"there are more than {most:,} cells, far more than in a table of a yearbook",
             where=page.where,
             remedy="read a table with one header row with Delimited",
         )

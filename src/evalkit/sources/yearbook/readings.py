@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from evalkit.errors import SourceError
-from evalkit.sources.files.cells import Cell
+from evalkit.sources.files.cells import MOST_ERRORS, Cell
 from evalkit.sources.yearbook.captions import Caption, may_have
 from evalkit.sources.yearbook.declared import Declared
 from evalkit.sources.yearbook.headings import Given, Heading
 from evalkit.sources.yearbook.keys import Key, Keys, SecondTable, UnreadRow
 from evalkit.sources.yearbook.layout import Layout, counts_columns
 from evalkit.sources.yearbook.notes import attach_notes, join_lines
-from evalkit.sources.yearbook.pages import Page
+from evalkit.sources.yearbook.pages import Page, refuse_too_many
 from evalkit.sources.yearbook.tables import Found, PrintedTable, find_tables
 from evalkit.sources.yearbook.unplaced import Unplaced
 from evalkit.sources.yearbook.words import Mark, Marked, is_chinese, is_word, read_value, read_year, take_marks
@@ -57,6 +57,7 @@ class Readings:
     rows: list[int]
     values: list[Reading]
     notes: list[str]
+    others: tuple[str, ...] = ()  # indicators of the table of which no values were made, as too many are there
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,7 @@ def read_page(
     tables on this page; `corrected` holds what is noted of cells that were corrected. Every number of the page is among the
     values or among the cells that are not placed.
     """
+    refuse_too_many(page)
     marked = take_marks(page)
     for at, said in corrected.items():
         marked.notes[at] = (*marked.notes.get(at, ()), said)
@@ -96,7 +98,7 @@ def read_page(
     _attach(found.tables, read, marked.listed)
     if read:
         read[0].notes.extend(marked.unexplained)
-    _set_repeated_aside(read, unplaced)
+    set_repeated_aside(read, unplaced)
     _find_lost(marked.page, read, found, unplaced)
     return PageRead(read, [unplaced[at] for at in sorted(unplaced)], found.errors, found.reasons)
 
@@ -130,7 +132,7 @@ def _read_table(table: PrintedTable, marked: Marked, unplaced: dict[tuple[int, i
         c: [n for cell in heading.cells for n in marked.notes.get(cell, ())] for c, heading in layout.columns.items()
     }
     units = _units_above(layout)
-    merged = _find_merged(page, layout, table.rows)
+    merged = find_merged(page, layout, table.rows)
     known = {layout.key, layout.code, layout.time, layout.unit, *layout.left_out}
     values, notes = list[Reading](), list[str]()
     ended = ""
@@ -254,7 +256,7 @@ def _first_title(caption: Caption) -> str:
     return f"'{caption.titles[0][0]}'" if caption.titles else "the table before"
 
 
-def _find_merged(page: Page, layout: Layout, filled: list[int]) -> dict[tuple[int, int], str]:
+def find_merged(page: Page, layout: Layout, filled: list[int]) -> dict[tuple[int, int], str]:
     """Return values that stand in merged cells, and, with column 0, rows to which merged cells give one name or code."""
     names = {None if layout.time else layout.key, layout.code}
     found: dict[tuple[int, int], str] = {}
@@ -269,20 +271,24 @@ def _find_merged(page: Page, layout: Layout, filled: list[int]) -> dict[tuple[in
     return found
 
 
-def _set_repeated_aside(tables: Sequence[Readings], unplaced: dict[tuple[int, int], Unplaced]) -> None:
-    """Read no value of those that stand twice and differ; one that is printed again as it is stays once."""
-    found: dict[tuple[str, int | None, str], list[Reading]] = {}
-    for table in tables:
-        for value in table.values:
-            found.setdefault((value.region, value.year, value.indicator), []).append(value)
-    twice = [values for values in found.values() if len(values) > 1]
+def set_repeated_aside(
+    tables: Sequence[Readings], unplaced: dict[tuple[int, int], Unplaced], *, by_code: bool = False
+) -> None:
+    """Read no value of those that stand twice and differ; one that is printed again as it is stays once.
+
+    Series of one name in several units are several. With `by_code` so are regions of one name with several codes, as in exports,
+    in which nobody typed the names.
+    """
+    groups = _group(tables, by_code=by_code)
+    twice = [values for values in groups if len(values) > 1]
     differ = {_lines(values) for values in twice if len({(str(one.value), one.mark, one.unit) for one in values}) > 1}
     again, unread = set[int](), dict[int, Reading]()
     for values in twice:
         region, year, indicator = values[0].region, values[0].year, values[0].indicator
         same = _lines(values) not in differ
         for one in values[1:] if same else values:
-            others = " and ".join(other.address for other in values if other is not one)
+            near = [other.address for other in values[: MOST_ERRORS + 1] if other is not one][:MOST_ERRORS]
+            others = " and ".join(near) + (", …" if len(values) > MOST_ERRORS + 1 else "")
             when = "" if year is None else f" in {year}"
             why = f"'{indicator}' of {region}{when} stands in {others} as well" + (" (the same value)" if same else "")
             cell = one.page.grid.cells[one.row].get(one.column)
@@ -295,6 +301,22 @@ def _set_repeated_aside(tables: Sequence[Readings], unplaced: dict[tuple[int, in
     if again or unread:
         for table in tables:
             table.values[:] = [unread.get(id(value), value) for value in table.values if id(value) not in again]
+
+
+def _group(tables: Sequence[Readings], *, by_code: bool) -> list[list[Reading]]:
+    """Put together the values of one region, year and indicator, where all of them have one in one unit."""
+    found: dict[tuple[str, int | None, str], list[Reading]] = {}
+    for table in tables:
+        for value in table.values:
+            found.setdefault((value.region, value.year, value.indicator), []).append(value)
+    groups = list[list[Reading]]()
+    for values in found.values():
+        coded, counted = by_code and all(one.code for one in values), all(one.unit for one in values)
+        apart: dict[tuple[str | None, str | None], list[Reading]] = {}
+        for one in values:
+            apart.setdefault((one.code if coded else None, one.unit if counted else None), []).append(one)
+        groups += apart.values()
+    return groups
 
 
 def _lines(values: Sequence[Reading]) -> tuple[object, ...]:

@@ -16,6 +16,7 @@ from evalkit.auditing.published import GENERIC, Published, read_published, row_c
 from evalkit.auditing.remark import Remark
 from evalkit.auditing.volumes import agree_to_rounding, check_volumes
 from evalkit.catalogue import LANGUAGES, Message, message
+from evalkit.errors import SourceError
 from evalkit.numerics.arrays import Flags, Ints
 from evalkit.sources.files.columns import check_known, write_number
 from evalkit.tables.table import Table
@@ -468,23 +469,32 @@ def _count_unlinked(data: Published, choice: _Choice) -> int:
 
 
 def make_wide_series(
-    joined: pd.DataFrame, columns: Mapping[str, str], region: str, time: str
+    picked: Mapping[str, pd.DataFrame], region: str, time: str, where: str
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return one row per region and year with a column for each indicator wanted, and the sources of its values beside.
+    """Return one row per region and year with a column for each of the series, and the sources of its values beside.
 
-    Rows stand in the order of the regions, then of the years; the index is the source of the first value of the row.
+    Rows stand in the order of the regions, then of the years; the index is the source of the first value of the row. Raises
+    SourceError where two regions have one name.
     """
-    wanted = joined[joined["indicator"].isin(set(columns.values()))]
-    places = {name: i for i, name in enumerate(dict.fromkeys(wanted[region]))}
-    keys = wanted[[region, time]].drop_duplicates()
+    for rows in picked.values():
+        twice = rows.duplicated([region, time]).to_numpy()
+        if twice.any():
+            one = rows[twice].iloc[0]
+            both = rows.index[((rows[region] == one[region]) & (rows[time] == one[time])).to_numpy()]
+            raise SourceError(
+                f"two regions are called '{one[region]}', in {' and '.join(both)}",
+                where=where,
+                remedy="load the long table, without columns=, and tell them apart by region_code",
+            )
+    keys = pd.concat([rows[[region, time]] for rows in picked.values()]).drop_duplicates()
+    places = {name: i for i, name in enumerate(dict.fromkeys(keys[region]))}
     keys = keys.iloc[np.lexsort([keys[time].to_numpy(), keys[region].map(places).to_numpy()])].reset_index(drop=True)
+    at = pd.MultiIndex.from_frame(keys)
     values, sources = keys.copy(), keys.copy()
-    for name, indicator in columns.items():
-        own = wanted[wanted["indicator"] == indicator]
-        found = own.assign(source=own.index).set_index([region, time])
-        at = pd.MultiIndex.from_frame(keys)
+    for name, rows in picked.items():
+        found = rows.assign(source=rows.index).set_index([region, time])
         values[name] = found["value"].reindex(at).to_numpy(dtype=np.float64)
         sources[name] = found["source"].reindex(at).astype("str").array
-    first = sources[list(columns)].bfill(axis=1).iloc[:, 0]
+    first = sources[list(picked)].bfill(axis=1).iloc[:, 0]
     index = pd.Index(first.to_numpy(dtype=object), name="row", dtype="str")
     return values.set_axis(index, axis=0), sources.set_axis(index, axis=0)

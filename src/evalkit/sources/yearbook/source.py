@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import partial
 from itertools import groupby
+from math import isnan
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -17,9 +19,10 @@ from evalkit.errors import EvalkitError, SourceError, nearest
 from evalkit.sources.files.cells import MOST_ERRORS, cell_name, column_letters, combine_cells
 from evalkit.sources.files.columns import check_known
 from evalkit.sources.sidecar import Sidecar, read_sidecar, with_sidecar
-from evalkit.sources.yearbook.captions import Caption, name_indicator
+from evalkit.sources.yearbook.captions import Caption, known_unit, name_indicator
 from evalkit.sources.yearbook.declared import Declarations, read_layout
 from evalkit.sources.yearbook.explain import Explanation, explain_pages
+from evalkit.sources.yearbook.exports.registry import read_export
 from evalkit.sources.yearbook.headings import Given
 from evalkit.sources.yearbook.lacks import FILE_NAME, find_lacks, refuse_lacks, years_in_name
 from evalkit.sources.yearbook.pages import Page, Pages, read_pages
@@ -36,14 +39,14 @@ from evalkit.sources.yearbook.volumes import (
     make_catalogue,
     read_volumes,
 )
-from evalkit.sources.yearbook.words import Mark, join_words, narrow
+from evalkit.sources.yearbook.words import WITHOUT_NUMBER, fold_words, is_chinese, join_words, narrow
 from evalkit.tables.table import Table
 from evalkit.tables.units import unit_ratio
 
 
 @dataclass(frozen=True)
 class Yearbook:
-    """Name a file with tables of a statistical yearbook, or many volumes, and what is wanted of them.
+    """Name a file with tables of a statistical yearbook or an export of a statistical site, or many, and what is wanted of them.
 
     `path` is a file; or a folder (with the folders in it), a pattern ("data/raw/*/6-2.xls") or a list of files, whose values
     become one series for each region and indicator. Values of one year that stand in several volumes have to agree to rounding;
@@ -52,10 +55,11 @@ class Yearbook:
     and earlier ones from the oldest. `renamed` joins indicators that changed their names, {old: new}; likely ones are offered in
     `Table.disagreements`.
 
-    `columns` maps names of your own to indicators: `{"rural_income": "农村居民人均可支配收入"}`; without it the table is
-    long. `sheets` names the sheets to read; none means every visible one with data. `keys` names the key columns, of regions and
-    of years, so that they match those of other tables. `convert` gives the unit in which an indicator is wanted, whatever it was
-    published in: `{"农药使用量": "吨"}`.
+    `columns` maps names of your own to indicators: `{"rural_income": "农村居民人均可支配收入"}`, where one name is in several
+    units with the unit in brackets (`"B6N (EUR_HAB)"`); without it the table is long. `sheets` names the sheets to read;
+    none means every visible one with data. `keys` names the key columns, of regions and of years, so that they match those
+    of other tables. `convert` gives the unit in which an indicator is wanted, whatever it was published in: `{"农药使用量":
+    "吨"}`.
 
     What the file does not say is said here: `year`, `region` and `indicator` are the one year, region and indicator of all
     values of tables that name none, `units` gives indicators their units. One that no table needs is refused. With
@@ -162,8 +166,9 @@ class Yearbook:
         value with columns region_code (missing where the sheet has none), region, year, indicator, value, unit, mark,
         published_value, published_unit (before any conversion), note, file, sheet (missing for text) and cell; the file by its
         name, whose path is in the provenance. Where there is no number the value is NaN and the mark says why: "below_unit"
-        for "…" and "<0.01", "none" for "-" and "空", "missing" for an empty cell, "unread" for a cell that holds something else;
-        the mark of a number is "". The note is what footnotes (注) and remarks say of the indicator, of the row, of the column
+        for "…" and "<0.01", "none" for "-" and "空", "missing" for an empty cell, "suppressed" for one that is confidential,
+        "unread" for a cell that holds something else. The mark of a number is "", or the flags that its publisher set, such
+        as "break provisional". The note is what footnotes (注) and remarks say of the indicator, of the row, of the column
         and of the cell; "part of X" marks 其中 and "#".
 
         An indicator is called as in the header, without the unit in brackets, ordinal numbers and translations, levels and
@@ -195,7 +200,7 @@ class Yearbook:
                     where=self._where,
                     remedy="leave it out, or name the folder of the volumes",
                 )
-        read = self._read(path := Path(self._where))
+        read = self._read(path := Path(self._where), self.columns.values())
         wanted = _find_wanted(
             self.columns, read.indicators, self._where, lacks=any(table.layout.lacking for table in read.tables)
         )
@@ -203,7 +208,8 @@ class Yearbook:
         units = self._merge_units(sidecar, read.indicators)
         converted = _by_indicator(_plain_units(self.convert), read.indicators)
         check_known(converted, read.indicators, self._where, "convert=", noun="indicator")
-        used = self._use(read, set(wanted.values()), units)
+        asked = {said if said in read.indicators else _without_unit(said)[0] for said in wanted.values()}
+        used = self._use(read, asked, units)
         self._refuse_unused(read.tables)
         values, notes = list[Reading](), [*read.notes, *describe_unplaced(read.unplaced)]
         for table, found in zip(read.tables, used, strict=True):
@@ -212,7 +218,7 @@ class Yearbook:
         by_indicator: dict[str, list[Reading]] = {}
         for one in values:
             by_indicator.setdefault(one.indicator, []).append(one)
-        by_name = {name: by_indicator.get(indicator, []) for name, indicator in wanted.items()}
+        by_name = {name: _pick(by_indicator, said, self._where) for name, said in wanted.items()}
         notes = [note for name, readings in by_name.items() for note in describe_readings(name, readings)] + notes
         provenance = (sidecar.describe(self._where, read.sha256, notes),)
         unplaced = make_unplaced(read.unplaced)
@@ -220,8 +226,8 @@ class Yearbook:
         long = Table(path.name, make_long(values, region, time), provenance, unplaced=unplaced)
         if not self.columns:
             return note_audit(long, region=region, time=time)
-        frame = make_wide(by_name, region, time)
         of_columns = {name: pick_unit(readings) for name, readings in by_name.items()}
+        frame = make_wide(by_name, region, time)
         wide = Table(path.name, frame, provenance, of_columns, unplaced=unplaced)
         return note_audit(wide, long, region=region, time=time)
 
@@ -263,24 +269,16 @@ class Yearbook:
             return note_audit(made, region=region, time=time)
         known = dict.fromkeys([*joined.frame["indicator"], *(name for one in volumes for name in one.indicators)])
         wanted = _find_wanted(self.columns, [*known], self._where, lacks=False)
-        frame, cells = make_wide_series(joined.frame, wanted, region, time)
-        units = dict(zip(joined.frame["indicator"], joined.frame["unit"], strict=True))
-        for indicator in wanted.values():
-            if indicator not in units:
-                raise SourceError(
-                    f"'{indicator}' is joined for no region",
-                    where=self._where,
-                    remedy="list why with load().unplaced, without columns=",
-                )
-        names = {indicator: name for name, indicator in wanted.items()}
+        picked = {name: _pick_rows(joined.frame, said, self._where) for name, said in wanted.items()}
+        frame, cells = make_wide_series(picked, region, time, self._where)
+        names = {rows["indicator"].iloc[0]: name for name, rows in picked.items()}
+        columns = joined.disagreements["indicator"].map(names).fillna("").astype("str")
         wide = replace(
             made,
             frame=frame,
             cells=cells,
-            units={name: str(units[indicator]) for name, indicator in wanted.items()},
-            disagreements=joined.disagreements.assign(
-                column=joined.disagreements["indicator"].map(names).fillna("").astype("str")
-            ),
+            units={name: str(rows["unit"].iloc[0]) for name, rows in picked.items()},
+            disagreements=joined.disagreements.assign(column=columns),
         )
         return note_audit(wide, made, region=region, time=time)
 
@@ -316,8 +314,8 @@ class Yearbook:
             "year=": self.year is not None,
             "region=": self.region,
             "indicator=": self.indicator,
-            **{f"units= of '{_fold(name)}'": True for name in self.units},
-            **{f"renamed= of '{_fold(name)}'": True for name in self.renamed},
+            **{f"units= of '{fold_words(name)}'": True for name in self.units},
+            **{f"renamed= of '{fold_words(name)}'": True for name in self.renamed},
         }
         for setting, is_given in given.items():
             if is_given and setting not in answered:
@@ -353,7 +351,7 @@ class Yearbook:
             raise SourceError(
                 "explain() shows one file", where=self._where, remedy="name one file; catalogue() lists what is in all"
             )
-        read = self._read(Path(self._where), whole=True)
+        read = self._read(Path(self._where), self.columns.values(), whole=True)
         try:
             self.load()
             refusal = ""
@@ -363,7 +361,7 @@ class Yearbook:
         units = _by_indicator(_plain_units(declared), read.indicators)
         return explain_pages(read.pages, units, refusal, language)
 
-    def _read(self, path: Path, *, whole: bool = False, among: bool = False) -> _AllRead:
+    def _read(self, path: Path, wanted: Collection[str], *, whole: bool = False, among: bool = False) -> _AllRead:
         """Read all tables of a file; raise SourceError where there are none, unless the `whole` file is to be explained.
 
         A file `among` others need not have a year in its name where year= says to take it from there.
@@ -371,7 +369,7 @@ class Yearbook:
         where = path.as_posix()
         declared = Declarations() if self.layout is None else read_layout(Path(self.layout), path)
         pages = read_pages(path, where, self.sheets)
-        read = _read_all(pages, declared, self._given(path.name, among=among))
+        read = _read_all(pages, declared, self._given(path.name, among=among), wanted)
         if not whole:
             _refuse_nothing(read, where, named=bool(self.sheets))
         return read
@@ -396,7 +394,7 @@ class Yearbook:
 
     def _given(self, name: str, *, among: bool) -> Given:
         """Return what is said of all values; raise SourceError where the year is to come from a name that has none, or two."""
-        region, indicator = _fold(self.region), _fold(self.indicator)
+        region, indicator = fold_words(self.region), fold_words(self.indicator)
         if self.year != FILE_NAME:
             return Given(self.year if isinstance(self.year, int) else None, region, indicator)
         years = years_in_name(name)
@@ -428,22 +426,27 @@ class _AllRead:
 
     @property
     def indicators(self) -> list[str]:
-        return list(dict.fromkeys(value.indicator for table in self.tables for value in table.values))
+        return list(dict.fromkeys(one for table in self.tables for one in _names(table)))
 
 
 def _read_volume(book: Yearbook, path: Path, name: str) -> Volume:
     """Read one file among others: what it holds, and the values of the indicators wanted, called as `renamed` says."""
     own = replace(book, path=path, columns={}, convert={}, splice={}, renamed={})
-    renamed = {_fold(old): _fold(new) for old, new in book.renamed.items()}
+    renamed = {fold_words(old): fold_words(new) for old, new in book.renamed.items()}
     tables: list[Readings] = []
     indicators: tuple[str, ...] = ()
     try:
-        read = own._read(path, among=True)
+        olds = [old for old, new in book.renamed.items() if fold_words(new) in map(fold_words, book.columns.values())]
+        read = own._read(path, [*book.columns.values(), *olds], among=True)
         tables, indicators = read.tables, tuple(read.indicators)
-        units = {one: unit for one, unit in own.units.items() if _fold(one) in {_fold(known) for known in indicators}}
+        units = {
+            one: unit
+            for one, unit in own.units.items()
+            if fold_words(one) in {fold_words(known) for known in indicators}
+        }
         own = replace(own, units=units)
-        called = {one: renamed.get(_fold(one), one) for one in indicators}
-        wanted = {_fold(one) for one in book.columns.values()}
+        called = {one: renamed.get(fold_words(one), one) for one in indicators}
+        wanted = {fold_words(said) for one in book.columns.values() for said in (one, _without_unit(one)[0])}
         titles = [
             name_indicator(one.layout.caption.titles[0][0]) if one.layout.caption.titles else "" for one in tables
         ]
@@ -451,10 +454,11 @@ def _read_volume(book: Yearbook, path: Path, name: str) -> Volume:
             value.indicator
             for title, table in zip(titles, tables, strict=True)
             for value in table.values
-            if not wanted or {_fold(called[value.indicator]), _fold(f"{title} / {called[value.indicator]}")} & wanted
+            if not wanted
+            or {fold_words(called[value.indicator]), fold_words(f"{title} / {called[value.indicator]}")} & wanted
         }
         if not asked:
-            lacking = [one for one in book.columns.values() if _fold(one) not in called.values()]
+            lacking = [one for one in book.columns.values() if fold_words(one) not in called.values()]
             why = f"it has none of the indicators wanted; {nearest(lacking[0], indicators)}"
             return Volume(
                 path, name, "without", why, list_contents(name, tables, "without", why), indicators=indicators
@@ -477,13 +481,13 @@ def _read_volume(book: Yearbook, path: Path, name: str) -> Volume:
         why = str(error).replace(path.as_posix(), name)
         return Volume(path, name, "refused", why, list_contents(name, tables, "refused", why), indicators=indicators)
     answered = {f"{noun}=" for one in tables for noun in one.layout.given}
-    answered |= {f"units= of '{_fold(one)}'" for one in units}
-    answered |= {f"renamed= of '{_fold(old)}'" for old in called if called[old] != old}
+    answered |= {f"units= of '{fold_words(one)}'" for one in units}
+    answered |= {f"renamed= of '{fold_words(old)}'" for old in called if called[old] != old}
     contents = list_contents(name, tables, "read", "")
     return Volume(path, name, "read", "", contents, table, frozenset(answered), indicators)
 
 
-def _read_all(pages: Pages, declared: Declarations, given: Given) -> _AllRead:
+def _read_all(pages: Pages, declared: Declarations, given: Given, wanted: Collection[str]) -> _AllRead:
     """Read the tables of the pages; a page without one, and a part of one that is not understood, is noted."""
     read = _AllRead([], pages.sha256, [*pages.notes, *declared.notes])
     declared.check([page.sheet for page in pages.pages])
@@ -491,7 +495,9 @@ def _read_all(pages: Pages, declared: Declarations, given: Given) -> _AllRead:
     for published in pages.pages:
         page, corrected = declared.correct(published)
         read.notes.extend(f"{page.address(*at)} is {said}" for at, said in corrected.items())
-        found = read_page(page, known, declared.of(page.sheet), given, corrected)
+        laid_out = declared.of(page.sheet)
+        found = None if laid_out else read_export(page, given, wanted, corrected)
+        found = found or read_page(page, known, laid_out, given, corrected)
         read.pages.append((page, found))
         read.notes.extend(f"{error.where}: {error.what}" for error in found.errors)
         if not (found.tables or found.errors):
@@ -507,7 +513,9 @@ def _refuse_nothing(read: _AllRead, where: str, *, named: bool) -> None:
         if named and not (found.tables or found.errors):
             what = f"the sheet holds no table: {found.reason}"
             raise SourceError(what, where=page.where, remedy="leave it out of sheets=")
-    if any(value.mark != "unread" for table in read.tables for value in table.values):
+    if any(table.others for table in read.tables) or any(
+        value.mark != "unread" for table in read.tables for value in table.values
+    ):
         return
     if errors := [error for _, found in read.pages for error in found.errors]:
         raise combine_cells(errors)
@@ -526,14 +534,65 @@ def _refuse_nothing(read: _AllRead, where: str, *, named: bool) -> None:
 
 def _find_wanted(columns: Mapping[str, str], indicators: list[str], where: str, *, lacks: bool) -> dict[str, str]:
     """Return the indicator of each column; without `columns`, every indicator under its own name."""
-    names = {_fold(name): name for name in indicators}
-    wanted = {name: names.get(_fold(indicator), indicator) for name, indicator in columns.items()}
+    names = {fold_words(name): name for name in indicators}
+    wanted = {name: names.get(fold_words(indicator), indicator) for name, indicator in columns.items()}
     for indicator in wanted.values():
-        if indicator not in indicators and not lacks:
+        if indicator not in indicators and fold_words(_without_unit(indicator)[0]) not in names and not lacks:
             raise SourceError(
                 f"no table has the indicator '{indicator}'", where=where, remedy=nearest(indicator, indicators)
             )
     return wanted or {indicator: indicator for indicator in indicators}
+
+
+def _names(table: Readings) -> list[str]:
+    return [*(value.indicator for value in table.values), *table.others]
+
+
+def _without_unit(name: str) -> tuple[str, str | None]:
+    """Split "B6N (EUR_HAB)" into the indicator and the unit in which it is wanted."""
+    found = re.fullmatch(r"(.*\S)\s*\((.*)\)", name, re.DOTALL)
+    return (found[1], found[2]) if found else (name, None)
+
+
+def _pick(readings: Mapping[str, list[Reading]], said: str, where: str) -> list[Reading]:
+    """Return the values of an indicator, or of "indicator (unit)" where no indicator is called so.
+
+    Raises SourceError where the indicator has no values in that unit.
+    """
+    name, unit = _without_unit(said)
+    if said in readings or unit is None or name not in readings:
+        return readings.get(said, [])
+    units = dict.fromkeys(str(one) for value in readings[name] for one in (value.unit, value.published[1]))
+    found = [
+        value
+        for value in readings[name]
+        if _squeeze(unit) in (_squeeze(str(value.unit)), _squeeze(str(value.published[1])))
+    ]
+    if not found:
+        raise SourceError(f"no value of '{name}' is in '{unit}'", where=where, remedy=nearest(unit, list(units)))
+    return found
+
+
+def _pick_rows(joined: pd.DataFrame, said: str, where: str) -> pd.DataFrame:
+    """Return the rows of an indicator, or of "indicator (unit)"; raise SourceError for none, or for several units."""
+    name, unit = _without_unit(said)
+    rows = joined[joined["indicator"] == said]
+    if rows.empty and unit is not None:
+        rows = joined[joined["indicator"] == name]
+        units = [*dict.fromkeys(rows["unit"])]
+        rows = rows[[_squeeze(one) == _squeeze(unit) for one in rows["unit"]]]
+        if rows.empty and units:
+            raise SourceError(f"no value of '{name}' is in '{unit}'", where=where, remedy=nearest(unit, units))
+    if rows.empty:
+        remedy = "see why in load().unplaced, without columns="
+        raise SourceError(f"'{said}' is joined for no region", where=where, remedy=remedy)
+    if (units := [*dict.fromkeys(rows["unit"])])[1:]:
+        raise SourceError(
+            f"'{said}' is in {' and in '.join(units)}, of which neither is so many of the other",
+            where=where,
+            remedy=f'choose one by writing it behind the name: "{said} ({units[0]})"',
+        )
+    return rows
 
 
 def _with_units(table: Readings, asked: Collection[str], declared: Mapping[str, str]) -> list[Reading]:
@@ -543,7 +602,7 @@ def _with_units(table: Readings, asked: Collection[str], declared: Mapping[str, 
         if value.indicator not in asked:
             continue
         unit = declared.get(value.indicator)
-        if unit and value.unit and value.unit != unit:
+        if unit and value.unit and _squeeze(value.unit) != _squeeze(unit):
             raise SourceError(
                 f"the unit of '{value.indicator}' is '{value.unit}' in the file and '{unit}' in units=",
                 where=value.page.place(value.row, value.column),
@@ -553,18 +612,24 @@ def _with_units(table: Readings, asked: Collection[str], declared: Mapping[str, 
     return found
 
 
-def _fold(name: str) -> str:
-    return join_words(narrow(name))
-
-
 def _by_indicator(said: Mapping[str, str], indicators: Sequence[str]) -> dict[str, str]:
     """Return what is said of indicators by their names as read, however the spaces and brackets in them were typed."""
-    names = {_fold(name): name for name in indicators}
-    return {names.get(_fold(name), name): value for name, value in said.items()}
+    names = {fold_words(name): name for name in indicators}
+    return {names.get(fold_words(name), name): value for name, value in said.items()}
 
 
 def _plain_units(units: Mapping[str, str]) -> dict[str, str]:
-    return {indicator: "".join(narrow(unit).split()) for indicator, unit in units.items()}
+    return {indicator: _plain_unit(unit) for indicator, unit in units.items()}
+
+
+def _plain_unit(unit: str) -> str:
+    """Write a unit without spaces, but for those between words that are no unit of a yearbook: "constant 2015 US$"."""
+    squeezed = _squeeze(narrow(unit))
+    return squeezed if is_chinese(squeezed) or known_unit(squeezed) else join_words(narrow(unit))
+
+
+def _squeeze(unit: str) -> str:
+    return "".join(unit.split())
 
 
 LONG = (
@@ -572,13 +637,6 @@ LONG = (
     *("file", "sheet", "cell"),
 )
 """Columns of the long frame, beside those of the region and the time."""
-
-_SAID: Mapping[Mark, str] = {
-    "below_unit": "below the unit",
-    "none": "not applicable",
-    "missing": "missing",
-    "unread": "unread",
-}
 
 
 def make_long(readings: Sequence[Reading], region: str, time: str) -> pd.DataFrame:
@@ -635,7 +693,8 @@ def pick_unit(readings: Sequence[Reading]) -> str:
         raise SourceError(
             f"'{one.indicator}' is in {one.unit} in {one.address} and in {other.unit} in {other.address}",
             where=one.page.file,
-            remedy=f'convert both: convert={{"{one.indicator}": "{one.unit}"}}, or read the sheets of one unit by sheets=',
+            remedy=f'choose one by its unit, as columns={{"x": "{one.indicator} ({one.unit})"}}; or convert both: '
+            f'convert={{"{one.indicator}": "{one.unit}"}}; or read the sheets of one unit by sheets=',
         )
     return next(iter(first))
 
@@ -645,8 +704,10 @@ def describe_readings(name: str, readings: Sequence[Reading]) -> list[str]:
     sentences = []
     for page, group in groupby(readings, key=lambda reading: reading.page):
         found = list(group)
-        marks = Counter(reading.mark for reading in found)
-        counted = [f"{marks[mark]} {said}" for mark, said in _SAID.items() if marks[mark]]
+        marks = Counter(reading.mark for reading in found if isnan(reading.value))
+        counted = [f"{marks[mark]} {said}" for mark, said in WITHOUT_NUMBER.items() if marks[mark]]
+        flags = Counter(flag for one in found if one.mark and not isnan(one.value) for flag in one.mark.split())
+        counted += [f"{number} {flag.replace('_', ' ')}" for flag, number in sorted(flags.items())]
         units = ", ".join(dict.fromkeys(_write_unit(reading) for reading in found))
         sheet = "" if page.sheet is None else f"sheet '{page.sheet}', "
         sentences.append(
@@ -663,7 +724,7 @@ def convert_reading(reading: Reading, to: str) -> Reading:
     Raises DataError for a unit that is unknown or of another kind.
     """
     factor = unit_ratio(reading.unit or "", to, where=reading.page.place(reading.row, reading.column))
-    value = reading.value if reading.mark else float(Fraction(repr(reading.value)) * factor)
+    value = reading.value if isnan(reading.value) else float(Fraction(repr(reading.value)) * factor)
     return reading._replace(value=value, unit=to)
 
 
@@ -674,11 +735,19 @@ def _write_unit(reading: Reading) -> str:
 
 def _agree(one: Reading, other: Reading) -> Reading:
     """Keep the reading that says more; raise SourceError where two say different things."""
-    if other.mark == "missing" or (one.value, one.mark) == (other.value, other.mark) or one.mark == other.mark != "":
+    if one.code and other.code and one.code != other.code:
+        raise SourceError(
+            f"two regions are called {one.region} ({one.code} in {one.address}, {other.code} in {other.address})",
+            where=one.page.file,
+            remedy="read the long form, without columns=, in which region_code tells them apart",
+        )
+    if other.mark == "missing" or one.value == other.value or (isnan(one.value) and one.mark == other.mark):
         return one
     if one.mark == "missing":
         return other
-    said = [f"{_SAID[reading.mark]}" if reading.mark else f"{reading.value:.15g}" for reading in (one, other)]
+    said = [
+        WITHOUT_NUMBER[reading.mark] if isnan(reading.value) else f"{reading.value:.15g}" for reading in (one, other)
+    ]
     raise SourceError(
         f"'{one.indicator}' of {one.region} in {one.year} is {said[0]} in {one.address} and {said[1]} in {other.address}",
         where=one.page.file,

@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
 
 from evalkit.sources.files.cells import Cell
 from evalkit.sources.files.columns import write_number
 from evalkit.sources.files.xlsx import Grid
 from evalkit.sources.yearbook.pages import Page
 
-Mark = Literal["", "below_unit", "none", "missing", "unread"]
-"""Why there is no number: "…" and "<0.01" are below the unit, "-" and "空" do not apply, an empty cell is missing, one that holds
-something else is unread; "" is a number."""
+Mark = str
+"""What is said of a value: where there is no number, one of `WITHOUT_NUMBER`; of a number, "" or the flags that its publisher set
+("break low_reliability"). Whether there is a number is told by the value, which is NaN where there is none."""
+
+WITHOUT_NUMBER: Mapping[Mark, str] = {
+    "below_unit": "below the unit",
+    "none": "not applicable",
+    "missing": "missing",
+    "suppressed": "suppressed",
+    "unread": "unread",
+}
+"""Marks of cells without a number, in words: "…" and "<0.01" are below the unit, "-" and "空" do not apply, an empty cell is
+missing, one that is confidential is suppressed, one that holds something else is unread."""
 
 _NARROW = str.maketrans({code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)} | {0x3000: 0x20})
 _CHINESE = "[\u3007\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003134f]"
@@ -46,6 +56,11 @@ def narrow(text: str) -> str:
 def join_words(text: str) -> str:
     """Remove the spaces and line breaks that set Chinese words apart ("昌 吉 市"); one space stays between others."""
     return re.sub(f"(?<={_CHINESE}) | (?={_CHINESE})", "", " ".join(text.split()))
+
+
+def fold_words(name: str) -> str:
+    """Return a name as it is compared with another: however its spaces and brackets were typed."""
+    return join_words(narrow(name))
 
 
 def is_chinese(text: str) -> bool:
