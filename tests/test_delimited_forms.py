@@ -369,6 +369,8 @@ def test_a_unit_that_contradicts_the_header_is_refused(tmp_path: Path) -> None:
         "Source: World Bank",
         "Fonte: IBGE",
         "* provisional",
+        "首发论坛：www.example.org",
+        "downloaded from data.example.gov on 1 May",
         "(1) 含兵团",
         "本表由各县上报。",
     ],

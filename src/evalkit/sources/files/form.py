@@ -22,6 +22,7 @@ _MARKED = re.compile(
     r"|[*＊†‡※①-⑳]+\s*\S|[(（\[]?[0-9]{1,2}[)）\]、]\s*\S)",
     re.IGNORECASE,
 )
+_ADDRESS = re.compile(r"https?://|\bwww\.|[a-z0-9-]+\.(?:com|org|net|cn|gov|edu)\b", re.IGNORECASE)
 _LONG_DIGITS = re.compile(r"[0-9０-９][0-9０-９ -]{9,}[0-9０-９Xx]")
 _SHOWN, _LONGEST = 5, 120  # titles and notes that are shown, and letters of each
 
@@ -230,7 +231,7 @@ class Ending:
 def count_notes(endings: Sequence[Ending], where: str, last: int) -> int:
     """Return how many of the rows at the end are notes below the table; raise SourceError where a row may be one or a record.
 
-    What begins as notes do (Source:, 注：, *, (1)), or is a sentence with its full stop, is one, unless other rows of its column
+    What begins as notes do (Source:, 注：, *, (1)), is a sentence with its full stop or has a web address, is one, unless other rows of its column
     are alike, and so is all below it. What is written in the column like others, not longer and without a colon, is a record with
     a name and no values.
     """
@@ -253,7 +254,7 @@ def count_notes(endings: Sequence[Ending], where: str, last: int) -> int:
 
 
 def _is_note(text: str) -> bool:
-    return _MARKED.match(text) is not None or "。" in text
+    return _MARKED.match(text) is not None or "。" in text or _ADDRESS.search(text) is not None
 
 
 def _is_like(text: str, others: Sequence[str]) -> bool:
