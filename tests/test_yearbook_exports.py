@@ -482,9 +482,12 @@ def test_ages_in_blocks_of_years(tmp_path: Path) -> None:
     path = book(tmp_path, {"s": ("B2:D2", "A2:A3", "E2:E3", "A1:E1")}, s=AGES)
     error = refused(path)
     assert 'region="…"' in error.remedy
-    assert '"性比 / 総数": "…"' in error.remedy
-    units = {value: "女=100" for value in load_names(path) if value.startswith("性比")}
+    assert 'units={"性比": "…"}' in error.remedy  # many parts are asked for by their head
+    units = {"性比": "女=100"}
     frame = load(path, region="日本", units=units)
+    one = {**units, "性比 / 30+": "%"}
+    assert load(path, region="日本", units=one).set_index("cell").loc[["E7", "E12"], "unit"].tolist() == ["女=100", "%"]
+    assert "units= names indicator '性'" in refused(path, region="日本", units={"性": "%"}).what
     assert set(frame["region"]) == {"日本"}
     found = frame.set_index("cell")[["year", "indicator", "unit", "value"]]
     assert list(found.loc["B5"]) == [2015, "人口 / 総数 / 総数", "1,000人", 100.5]
@@ -493,12 +496,6 @@ def test_ages_in_blocks_of_years(tmp_path: Path) -> None:
     assert list(found.loc["D16"]) == [2020, "人口 / 女 / 5～9", "1,000人", 5]
     assert len(frame) == 4 * 16
     assert not unplaced(path, region="日本", units=units)
-
-
-def load_names(path: Path) -> list[str]:
-    """Return the indicators that a refusal asks the units of."""
-    listed = refused(path).remedy.partition("units={")[2].partition("}")[0]
-    return [part.partition(": ")[0].strip('" ') for part in listed.split('", "')]
 
 
 def test_ages_with_years_across(tmp_path: Path) -> None:

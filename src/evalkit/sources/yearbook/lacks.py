@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -14,6 +15,7 @@ from evalkit.sources.yearbook.readings import Reading, Readings
 FILE_NAME = "file name"
 """What year= says to take the year from the name of the file."""
 
+_PARTS = 3  # of one head that are spelt one by one
 _YEAR = re.compile("(?<![0-9])(?:19|20)[0-9]{2}(?![0-9])")
 
 
@@ -66,10 +68,19 @@ def refuse_lacks(lacks: Sequence[Lack], where: str) -> SourceError:
             remedy["region"] = 'region="…" (their one region)'
         elif lack.noun == "indicator":
             remedy["indicator"] = 'indicator="…" (what they count)'
-    if names := list(dict.fromkeys(name or "…" for lack in lacks for name in lack.indicators)):
+    if names := _heads([name or "…" for lack in lacks for name in lack.indicators]):
         remedy["units"] = f"units={json.dumps(dict.fromkeys(names, '…'), ensure_ascii=False)} (each unit in place of …)"
     return SourceError(
         "; ".join(said), where=where, remedy=f"pass {', '.join(remedy.values())}, or say it in a layout file (layout=)"
+    )
+
+
+def _heads(names: Sequence[str]) -> list[str]:
+    """Return the names, each once; in place of many parts of one head, the head."""
+    parts = Counter(name.rpartition(" / ")[0] for name in dict.fromkeys(names))
+    heads = [name.rpartition(" / ")[0] for name in names]
+    return list(
+        dict.fromkeys(head if head and parts[head] > _PARTS else name for head, name in zip(heads, names, strict=True))
     )
 
 

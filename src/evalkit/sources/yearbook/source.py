@@ -62,9 +62,9 @@ class Yearbook:
     "吨"}`.
 
     What the file does not say is said here: `year`, `region` and `indicator` are the one year, region and indicator of all
-    values of tables that name none, `units` gives indicators their units. One that no table needs is refused. With
-    `year="file name"` the year is taken from the name of the file where nothing in it says one. `strict` refuses a file with
-    any cell that is not placed; else such cells are listed and the rest is read.
+    values of tables that name none, `units` gives indicators their units, or the parts of one ("A / B") that have none. One that
+    no table needs is refused. With `year="file name"` the year is taken from the name of the file where nothing in it says one.
+    `strict` refuses a file with any cell that is not placed; else such cells are listed and the rest is read.
 
     `layout` names a TOML file that says where things stand in a file that is not understood, or not rightly. It counts rows
     from 1 and names columns by letters, as Excel does (for text and web pages: lines, fields). The sheets that it names are
@@ -205,7 +205,7 @@ class Yearbook:
             self.columns, read.indicators, self._where, lacks=any(table.layout.lacking for table in read.tables)
         )
         sidecar = read_sidecar(path)
-        units = self._merge_units(sidecar, read.indicators)
+        units = self._merge_units(sidecar, read)
         converted = _by_indicator(_plain_units(self.convert), read.indicators)
         check_known(converted, read.indicators, self._where, "convert=", noun="indicator")
         asked = {said if said in read.indicators else _without_unit(said)[0] for said in wanted.values()}
@@ -327,11 +327,11 @@ class Yearbook:
                     remedy="leave it out" + (f"; {nearest(of, known)}" if of else ""),
                 )
 
-    def _merge_units(self, sidecar: Sidecar, indicators: Sequence[str]) -> dict[str, str]:
-        """Join the units of the sidecar and of units=, by the indicators of a file."""
-        sidecar = replace(sidecar, units=_by_indicator(_plain_units(sidecar.units), indicators))
-        declared = _by_indicator(_plain_units(self.units), indicators)
-        return sidecar.merge_units(declared, list(indicators), self._where, noun="indicator")
+    def _merge_units(self, sidecar: Sidecar, read: _AllRead) -> dict[str, str]:
+        """Join the units of the sidecar and of units=, by the indicators of a file; the unit of a head is that of its parts."""
+        sidecar = replace(sidecar, units=_by_part(_plain_units(sidecar.units), read))
+        declared = _by_part(_plain_units(self.units), read)
+        return sidecar.merge_units(declared, read.indicators, self._where, noun="indicator")
 
     def _use(self, read: _AllRead, asked: Collection[str], units: Mapping[str, str]) -> list[list[Reading]]:
         """Return the values of the indicators asked for, by table; raise SourceError for what is not said of them."""
@@ -439,11 +439,7 @@ def _read_volume(book: Yearbook, path: Path, name: str) -> Volume:
         olds = [old for old, new in book.renamed.items() if fold_words(new) in map(fold_words, book.columns.values())]
         read = own._read(path, [*book.columns.values(), *olds], among=True)
         tables, indicators = read.tables, tuple(read.indicators)
-        units = {
-            one: unit
-            for one, unit in own.units.items()
-            if fold_words(one) in {fold_words(known) for known in indicators}
-        }
+        units = {one: unit for one, unit in own.units.items() if set(_by_part({one: unit}, read)) <= set(indicators)}
         own = replace(own, units=units)
         called = {one: renamed.get(fold_words(one), one) for one in indicators}
         wanted = {fold_words(said) for one in book.columns.values() for said in (one, _without_unit(one)[0])}
@@ -464,7 +460,7 @@ def _read_volume(book: Yearbook, path: Path, name: str) -> Volume:
                 path, name, "without", why, list_contents(name, tables, "without", why), indicators=indicators
             )
         sidecar = read_sidecar(path)
-        used = own._use(read, asked, own._merge_units(sidecar, indicators))
+        used = own._use(read, asked, own._merge_units(sidecar, read))
         region, time = book.keys
         values = [one for found in used for one in found]
         frame = make_long(values, region, time)
@@ -609,6 +605,17 @@ def _with_units(table: Readings, asked: Collection[str], declared: Mapping[str, 
                 remedy="leave it out of units= and of the sidecar, or say the unit of the table in a layout file",
             )
         found.append(value if value.unit or not unit else value._replace(unit=unit, published=(value.value, unit)))
+    return found
+
+
+def _by_part(said: Mapping[str, str], read: _AllRead) -> dict[str, str]:
+    """Return what is said of units by indicator; what is said of a head is said of its parts that have no unit."""
+    without = dict.fromkeys(one.indicator for table in read.tables for one in table.values if not one.unit)
+    own = _by_indicator(said, read.indicators)
+    found = dict[str, str]()
+    for name, unit in own.items():
+        parts = [one for one in without if one.startswith(f"{name} / ") and one not in own]
+        found |= dict.fromkeys(parts if parts and name not in read.indicators else [name], unit)
     return found
 
 
