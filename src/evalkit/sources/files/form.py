@@ -231,9 +231,9 @@ class Ending:
 def count_notes(endings: Sequence[Ending], where: str, last: int) -> int:
     """Return how many of the rows at the end are notes below the table; raise SourceError where a row may be one or a record.
 
-    What begins as notes do (Source:, 注：, *, (1)), is a sentence with its full stop or has a web address, is one, unless other rows of its column
-    are alike, and so is all below it. What is written in the column like others, not longer and without a colon, is a record with
-    a name and no values.
+    What begins as notes do (Source:, 注：, *, (1)), is a sentence with its full stop or has a web address, is one, unless other
+    rows of its column are alike, and so is all below it. What is written in the column like others, not longer and without a
+    colon, is a record with a name and no values.
     """
     for i, one in enumerate(endings):
         others = one.others or ()
