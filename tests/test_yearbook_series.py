@@ -211,7 +211,143 @@ def by_hand(
     return joined
 
 
+def test_every_number_of_every_volume_is_accounted_for_once(tmp_path: Path) -> None:
+    """In the frame, in "also", or listed with a reason: volumes with totals, marks, gaps, revisions and units."""
+    rng = np.random.default_rng(11)
+    for world in range(3):
+        printed = scatter(tmp_path / str(world), rng)
+        for splice in (None, "newest", 1950, 2014, 2099)[world::2]:
+            options: dict[str, Any] = {
+                "splice": {} if splice is None else {FERTILISER: splice},
+                "convert": {FERTILISER: "吨"},
+            }
+            table = Yearbook(tmp_path / str(world), **options).load()
+            frame = table.frame[table.frame["value"].notna()]
+            placed = [*frame.index, *"; ".join(table.frame["also"]).split("; ")]
+            placed += [f"{row.file} {row.sheet}!{row.cell}" for row in table.unplaced.itertuples()]
+            assert sorted(one for one in placed if one in printed) == sorted(printed)
+            assert not table.frame.duplicated(["region", "year", "indicator"]).any()
+            for cell, value, also in zip(frame.index, frame["value"], frame["also"], strict=True):
+                assert value == pytest.approx(printed[cell], rel=1e-12)
+                # All are whole tenths of 万吨, so that none is farther from another than two halves of their last digit.
+                assert all(abs(value - printed[one]) <= 1000 for one in also.split("; ") if one in printed)
+            wide = Yearbook(tmp_path / str(world), {"x": FERTILISER}, **options).load()
+            values = wide.frame.set_index(["region", "year"])["x"].dropna().to_dict()
+            assert values == frame.set_index(["region", "year"])["value"].to_dict()
+
+
+def scatter(folder: Path, rng: np.random.Generator) -> dict[str, float]:
+    """Write volumes of one table, of which two are of one rank; return the numbers printed in each cell, in 吨."""
+    printed = dict[str, float]()
+    regions = ("总计", "北京", "天津", "内蒙古", "一农场", "河北", "山西", "合计")
+    truth = {(name, year): float(rng.integers(0, 40)) / 10 for name in regions for year in range(2010, 2018)}
+    for last, file in zip((2012, 2014, 2015, 2016, 2016), "abcde", strict=True):
+        years = tuple(range(last - 2, last + 1))
+        unit, scale = (("吨", 10_000.0), ("万吨", 1.0))[rng.integers(2)]
+        cells = dict[str, tuple[float | str | None, ...]]()
+        for line, name in enumerate(regions):
+            row = list[float | str | None]()
+            for column, year in enumerate(years):
+                number = (truth[name, year] + 5.0 * float(rng.random() < 0.05)) * scale
+                said = (number, None, "…", "-")[rng.choice(4, p=[0.85, 0.05, 0.05, 0.05])]
+                row.append(said)
+                if isinstance(said, float):
+                    printed[f"{file}.xlsx 6-2!{'BCD'[column]}{4 + line}"] = said * 10_000.0 / scale
+            spelt = "内蒙古自治区" if name == "内蒙古" and rng.random() < 0.5 else name
+            cells[spelt] = tuple(row)
+        volume(folder / f"{file}.xlsx", years, cells, unit=unit)
+    return printed
+
+
+# --- totals, marks and units between volumes ---
+
+TOTAL_OF = {"31 provinces": ("北京", "天津"), "farms": ("一农场", "二农场")}
+
+
+@pytest.mark.parametrize("rows", TOTAL_OF.values(), ids=TOTAL_OF)
+@pytest.mark.parametrize("later", [11.2, 11.3])
+def test_a_total_of_an_area_that_is_not_known_is_one_series_over_volumes(
+    tmp_path: Path, rows: tuple[str, str], later: float
+) -> None:
+    """It was a series of each sheet: twice in the long table, revised or not, and two rows of one key in the wide one."""
+    volume(tmp_path / "2018.xlsx", (2018, 2019), {"合计": (10.5, 11.2), rows[0]: (5.1, 5.2), rows[1]: (5.4, 6.0)})
+    volume(tmp_path / "2019.xlsx", (2019, 2020), {"合计": (later, 12.6), rows[0]: (5.2, 6.2), rows[1]: (6.0, 6.4)})
+    table = Yearbook(tmp_path).load()
+    assert [row[:2] for row in rows_of(table, "合计")] == (
+        [(2018, 10.5), (2019, 11.2), (2020, 12.6)] if later == 11.2 else []
+    )
+    assert len(table.unplaced) == (0 if later == 11.2 else 4)
+    wide = Yearbook(tmp_path, {"x": FERTILISER}).load().frame
+    assert not wide.duplicated(["region", "year"]).any()
+
+
+def test_totals_of_two_areas_are_no_series(tmp_path: Path) -> None:
+    volume(
+        tmp_path / "a" / "2018.xlsx", (2018, 2019), {"合计": (10.5, 11.2), "昌吉市": (5.1, 5.2), "阜康市": (5.4, 6.0)}
+    )
+    volume(
+        tmp_path / "b" / "2019.xlsx", (2020, 2021), {"合计": (3.5, 4.2), "石河子市": (1.1, 1.2), "伊宁市": (2.4, 3.0)}
+    )
+    for columns in ({}, {"x": FERTILISER}):
+        table = Yearbook(tmp_path, columns).load()
+        assert set(table.frame["region"]) == {"昌吉市", "阜康市", "石河子市", "伊宁市"}
+        assert table.unplaced["text"].tolist() == ["10.5", "11.2", "3.5", "4.2"]
+        assert table.unplaced["why"].str.contains("different regions or totals of one name").all()
+
+
+def test_units_of_different_kinds_are_not_mixed_in_a_column(tmp_path: Path) -> None:
+    volume(tmp_path / "2018.xlsx", (2018, 2019), {"北京": (10.5, 11.2)})
+    volume(tmp_path / "2020.xlsx", (2019, 2020), {"北京": (7.5, 8.2)}, unit="万元")
+    assert len(Yearbook(tmp_path).load().frame) == 4  # the long table says the unit of each row
+    error = refused(tmp_path, columns={"x": FERTILISER})
+    assert error.what.startswith("'化肥施用量' is in 万吨 ")
+    assert "in 万元" in error.what
+
+
+def test_a_number_of_another_volume_stands_for_less_than_half_a_unit(tmp_path: Path) -> None:
+    volume(tmp_path / "2018.xlsx", (2018, 2019), {"北京": (1.5, 0.3), "天津": (1.5, 7.3)})
+    volume(tmp_path / "2019.xlsx", (2019, 2020), {"北京": ("…", 3), "天津": ("…", 3)})
+    table = Yearbook(tmp_path).load()
+    assert rows_of(table, "北京")[1] == (2019, 0.3, "2018.xlsx", "C4")
+    assert table.frame["also"].iloc[1] == "2019.xlsx 6-2!B4"
+    assert rows_of(table, "天津") == []
+
+
+def test_a_folder_in_a_hidden_folder_is_read(tmp_path: Path) -> None:
+    two(tmp_path / ".work" / "volumes")
+    volume(tmp_path / ".work" / "volumes" / ".old" / "2018.xlsx", (2018,), {"北京": (99.0,)})
+    assert Yearbook(tmp_path / ".work" / "volumes").catalogue()["volume"].tolist() == ["2018.xlsx", "2019.xlsx"]
+
+
 # --- names ---
+
+
+def test_a_name_with_its_title_may_be_asked_for_and_renamed(tmp_path: Path) -> None:
+    for year, title in ((2018, "2018年化肥施用情况"), (2019, "2019年农药使用情况")):
+        workbook = openpyxl.Workbook()
+        for row in ([f"6-2 {title}"], ["单位:万吨"], ["地区", "合计"], ["北京", 1.5], ["天津", 2.5]):
+            workbook.worksheets[0].append(row)
+        workbook.save(tmp_path / f"{year}.xlsx")
+    table = Yearbook(tmp_path, {"x": "化肥施用情况 / 合计"}).load()
+    assert table.frame[["region", "year", "x"]].to_numpy().tolist() == [["北京", 2018, 1.5], ["天津", 2018, 2.5]]
+    (offer,) = Yearbook(tmp_path).load().disagreements.itertuples()
+    assert 'renamed={"化肥施用情况 / 合计": "农药使用情况 / 合计"}' in offer.sentence_en
+    joined = Yearbook(tmp_path, renamed={"化肥施用情况 / 合计": "农药使用情况/合计"}).load()
+    assert joined.frame["indicator"].unique().tolist() == ["农药使用情况 / 合计"]
+    error = refused(tmp_path, columns={"x": "合计"}, renamed={"合计": "总数"})
+    assert "did you mean" not in error.remedy or "'合计'" not in error.remedy
+
+
+def test_a_new_name_is_known_however_its_spaces_were_typed(tmp_path: Path) -> None:
+    volume(tmp_path / "2018.xlsx", (2018, 2019), {"北京": (10.5, 11.2)}, name="化肥施用量")
+    workbook = openpyxl.Workbook()
+    for row in (["6-2 农业投入"], ["单位:万吨"], ["地区", "化肥", None], [None, "总量", "氮肥"], ["北京", 11.2, 3.1]):
+        workbook.worksheets[0].append(row)
+    workbook.worksheets[0].merge_cells("B3:C3")
+    workbook.save(tmp_path / "2019.xlsx")
+    table = Yearbook(tmp_path, year=2019, renamed={"化肥施用量": "化肥 / 总量"}).load()
+    found = table.frame[table.frame["indicator"] == "化肥 / 总量"]
+    assert found[["year", "value"]].to_numpy().tolist() == [[2018, 10.5], [2019, 11.2]]
 
 
 def test_a_renamed_indicator_is_offered_and_joined_only_by_a_map(tmp_path: Path) -> None:

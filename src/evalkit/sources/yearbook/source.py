@@ -24,7 +24,7 @@ from evalkit.sources.yearbook.headings import Given
 from evalkit.sources.yearbook.lacks import FILE_NAME, find_lacks, refuse_lacks, years_in_name
 from evalkit.sources.yearbook.pages import Page, Pages, read_pages
 from evalkit.sources.yearbook.readings import PageRead, Reading, Readings, read_page
-from evalkit.sources.yearbook.series import NEWEST, join_volumes, make_wide_series
+from evalkit.sources.yearbook.series import NEWEST, is_generic, join_volumes, make_wide_series, refuse_units
 from evalkit.sources.yearbook.unplaced import Unplaced, describe_unplaced, make_unplaced, refuse_unplaced
 from evalkit.sources.yearbook.volumes import (
     Volume,
@@ -36,7 +36,7 @@ from evalkit.sources.yearbook.volumes import (
     make_catalogue,
     read_volumes,
 )
-from evalkit.sources.yearbook.words import Mark, join_words, narrow
+from evalkit.sources.yearbook.words import Mark, fold_words, narrow
 from evalkit.tables.table import Table
 from evalkit.tables.units import unit_ratio
 
@@ -244,7 +244,15 @@ class Yearbook:
         tables = [one.table for one in volumes if one.table is not None and one.name not in apart]
         region, time = self.keys
         joined = join_volumes(
-            tables, region=region, time=time, splice=self.splice, convert=_plain_units(self.convert), where=self._where
+            tables,
+            region=region,
+            time=time,
+            splice=self.splice,
+            convert=_plain_units(self.convert),
+            where=self._where,
+            named={fold_words(indicator) for indicator in self.columns.values()},
+            renamed={fold_words(old): fold_words(new) for old, new in self.renamed.items()},
+            is_wide=bool(self.columns),
         )
         notes = [*joined.notes, *describe_outcomes(volumes, apart)]
         provenance = (*(one for table in tables for one in table.provenance),)
@@ -263,6 +271,8 @@ class Yearbook:
             return note_audit(made, region=region, time=time)
         known = dict.fromkeys([*joined.frame["indicator"], *(name for one in volumes for name in one.indicators)])
         wanted = _find_wanted(self.columns, [*known], self._where, lacks=False)
+        for indicator in wanted.values():
+            refuse_units(joined.frame, indicator, self._where)
         frame, cells = make_wide_series(joined.frame, wanted, region, time)
         units = dict(zip(joined.frame["indicator"], joined.frame["unit"], strict=True))
         for indicator in wanted.values():
@@ -303,7 +313,7 @@ class Yearbook:
         read = [one for one in volumes if one.table is not None]
         if not read:
             said = "; ".join(one.why for one in volumes[:MOST_ERRORS]) + ("; …" if len(volumes) > MOST_ERRORS else "")
-            without = sorted({name for one in volumes for name in one.indicators})
+            without = sorted({self._call(name) for one in volumes for name in one.indicators})
             raise SourceError(
                 f"none of the {len(volumes)} files is read: {said}",
                 where=self._where,
@@ -316,8 +326,8 @@ class Yearbook:
             "year=": self.year is not None,
             "region=": self.region,
             "indicator=": self.indicator,
-            **{f"units= of '{_fold(name)}'": True for name in self.units},
-            **{f"renamed= of '{_fold(name)}'": True for name in self.renamed},
+            **{f"units= of '{fold_words(name)}'": True for name in self.units},
+            **{f"renamed= of '{fold_words(name)}'": True for name in self.renamed},
         }
         for setting, is_given in given.items():
             if is_given and setting not in answered:
@@ -328,6 +338,11 @@ class Yearbook:
                     where=self._where,
                     remedy="leave it out" + (f"; {nearest(of, known)}" if of else ""),
                 )
+
+    def _call(self, indicator: str) -> str:
+        """Return the name of an indicator, which may be a new one."""
+        renamed = {fold_words(old): fold_words(new) for old, new in self.renamed.items()}
+        return renamed.get(fold_words(indicator), indicator)
 
     def _merge_units(self, sidecar: Sidecar, indicators: Sequence[str]) -> dict[str, str]:
         """Join the units of the sidecar and of units=, by the indicators of a file."""
@@ -396,7 +411,7 @@ class Yearbook:
 
     def _given(self, name: str, *, among: bool) -> Given:
         """Return what is said of all values; raise SourceError where the year is to come from a name that has none, or two."""
-        region, indicator = _fold(self.region), _fold(self.indicator)
+        region, indicator = fold_words(self.region), fold_words(self.indicator)
         if self.year != FILE_NAME:
             return Given(self.year if isinstance(self.year, int) else None, region, indicator)
         years = years_in_name(name)
@@ -434,28 +449,36 @@ class _AllRead:
 def _read_volume(book: Yearbook, path: Path, name: str) -> Volume:
     """Read one file among others: what it holds, and the values of the indicators wanted, called as `renamed` says."""
     own = replace(book, path=path, columns={}, convert={}, splice={}, renamed={})
-    renamed = {_fold(old): _fold(new) for old, new in book.renamed.items()}
+    renamed = {fold_words(old): fold_words(new) for old, new in book.renamed.items()}
     tables: list[Readings] = []
     indicators: tuple[str, ...] = ()
     try:
         read = own._read(path, among=True)
         tables, indicators = read.tables, tuple(read.indicators)
-        units = {one: unit for one, unit in own.units.items() if _fold(one) in {_fold(known) for known in indicators}}
+        units = {
+            one: unit
+            for one, unit in own.units.items()
+            if fold_words(one) in {fold_words(known) for known in indicators}
+        }
         own = replace(own, units=units)
-        called = {one: renamed.get(_fold(one), one) for one in indicators}
-        wanted = {_fold(one) for one in book.columns.values()}
+        called = {one: book._call(one) for one in indicators}
+        wanted = {fold_words(one) for one in book.columns.values()}
         titles = [
             name_indicator(one.layout.caption.titles[0][0]) if one.layout.caption.titles else "" for one in tables
         ]
-        asked = {
-            value.indicator
+        by_title = {
+            (title, value.indicator): fold_words(f"{title} / {called[value.indicator]}")
             for title, table in zip(titles, tables, strict=True)
             for value in table.values
-            if not wanted or {_fold(called[value.indicator]), _fold(f"{title} / {called[value.indicator]}")} & wanted
+        }
+        asked = {
+            one
+            for (_, one), full in by_title.items()
+            if not wanted or {fold_words(called[one]), full, renamed.get(full, full)} & wanted
         }
         if not asked:
-            lacking = [one for one in book.columns.values() if _fold(one) not in called.values()]
-            why = f"it has none of the indicators wanted; {nearest(lacking[0], indicators)}"
+            lacking = [one for one in book.columns.values() if fold_words(one) not in called.values()]
+            why = f"it has none of the indicators wanted; {nearest(lacking[0], list(dict.fromkeys(called.values())))}"
             return Volume(
                 path, name, "without", why, list_contents(name, tables, "without", why), indicators=indicators
             )
@@ -477,8 +500,9 @@ def _read_volume(book: Yearbook, path: Path, name: str) -> Volume:
         why = str(error).replace(path.as_posix(), name)
         return Volume(path, name, "refused", why, list_contents(name, tables, "refused", why), indicators=indicators)
     answered = {f"{noun}=" for one in tables for noun in one.layout.given}
-    answered |= {f"units= of '{_fold(one)}'" for one in units}
-    answered |= {f"renamed= of '{_fold(old)}'" for old in called if called[old] != old}
+    answered |= {f"units= of '{fold_words(one)}'" for one in units}
+    answered |= {f"renamed= of '{fold_words(old)}'" for old in called if called[old] != old}
+    answered |= {f"renamed= of '{full}'" for (_, one), full in by_title.items() if full in renamed and is_generic(one)}
     contents = list_contents(name, tables, "read", "")
     return Volume(path, name, "read", "", contents, table, frozenset(answered), indicators)
 
@@ -526,8 +550,8 @@ def _refuse_nothing(read: _AllRead, where: str, *, named: bool) -> None:
 
 def _find_wanted(columns: Mapping[str, str], indicators: list[str], where: str, *, lacks: bool) -> dict[str, str]:
     """Return the indicator of each column; without `columns`, every indicator under its own name."""
-    names = {_fold(name): name for name in indicators}
-    wanted = {name: names.get(_fold(indicator), indicator) for name, indicator in columns.items()}
+    names = {fold_words(name): name for name in indicators}
+    wanted = {name: names.get(fold_words(indicator), indicator) for name, indicator in columns.items()}
     for indicator in wanted.values():
         if indicator not in indicators and not lacks:
             raise SourceError(
@@ -553,14 +577,10 @@ def _with_units(table: Readings, asked: Collection[str], declared: Mapping[str, 
     return found
 
 
-def _fold(name: str) -> str:
-    return join_words(narrow(name))
-
-
 def _by_indicator(said: Mapping[str, str], indicators: Sequence[str]) -> dict[str, str]:
     """Return what is said of indicators by their names as read, however the spaces and brackets in them were typed."""
-    names = {_fold(name): name for name in indicators}
-    return {names.get(_fold(name), name): value for name, value in said.items()}
+    names = {fold_words(name): name for name in indicators}
+    return {names.get(fold_words(name), name): value for name, value in said.items()}
 
 
 def _plain_units(units: Mapping[str, str]) -> dict[str, str]:

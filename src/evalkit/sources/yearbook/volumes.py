@@ -83,12 +83,12 @@ def find_files(path: str | Path | Sequence[str | Path]) -> list[Path] | None:
         return listed
     written = os.fspath(path)
     if Path(path).is_dir():
-        found = [one for one in Path(path).rglob("*") if one.is_file()]
+        found = [one for one in Path(path).rglob("*") if one.is_file() and not _is_hidden(one.relative_to(path))]
     elif _PATTERN & set(written) and not Path(path).exists():
         found = [Path(one) for one in glob.glob(written, recursive=True) if Path(one).is_file()]
     else:
         return None
-    kept = sorted(one for one in found if _is_volume(one))
+    kept = sorted(one for one in found if not one.name.startswith((".", "~$")) and not one.name.endswith(_NOT_VOLUMES))
     if not kept:
         said = "the folder holds no file" if Path(path).is_dir() else "no file fits the pattern"
         raise SourceError(
@@ -97,9 +97,8 @@ def find_files(path: str | Path | Sequence[str | Path]) -> list[Path] | None:
     return kept
 
 
-def _is_volume(path: Path) -> bool:
-    hidden = path.name.startswith((".", "~$")) or any(part.startswith(".") and part != ".." for part in path.parts[:-1])
-    return not hidden and not path.name.endswith(_NOT_VOLUMES)
+def _is_hidden(inside: Path) -> bool:
+    return any(part.startswith(".") for part in inside.parts)
 
 
 def name_files(files: Sequence[Path]) -> list[str]:

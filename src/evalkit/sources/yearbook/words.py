@@ -48,6 +48,11 @@ def join_words(text: str) -> str:
     return re.sub(f"(?<={_CHINESE}) | (?={_CHINESE})", "", " ".join(text.split()))
 
 
+def fold_words(name: str) -> str:
+    """Return a name as it is compared with another: however its spaces and brackets were typed."""
+    return join_words(narrow(name))
+
+
 def is_chinese(text: str) -> bool:
     """Tell whether a Chinese character occurs."""
     return re.search(_CHINESE, text) is not None
