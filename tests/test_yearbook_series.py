@@ -319,6 +319,29 @@ def test_a_folder_in_a_hidden_folder_is_read(tmp_path: Path) -> None:
     assert Yearbook(tmp_path / ".work" / "volumes").catalogue()["volume"].tolist() == ["2018.xlsx", "2019.xlsx"]
 
 
+def test_a_listed_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    """It was one of the files that are reported, and the series went on without it."""
+    two(tmp_path / "volumes")
+    for name, what in (("2017.xlsx", "there is no such file"), ("volumes", "the list names a folder")):
+        error = refused([tmp_path / "volumes" / "2018.xlsx", tmp_path / name])  # type: ignore[arg-type]  # a list
+        assert error.what == what
+        assert error.where == (tmp_path / name).as_posix()
+
+
+def test_a_pattern_in_a_folder_with_brackets(tmp_path: Path) -> None:
+    two(tmp_path / "年鉴 [1]")
+    assert Yearbook(f"{tmp_path}/年鉴 [1]/*.xlsx").catalogue()["volume"].tolist() == ["2018.xlsx", "2019.xlsx"]
+    assert len(Yearbook(f"{tmp_path}/年鉴*/201[89].xlsx").files()) == 2
+
+
+def test_strict_refuses_volumes_of_which_one_is_not_read_whole(tmp_path: Path) -> None:
+    two(tmp_path)
+    volume(tmp_path / "2020.xlsx", (2020, 2021), {"北京": ("12.6x", 13.1)})
+    assert Yearbook(tmp_path).load().frame["year"].max() == 2021
+    error = refused(tmp_path, strict=True)
+    assert "1 of 3 files are not read: 2020.xlsx: 1 cell is not placed" in error.what
+
+
 # --- names ---
 
 

@@ -60,7 +60,7 @@ class Yearbook:
     What the file does not say is said here: `year`, `region` and `indicator` are the one year, region and indicator of all
     values of tables that name none, `units` gives indicators their units. One that no table needs is refused. With
     `year="file name"` the year is taken from the name of the file where nothing in it says one. `strict` refuses a file with
-    any cell that is not placed; else such cells are listed and the rest is read.
+    any cell that is not placed, and of many volumes all if one is refused; else such cells are listed and the rest is read.
 
     `layout` names a TOML file that says where things stand in a file that is not understood, or not rightly. It counts rows
     from 1 and names columns by letters, as Excel does (for text and web pages: lines, fields). The sheets that it names are
@@ -320,6 +320,12 @@ class Yearbook:
                 remedy=nearest(next(iter(self.columns.values())), without)
                 if without and self.columns
                 else "see what catalogue() says of each, and pass what they do not say",
+            )
+        if self.strict and (refused := [one.why for one in volumes if one.outcome == "refused"]):
+            raise SourceError(
+                f"{len(refused)} of {len(volumes)} files are not read: {'; '.join(refused[:MOST_ERRORS])}",
+                where=self._where,
+                remedy="leave out strict=True to read the others",
             )
         answered = {name for one in read for name in one.answered}
         given = {

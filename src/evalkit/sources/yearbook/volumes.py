@@ -69,7 +69,7 @@ def find_files(path: str | Path | Sequence[str | Path]) -> list[Path] | None:
     """Return the files that a folder (with all folders in it), a pattern or a list names; None where it names one file.
 
     Of a folder and of a pattern, files that are none of a publisher's are left out: hidden ones, those that Excel writes beside
-    an open workbook (~$…), layouts and sidecars. Raises SourceError where nothing is left.
+    an open workbook (~$…), layouts and sidecars. Raises SourceError where nothing is left, or a listed file is not there.
     """
     if not isinstance(path, (str, Path)):
         if not path:
@@ -80,12 +80,18 @@ def find_files(path: str | Path | Sequence[str | Path]) -> list[Path] | None:
         for one in listed:
             if listed.count(one) > 1:
                 raise SourceError("the file is listed twice", where=one.as_posix(), remedy="name it once")
+            if not one.is_file():
+                what, remedy = "there is no such file", "correct its path, or leave it out of the list"
+                if one.is_dir():
+                    what = "the list names a folder"
+                    remedy = f'name its files, or read the folder or a pattern alone: "{one.as_posix()}/*"'
+                raise SourceError(what, where=one.as_posix(), remedy=remedy)
         return listed
     written = os.fspath(path)
     if Path(path).is_dir():
         found = [one for one in Path(path).rglob("*") if one.is_file() and not _is_hidden(one.relative_to(path))]
     elif _PATTERN & set(written) and not Path(path).exists():
-        found = [Path(one) for one in glob.glob(written, recursive=True) if Path(one).is_file()]
+        found = [Path(one) for one in glob.glob(_escape_folders(written), recursive=True) if Path(one).is_file()]
     else:
         return None
     kept = sorted(one for one in found if not one.name.startswith((".", "~$")) and not one.name.endswith(_NOT_VOLUMES))
@@ -95,6 +101,14 @@ def find_files(path: str | Path | Sequence[str | Path]) -> list[Path] | None:
             said, where=written, remedy="give the folder of the volumes, or a pattern such as data/raw/*.xls"
         )
     return kept
+
+
+def _escape_folders(pattern: str) -> str:
+    """Take the brackets in the names of folders that are there for letters: "volumes [1]/*.xlsx"."""
+    for folder in Path(pattern).parents:
+        if folder.is_dir() and pattern.startswith(os.fspath(folder)):
+            return glob.escape(os.fspath(folder)) + pattern[len(os.fspath(folder)) :]
+    return pattern
 
 
 def _is_hidden(inside: Path) -> bool:
