@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import evalkit as ek
-from evalkit.errors import DataError, SourceError
+from evalkit.errors import ConfigError, DataError, SourceError
 from evalkit.sources import Yearbook
 from evalkit.sources.yearbook import volumes as of_volumes
 from evalkit.study.config import read_study
@@ -640,3 +640,19 @@ def test_a_study_writes_what_it_found_on_its_volumes(tmp_path: Path, path: str) 
     assert found.set_index("check")["verdict"].to_dict() == {"Splices": "fail", "Volumes": "described"}
     assert (processed / "finding_main_Splices.csv").is_file()
     assert len(list((tmp_path / "figures" / "fert").glob("*splices*"))) >= 2
+
+
+def test_a_study_reads_volumes_of_its_project_only(tmp_path: Path) -> None:
+    home = study(tmp_path / "project", 2015)
+    (home / "pyproject.toml").write_text("", encoding="utf-8")
+    elsewhere = volume(tmp_path / "2023.xlsx", (2022,), {"北京": (99.0,)})
+    (home / "volumes" / "2023.xlsx").symlink_to(elsewhere)
+    with pytest.raises(ConfigError, match=r"2023\.xlsx leaves the project"):
+        read_study(home)
+
+
+def test_a_folder_of_volumes_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """It was said to leave the project."""
+    (tmp_path / "pyproject.toml").write_text("", encoding="utf-8")
+    with pytest.raises(ConfigError, match="there is no file or folder 'volumen'"):
+        read_study(study(tmp_path, 2015, '"volumen"'))
