@@ -342,6 +342,35 @@ def test_strict_refuses_volumes_of_which_one_is_not_read_whole(tmp_path: Path) -
     assert "1 of 3 files are not read: 2020.xlsx: 1 cell is not placed" in error.what
 
 
+@pytest.mark.parametrize(("old", "new", "unit"), [(36.1, 361.0, "万吨"), (36.1, 0.361, "%")])
+def test_no_splice_is_offered_where_a_unit_is_wrong(tmp_path: Path, old: float, new: float, unit: str) -> None:
+    """It would join 36.1 % and 0.361 %."""
+    volume(tmp_path / "2018.xlsx", (2018, 2019), {"北京": (35.2, old)}, unit=unit)
+    volume(tmp_path / "2019.xlsx", (2019, 2020), {"北京": (new, 0.37)}, unit=unit)
+    why = Yearbook(tmp_path).load().unplaced["why"]
+    assert why.str.contains("one of the units is wrong").all()
+    assert not why.str.contains("splice=").any()
+
+
+def test_a_unit_that_contradicts_its_volume_is_said_to(tmp_path: Path) -> None:
+    volume(tmp_path / "2018.xlsx", (2018, 2019), {"北京": (35.2, 36.1)}, name="农药使用量")
+    two(tmp_path / "others")
+    error = refused(tmp_path, units={"农药使用量": "吨"})
+    assert "2018.xlsx" in error.what
+    assert "'农药使用量' is '万吨' in the file and '吨' in units=" in error.what
+    assert error.remedy == "leave it out"
+
+
+def test_volumes_on_two_drives_are_named_by_their_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(paths: list[str]) -> str:
+        raise ValueError("Paths don't have the same drive")
+
+    two(tmp_path)
+    monkeypatch.setattr(of_volumes.os.path, "commonpath", refuse)
+    files = sorted(tmp_path.glob("*.xlsx"))
+    assert of_volumes.name_files(files) == [one.as_posix() for one in files]
+
+
 # --- names ---
 
 

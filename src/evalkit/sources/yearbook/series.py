@@ -14,7 +14,7 @@ import pandas as pd
 
 from evalkit.auditing.published import GENERIC, REGION, Published, read_published, row_codes, try_ratio
 from evalkit.auditing.remark import Remark
-from evalkit.auditing.volumes import agree_to_rounding, check_volumes
+from evalkit.auditing.volumes import agree_to_rounding, check_volumes, find_power
 from evalkit.catalogue import LANGUAGES, Message, message
 from evalkit.errors import SourceError
 from evalkit.numerics.arrays import Flags, Ints
@@ -372,9 +372,11 @@ def _list_unjoined(
         if title[other] != title[newest]:
             said += f"; they stand under '{title[other]}' and '{title[newest]}': read the files of one table only"
         elif data.volume[other] == data.volume[newest]:
-            said += "; both stand in one file: find out what each counts, and read its sheets by sheets=, or leave renamed= out"
+            said += "; both stand in one file: find out what each counts, and read its sheets by sheets=, or leave out renamed="
         elif data.newness[data.volume[other]] == data.newness[data.volume[newest]]:
             said += "; neither volume is known to be the newer one: leave one of them out"
+        elif power := find_power(data, other, newest):
+            said += f", the same digits a factor of 10^{abs(power)} apart: one of the units is wrong, and is corrected in a layout"
         else:
             said += f'; splice={{"{data.indicator(other)}": "{NEWEST}"}} takes each year from the newest volume'
         why.append(said)

@@ -339,10 +339,14 @@ class Yearbook:
             if is_given and setting not in answered:
                 of = setting.partition("'")[2].rstrip("'")
                 known = sorted({name for one in volumes for name in one.indicators})
+                unread = [
+                    one.why for one in volumes if one.outcome == "refused" and of in map(fold_words, one.indicators)
+                ]
                 raise SourceError(
-                    f"{setting} is given, and no volume that is read needs it",
+                    f"{setting} is given, and no volume that is read needs it"
+                    + "".join(f"; {one}" for one in unread[:1]),
                     where=self._where,
-                    remedy="leave it out" + (f"; {nearest(of, known)}" if of else ""),
+                    remedy="leave it out" + (f"; {nearest(of, known)}" if of and not unread else ""),
                 )
 
     def _call(self, indicator: str) -> str:

@@ -116,8 +116,11 @@ def _is_hidden(inside: Path) -> bool:
 
 
 def name_files(files: Sequence[Path]) -> list[str]:
-    """Name each file by its path from the folder that holds all of them."""
-    shared = Path(os.path.commonpath([os.path.abspath(one.parent) for one in files]))
+    """Name each file by its path from the folder that holds all of them; by its whole path where none does."""
+    try:
+        shared = Path(os.path.commonpath([os.path.abspath(one.parent) for one in files]))
+    except ValueError:  # on several drives of Windows
+        return [Path(os.path.abspath(one)).as_posix() for one in files]
     return [Path(os.path.abspath(one)).relative_to(shared).as_posix() for one in files]
 
 
