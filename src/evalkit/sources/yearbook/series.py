@@ -376,7 +376,7 @@ def _list_unjoined(
         elif data.newness[data.volume[other]] == data.newness[data.volume[newest]]:
             said += "; neither volume is known to be the newer one: leave one of them out"
         elif power := find_power(data, other, newest):
-            said += f", the same digits a factor of 10^{abs(power)} apart: one of the units is wrong, and is corrected in a layout"
+            said += f", the same digits a factor of 10^{abs(power)} apart: one of the units is wrong, correct it in a layout"
         else:
             said += f'; splice={{"{data.indicator(other)}": "{NEWEST}"}} takes each year from the newest volume'
         why.append(said)
