@@ -293,6 +293,8 @@ def test_totals_of_two_areas_are_no_series(tmp_path: Path) -> None:
         assert set(table.frame["region"]) == {"昌吉市", "阜康市", "石河子市", "伊宁市"}
         assert table.unplaced["text"].tolist() == ["10.5", "11.2", "3.5", "4.2"]
         assert table.unplaced["why"].str.contains("different regions or totals of one name").all()
+        assert "2 series of totals, or of regions, that have one name" in table.provenance[0].notes
+        assert "volumes disagree" not in table.provenance[0].notes
 
 
 def test_units_of_different_kinds_are_not_mixed_in_a_column(tmp_path: Path) -> None:

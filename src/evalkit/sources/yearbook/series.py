@@ -91,7 +91,7 @@ def join_volumes(
         frame.drop(columns="table"),
         _list_unjoined(own, data, choice, alike),
         disagreements,
-        _describe(data, choice, splices),
+        _describe(data, choice, splices, alike),
     )
 
 
@@ -523,7 +523,7 @@ def _offer(data: Published, older: int, newer: int) -> list[dict[str, object]]:
     return [_as_row(data, "rename", row, said, math.nan, of_all=True) | {"against": new, "joined": False}]
 
 
-def _describe(data: Published, choice: _Choice, splices: Sequence[_Splice]) -> list[str]:
+def _describe(data: Published, choice: _Choice, splices: Sequence[_Splice], alike: Collection[int]) -> list[str]:
     """Say how much was joined, what was not, and where series were spliced."""
     lines = int(choice.line.max(initial=-1)) + 1
     joined = int(np.unique(choice.line[choice.is_joined]).size)
@@ -532,10 +532,13 @@ def _describe(data: Published, choice: _Choice, splices: Sequence[_Splice]) -> l
         f"{len(np.unique(data.volume))} volumes joined to {joined} series of one region and indicator; "
         f"{len(several)} values stand in several volumes and agree to rounding"
     ]
-    if lines > joined:
-        named = dict.fromkeys(data.indicator(row) for row in choice.order[~choice.is_joined[choice.order]].tolist())
+    if alike:
+        notes.append(f"{len(alike)} series of totals, or of regions, that have one name and are not one are left out")
+    if lines > joined + len(alike):
+        left = choice.order[~choice.is_joined[choice.order] & ~np.isin(choice.line[choice.order], list(alike))]
+        named = dict.fromkeys(data.indicator(row) for row in left.tolist())
         notes.append(
-            f"{lines - joined} series are not joined because their volumes disagree: {', '.join(list(named)[:5])}"
+            f"{lines - joined - len(alike)} series are not joined because their volumes disagree: {', '.join(list(named)[:5])}"
             + (", …" if len(named) > 5 else "")
         )
     if alone := _count_unlinked(data, choice):
