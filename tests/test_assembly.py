@@ -367,3 +367,14 @@ def test_a_wrong_setting_of_the_panel_is_named(tmp_path: Path, old: str, new: st
     with pytest.raises(ConfigError) as caught:
         read_study(path)
     assert [word for word in says if word not in str(caught.value)] == []
+
+
+def test_a_total_that_counts_as_a_unit_is_noted() -> None:
+    rows = {"county": ["昌吉市", "合 计", "Total"], "year": [2020] * 3, "y": [1.0, 2.0, 3.0]}
+    panel = ek.assemble(table("farms.csv", **rows), unit="county", time="year")
+    assert [str(note) for note in panel.notes if "total" in str(note)] == [
+        "Total, 合 计 in county is the name of a total and counts as a unit of its own; leave its rows out of the file, or name "
+        "the column in regions="
+    ]
+    assert "合计的名称" in panel.notes[0].text("zh")
+    assert ek.assemble(table("farms.csv", **rows), unit="county", time="year", where={"county": "昌吉市"}).notes == ()

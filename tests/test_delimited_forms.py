@@ -640,6 +640,19 @@ def test_a_number_may_be_a_word_for_no_value(tmp_path: Path, word: str) -> None:
     assert load(path, missing=(word,)).frame["y"].isna().tolist() == [False, True, False]
 
 
+def test_a_number_for_no_value_goes_by_its_value(tmp_path: Path) -> None:
+    """-99.0 beside -99 is no number of minus 99; a code such as 099 is not 99, and what is kept as text goes by its letters."""
+    cells = ("-99", "-99.0", " -99.00 ", "－99", "-99.5", "7")
+    table = load(big(tmp_path, *cells), missing=("-99",))
+    assert table.frame["y"].dropna().tolist() == [-99.5, 7]
+    assert "'-99' was read as missing: y 4" in table.provenance[0].notes
+    assert load(big(tmp_path, *cells), missing=("-99",), text=("y",)).frame["y"].isna().sum() == 1
+    assert load(big(tmp_path, "099", "99", "x"), missing=("99",)).frame["y"].isna().tolist() == [False, True, False]
+    assert load(big(tmp_path, "-9,999", "1,234"), missing=("-9999",), thousands=",").frame["y"].isna().sum() == 1
+    path = book(tmp_path, A=[["y"], [-99.0], ["-99.0"], [1.5]])
+    assert load(path, missing=("-99",)).frame["y"].isna().tolist() == [True, True, False]
+
+
 @inputs(20, 100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.integers(-(10**12), 10**12), min_size=1, max_size=20), st.sampled_from(", ."))
 def test_any_whole_number_comes_back_from_its_marks(tmp_path: Path, values: list[int], mark: str) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import evalkit as ek
-from evalkit.errors import DataError, SourceError
+from evalkit.errors import ConfigError, DataError, SourceError
 from evalkit.sources import Yearbook
 from evalkit.sources.yearbook import volumes as of_volumes
 from evalkit.study.config import read_study
@@ -211,7 +211,197 @@ def by_hand(
     return joined
 
 
+def test_every_number_of_every_volume_is_accounted_for_once(tmp_path: Path) -> None:
+    """In the frame, in "also", or listed with a reason: volumes with totals, marks, gaps, revisions and units."""
+    rng = np.random.default_rng(11)
+    for world in range(3):
+        printed = scatter(tmp_path / str(world), rng)
+        for splice in (None, "newest", 1950, 2014, 2099)[world::2]:
+            options: dict[str, Any] = {
+                "splice": {} if splice is None else {FERTILISER: splice},
+                "convert": {FERTILISER: "吨"},
+            }
+            table = Yearbook(tmp_path / str(world), **options).load()
+            frame = table.frame[table.frame["value"].notna()]
+            placed = [*frame.index, *"; ".join(table.frame["also"]).split("; ")]
+            placed += [f"{row.file} {row.sheet}!{row.cell}" for row in table.unplaced.itertuples()]
+            assert sorted(one for one in placed if one in printed) == sorted(printed)
+            assert not table.frame.duplicated(["region", "year", "indicator"]).any()
+            for cell, value, also in zip(frame.index, frame["value"], frame["also"], strict=True):
+                assert value == pytest.approx(printed[cell], rel=1e-12)
+                # All are whole tenths of 万吨, so that none is farther from another than two halves of their last digit.
+                assert all(abs(value - printed[one]) <= 1000 for one in also.split("; ") if one in printed)
+            wide = Yearbook(tmp_path / str(world), {"x": FERTILISER}, **options).load()
+            values = wide.frame.set_index(["region", "year"])["x"].dropna().to_dict()
+            assert values == frame.set_index(["region", "year"])["value"].to_dict()
+
+
+def scatter(folder: Path, rng: np.random.Generator) -> dict[str, float]:
+    """Write volumes of one table, of which two are of one rank; return the numbers printed in each cell, in 吨."""
+    printed = dict[str, float]()
+    regions = ("总计", "北京", "天津", "内蒙古", "一农场", "河北", "山西", "合计")
+    truth = {(name, year): float(rng.integers(0, 40)) / 10 for name in regions for year in range(2010, 2018)}
+    for last, file in zip((2012, 2014, 2015, 2016, 2016), "abcde", strict=True):
+        years = tuple(range(last - 2, last + 1))
+        unit, scale = (("吨", 10_000.0), ("万吨", 1.0))[rng.integers(2)]
+        cells = dict[str, tuple[float | str | None, ...]]()
+        for line, name in enumerate(regions):
+            row = list[float | str | None]()
+            for column, year in enumerate(years):
+                number = (truth[name, year] + 5.0 * float(rng.random() < 0.05)) * scale
+                said = (number, None, "…", "-")[rng.choice(4, p=[0.85, 0.05, 0.05, 0.05])]
+                row.append(said)
+                if isinstance(said, float):
+                    printed[f"{file}.xlsx 6-2!{'BCD'[column]}{4 + line}"] = said * 10_000.0 / scale
+            spelt = "内蒙古自治区" if name == "内蒙古" and rng.random() < 0.5 else name
+            cells[spelt] = tuple(row)
+        volume(folder / f"{file}.xlsx", years, cells, unit=unit)
+    return printed
+
+
+# --- totals, marks and units between volumes ---
+
+TOTAL_OF = {"31 provinces": ("北京", "天津"), "farms": ("一农场", "二农场")}
+
+
+@pytest.mark.parametrize("rows", TOTAL_OF.values(), ids=TOTAL_OF)
+@pytest.mark.parametrize("later", [11.2, 11.3])
+def test_a_total_of_an_area_that_is_not_known_is_one_series_over_volumes(
+    tmp_path: Path, rows: tuple[str, str], later: float
+) -> None:
+    """It was a series of each sheet: twice in the long table, revised or not, and two rows of one key in the wide one."""
+    volume(tmp_path / "2018.xlsx", (2018, 2019), {"合计": (10.5, 11.2), rows[0]: (5.1, 5.2), rows[1]: (5.4, 6.0)})
+    volume(tmp_path / "2019.xlsx", (2019, 2020), {"合计": (later, 12.6), rows[0]: (5.2, 6.2), rows[1]: (6.0, 6.4)})
+    table = Yearbook(tmp_path).load()
+    assert [row[:2] for row in rows_of(table, "合计")] == (
+        [(2018, 10.5), (2019, 11.2), (2020, 12.6)] if later == 11.2 else []
+    )
+    assert len(table.unplaced) == (0 if later == 11.2 else 4)
+    wide = Yearbook(tmp_path, {"x": FERTILISER}).load().frame
+    assert not wide.duplicated(["region", "year"]).any()
+
+
+def test_totals_of_two_areas_are_no_series(tmp_path: Path) -> None:
+    volume(
+        tmp_path / "a" / "2018.xlsx", (2018, 2019), {"合计": (10.5, 11.2), "昌吉市": (5.1, 5.2), "阜康市": (5.4, 6.0)}
+    )
+    volume(
+        tmp_path / "b" / "2019.xlsx", (2020, 2021), {"合计": (3.5, 4.2), "石河子市": (1.1, 1.2), "伊宁市": (2.4, 3.0)}
+    )
+    for columns in ({}, {"x": FERTILISER}):
+        table = Yearbook(tmp_path, columns).load()
+        assert set(table.frame["region"]) == {"昌吉市", "阜康市", "石河子市", "伊宁市"}
+        assert table.unplaced["text"].tolist() == ["10.5", "11.2", "3.5", "4.2"]
+        assert table.unplaced["why"].str.contains("different regions or totals of one name").all()
+        assert "2 series of totals, or of regions, that have one name" in table.provenance[0].notes
+        assert "volumes disagree" not in table.provenance[0].notes
+
+
+def test_units_of_different_kinds_are_not_mixed_in_a_column(tmp_path: Path) -> None:
+    volume(tmp_path / "2018.xlsx", (2018, 2019), {"北京": (10.5, 11.2)})
+    volume(tmp_path / "2020.xlsx", (2019, 2020), {"北京": (7.5, 8.2)}, unit="万元")
+    assert len(Yearbook(tmp_path).load().frame) == 4  # the long table says the unit of each row
+    error = refused(tmp_path, columns={"x": FERTILISER})
+    assert error.what.startswith("'化肥施用量' is in 万吨 ")
+    assert "in 万元" in error.what
+
+
+def test_a_number_of_another_volume_stands_for_less_than_half_a_unit(tmp_path: Path) -> None:
+    volume(tmp_path / "2018.xlsx", (2018, 2019), {"北京": (1.5, 0.3), "天津": (1.5, 7.3)})
+    volume(tmp_path / "2019.xlsx", (2019, 2020), {"北京": ("…", 3), "天津": ("…", 3)})
+    table = Yearbook(tmp_path).load()
+    assert rows_of(table, "北京")[1] == (2019, 0.3, "2018.xlsx", "C4")
+    assert table.frame["also"].iloc[1] == "2019.xlsx 6-2!B4"
+    assert rows_of(table, "天津") == []
+
+
+def test_a_folder_in_a_hidden_folder_is_read(tmp_path: Path) -> None:
+    two(tmp_path / ".work" / "volumes")
+    volume(tmp_path / ".work" / "volumes" / ".old" / "2018.xlsx", (2018,), {"北京": (99.0,)})
+    assert Yearbook(tmp_path / ".work" / "volumes").catalogue()["volume"].tolist() == ["2018.xlsx", "2019.xlsx"]
+
+
+def test_a_listed_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    """It was one of the files that are reported, and the series went on without it."""
+    two(tmp_path / "volumes")
+    for name, what in (("2017.xlsx", "there is no such file"), ("volumes", "the list names a folder")):
+        error = refused([tmp_path / "volumes" / "2018.xlsx", tmp_path / name])  # type: ignore[arg-type]  # a list
+        assert error.what == what
+        assert error.where == (tmp_path / name).as_posix()
+
+
+def test_a_pattern_in_a_folder_with_brackets(tmp_path: Path) -> None:
+    two(tmp_path / "年鉴 [1]")
+    assert Yearbook(f"{tmp_path}/年鉴 [1]/*.xlsx").catalogue()["volume"].tolist() == ["2018.xlsx", "2019.xlsx"]
+    assert len(Yearbook(f"{tmp_path}/年鉴*/201[89].xlsx").files()) == 2
+
+
+def test_strict_refuses_volumes_of_which_one_is_not_read_whole(tmp_path: Path) -> None:
+    two(tmp_path)
+    volume(tmp_path / "2020.xlsx", (2020, 2021), {"北京": ("12.6x", 13.1)})
+    assert Yearbook(tmp_path).load().frame["year"].max() == 2021
+    error = refused(tmp_path, strict=True)
+    assert "1 of 3 files are not read: 2020.xlsx: 1 cell is not placed" in error.what
+
+
+@pytest.mark.parametrize(("old", "new", "unit"), [(36.1, 361.0, "万吨"), (36.1, 0.361, "%")])
+def test_no_splice_is_offered_where_a_unit_is_wrong(tmp_path: Path, old: float, new: float, unit: str) -> None:
+    """It would join 36.1 % and 0.361 %."""
+    volume(tmp_path / "2018.xlsx", (2018, 2019), {"北京": (35.2, old)}, unit=unit)
+    volume(tmp_path / "2019.xlsx", (2019, 2020), {"北京": (new, 0.37)}, unit=unit)
+    why = Yearbook(tmp_path).load().unplaced["why"]
+    assert why.str.contains("one of the units is wrong").all()
+    assert not why.str.contains("splice=").any()
+
+
+def test_a_unit_that_contradicts_its_volume_is_said_to(tmp_path: Path) -> None:
+    volume(tmp_path / "2018.xlsx", (2018, 2019), {"北京": (35.2, 36.1)}, name="农药使用量")
+    two(tmp_path / "others")
+    error = refused(tmp_path, units={"农药使用量": "吨"})
+    assert "2018.xlsx" in error.what
+    assert "'农药使用量' is '万吨' in the file and '吨' in units=" in error.what
+    assert error.remedy == "leave it out"
+
+
+def test_volumes_on_two_drives_are_named_by_their_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(paths: list[str]) -> str:
+        raise ValueError("Paths don't have the same drive")
+
+    two(tmp_path)
+    monkeypatch.setattr(of_volumes.os.path, "commonpath", refuse)
+    files = sorted(tmp_path.glob("*.xlsx"))
+    assert of_volumes.name_files(files) == [one.as_posix() for one in files]
+
+
 # --- names ---
+
+
+def test_a_name_with_its_title_may_be_asked_for_and_renamed(tmp_path: Path) -> None:
+    for year, title in ((2018, "2018年化肥施用情况"), (2019, "2019年农药使用情况")):
+        workbook = openpyxl.Workbook()
+        for row in ([f"6-2 {title}"], ["单位:万吨"], ["地区", "合计"], ["北京", 1.5], ["天津", 2.5]):
+            workbook.worksheets[0].append(row)
+        workbook.save(tmp_path / f"{year}.xlsx")
+    table = Yearbook(tmp_path, {"x": "化肥施用情况 / 合计"}).load()
+    assert table.frame[["region", "year", "x"]].to_numpy().tolist() == [["北京", 2018, 1.5], ["天津", 2018, 2.5]]
+    (offer,) = Yearbook(tmp_path).load().disagreements.itertuples()
+    assert 'renamed={"化肥施用情况 / 合计": "农药使用情况 / 合计"}' in offer.sentence_en
+    joined = Yearbook(tmp_path, renamed={"化肥施用情况 / 合计": "农药使用情况/合计"}).load()
+    assert joined.frame["indicator"].unique().tolist() == ["农药使用情况 / 合计"]
+    error = refused(tmp_path, columns={"x": "合计"}, renamed={"合计": "总数"})
+    assert "did you mean" not in error.remedy or "'合计'" not in error.remedy
+
+
+def test_a_new_name_is_known_however_its_spaces_were_typed(tmp_path: Path) -> None:
+    volume(tmp_path / "2018.xlsx", (2018, 2019), {"北京": (10.5, 11.2)}, name="化肥施用量")
+    workbook = openpyxl.Workbook()
+    for row in (["6-2 农业投入"], ["单位:万吨"], ["地区", "化肥", None], [None, "总量", "氮肥"], ["北京", 11.2, 3.1]):
+        workbook.worksheets[0].append(row)
+    workbook.worksheets[0].merge_cells("B3:C3")
+    workbook.save(tmp_path / "2019.xlsx")
+    table = Yearbook(tmp_path, year=2019, renamed={"化肥施用量": "化肥 / 总量"}).load()
+    found = table.frame[table.frame["indicator"] == "化肥 / 总量"]
+    assert found[["year", "value"]].to_numpy().tolist() == [[2018, 10.5], [2019, 11.2]]
 
 
 def test_a_renamed_indicator_is_offered_and_joined_only_by_a_map(tmp_path: Path) -> None:
@@ -481,3 +671,19 @@ def test_a_study_writes_what_it_found_on_its_volumes(tmp_path: Path, path: str) 
     assert found.set_index("check")["verdict"].to_dict() == {"Splices": "fail", "Volumes": "described"}
     assert (processed / "finding_main_Splices.csv").is_file()
     assert len(list((tmp_path / "figures" / "fert").glob("*splices*"))) >= 2
+
+
+def test_a_study_reads_volumes_of_its_project_only(tmp_path: Path) -> None:
+    home = study(tmp_path / "project", 2015)
+    (home / "pyproject.toml").write_text("", encoding="utf-8")
+    elsewhere = volume(tmp_path / "2023.xlsx", (2022,), {"北京": (99.0,)})
+    (home / "volumes" / "2023.xlsx").symlink_to(elsewhere)
+    with pytest.raises(ConfigError, match=r"2023\.xlsx leaves the project"):
+        read_study(home)
+
+
+def test_a_folder_of_volumes_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """It was said to leave the project."""
+    (tmp_path / "pyproject.toml").write_text("", encoding="utf-8")
+    with pytest.raises(ConfigError, match="there is no file or folder 'volumen'"):
+        read_study(study(tmp_path, 2015, '"volumen"'))

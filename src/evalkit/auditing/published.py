@@ -96,16 +96,17 @@ class Published:
         return np.array([getattr(one, name) for one in self.kinds], dtype=bool)[self.series]
 
 
-def read_published(tables: Sequence[Table], region: str, time: str) -> Published:
+def read_published(tables: Sequence[Table], region: str, time: str, *, by_name: bool = False) -> Published:
     """Join long tables of yearbooks and read what stands behind their numbers.
 
-    Raises DataError for a table without the columns of the long form.
+    A total of rows of which none has a code is that of its sheet alone, or, `by_name`, one with all that are called alike. Raises
+    DataError for a table without the columns of the long form.
     """
     frame, volume, volumes = _stack(tables, region, time)
     texts = {name: frame[name].fillna("").to_numpy(dtype=object) for name in (region, "indicator", "unit", "sheet")}
     year, value = numbers(frame, time).astype(np.int64), numbers(frame, "value")
     sheet = row_codes(volume, texts["sheet"])
-    role, code, place = read_places(texts[region], frame["region_code"], year, sheet)
+    role, code, place = read_places(texts[region], frame["region_code"], year, sheet, by_name=by_name)
     newness = _rank(volumes, volume, np.where(np.isfinite(value), year, 0))
     series, kinds, factor = read_series(texts["indicator"], texts["unit"], newness[volume])
     half, shorter = half_units(value, row_codes(sheet, series, year))
@@ -238,13 +239,16 @@ _ROLES = (
 )
 _FIRST_CODE, _LAST_CODE = 110_000, 820_000
 _OF_PROVINCES = 8  # a sheet that names so many provinces is a list of provinces, in which 吉林 is the province
+_OF_NATION = 20  # the total of rows in so many provinces is that of the country: the West has 12
 
 
-def read_places(names: Objects, given: pd.Series, year: Ints, sheet: Ints) -> tuple[Ints, Ints, Ints]:
+def read_places(
+    names: Objects, given: pd.Series, year: Ints, sheet: Ints, *, by_name: bool = False
+) -> tuple[Ints, Ints, Ints]:
     """Say what each row is, its code (0 where it has none) and the number of its region.
 
     `given` holds the codes of the table. Where it has none, the code is that of the only unit of the name in the year. A total
-    is that of the area in which the coded regions of its sheet lie.
+    is that of the area in which the coded regions of its sheet lie; where that is not known, see `read_published`.
     """
     text, labels = pd.factorize(np.array([fold(str(name)) for name in names], dtype=object))
     roles = [next((role for role, words in _ROLES if words.fullmatch(label)), REGION) for label in labels]
@@ -254,7 +258,7 @@ def read_places(names: Objects, given: pd.Series, year: Ints, sheet: Ints) -> tu
     code = np.where(is_ours, own, _look_up(text, labels, year, sheet))
     code = np.where(role == REGION, code, 0)
     named = row_codes(text, np.where(is_ours, "", given.fillna("").to_numpy(dtype=object)))
-    return role, code, _number(text, labels, code, role, sheet, named)
+    return role, code, _number(text, labels, code, role, sheet, named, by_name=by_name)
 
 
 def _look_up(text: Ints, labels: Objects, year: Ints, sheet: Ints) -> Ints:
@@ -275,8 +279,12 @@ def _look_up(text: Ints, labels: Objects, year: Ints, sheet: Ints) -> Ints:
     return found_codes
 
 
-def _number(text: Ints, labels: Objects, code: Ints, role: Ints, sheet: Ints, named: Ints) -> Ints:
+def _number(text: Ints, labels: Objects, code: Ints, role: Ints, sheet: Ints, named: Ints, *, by_name: bool) -> Ints:
     scope = -1 - np.arange(int(sheet.max(initial=0)) + 1)  # no area: the total is that of its sheet alone
+    if by_name:
+        scope[:] = -1
+    provinces = pd.Series(code[code > 0] // 10_000).groupby(sheet[code > 0]).nunique()
+    scope[provinces.index[provinces >= _OF_NATION].to_numpy(dtype=np.int64)] = 0
     for width in (10_000, 100):  # the smallest area that holds all coded regions: a province, or else a prefecture
         areas = pd.Series(code[code > 0] // width).groupby(sheet[code > 0])
         same = areas.min()[areas.nunique() == 1]

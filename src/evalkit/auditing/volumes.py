@@ -91,10 +91,7 @@ def _check_revisions(data: Published) -> Iterator[Remark | Compared]:
     for older, newer in zip(row[differs].tolist(), newest[differs].tolist(), strict=True):
         was, scale = data.value[older], data.factor[older] / data.factor[newer]
         change = data.value[newer] / (was * scale) if was * scale else math.inf
-        power = round(math.log10(change)) if 0 < change < math.inf else 0
-        rounding = data.half[newer] + data.half[older] * scale * 10.0**power
-        away = abs(was * scale * 10.0**power - data.value[newer])
-        if power and away <= rounding < _ALIKE * data.value[newer]:
+        if power := find_power(data, older, newer):
             yield _on_two(
                 data, older, newer, "power_of_ten", "error", "audit.power_volumes", power=write_factor(10.0**power)
             )
@@ -102,6 +99,16 @@ def _check_revisions(data: Published) -> Iterator[Remark | Compared]:
         known = data.newness[data.volume[older]] < data.newness[data.volume[newer]]
         key = "audit.revised" if known else "audit.revised_unordered"
         yield _on_two(data, older, newer, "revision", "note" if abs(change - 1) <= _MUCH else "warning", key)
+
+
+def find_power(data: Published, older: int, newer: int) -> int:
+    """Return the power of ten by which two values of the same digits are apart, 0 where they are not."""
+    was = data.value[older] * data.factor[older] / data.factor[newer]
+    change = data.value[newer] / was if was else 0.0
+    power = round(math.log10(change)) if 0 < change < math.inf else 0
+    rounding = data.half[newer] + data.half[older] * data.factor[older] / data.factor[newer] * 10.0**power
+    is_alike = abs(was * 10.0**power - data.value[newer]) <= rounding < _ALIKE * data.value[newer]
+    return power if is_alike else 0
 
 
 def _with_first(key: Ints, rows: Ints) -> tuple[Ints, Ints]:

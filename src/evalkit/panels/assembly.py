@@ -15,6 +15,7 @@ from evalkit.panels.derivation import Derivation
 from evalkit.panels.joining import add_volume, is_volume, join_table
 from evalkit.panels.panel import Panel
 from evalkit.regions.codes import Area, add_codes
+from evalkit.regions.names import is_sum
 from evalkit.tables.columns import require_column
 from evalkit.tables.table import Table
 
@@ -44,7 +45,7 @@ def assemble(
     rest enter the ledger. A note says which unit-periods are missing, if any are.
 
     Raises DataError for tables without a shared column, repeated keys, keys of different types or without any match, and names
-    already taken.
+    already taken. A unit that is called as a total is (合计, Total) is noted.
     """
     if not tables:
         raise DataError("no tables are given", where="assemble", remedy="load at least one source")
@@ -75,7 +76,7 @@ def assemble(
         panel = _derive(panel, name, derivation)
     for column, value in (where or {}).items():
         panel = panel.where(column, value)
-    return replace(panel, notes=(*panel.notes, *_balance(panel)))
+    return replace(panel, notes=(*panel.notes, *_find_sums(panel), *_balance(panel)))
 
 
 def _file(table: Table) -> str:
@@ -110,6 +111,13 @@ def _located(panel: Panel, name: str, where: str) -> str:
         return f"derived column '{name}', {where}"
     file, first = panel.origins[column[1]], next(iter(panel.origins.values()))
     return f"derived column '{name}', {file}, {where}" + (f" of {first}" if file != first else "")
+
+
+def _find_sums(panel: Panel) -> list[Message]:
+    """Say which units are called as rows are that add others up: they count as units of their own."""
+    labels = [] if panel.unit_codes is None else [one for one in panel.unit_codes.labels if isinstance(one, str)]
+    found = [one for one in labels if is_sum(one)]
+    return [message("note.sums", units=", ".join(found), column=str(panel.unit))] if found else []
 
 
 def _balance(panel: Panel) -> list[Message]:

@@ -20,8 +20,9 @@ from evalkit.tables.contents import in_short, same_content
 
 _LEVELS: tuple[Level, ...] = ("province", "prefecture", "county", "xpcc")
 _WITH_COUNTIES = "650000"  # the province whose county-level units are in the lists
-_TOTALS = frozenset(
-    "全国 全国总计 全国合计 合计 总计 小计 共计 平均 全省 全区 全市 全州 全县 全疆 其他 其它 东部 中部 西部 东部地区 中部地区 "
+_SUMS = frozenset("全国 全国总计 全国合计 合计 总计 小计 共计 全省 全区 全市 全州 全县 全疆".split())
+_TOTALS = _SUMS | frozenset(
+    "平均 其他 其它 东部 中部 西部 东部地区 中部地区 "
     "西部地区 东北地区 南疆 北疆 东疆 市辖区 县级市 省直辖县级行政区划 省直辖县级行政单位 自治区直辖县级行政区划 "
     "自治区直辖县级行政单位".split()
 )
@@ -30,6 +31,11 @@ _DIVISION = re.compile(
     r"(?:(?:新疆)?(?:生产建设)?兵团)?(?:农业建设第|农|第)?(十[一二三四]|[一二三四五六七八九十])师(?:.{2,5}市)?"
 )
 _ILI_PROPER = re.compile(r"伊犁(?:哈萨克自治)?州直(?:属|辖)?(?:县|市|县市|县\(市\)|县、市)?")
+
+
+def is_sum(name: str) -> bool:
+    """Tell the name of a row that adds others up, such as 合计, 全省 or Total, from that of a unit."""
+    return fold(name) in _SUMS or name.strip().casefold() in ("total", "grand total", "sum")
 
 
 @dataclass(frozen=True, eq=False)

@@ -363,6 +363,11 @@ class _Reader:
     def _check_files(self, files: tuple[Path, ...], where: str) -> None:
         """Refuse a member that would read a file outside the project."""
         for path in files:
+            if not path.is_absolute() and not (
+                path.exists() or path.suffix
+            ):  # a bare name that names nothing, see _find
+                what = f"there is no file or folder '{path}', in the folder of the study or the project"
+                raise self._error(what, where, "correct the path")
             if not path.resolve().is_relative_to(self.root):
                 raise self._error(f"the path {path} leaves the project", where, "copy the file into the project")
 

@@ -24,6 +24,7 @@ _WIDE = "".join(map(chr, range(0xFF10, 0xFF1A))) + "\uff0b\uff0d\uff0e\uff25\uff
 _FULL_WIDTH = str.maketrans(_WIDE, "0123456789+-.Ee")  # not NFKC, which would also read "10²" as 102
 _DIGIT, _POINT, _SIGN = "[0-9\uff10-\uff19]", "[.\uff0e]", "[+\uff0b\uff0d-]"
 _NUMBER = f"{_SIGN}?(?:{_DIGIT}+{_POINT}?{_DIGIT}*|{_POINT}{_DIGIT}+)(?:[eE\uff25\uff45]{_SIGN}?{_DIGIT}+)?"
+_IS_NUMBER = re.compile(_NUMBER, re.ASCII).fullmatch
 _OF_PERSONS = 11  # digits that may be a telephone number, and are not shown
 _CODE = "^[+-]?(?:0[0-9]|[0-9]{16,}$)"
 _NOT_ZERO = "^[^eE]*[1-9]"
@@ -41,6 +42,20 @@ class Marks:
     def are_usual(self) -> bool:
         """Tell whether numbers are written as in a program."""
         return not self.thousands and self.decimal == "."
+
+    def spell_missing(self, cells: pa.ChunkedArray, *, as_text: bool) -> dict[str, list[str]]:
+        """Return how each word for "no value" is written in a column; where it is a number, so is what has its value (-99.0)."""
+        spelt = {word: [word] for word in self.missing}
+        values = {word: float(word) for word in self.missing if not as_text and _IS_NUMBER(word)}
+        if values:
+            written = pa.chunked_array([pc.unique(pc.utf8_trim_whitespace(cells)).cast(pa.string())])
+            plain = written if self.are_usual else self.read(written)[0]
+            for cell, number in zip(written.to_pylist(), plain.to_pylist(), strict=True):
+                narrow = (number or "").translate(_FULL_WIDTH)
+                if _IS_NUMBER(narrow) and not re.match(_CODE, narrow):
+                    for word in (one for one, value in values.items() if value == float(narrow) and cell != one):
+                        spelt[word].append(cell)
+        return spelt
 
     def read(self, values: pa.ChunkedArray) -> tuple[pa.ChunkedArray, list[int]]:
         """Write the numbers that have these marks as a program does; return where a cell has marks as no such number has them.
@@ -131,7 +146,10 @@ def parse_column(
     With `marks` that are not the usual ones, numbers written with them are numbers too, and the words that they name are missing.
     """
     trimmed = pc.utf8_trim_whitespace(cells)
-    words = _MISSING if not marks.missing else pa.array((*MISSING, *marks.missing), pa.string())
+    words = _MISSING
+    if marks.missing:
+        spelt = marks.spell_missing(cells, as_text=as_text).values()
+        words = pa.array((*MISSING, *(one for found in spelt for one in found)), pa.string())
     values = pc.if_else(pc.is_in(trimmed, value_set=words), None, trimmed)
     if not as_text:
         if values.null_count == 0 and _all_match(values, "(?i:true|false)"):
@@ -267,15 +285,20 @@ def refuse_marks(cells: pa.ChunkedArray, marks: Marks, place: Callable[[int], st
 class Gaps:
     """How often each word that was declared to mean "no value" stands in which column."""
 
-    def __init__(self, words: Sequence[str]) -> None:
-        self._found: dict[str, dict[str, int]] = {word: {} for word in words}
+    def __init__(self, marks: Marks) -> None:
+        self._marks = marks
+        self._found: dict[str, dict[str, int]] = {word: {} for word in marks.missing}
 
-    def count(self, cells: pa.ChunkedArray, column: str) -> None:
-        """Count the words among the cells of a column."""
-        values = pc.utf8_trim_whitespace(cells) if self._found else cells
+    def count(self, cells: pa.ChunkedArray, column: str, *, as_text: bool) -> set[str]:
+        """Count the words among the cells of a column; return how they are written there."""
+        if not self._found:
+            return set()
+        values = pc.utf8_trim_whitespace(cells)
+        spelt = self._marks.spell_missing(cells, as_text=as_text)
         for word, found in self._found.items():
-            if number := pc.sum(pc.equal(values, word)).as_py():
+            if number := pc.sum(pc.is_in(values, value_set=pa.array(spelt[word], pa.string()))).as_py():
                 found[column] = number
+        return {one for found in spelt.values() for one in found}
 
     def notes(self, where: str) -> list[str]:
         """Say what was counted; raise SourceError on a word that stands nowhere."""

@@ -67,7 +67,7 @@ def read_parquet(data: bytes, where: str, form: Form) -> tuple[pd.DataFrame, Sel
     choice = choose(headings, form, where, lambda at: False)
     given = [names[one.at] for one in choice.read]
     frame = frame.iloc[:, [one.at for one in choice.read]].set_axis([one.name for one in choice.read], axis=1)
-    gaps = Gaps(form.marks.missing)
+    gaps = Gaps(form.marks)
     for name, stored in zip(given, frame.columns, strict=True):
         if name in table.schema.names and _would_round(table.column(name), frame[stored]):
             frame[stored] = pd.array(table.column(name).to_pylist(), dtype="Int64")
@@ -77,8 +77,9 @@ def read_parquet(data: bytes, where: str, form: Form) -> tuple[pd.DataFrame, Sel
             frame[stored] = pd.array([_write(value) for value in frame[stored]], dtype="str")
         if form.marks.missing:
             written = [_write(value) for value in frame[stored]]
-            gaps.count(pa.chunked_array([pa.array(written, pa.string())]), stored)
-            frame[stored] = frame[stored].mask([one in form.marks.missing for one in written])
+            cells = pa.chunked_array([pa.array(written, pa.string())])
+            missing = gaps.count(cells, stored, as_text=stored in form.text)
+            frame[stored] = frame[stored].mask([(one or "").strip() in missing for one in written])
     frame.index = pd.RangeIndex(2, len(frame) + 2, name="row")
     return frame, choice, choice.notes + gaps.notes(where)
 

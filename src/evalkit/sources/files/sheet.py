@@ -111,12 +111,12 @@ def _read_text_table(table: TextTable, where: str, form: Form) -> tuple[pd.DataF
     choice = choose(table.headings, form, head, lambda at: is_blank(table.columns[at]), table.remedy)
     if not table.lines:
         raise refuse_no_rows(where)
-    columns, gaps = dict[str, Any](), Gaps(form.marks.missing)
+    columns, gaps = dict[str, Any](), Gaps(form.marks)
     for one in choice.read:
         cells, as_text = table.columns[one.at], one.name in form.text
         if not as_text:
             refuse_marks(cells, form.marks, partial(_name_field, where, table.lines, one.name))
-        gaps.count(cells, one.name)
+        gaps.count(cells, one.name, as_text=as_text)
         columns[one.name] = parse_column(cells, as_text=as_text, marks=form.marks)
     frame = pd.DataFrame(columns, index=pd.Index(table.lines, name="row", dtype="int64"))
     return frame, choice, [*table.notes, *choice.notes, *gaps.notes(where)]
@@ -356,7 +356,7 @@ def _read_blocks(blocks: Sequence[_Block], form: Form) -> tuple[pd.DataFrame, Se
             _columns_only(block.grid, used), [block.bottom, *block.rows], min(used), max(used), block.drawn
         )
     spots = [(block, row) for block in blocks for row in block.rows]
-    columns, gaps = dict[str, Any](), Gaps(form.marks.missing)
+    columns, gaps = dict[str, Any](), Gaps(form.marks)
     if several:
         if "sheet" in names:
             raise SourceError(
@@ -433,8 +433,8 @@ def _read_column(
     """Read a column as datetime64, number, truth value or text; raise SourceError on a mix that cannot be told."""
     marks, as_text = form.marks, name in form.text
     if marks.missing:
-        gaps.count(_texts(cells), name)
-        cells = [None if _write(cell) in marks.missing else cell for cell in cells]
+        missing = gaps.count(_texts(cells), name, as_text=as_text)
+        cells = [None if (_write(cell) or "").strip() in missing else cell for cell in cells]
     cells = [None if isinstance(cell, str) and cell in MISSING else cell for cell in cells]
     kinds = {type(cell) for cell in cells if cell is not None}
     if not as_text:

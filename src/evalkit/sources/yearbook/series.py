@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
@@ -12,13 +12,14 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 
-from evalkit.auditing.published import GENERIC, Published, read_published, row_codes, try_ratio
+from evalkit.auditing.published import GENERIC, REGION, Published, read_published, row_codes, try_ratio
 from evalkit.auditing.remark import Remark
-from evalkit.auditing.volumes import agree_to_rounding, check_volumes
+from evalkit.auditing.volumes import agree_to_rounding, check_volumes, find_power
 from evalkit.catalogue import LANGUAGES, Message, message
 from evalkit.errors import SourceError
 from evalkit.numerics.arrays import Flags, Ints
 from evalkit.sources.files.columns import check_known, write_number
+from evalkit.sources.yearbook.words import fold_words
 from evalkit.tables.table import Table
 from evalkit.tables.units import unit_ratio
 
@@ -54,6 +55,9 @@ def join_volumes(
     splice: Mapping[str, str | int],
     convert: Mapping[str, str],
     where: str,
+    named: Collection[str] = (),
+    renamed: Mapping[str, str] | None = None,
+    is_wide: bool = False,
 ) -> JoinedVolumes:
     """Join the long tables of volumes, each with a column "table" (its title).
 
@@ -62,29 +66,32 @@ def join_volumes(
     from the newest volume that prints it; with a year, that and later years so, and earlier ones from the oldest volume.
     Volumes are ranked by their last year with a number, then by the last year in their names; two of one rank that disagree
     cannot be spliced. A name that alone does not say what is counted (合计) is joined where the titles are the same, and called
-    by title and name where they are not. Values are in the unit of the newest volume, or that of `convert`.
+    by title and name where they are not, or where `named` or `renamed` have it so. Values are in the unit of the newest volume,
+    or that of `convert`; of one that is "…" in the newest volume and a number in another, the number is taken. What would be two
+    rows of one region (in the long table: and code) and year is left out and listed, and so are totals (合计) of several areas.
     """
-    tables = _qualify(tables)
-    data = read_published(tables, region, time)
+    renamed = renamed or {}
+    tables = _spell_alike(_qualify(tables, {*named, *renamed, *splice, *convert}, renamed))
+    data = read_published(tables, region, time, by_name=True)
     own = pd.concat([table.frame.reset_index(drop=True) for table in tables], ignore_index=True)
     names = np.array([data.kinds[code].indicator for code in data.series.tolist()], dtype=object)
     known = [kind.indicator for kind in data.kinds]
     for said, setting in ((splice, "splice="), (convert, "convert=")):
         check_known(said, known, where, setting, noun="indicator")
     choice = _choose(data, [splice.get(str(kind.indicator)) for kind in data.kinds])
+    frame = _name_regions(own.assign(indicator=names), data, region)
+    choice, alike = _leave_alike(data, choice, frame[region], with_codes=not is_wide)
     splices = _find_splices(data, choice)
-    frame = own.assign(indicator=names, also=_list_others(data, choice))
-    frame = _in_one_unit(frame, data, convert)
-    frame = _name_regions(frame, data, region).take(choice.taken)
+    frame = _in_one_unit(frame.assign(also=_list_others(data, choice)), data, convert).take(choice.taken)
     frame.index = pd.Index(write_sources(frame), name="row", dtype="str")
     disagreements = _as_frame(
         [*_list_disagreements(own, data, choice), *_list_splices(data, splices), *_list_renames(data)]
     )
     return JoinedVolumes(
         frame.drop(columns="table"),
-        _list_unjoined(own, data, choice),
+        _list_unjoined(own, data, choice, alike),
         disagreements,
-        _describe(data, choice, splices),
+        _describe(data, choice, splices, alike),
     )
 
 
@@ -94,36 +101,76 @@ def write_sources(frame: pd.DataFrame) -> list[str]:
     return [f"{file} {cell}" if pd.isna(sheet) else f"{file} {sheet}!{cell}" for file, sheet, cell in parts]
 
 
-def _qualify(tables: Sequence[Table]) -> list[Table]:
-    """Put the title before a name that does not say what is counted, where the titles above it differ."""
+def _qualify(tables: Sequence[Table], named: Collection[str], renamed: Mapping[str, str]) -> list[Table]:
+    """Put the title before a name that does not say what is counted, where the titles above it differ or it is `named` so."""
     both = pd.concat([table.frame[["indicator", "table"]] for table in tables], ignore_index=True).drop_duplicates()
-    titles = both.groupby("indicator")["table"].nunique()
-    several = {name for name, number in titles.items() if number > 1 and str(name).split(" / ")[0] in GENERIC}
+    generic = both[[is_generic(str(name)) for name in both["indicator"]]]
+    titles = generic.groupby("indicator")["table"].nunique()
+    several = {name for name, number in titles.items() if number > 1}
+    full = [f"{one.table} / {one.indicator}" for one in generic.itertuples()]
+    said = {fold_words(one) for one in named}
+    several |= {one for one, title in zip(generic["indicator"], full, strict=True) if fold_words(title) in said}
+    instead = {title: new for title in full if (new := renamed.get(fold_words(title)))}
     if not several:
         return list(tables)
     found = []
     for table in tables:
         frame = table.frame
         wanted = frame["indicator"].isin(several) & (frame["table"] != "")
-        called = frame["indicator"].where(~wanted, frame["table"] + " / " + frame["indicator"])
+        called = frame["indicator"].where(~wanted, (frame["table"] + " / " + frame["indicator"]).replace(instead))
         found.append(replace(table, frame=frame.assign(indicator=called)))
     return found
+
+
+def _spell_alike(tables: Sequence[Table]) -> list[Table]:
+    """Call an indicator in all tables alike, however its spaces and brackets were typed: as it is typed with most spaces."""
+    spelt: dict[str, str] = {}
+    for name in sorted(
+        {name for table in tables for name in table.frame["indicator"]}, key=lambda one: (len(one), one)
+    ):
+        spelt[fold_words(name)] = name
+    return [
+        replace(
+            table, frame=table.frame.assign(indicator=table.frame["indicator"].map(lambda one: spelt[fold_words(one)]))
+        )
+        for table in tables
+    ]
+
+
+def is_generic(name: str) -> bool:
+    """Tell names that do not say what is counted: 合计, 合计 / 发明."""
+    return name.split(" / ")[0] in GENERIC
+
+
+def refuse_units(joined: pd.DataFrame, indicator: str, where: str) -> None:
+    """Raise SourceError where an indicator stands in units of different kinds, which are two series and no one column."""
+    first = joined[joined["indicator"] == indicator].drop_duplicates("unit")
+    if len(first) > 1:
+        one, other = zip(first["unit"].iloc[:2], write_sources(first.iloc[:2]), strict=True)
+        raise SourceError(
+            f"'{indicator}' is in {one[0]} in {one[1]} and in {other[0]} in {other[1]}, which cannot be converted",
+            where=where,
+            remedy="read the files of one unit only, in a list or a pattern, or correct the unit in a layout file (layout=)",
+        )
 
 
 @dataclass(frozen=True)
 class _Choice:
     """Which rows of the published values stand in the series. `key` (n,) numbers region, year and indicator, `line` region and
     indicator; `order` lists the rows that have a number from the newest volume to the oldest, `taken` those that are in the
-    series, in the order of these; `newest` (n,) is for each row the newest with its key that has a number (-1: none).
+    series, in the order of these; `newest` (n,) is for each row the newest with its key that has a number (-1: none), `chosen`
+    (n,) the one that stands in the series or would; `differs` (n,) from the newest, `is_left` (n,) from the chosen one.
     """
 
     key: Ints
     line: Ints
     order: Ints
     newest: Ints
+    chosen: Ints
     taken: Ints
     is_joined: Flags
     differs: Flags
+    is_left: Flags
 
 
 def _choose(data: Published, splice: Sequence[str | int | None]) -> _Choice:
@@ -142,11 +189,13 @@ def _choose(data: Published, splice: Sequence[str | int | None]) -> _Choice:
     differs[away] = ~agree_to_rounding(data, away, newest[away])
     declared = np.array([-math.inf if one == NEWEST else math.inf if one is None else float(one) for one in splice])
     is_late = data.year >= declared[data.series]
-    chosen = np.where(is_late | np.isinf(declared[data.series]), newest, oldest)
+    chosen = _prefer_printed(data, key, order, np.where(is_late | np.isinf(declared[data.series]), newest, oldest))
     rank = data.newness[data.volume]
+    others = order[chosen[order] != order]
+    is_left = np.zeros(len(data), dtype=bool)
+    is_left[others] = ~agree_to_rounding(data, others, chosen[others])
     # Two volumes of one rank that disagree leave open which of them is right.
-    open_rows = order[(rank[order] == rank[chosen[order]]) & (chosen[order] != order)]
-    open_rows = open_rows[~agree_to_rounding(data, open_rows, chosen[open_rows])]
+    open_rows = others[(rank[others] == rank[chosen[others]]) & is_left[others]]
     lines = int(line.max(initial=-1)) + 1
     disputed, is_open = np.zeros(lines, dtype=bool), np.zeros(lines, dtype=bool)
     disputed[line[differs]] = True
@@ -162,7 +211,48 @@ def _choose(data: Published, splice: Sequence[str | int | None]) -> _Choice:
     taken = taken[is_joined[line[taken]]]
     first = pd.Series(np.arange(len(data))).groupby([data.series, data.place], sort=False).transform("min").to_numpy()
     taken = taken[np.lexsort([data.year[taken], first[taken]])]
-    return _Choice(key, line, order, newest, taken, is_joined[line], differs)
+    return _Choice(key, line, order, newest, chosen, taken, is_joined[line], differs, is_left)
+
+
+def _prefer_printed(data: Published, key: Ints, order: Ints, chosen: Ints) -> Ints:
+    """Take for "…" (less than half a unit) the first number in `order` of the same key that agrees with it, if there is one."""
+    below = (data.frame["mark"] == "below_unit").to_numpy(dtype=bool)
+    rows = order[~below[order] & below[chosen[order]]]
+    rows = rows[agree_to_rounding(data, rows, chosen[rows])]
+    keys, at = np.unique(key[rows], return_index=True)
+    instead = np.full(int(key.max(initial=-1)) + 1, -1, dtype=np.int64)
+    instead[keys] = rows[at]
+    found: Ints = np.where((chosen >= 0) & (instead[key] >= 0), instead[key], chosen)
+    return found
+
+
+def _leave_alike(
+    data: Published, choice: _Choice, shown: pd.Series, *, with_codes: bool
+) -> tuple[_Choice, dict[int, tuple[int, int]]]:
+    """Leave out lines whose regions have one name and are not one: totals of several areas, and what would be two rows of one
+    year. Return the choice without them, and two rows of different places for each line that is left out.
+
+    `shown` (n,) names the regions as the frame does. Regions whose tables give them codes are told apart by these, `with_codes`.
+    """
+    text = pd.factorize(shown)[0].astype(np.int64)
+    codes = (
+        pd.factorize(data.frame["region_code"].fillna(""))[0].astype(np.int64) if with_codes else np.zeros_like(text)
+    )
+    name = row_codes(data.series, text, codes)
+    rows = choice.taken
+    taken = pd.DataFrame({"name": name[rows], "year": data.year[rows], "place": data.place[rows]})
+    taken["several"] = taken.groupby("name")["place"].transform("nunique") > 1
+    twice = taken.duplicated(["name", "year"], keep=False) | (taken["several"] & (data.role[rows] != REGION))
+    unclear = taken["name"].isin(set(taken["name"][twice])).to_numpy()
+    if not unclear.any():
+        return choice, {}
+    pairs: dict[int, tuple[int, int]] = {}
+    for _, group in taken[unclear].groupby("name"):
+        first = group.drop_duplicates("place").index.to_numpy()
+        for line in np.unique(choice.line[rows[group.index.to_numpy()]]).tolist():
+            pairs[line] = (int(rows[first[0]]), int(rows[first[1]]))
+    is_joined = choice.is_joined & ~np.isin(choice.line, list(pairs))
+    return replace(choice, taken=rows[~unclear], is_joined=is_joined), pairs
 
 
 def _ends(key: Ints, order: Ints) -> tuple[Ints, Ints]:
@@ -232,10 +322,10 @@ def _change(data: Published, older: int, newer: int) -> float:
 
 def _list_others(data: Published, choice: _Choice) -> list[str]:
     """Name for each row the other cells that print its value."""
-    same = choice.order[~choice.differs[choice.order]]
+    same = choice.order[~choice.is_left[choice.order]]
     others: dict[int, list[str]] = {}
-    for row in same[choice.newest[same] != same].tolist():
-        others.setdefault(int(choice.newest[row]), []).append(data.place_of(row))
+    for row in same[choice.chosen[same] != same].tolist():
+        others.setdefault(int(choice.chosen[row]), []).append(data.place_of(row))
     return ["; ".join(others.get(row, ())) for row in range(len(data))]
 
 
@@ -258,28 +348,35 @@ def _name_regions(frame: pd.DataFrame, data: Published, region: str) -> pd.DataF
     return frame.assign(**{region: frame[region].array.take(newest)})
 
 
-def _list_unjoined(own: pd.DataFrame, data: Published, choice: _Choice) -> pd.DataFrame:
+def _list_unjoined(
+    own: pd.DataFrame, data: Published, choice: _Choice, alike: Mapping[int, tuple[int, int]]
+) -> pd.DataFrame:
     """List the numbers that stand in no series: of lines that are not joined, and those that a splice leaves out."""
-    left = choice.order[~choice.is_joined[choice.order]]
-    left = np.sort(np.concatenate([left, _left_by_splice(choice)]))
+    left = np.sort(choice.order[~choice.is_joined[choice.order] | choice.is_left[choice.order]])
     example = {int(choice.line[row]): row for row in np.flatnonzero(choice.differs)[::-1].tolist()}
     title = own["table"].to_numpy(dtype=object)
     why = []
     for row in left.tolist():
+        if choice.is_joined[row]:
+            why.append(f"{_say_both(data, row, int(choice.chosen[row]))}, and splice= takes the other")
+            continue
+        if pair := alike.get(int(choice.line[row])):
+            why.append(
+                f"'{data.indicator(row)}' of {data.region(row)} is of different regions or totals of one name in "
+                f"{data.place_of(pair[0])} and {data.place_of(pair[1])}: read the files of one area only"
+            )
+            continue
         other = row if choice.differs[row] else example[int(choice.line[row])]
         newest = int(choice.newest[other])
-        said = f"'{data.indicator(other)}' of {data.region(other)} in {int(data.year[other])}"
-        said += (
-            f" is {_write(data, other)} in {data.place_of(other)} and {_write(data, newest)} in {data.place_of(newest)}"
-        )
-        if choice.is_joined[row]:
-            why.append(f"{said}, and splice= takes the other")
-            continue
-        said += ", so that the volumes are not joined for this region"
+        said = f"{_say_both(data, other, newest)}, so that the volumes are not joined for this region"
         if title[other] != title[newest]:
             said += f"; they stand under '{title[other]}' and '{title[newest]}': read the files of one table only"
+        elif data.volume[other] == data.volume[newest]:
+            said += "; both stand in one file: find out what each counts, and read its sheets by sheets=, or leave out renamed="
         elif data.newness[data.volume[other]] == data.newness[data.volume[newest]]:
             said += "; neither volume is known to be the newer one: leave one of them out"
+        elif power := find_power(data, other, newest):
+            said += f", the same digits a factor of 10^{abs(power)} apart: one of the units is wrong, correct it in a layout"
         else:
             said += f'; splice={{"{data.indicator(other)}": "{NEWEST}"}} takes each year from the newest volume'
         why.append(said)
@@ -289,15 +386,9 @@ def _list_unjoined(own: pd.DataFrame, data: Published, choice: _Choice) -> pd.Da
     return pd.DataFrame(columns)
 
 
-def _left_by_splice(choice: _Choice) -> Ints:
-    """Return rows of joined lines that disagree with what is taken."""
-    chosen = np.zeros(len(choice.key), dtype=bool)
-    chosen[choice.taken] = True
-    in_doubt = np.zeros(int(choice.key.max(initial=-1)) + 1, dtype=bool)
-    in_doubt[choice.key[choice.differs]] = True
-    rows = choice.order[choice.is_joined[choice.order] & in_doubt[choice.key[choice.order]]]
-    found: Ints = rows[~chosen[rows]]
-    return found
+def _say_both(data: Published, row: int, other: int) -> str:
+    said = [f"{_write(data, one)} in {data.place_of(one)}" for one in (row, other)]
+    return f"'{data.indicator(row)}' of {data.region(row)} in {int(data.year[row])} is {' and '.join(said)}"
 
 
 def _write(data: Published, row: int) -> str:
@@ -432,7 +523,7 @@ def _offer(data: Published, older: int, newer: int) -> list[dict[str, object]]:
     return [_as_row(data, "rename", row, said, math.nan, of_all=True) | {"against": new, "joined": False}]
 
 
-def _describe(data: Published, choice: _Choice, splices: Sequence[_Splice]) -> list[str]:
+def _describe(data: Published, choice: _Choice, splices: Sequence[_Splice], alike: Collection[int]) -> list[str]:
     """Say how much was joined, what was not, and where series were spliced."""
     lines = int(choice.line.max(initial=-1)) + 1
     joined = int(np.unique(choice.line[choice.is_joined]).size)
@@ -441,10 +532,13 @@ def _describe(data: Published, choice: _Choice, splices: Sequence[_Splice]) -> l
         f"{len(np.unique(data.volume))} volumes joined to {joined} series of one region and indicator; "
         f"{len(several)} values stand in several volumes and agree to rounding"
     ]
-    if lines > joined:
-        named = dict.fromkeys(data.indicator(row) for row in choice.order[~choice.is_joined[choice.order]].tolist())
+    if alike:
+        notes.append(f"{len(alike)} series of totals, or of regions, that have one name and are not one are left out")
+    if lines > joined + len(alike):
+        left = choice.order[~choice.is_joined[choice.order] & ~np.isin(choice.line[choice.order], list(alike))]
+        named = dict.fromkeys(data.indicator(row) for row in left.tolist())
         notes.append(
-            f"{lines - joined} series are not joined because their volumes disagree: {', '.join(list(named)[:5])}"
+            f"{lines - joined - len(alike)} series are not joined because their volumes disagree: {', '.join(list(named)[:5])}"
             + (", …" if len(named) > 5 else "")
         )
     if alone := _count_unlinked(data, choice):

@@ -27,7 +27,7 @@ from evalkit.sources.yearbook.headings import Given
 from evalkit.sources.yearbook.lacks import FILE_NAME, find_lacks, refuse_lacks, years_in_name
 from evalkit.sources.yearbook.pages import Page, Pages, read_pages
 from evalkit.sources.yearbook.readings import PageRead, Reading, Readings, read_page
-from evalkit.sources.yearbook.series import NEWEST, join_volumes, make_wide_series
+from evalkit.sources.yearbook.series import NEWEST, is_generic, join_volumes, make_wide_series
 from evalkit.sources.yearbook.unplaced import Unplaced, describe_unplaced, make_unplaced, refuse_unplaced
 from evalkit.sources.yearbook.volumes import (
     Volume,
@@ -64,7 +64,8 @@ class Yearbook:
     What the file does not say is said here: `year`, `region` and `indicator` are the one year, region and indicator of all
     values of tables that name none, `units` gives indicators their units, or the parts of one ("A / B") that have none. One that
     no table needs is refused. With `year="file name"` the year is taken from the name of the file where nothing in it says one.
-    `strict` refuses a file with any cell that is not placed; else such cells are listed and the rest is read.
+    `strict` refuses a file with any cell that is not placed, and of many volumes all if one is refused; else such cells are
+    listed and the rest is read.
 
     `layout` names a TOML file that says where things stand in a file that is not understood, or not rightly. It counts rows
     from 1 and names columns by letters, as Excel does (for text and web pages: lines, fields). The sheets that it names are
@@ -250,7 +251,15 @@ class Yearbook:
         tables = [one.table for one in volumes if one.table is not None and one.name not in apart]
         region, time = self.keys
         joined = join_volumes(
-            tables, region=region, time=time, splice=self.splice, convert=_plain_units(self.convert), where=self._where
+            tables,
+            region=region,
+            time=time,
+            splice=self.splice,
+            convert=_plain_units(self.convert),
+            where=self._where,
+            named={fold_words(indicator) for indicator in self.columns.values()},
+            renamed={fold_words(old): fold_words(new) for old, new in self.renamed.items()},
+            is_wide=bool(self.columns),
         )
         notes = [*joined.notes, *describe_outcomes(volumes, apart)]
         provenance = (*(one for table in tables for one in table.provenance),)
@@ -301,13 +310,19 @@ class Yearbook:
         read = [one for one in volumes if one.table is not None]
         if not read:
             said = "; ".join(one.why for one in volumes[:MOST_ERRORS]) + ("; …" if len(volumes) > MOST_ERRORS else "")
-            without = sorted({name for one in volumes for name in one.indicators})
+            without = sorted({self._call(name) for one in volumes for name in one.indicators})
             raise SourceError(
                 f"none of the {len(volumes)} files is read: {said}",
                 where=self._where,
                 remedy=nearest(next(iter(self.columns.values())), without)
                 if without and self.columns
                 else "see what catalogue() says of each, and pass what they do not say",
+            )
+        if self.strict and (refused := [one.why for one in volumes if one.outcome == "refused"]):
+            raise SourceError(
+                f"{len(refused)} of {len(volumes)} files are not read: {'; '.join(refused[:MOST_ERRORS])}",
+                where=self._where,
+                remedy="leave out strict=True to read the others",
             )
         answered = {name for one in read for name in one.answered}
         given = {
@@ -321,11 +336,20 @@ class Yearbook:
             if is_given and setting not in answered:
                 of = setting.partition("'")[2].rstrip("'")
                 known = sorted({name for one in volumes for name in one.indicators})
+                unread = [
+                    one.why for one in volumes if one.outcome == "refused" and of in map(fold_words, one.indicators)
+                ]
                 raise SourceError(
-                    f"{setting} is given, and no volume that is read needs it",
+                    f"{setting} is given, and no volume that is read needs it"
+                    + "".join(f"; {one}" for one in unread[:1]),
                     where=self._where,
-                    remedy="leave it out" + (f"; {nearest(of, known)}" if of else ""),
+                    remedy="leave it out" + (f"; {nearest(of, known)}" if of and not unread else ""),
                 )
+
+    def _call(self, indicator: str) -> str:
+        """Return the name of an indicator, which may be a new one."""
+        renamed = {fold_words(old): fold_words(new) for old, new in self.renamed.items()}
+        return renamed.get(fold_words(indicator), indicator)
 
     def _merge_units(self, sidecar: Sidecar, read: _AllRead) -> dict[str, str]:
         """Join the units of the sidecar and of units=, by the indicators of a file; the unit of a head is that of its parts."""
@@ -441,21 +465,24 @@ def _read_volume(book: Yearbook, path: Path, name: str) -> Volume:
         tables, indicators = read.tables, tuple(read.indicators)
         units = {one: unit for one, unit in own.units.items() if set(_by_part({one: unit}, read)) <= set(indicators)}
         own = replace(own, units=units)
-        called = {one: renamed.get(fold_words(one), one) for one in indicators}
+        called = {one: book._call(one) for one in indicators}
         wanted = {fold_words(said) for one in book.columns.values() for said in (one, _without_unit(one)[0])}
         titles = [
             name_indicator(one.layout.caption.titles[0][0]) if one.layout.caption.titles else "" for one in tables
         ]
-        asked = {
-            value.indicator
+        by_title = {
+            (title, value.indicator): fold_words(f"{title} / {called[value.indicator]}")
             for title, table in zip(titles, tables, strict=True)
             for value in table.values
-            if not wanted
-            or {fold_words(called[value.indicator]), fold_words(f"{title} / {called[value.indicator]}")} & wanted
+        }
+        asked = {
+            one
+            for (_, one), full in by_title.items()
+            if not wanted or {fold_words(called[one]), full, renamed.get(full, full)} & wanted
         }
         if not asked:
             lacking = [one for one in book.columns.values() if fold_words(one) not in called.values()]
-            why = f"it has none of the indicators wanted; {nearest(lacking[0], indicators)}"
+            why = f"it has none of the indicators wanted; {nearest(lacking[0], list(dict.fromkeys(called.values())))}"
             return Volume(
                 path, name, "without", why, list_contents(name, tables, "without", why), indicators=indicators
             )
@@ -479,6 +506,7 @@ def _read_volume(book: Yearbook, path: Path, name: str) -> Volume:
     answered = {f"{noun}=" for one in tables for noun in one.layout.given}
     answered |= {f"units= of '{fold_words(one)}'" for one in units}
     answered |= {f"renamed= of '{fold_words(old)}'" for old in called if called[old] != old}
+    answered |= {f"renamed= of '{full}'" for (_, one), full in by_title.items() if full in renamed and is_generic(one)}
     contents = list_contents(name, tables, "read", "")
     return Volume(path, name, "read", "", contents, table, frozenset(answered), indicators)
 

@@ -69,7 +69,7 @@ def find_files(path: str | Path | Sequence[str | Path]) -> list[Path] | None:
     """Return the files that a folder (with all folders in it), a pattern or a list names; None where it names one file.
 
     Of a folder and of a pattern, files that are none of a publisher's are left out: hidden ones, those that Excel writes beside
-    an open workbook (~$…), layouts and sidecars. Raises SourceError where nothing is left.
+    an open workbook (~$…), layouts and sidecars. Raises SourceError where nothing is left, or a listed file is not there.
     """
     if not isinstance(path, (str, Path)):
         if not path:
@@ -80,15 +80,21 @@ def find_files(path: str | Path | Sequence[str | Path]) -> list[Path] | None:
         for one in listed:
             if listed.count(one) > 1:
                 raise SourceError("the file is listed twice", where=one.as_posix(), remedy="name it once")
+            if not one.is_file():
+                what, remedy = "there is no such file", "correct its path, or leave it out of the list"
+                if one.is_dir():
+                    what = "the list names a folder"
+                    remedy = f'name its files, or read the folder or a pattern alone: "{one.as_posix()}/*"'
+                raise SourceError(what, where=one.as_posix(), remedy=remedy)
         return listed
     written = os.fspath(path)
     if Path(path).is_dir():
-        found = [one for one in Path(path).rglob("*") if one.is_file()]
+        found = [one for one in Path(path).rglob("*") if one.is_file() and not _is_hidden(one.relative_to(path))]
     elif _PATTERN & set(written) and not Path(path).exists():
-        found = [Path(one) for one in glob.glob(written, recursive=True) if Path(one).is_file()]
+        found = [Path(one) for one in glob.glob(_escape_folders(written), recursive=True) if Path(one).is_file()]
     else:
         return None
-    kept = sorted(one for one in found if _is_volume(one))
+    kept = sorted(one for one in found if not one.name.startswith((".", "~$")) and not one.name.endswith(_NOT_VOLUMES))
     if not kept:
         said = "the folder holds no file" if Path(path).is_dir() else "no file fits the pattern"
         raise SourceError(
@@ -97,14 +103,24 @@ def find_files(path: str | Path | Sequence[str | Path]) -> list[Path] | None:
     return kept
 
 
-def _is_volume(path: Path) -> bool:
-    hidden = path.name.startswith((".", "~$")) or any(part.startswith(".") and part != ".." for part in path.parts[:-1])
-    return not hidden and not path.name.endswith(_NOT_VOLUMES)
+def _escape_folders(pattern: str) -> str:
+    """Take the brackets in the names of folders that are there for letters: "volumes [1]/*.xlsx"."""
+    for folder in Path(pattern).parents:
+        if folder.is_dir() and pattern.startswith(os.fspath(folder)):
+            return glob.escape(os.fspath(folder)) + pattern[len(os.fspath(folder)) :]
+    return pattern
+
+
+def _is_hidden(inside: Path) -> bool:
+    return any(part.startswith(".") for part in inside.parts)
 
 
 def name_files(files: Sequence[Path]) -> list[str]:
-    """Name each file by its path from the folder that holds all of them."""
-    shared = Path(os.path.commonpath([os.path.abspath(one.parent) for one in files]))
+    """Name each file by its path from the folder that holds all of them; by its whole path where none does."""
+    try:
+        shared = Path(os.path.commonpath([os.path.abspath(one.parent) for one in files]))
+    except ValueError:  # on several drives of Windows
+        return [Path(os.path.abspath(one)).as_posix() for one in files]
     return [Path(os.path.abspath(one)).relative_to(shared).as_posix() for one in files]
 
 
