@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -453,10 +454,30 @@ def test_a_name_that_says_nothing_is_joined_under_one_title_only(tmp_path: Path)
         [2019, 0, 65],
         [2020, 33, 0],
     ]
-    both = Yearbook(tmp_path).load()
-    scope = both.disagreements[both.disagreements["kind"] == "scope"]
+    # 发明 says what is counted, but the two titles do not say that it is the same, and no values do.
+    assert set(Yearbook(tmp_path).load().frame["indicator"]) == {
+        f"{title} / {name}" for title in ("专利申请受理数", "专利申请授权数") for name in ("合计", "发明")
+    }
+    error = refused(tmp_path, columns={"inventions": "发明"})
+    assert "'发明' stands under titles that differ, and no values link them" in error.what
+    said = ast.literal_eval(error.remedy.partition("renamed=")[2])
+    joined = Yearbook(tmp_path, {"inventions": "发明"}, renamed=said).load()
+    assert joined.frame["inventions"].tolist() == [1, 1, 1, 2, 2, 2]
+    # Values that both print link them.
+    patents("2020.xlsx", 2019, "专利申请授权数", 65)
+    linked = Yearbook(tmp_path).load()
+    assert "发明" in set(linked.frame["indicator"])
+    scope = linked.disagreements[linked.disagreements["kind"] == "scope"]
     assert scope["indicator"].tolist() == ["发明"]
     assert "专利申请受理数, 专利申请授权数" in scope["sentence_en"].iloc[0]
+
+
+def test_the_number_with_most_digits_is_taken_of_those_that_agree(tmp_path: Path) -> None:
+    volume(tmp_path / "2018.xlsx", (2018, 2019), {"北京": (7203, 7174), "天津": (3106, 3051)}, unit="吨")
+    volume(tmp_path / "2019.xlsx", (2019, 2020), {"北京": (0.7, 0.6), "天津": (0.3, 0.2)})
+    table = Yearbook(tmp_path, {"fert": FERTILISER}, convert={FERTILISER: "吨"}).load()
+    assert table.frame["fert"].tolist() == [7203, 7174, 6000, 3106, 3051, 2000]
+    assert table.unplaced.empty
 
 
 # --- folders as people keep them ---
@@ -517,6 +538,20 @@ def test_volumes_without_the_indicator_are_named(tmp_path: Path) -> None:
     error = refused(tmp_path, columns={"fert": "化肥施用总量"})
     assert "none of the 3 files is read" in error.what
     assert FERTILISER in error.remedy
+
+
+def test_the_year_of_a_volume_may_stand_in_the_name_of_its_folder(tmp_path: Path) -> None:
+    for year, number in ((2018, 10.5), (2019, 11.2)):
+        (tmp_path / f"{year}年鉴").mkdir()
+        page = f"各地区农药使用量\n单位:吨\n地区,农药使用量\n北京,{number}\n天津,3.3\n"
+        (tmp_path / f"{year}年鉴" / "6-5.csv").write_text(page, encoding="utf-8")
+    table = Yearbook(tmp_path, year="file name").load()
+    assert table.frame[["region", "year", "value"]].to_numpy().tolist()[:2] == [
+        ["北京", 2018, 10.5],
+        ["北京", 2019, 11.2],
+    ]
+    said = Yearbook(tmp_path).catalogue()["why"]
+    assert said.str.contains('year="file name"').all()
 
 
 def test_what_is_said_of_all_volumes_goes_where_it_is_needed(tmp_path: Path) -> None:
@@ -602,6 +637,7 @@ def test_wide_tables_that_disagree_are_refused(tmp_path: Path) -> None:
         ek.assemble(tables[0], other, unit="region", time="year")
 
 
+PROVINCES = ("北京", "天津", "河北", "山西", "辽宁", "吉林")
 STUDY = """
 [[source]]
 name = "book"
@@ -632,7 +668,7 @@ inference = { kind = "Cluster" }
 def study(folder: Path, start: int, path: str = '"volumes"') -> Path:
     """Write a study of six provinces in two volumes, of which two provinces were revised in 2014."""
     rng = np.random.default_rng(1)
-    names = ("北京", "天津", "河北", "山西", "辽宁", "吉林")
+    names = PROVINCES
     truth = {name: np.round(rng.uniform(50, 90, 12), 2) for name in names}
     old = {name: tuple(map(float, values[:5])) for name, values in truth.items()}
     new = {name: tuple(map(float, values[4:] + 3.0 * (name in names[:2]))) for name, values in truth.items()}
@@ -659,6 +695,28 @@ def test_a_splice_near_an_adoption_fails(tmp_path: Path, start: int, verdict: st
     assert volumes.verdict == "described"
     assert "2 values of 化肥施用量 are printed otherwise in a newer volume" in volumes.summary()
     assert "序列" in splices.summary("zh")
+
+
+def test_a_splice_is_about_the_estimates_that_use_the_column(tmp_path: Path) -> None:
+    home = study(tmp_path, 2014)
+    volume(home / "volumes" / "other.xlsx", tuple(range(2010, 2022)), {"北京": tuple(range(12))}, "农药使用量", "吨")
+    text = (
+        (home / "study.toml")
+        .read_text(encoding="utf-8")
+        .replace('{ fert = "化肥施用量" }', '{ fert = "化肥施用量", pest = "农药使用量" }')
+    )
+    text = text.replace("[design]", '[panel.derive]\nlog_fert = { verb = "log", of = "fert" }\n[design]')
+    for outcome, expected in (("log_fert", {"Splices", "Volumes"}), ("level", {"Volumes"})):
+        changed = text.replace('outcome = "fert"', f'outcome = "{outcome}"')
+        changed = changed.replace(
+            'name = "policy"', 'name = "levels"\nkind = "Delimited"\npath = "levels.csv"\n[[source]]\nname = "policy"'
+        )
+        changed = changed.replace('["book", "policy"]', '["book", "levels", "policy"]')
+        rows = [f"{name},{year},{i + year % 3}" for i, name in enumerate(PROVINCES) for year in range(2010, 2022)]
+        (home / "levels.csv").write_text("province,year,level\n" + "\n".join(rows) + "\n", encoding="utf-8")
+        (home / "study.toml").write_text(changed, encoding="utf-8")
+        evidence = evaluate_study(read_study(home))
+        assert {one.check for _, one in evidence.findings} == expected
 
 
 @pytest.mark.parametrize("path", ['"volumes/*.xlsx"', '["volumes/2015.xlsx", "volumes/2022.xlsx"]'])

@@ -88,6 +88,13 @@ def audit(*tables: Table, region: str = "region", time: str = "year") -> Audit:
     """
     if not tables:
         raise DataError("no tables are given", where="audit", remedy="load a yearbook without columns=, and pass it")
+    for table in tables:
+        if not isinstance(table, Table):
+            raise DataError(
+                f"audit takes tables, and this is a {type(table).__name__}",
+                where="audit",
+                remedy="load it first: ek.audit(Yearbook(…).load())",
+            )
     own = list({repr(table.provenance) if table.provenance else id(table): table for table in tables}.values())
     rows = [len(table.frame) for table in own]
     provenance = tuple(dict.fromkeys(one for table in own for one in table.provenance))

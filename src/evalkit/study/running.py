@@ -37,7 +37,7 @@ def evaluate_study(config: StudyConfig, say: Say = lambda _: None, kept: KeptSte
     estimates = {} if panel is None else _estimate_all(config, panel, tables, say)
     findings = [] if panel is None else _check_all(config, panel, tables, estimates, say)
     rested_on = [tables[name] for name in config.sources if name not in config.references]
-    findings += find_disagreements(rested_on, estimates) if estimates else []
+    findings += find_disagreements(rested_on, estimates, config.derive) if estimates else []
     if config.claims:
         say("judging claims")
     judged = judge_claims(config.claims, tables)

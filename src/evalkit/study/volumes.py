@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 from evalkit.catalogue import message
 from evalkit.designs.sample import draw_sample
 from evalkit.numerics.arrays import Ints
+from evalkit.panels.derivation import Derivation
 from evalkit.results.estimation import Estimate
 from evalkit.results.finding import Chart, Finding
 from evalkit.tables.periods import Periods
@@ -21,25 +23,57 @@ _NEAR = 2
 _NAN = float("nan")
 
 
-def find_disagreements(tables: Sequence[Table], estimates: Mapping[str, Estimate]) -> Iterator[tuple[str, Finding]]:
+def find_disagreements(
+    tables: Sequence[Table], estimates: Mapping[str, Estimate], derive: Mapping[str, Derivation]
+) -> Iterator[tuple[str, Finding]]:
     """Give the findings on tables that were joined from volumes, with the names of the estimates that they are on.
 
     "Splices" has a verdict: "fail" where a series goes over to a volume that disagrees with the one before within two years of an
-    adoption, since a break of the series then looks like an effect. It is on one estimate for each set of adoption dates. The
-    other findings, "Volumes", list revisions, units, scopes and likely renames by indicator; they are on the first estimate.
+    adoption, since a break of the series then looks like an effect. It is about the columns that an estimate uses, through what
+    is derived of them, or of a long table about all; one estimate stands for those with the same splices and dates. The other
+    findings, "Volumes", list revisions, units, scopes and likely renames by indicator; they are on the first estimate.
     """
     for table in tables:
         found = table.disagreements
         if "column" in found.columns:
             found = found[found["column"] != ""]
         splices = found[found["kind"] == "splice"] if len(found) else found
-        dates: dict[tuple[int, ...], str] = {}
+        seen = set[tuple[object, ...]]()
         for name, one in estimates.items() if len(splices) else ():
-            dates.setdefault(tuple(adoption_years(one).tolist()), name)
-        yield from ((name, _judge_splices(table, splices, years)) for years, name in dates.items() if years)
+            used = splices
+            if "column" in splices.columns:
+                used = splices[splices["column"].isin(used_columns(one, derive))]
+            years = tuple(adoption_years(one).tolist())
+            about = (years, *used.index)
+            if years and len(used) and about not in seen:
+                seen.add(about)
+                yield name, _judge_splices(table, used, years)
         others = found[found["kind"] != "splice"] if len(found) else found
         for (kind, indicator), rows in others.groupby(["kind", "indicator"], sort=False) if len(others) else ():
             yield next(iter(estimates)), _describe(table, str(kind), str(indicator), rows)
+
+
+def used_columns(estimate: Estimate, derive: Mapping[str, Derivation]) -> set[str]:
+    """Return the columns that an estimate uses, and those from which they are derived."""
+    spec = estimate.spec
+    found, left = set[str](), [*_words(spec.design), *spec.estimator.columns()]
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            left += _words(derive[name]) if name in derive else ()
+    return found
+
+
+def _words(value: object) -> list[str]:
+    """Return the words in the fields of a design or a derivation, among which are all columns that it names."""
+    if isinstance(value, str):
+        return [value, *value.split("*")]
+    if isinstance(value, tuple):
+        return [word for one in value for word in _words(one)]
+    if dataclasses.is_dataclass(value):
+        return [word for field in dataclasses.fields(value) for word in _words(getattr(value, field.name))]
+    return []
 
 
 def adoption_years(estimate: Estimate) -> Ints:

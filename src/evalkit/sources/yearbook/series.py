@@ -33,6 +33,8 @@ DISAGREEMENTS = (
 _LISTED = 5  # names that a sentence lists
 _MOST_NAMES = 400  # indicators that are compared with one another by their words
 _ALIKE = 0.6  # of two names of one thing, by difflib
+_ALIKE_TITLES = 0.75  # the same of titles: 申请受理数 and 申请授权数 are less
+_ROUNDED, _MOSTLY = 0.01, 0.8  # how near values are that link two titles, and how many of those that both print
 
 
 @dataclass(frozen=True)
@@ -61,18 +63,22 @@ def join_volumes(
 ) -> JoinedVolumes:
     """Join the long tables of volumes, each with a column "table" (its title).
 
-    Values of one region, year and indicator that agree to the rounding of both are one value, that of the newest volume. Where
-    any two do not, the series of the region is not joined unless `splice` names its indicator: with "newest" each year is taken
-    from the newest volume that prints it; with a year, that and later years so, and earlier ones from the oldest volume.
-    Volumes are ranked by their last year with a number, then by the last year in their names; two of one rank that disagree
-    cannot be spliced. A name that alone does not say what is counted (合计) is joined where the titles are the same, and called
-    by title and name where they are not, or where `named` or `renamed` have it so. Values are in the unit of the newest volume,
-    or that of `convert`; of one that is "…" in the newest volume and a number in another, the number is taken. What would be two
-    rows of one region (in the long table: and code) and year is left out and listed, and so are totals (合计) of several areas.
+    Values of one region, year and indicator that agree to the rounding of both are one value, the one with most digits and of
+    these the newest volume's. Where any two do not, the series of the region is not joined unless `splice` names its indicator:
+    with "newest" each year is taken from the newest volume that prints it; with a year, that and later years so, and earlier
+    ones from the oldest volume. Volumes are ranked by their last year with a number, then by the last year in their names; two of
+    one rank that disagree cannot be spliced.
+
+    An indicator under titles that are unlike, and that no values link, is called by title and name, and so is a name that alone
+    does not say what is counted (合计) where the titles differ, or what `named` or `renamed` have so. Values are in the unit of
+    the newest volume, or that of `convert`. What would be two rows of one region (in the long table: and code) and year is left
+    out and listed, and so are totals (合计) of several areas.
     """
     renamed = renamed or {}
-    tables = _spell_alike(_qualify(tables, {*named, *renamed, *splice, *convert}, renamed))
+    tables = _spell_alike(_qualify(tables, {*named, *renamed, *splice, *convert}, renamed, region, time))
     data = read_published(tables, region, time, by_name=True)
+    # Names that say nothing alone stand under one title here, so that they compare as others do.
+    data = replace(data, kinds=tuple(replace(kind, is_generic=False) for kind in data.kinds))
     own = pd.concat([table.frame.reset_index(drop=True) for table in tables], ignore_index=True)
     names = np.array([data.kinds[code].indicator for code in data.series.tolist()], dtype=object)
     known = [kind.indicator for kind in data.kinds]
@@ -101,25 +107,57 @@ def write_sources(frame: pd.DataFrame) -> list[str]:
     return [f"{file} {cell}" if pd.isna(sheet) else f"{file} {sheet}!{cell}" for file, sheet, cell in parts]
 
 
-def _qualify(tables: Sequence[Table], named: Collection[str], renamed: Mapping[str, str]) -> list[Table]:
-    """Put the title before a name that does not say what is counted, where the titles above it differ or it is `named` so."""
-    both = pd.concat([table.frame[["indicator", "table"]] for table in tables], ignore_index=True).drop_duplicates()
-    generic = both[[is_generic(str(name)) for name in both["indicator"]]]
-    titles = generic.groupby("indicator")["table"].nunique()
-    several = {name for name, number in titles.items() if number > 1}
-    full = [f"{one.table} / {one.indicator}" for one in generic.itertuples()]
+def _qualify(
+    tables: Sequence[Table], named: Collection[str], renamed: Mapping[str, str], region: str, time: str
+) -> list[Table]:
+    """Put the title before the name of an indicator that stands under titles of several tables, or that is `named` so.
+
+    A name that does not say what is counted stands under several where the titles differ; any other, where they are unlike and no
+    values link them (see `_link_titles`).
+    """
     said = {fold_words(one) for one in named}
-    several |= {one for one, title in zip(generic["indicator"], full, strict=True) if fold_words(title) in said}
-    instead = {title: new for title in full if (new := renamed.get(fold_words(title)))}
-    if not several:
+    whole = pd.concat([table.frame for table in tables], ignore_index=True)
+    titles: dict[tuple[str, str], str] = {}
+    for name, rows in whole[whole["table"] != ""].groupby("indicator", sort=False):
+        own = [*dict.fromkeys(rows["table"])]
+        groups = [[one] for one in own] if is_generic(str(name)) else _link_titles(own, rows, region, time)
+        asked = {one for one in own if fold_words(f"{one} / {name}") in said}
+        if len(groups) > 1 or asked:
+            for group in groups:
+                called = min(group, key=lambda one: (one not in asked, len(one)))
+                titles |= {(str(name), one): called for one in group}
+    if not titles:
         return list(tables)
     found = []
     for table in tables:
         frame = table.frame
-        wanted = frame["indicator"].isin(several) & (frame["table"] != "")
-        called = frame["indicator"].where(~wanted, (frame["table"] + " / " + frame["indicator"]).replace(instead))
-        found.append(replace(table, frame=frame.assign(indicator=called)))
+        pairs = zip(frame["indicator"], frame["table"], strict=True)
+        full = [f"{titles[pair]} / {pair[0]}" if pair in titles else pair[0] for pair in pairs]
+        called = [renamed.get(fold_words(one), one) for one in full]
+        found.append(replace(table, frame=frame.assign(indicator=pd.array(called, dtype="str"))))
     return found
+
+
+def _link_titles(titles: Sequence[str], rows: pd.DataFrame, region: str, time: str) -> list[list[str]]:
+    """Return the titles in groups: those whose words are alike, or under which the numbers of common years are the same."""
+    groups = list[list[str]]()
+    for title in titles:
+        linked = [group for group in groups if any(_are_one(title, one, rows, region, time) for one in group)]
+        groups = [group for group in groups if group not in linked] + [
+            [title, *(one for group in linked for one in group)]
+        ]
+    return groups
+
+
+def _are_one(title: str, other: str, rows: pd.DataFrame, region: str, time: str) -> bool:
+    if difflib.SequenceMatcher(None, title, other, autojunk=False).ratio() >= _ALIKE_TITLES:
+        return True
+    one, two = (rows[rows["table"] == words].dropna(subset=["value"]) for words in (title, other))
+    both = one.merge(two, on=[region, time, "unit"])
+    if both.empty:
+        return False
+    away = (both["value_x"] - both["value_y"]).abs()
+    return bool((away <= _ROUNDED * both[["value_x", "value_y"]].abs().max(axis=1)).mean() >= _MOSTLY)
 
 
 def _spell_alike(tables: Sequence[Table]) -> list[Table]:
@@ -142,23 +180,12 @@ def is_generic(name: str) -> bool:
     return name.split(" / ")[0] in GENERIC
 
 
-def refuse_units(joined: pd.DataFrame, indicator: str, where: str) -> None:
-    """Raise SourceError where an indicator stands in units of different kinds, which are two series and no one column."""
-    first = joined[joined["indicator"] == indicator].drop_duplicates("unit")
-    if len(first) > 1:
-        one, other = zip(first["unit"].iloc[:2], write_sources(first.iloc[:2]), strict=True)
-        raise SourceError(
-            f"'{indicator}' is in {one[0]} in {one[1]} and in {other[0]} in {other[1]}, which cannot be converted",
-            where=where,
-            remedy="read the files of one unit only, in a list or a pattern, or correct the unit in a layout file (layout=)",
-        )
-
-
 @dataclass(frozen=True)
 class _Choice:
     """Which rows of the published values stand in the series. `key` (n,) numbers region, year and indicator, `line` region and
     indicator; `order` lists the rows that have a number from the newest volume to the oldest, `taken` those that are in the
-    series, in the order of these; `newest` (n,) is for each row the newest with its key that has a number (-1: none), `chosen`
+    series, in the order of these; `newest` (n,) is for each row the newest with its key that has a number (-1: none), or one
+    that agrees with it and shows more digits, `chosen`
     (n,) the one that stands in the series or would; `differs` (n,) from the newest, `is_left` (n,) from the chosen one.
     """
 
@@ -183,19 +210,21 @@ def _choose(data: Published, splice: Sequence[str | int | None]) -> _Choice:
     is_number = np.isfinite(data.value)
     order = np.lexsort([np.arange(len(data)), -data.newness[data.volume]])
     order = order[is_number[order]]
-    newest, oldest = _ends(key, order)
+    ends = _ends(key, order)
+    newest, oldest = (_prefer_finest(data, key, order, one) for one in ends)
     away = order[newest[order] != order]
     differs = np.zeros(len(data), dtype=bool)
     differs[away] = ~agree_to_rounding(data, away, newest[away])
     declared = np.array([-math.inf if one == NEWEST else math.inf if one is None else float(one) for one in splice])
     is_late = data.year >= declared[data.series]
-    chosen = _prefer_printed(data, key, order, np.where(is_late | np.isinf(declared[data.series]), newest, oldest))
+    is_late |= np.isinf(declared[data.series])
+    chosen, first_choice = np.where(is_late, newest, oldest), np.where(is_late, *ends)
     rank = data.newness[data.volume]
     others = order[chosen[order] != order]
     is_left = np.zeros(len(data), dtype=bool)
     is_left[others] = ~agree_to_rounding(data, others, chosen[others])
     # Two volumes of one rank that disagree leave open which of them is right.
-    open_rows = others[(rank[others] == rank[chosen[others]]) & is_left[others]]
+    open_rows = others[(rank[others] == rank[first_choice[others]]) & is_left[others]]
     lines = int(line.max(initial=-1)) + 1
     disputed, is_open = np.zeros(lines, dtype=bool), np.zeros(lines, dtype=bool)
     disputed[line[differs]] = True
@@ -214,16 +243,18 @@ def _choose(data: Published, splice: Sequence[str | int | None]) -> _Choice:
     return _Choice(key, line, order, newest, chosen, taken, is_joined[line], differs, is_left)
 
 
-def _prefer_printed(data: Published, key: Ints, order: Ints, chosen: Ints) -> Ints:
-    """Take for "…" (less than half a unit) the first number in `order` of the same key that agrees with it, if there is one."""
-    below = (data.frame["mark"] == "below_unit").to_numpy(dtype=bool)
-    rows = order[~below[order] & below[chosen[order]]]
-    rows = rows[agree_to_rounding(data, rows, chosen[rows])]
+def _prefer_finest(data: Published, key: Ints, order: Ints, chosen: Ints) -> Ints:
+    """Take in place of a row the first in `order` of the same key that agrees with it and shows most digits.
+
+    "…" says only that a number is less than half a unit, and 0.7 万吨 less than 7,174 吨.
+    """
+    rows = order[agree_to_rounding(data, order, chosen[order])]
+    grain = np.round(np.log10(data.half[rows] * data.factor[rows]), 6).astype(np.float64)
+    rows = rows[np.lexsort([np.arange(len(rows)), grain, key[rows]])]
     keys, at = np.unique(key[rows], return_index=True)
-    instead = np.full(int(key.max(initial=-1)) + 1, -1, dtype=np.int64)
-    instead[keys] = rows[at]
-    found: Ints = np.where((chosen >= 0) & (instead[key] >= 0), instead[key], chosen)
-    return found
+    finest = np.full(int(key.max(initial=-1)) + 1, -1, dtype=np.int64)
+    finest[keys] = rows[at]
+    return finest[key]
 
 
 def _leave_alike(

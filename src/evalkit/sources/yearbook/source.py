@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -27,7 +28,7 @@ from evalkit.sources.yearbook.headings import Given
 from evalkit.sources.yearbook.lacks import FILE_NAME, find_lacks, refuse_lacks, years_in_name
 from evalkit.sources.yearbook.pages import Page, Pages, read_pages
 from evalkit.sources.yearbook.readings import PageRead, Reading, Readings, read_page
-from evalkit.sources.yearbook.series import NEWEST, is_generic, join_volumes, make_wide_series
+from evalkit.sources.yearbook.series import NEWEST, join_volumes, make_wide_series
 from evalkit.sources.yearbook.unplaced import Unplaced, describe_unplaced, make_unplaced, refuse_unplaced
 from evalkit.sources.yearbook.volumes import (
     Volume,
@@ -385,10 +386,10 @@ class Yearbook:
         units = _by_indicator(_plain_units(declared), read.indicators)
         return explain_pages(read.pages, units, refusal, language)
 
-    def _read(self, path: Path, wanted: Collection[str], *, whole: bool = False, among: bool = False) -> _AllRead:
+    def _read(self, path: Path, wanted: Collection[str], *, whole: bool = False, among: str = "") -> _AllRead:
         """Read all tables of a file; raise SourceError where there are none, unless the `whole` file is to be explained.
 
-        A file `among` others need not have a year in its name where year= says to take it from there.
+        A file `among` others, named by its path from their folder, may have the year there, or none where none is needed.
         """
         where = path.as_posix()
         declared = Declarations() if self.layout is None else read_layout(Path(self.layout), path)
@@ -416,12 +417,14 @@ class Yearbook:
                     remedy=f'leave {noun}= out, or say what is right in a layout file: layout="…"',
                 )
 
-    def _given(self, name: str, *, among: bool) -> Given:
+    def _given(self, name: str, *, among: str) -> Given:
         """Return what is said of all values; raise SourceError where the year is to come from a name that has none, or two."""
         region, indicator = fold_words(self.region), fold_words(self.indicator)
         if self.year != FILE_NAME:
             return Given(self.year if isinstance(self.year, int) else None, region, indicator)
         years = years_in_name(name)
+        if len(years) != 1 and among:
+            years = years_in_name(among)
         if len(years) != 1 and among:
             return Given(None, region, indicator)
         if len(years) != 1:
@@ -461,7 +464,7 @@ def _read_volume(book: Yearbook, path: Path, name: str) -> Volume:
     indicators: tuple[str, ...] = ()
     try:
         olds = [old for old, new in book.renamed.items() if fold_words(new) in map(fold_words, book.columns.values())]
-        read = own._read(path, [*book.columns.values(), *olds], among=True)
+        read = own._read(path, [*book.columns.values(), *olds], among=name)
         tables, indicators = read.tables, tuple(read.indicators)
         units = {one: unit for one, unit in own.units.items() if set(_by_part({one: unit}, read)) <= set(indicators)}
         own = replace(own, units=units)
@@ -502,11 +505,13 @@ def _read_volume(book: Yearbook, path: Path, name: str) -> Volume:
         table = Table(name, frame, (sidecar.describe(own._where, read.sha256, notes),), unplaced=unplaced)
     except EvalkitError as error:
         why = str(error).replace(path.as_posix(), name)
+        if "year=" in error.remedy and book.year is None:
+            why += f' Where each volume has its year in its name: year="{FILE_NAME}".'
         return Volume(path, name, "refused", why, list_contents(name, tables, "refused", why), indicators=indicators)
     answered = {f"{noun}=" for one in tables for noun in one.layout.given}
     answered |= {f"units= of '{fold_words(one)}'" for one in units}
     answered |= {f"renamed= of '{fold_words(old)}'" for old in called if called[old] != old}
-    answered |= {f"renamed= of '{full}'" for (_, one), full in by_title.items() if full in renamed and is_generic(one)}
+    answered |= {f"renamed= of '{full}'" for (_, one), full in by_title.items() if full in renamed}
     contents = list_contents(name, tables, "read", "")
     return Volume(path, name, "read", "", contents, table, frozenset(answered), indicators)
 
@@ -607,6 +612,13 @@ def _pick_rows(joined: pd.DataFrame, said: str, where: str) -> pd.DataFrame:
         rows = rows[[_squeeze(one) == _squeeze(unit) for one in rows["unit"]]]
         if rows.empty and units:
             raise SourceError(f"no value of '{name}' is in '{unit}'", where=where, remedy=nearest(unit, units))
+    if titled := [one for one in dict.fromkeys(joined["indicator"]) if rows.empty and one.endswith(f" / {said}")]:
+        raise SourceError(
+            f"'{said}' stands under titles that differ, and no values link them",
+            where=where,
+            remedy=f"write one of {', '.join(map(repr, titled[:5]))}; or say that they are one: "
+            + f"renamed={json.dumps(dict.fromkeys(titled[:5], said), ensure_ascii=False)}",
+        )
     if rows.empty:
         remedy = "see why in load().unplaced, without columns="
         raise SourceError(f"'{said}' is joined for no region", where=where, remedy=remedy)
