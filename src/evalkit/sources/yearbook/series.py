@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -33,6 +34,7 @@ DISAGREEMENTS = (
 _LISTED = 5  # names that a sentence lists
 _MOST_NAMES = 400  # indicators that are compared with one another by their words
 _ALIKE = 0.6  # of two names of one thing, by difflib
+_EMPTY_WORDS = re.compile("(?:19|20)[0-9]{2}年?|中国|全国|各地区|分地区|按地区|统计|情况|主要|数据|[0-9]")
 _ALIKE_TITLES = 0.75  # the same of titles: 申请受理数 and 申请授权数 are less
 _ROUNDED, _MOSTLY = 0.01, 0.8  # how near values are that link two titles, and how many of those that both print
 
@@ -125,7 +127,8 @@ def _qualify(
         if len(groups) > 1 or asked:
             for group in groups:
                 called = min(group, key=lambda one: (one not in asked, len(one)))
-                titles |= {(str(name), one): called for one in group}
+                if called != name:
+                    titles |= {(str(name), one): called for one in group}
     if not titles:
         return list(tables)
     found = []
@@ -150,14 +153,17 @@ def _link_titles(titles: Sequence[str], rows: pd.DataFrame, region: str, time: s
 
 
 def _are_one(title: str, other: str, rows: pd.DataFrame, region: str, time: str) -> bool:
-    if difflib.SequenceMatcher(None, title, other, autojunk=False).ratio() >= _ALIKE_TITLES:
+    plain = [_EMPTY_WORDS.sub("", one) for one in (title, other)]
+    if difflib.SequenceMatcher(None, plain[0], plain[1], autojunk=False).ratio() >= _ALIKE_TITLES:
         return True
-    one, two = (rows[rows["table"] == words].dropna(subset=["value"]) for words in (title, other))
-    both = one.merge(two, on=[region, time, "unit"])
-    if both.empty:
-        return False
-    away = (both["value_x"] - both["value_y"]).abs()
-    return bool((away <= _ROUNDED * both[["value_x", "value_y"]].abs().max(axis=1)).mean() >= _MOSTLY)
+    own = [rows[rows["table"] == words].dropna(subset=["value"]) for words in (title, other)]
+    both = own[0].merge(own[1], on=[region, time])
+    units = zip(both["unit_x"], both["unit_y"], strict=True)
+    ratio = np.array([math.nan if (found := try_ratio(*pair)) is None else float(found) for pair in units])
+    values, others = both["value_x"].to_numpy() * ratio, both["value_y"].to_numpy()
+    known = np.isfinite(values)
+    away = np.abs(values - others)[known] <= _ROUNDED * np.maximum(np.abs(values), np.abs(others))[known]
+    return len(away) > 0 and bool(away.mean() >= _MOSTLY)
 
 
 def _spell_alike(tables: Sequence[Table]) -> list[Table]:
