@@ -16,7 +16,7 @@ from evalkit.sources.yearbook.words import fold_words
 from evalkit.tables.table import Table
 
 _EMPTY_WORDS = re.compile("(?:19|20)[0-9]{2}年?|中国|全国|各地区|分地区|按地区|统计|情况|主要|数据|[0-9]")
-_ALIKE_TITLES = 0.75  # the same of titles: 申请受理数 and 申请授权数 are less
+_ALIKE_TITLES = 0.75  # of two titles of one table, by difflib; 申请受理数 and 申请授权数 are less alike
 _ROUNDED, _MOSTLY = 0.01, 0.8  # how near values are that link two titles, and how many of those that both print
 
 
