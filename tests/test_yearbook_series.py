@@ -16,7 +16,7 @@ import pytest
 import evalkit as ek
 from evalkit.errors import ConfigError, DataError, SourceError
 from evalkit.sources import Yearbook
-from evalkit.sources.yearbook import volumes as of_volumes
+from evalkit.sources.yearbook.volumes import files as of_volumes
 from evalkit.study.config import read_study
 from evalkit.study.running import evaluate_study, run_study
 from yearbook_files import Rows, refused

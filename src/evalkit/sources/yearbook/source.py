@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import json
-import re
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from functools import partial
-from itertools import groupby
-from math import isnan
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pandas as pd
 
 from evalkit.auditing import note_audit
 from evalkit.errors import EvalkitError, SourceError, nearest
-from evalkit.sources.files.cells import MOST_ERRORS, cell_name, column_letters, combine_cells
+from evalkit.sources.files.cells import MOST_ERRORS
 from evalkit.sources.files.columns import check_known
 from evalkit.sources.sidecar import Sidecar, read_sidecar, with_sidecar
-from evalkit.sources.yearbook.captions import Caption, known_unit, name_indicator
+from evalkit.sources.yearbook.captions import name_indicator
 from evalkit.sources.yearbook.declared import Declarations, read_layout
 from evalkit.sources.yearbook.explain import Explanation, explain_pages
-from evalkit.sources.yearbook.exports.registry import read_export
+from evalkit.sources.yearbook.frames import LONG, convert_reading, describe_readings, make_long, make_wide, pick_unit
 from evalkit.sources.yearbook.headings import Given
 from evalkit.sources.yearbook.lacks import FILE_NAME, find_lacks, refuse_lacks, years_in_name
-from evalkit.sources.yearbook.pages import Page, Pages, read_pages
-from evalkit.sources.yearbook.readings import PageRead, Reading, Readings, read_page
-from evalkit.sources.yearbook.series import NEWEST, join_volumes, make_wide_series
-from evalkit.sources.yearbook.unplaced import Unplaced, describe_unplaced, make_unplaced, refuse_unplaced
-from evalkit.sources.yearbook.volumes import (
+from evalkit.sources.yearbook.pages import read_pages
+from evalkit.sources.yearbook.readings import Reading, Readings
+from evalkit.sources.yearbook.unplaced import describe_unplaced, make_unplaced, refuse_unplaced
+from evalkit.sources.yearbook.volumes.choice import NEWEST
+from evalkit.sources.yearbook.volumes.files import (
     Volume,
     describe_outcomes,
     find_apart,
@@ -40,9 +34,20 @@ from evalkit.sources.yearbook.volumes import (
     make_catalogue,
     read_volumes,
 )
-from evalkit.sources.yearbook.words import WITHOUT_NUMBER, fold_words, is_chinese, join_words, narrow
+from evalkit.sources.yearbook.volumes.series import join_volumes, make_wide_series
+from evalkit.sources.yearbook.wanted import (
+    by_indicator,
+    by_part,
+    find_wanted,
+    pick_readings,
+    pick_rows,
+    plain_units,
+    split_wanted,
+    with_units,
+)
+from evalkit.sources.yearbook.whole import FileRead, read_tables, refuse_nothing
+from evalkit.sources.yearbook.words import fold_words
 from evalkit.tables.table import Table
-from evalkit.tables.units import unit_ratio
 
 
 @dataclass(frozen=True)
@@ -203,24 +208,24 @@ class Yearbook:
                     remedy="leave it out, or name the folder of the volumes",
                 )
         read = self._read(path := Path(self._where), self.columns.values())
-        wanted = _find_wanted(
+        wanted = find_wanted(
             self.columns, read.indicators, self._where, lacks=any(table.layout.lacking for table in read.tables)
         )
         sidecar = read_sidecar(path)
         units = self._merge_units(sidecar, read)
-        converted = _by_indicator(_plain_units(self.convert), read.indicators)
+        converted = by_indicator(plain_units(self.convert), read.indicators)
         check_known(converted, read.indicators, self._where, "convert=", noun="indicator")
-        asked = {said if said in read.indicators else _without_unit(said)[0] for said in wanted.values()}
+        asked = {said if said in read.indicators else split_wanted(said)[0] for said in wanted.values()}
         used = self._use(read, asked, units)
         self._refuse_unused(read.tables)
         values, notes = list[Reading](), [*read.notes, *describe_unplaced(read.unplaced)]
         for table, found in zip(read.tables, used, strict=True):
             values += [convert_reading(one, to) if (to := converted.get(one.indicator)) else one for one in found]
             notes += table.notes if found else []
-        by_indicator: dict[str, list[Reading]] = {}
+        found_of: dict[str, list[Reading]] = {}
         for one in values:
-            by_indicator.setdefault(one.indicator, []).append(one)
-        by_name = {name: _pick(by_indicator, said, self._where) for name, said in wanted.items()}
+            found_of.setdefault(one.indicator, []).append(one)
+        by_name = {name: pick_readings(found_of, said, self._where) for name, said in wanted.items()}
         notes = [note for name, readings in by_name.items() for note in describe_readings(name, readings)] + notes
         provenance = (sidecar.describe(self._where, read.sha256, notes),)
         unplaced = make_unplaced(read.unplaced)
@@ -256,7 +261,7 @@ class Yearbook:
             region=region,
             time=time,
             splice=self.splice,
-            convert=_plain_units(self.convert),
+            convert=plain_units(self.convert),
             where=self._where,
             named={fold_words(indicator) for indicator in self.columns.values()},
             renamed={fold_words(old): fold_words(new) for old, new in self.renamed.items()},
@@ -278,8 +283,8 @@ class Yearbook:
         if not self.columns:
             return note_audit(made, region=region, time=time)
         known = dict.fromkeys([*joined.frame["indicator"], *(name for one in volumes for name in one.indicators)])
-        wanted = _find_wanted(self.columns, [*known], self._where, lacks=False)
-        picked = {name: _pick_rows(joined.frame, said, self._where) for name, said in wanted.items()}
+        wanted = find_wanted(self.columns, [*known], self._where, lacks=False)
+        picked = {name: pick_rows(joined.frame, said, self._where) for name, said in wanted.items()}
         frame, cells = make_wide_series(picked, region, time, self._where)
         names = {rows["indicator"].iloc[0]: name for name, rows in picked.items()}
         columns = joined.disagreements["indicator"].map(names).fillna("").astype("str")
@@ -352,15 +357,15 @@ class Yearbook:
         renamed = {fold_words(old): fold_words(new) for old, new in self.renamed.items()}
         return renamed.get(fold_words(indicator), indicator)
 
-    def _merge_units(self, sidecar: Sidecar, read: _AllRead) -> dict[str, str]:
+    def _merge_units(self, sidecar: Sidecar, read: FileRead) -> dict[str, str]:
         """Join the units of the sidecar and of units=, by the indicators of a file; the unit of a head is that of its parts."""
-        sidecar = replace(sidecar, units=_by_part(_plain_units(sidecar.units), read))
-        declared = _by_part(_plain_units(self.units), read)
+        sidecar = replace(sidecar, units=by_part(plain_units(sidecar.units), read))
+        declared = by_part(plain_units(self.units), read)
         return sidecar.merge_units(declared, read.indicators, self._where, noun="indicator")
 
-    def _use(self, read: _AllRead, asked: Collection[str], units: Mapping[str, str]) -> list[list[Reading]]:
+    def _use(self, read: FileRead, asked: Collection[str], units: Mapping[str, str]) -> list[list[Reading]]:
         """Return the values of the indicators asked for, by table; raise SourceError for what is not said of them."""
-        used = [_with_units(table, asked, units) for table in read.tables]
+        used = [with_units(table, asked, units) for table in read.tables]
         if lacks := find_lacks(list(zip(read.tables, used, strict=True)), Path(self._where).name):
             raise refuse_lacks(lacks, self._where)
         if self.strict and read.unplaced:
@@ -383,10 +388,10 @@ class Yearbook:
         except EvalkitError as error:
             refusal = str(error)
         declared = {**read_sidecar(Path(self._where)).units, **self.units}
-        units = _by_indicator(_plain_units(declared), read.indicators)
+        units = by_indicator(plain_units(declared), read.indicators)
         return explain_pages(read.pages, units, refusal, language)
 
-    def _read(self, path: Path, wanted: Collection[str], *, whole: bool = False, among: str = "") -> _AllRead:
+    def _read(self, path: Path, wanted: Collection[str], *, whole: bool = False, among: str = "") -> FileRead:
         """Read all tables of a file; raise SourceError where there are none, unless the `whole` file is to be explained.
 
         A file `among` others, named by its path from their folder, may have the year there, or none where none is needed.
@@ -394,9 +399,9 @@ class Yearbook:
         where = path.as_posix()
         declared = Declarations() if self.layout is None else read_layout(Path(self.layout), path)
         pages = read_pages(path, where, self.sheets)
-        read = _read_all(pages, declared, self._given(path.name, among=among), wanted)
+        read = read_tables(pages, declared, self._given(path.name, among=among), wanted)
         if not whole:
-            _refuse_nothing(read, where, named=bool(self.sheets))
+            refuse_nothing(read, where, named=bool(self.sheets))
         return read
 
     def _refuse_unused(self, tables: Sequence[Readings]) -> None:
@@ -435,27 +440,6 @@ class Yearbook:
         return Given(years[0], region, indicator, of_name=True)
 
 
-@dataclass(frozen=True)
-class _AllRead:
-    """What was read of each page of a file, the hash of its bytes, and what is to be noted."""
-
-    pages: list[tuple[Page, PageRead]]
-    sha256: str
-    notes: list[str]
-
-    @property
-    def tables(self) -> list[Readings]:
-        return [table for _, found in self.pages for table in found.tables]
-
-    @property
-    def unplaced(self) -> list[Unplaced]:
-        return [one for _, found in self.pages for one in found.unplaced]
-
-    @property
-    def indicators(self) -> list[str]:
-        return list(dict.fromkeys(one for table in self.tables for one in _names(table)))
-
-
 def _read_volume(book: Yearbook, path: Path, name: str) -> Volume:
     """Read one file among others: what it holds, and the values of the indicators wanted, called as `renamed` says."""
     own = replace(book, path=path, columns={}, convert={}, splice={}, renamed={})
@@ -466,10 +450,10 @@ def _read_volume(book: Yearbook, path: Path, name: str) -> Volume:
         olds = [old for old, new in book.renamed.items() if fold_words(new) in map(fold_words, book.columns.values())]
         read = own._read(path, [*book.columns.values(), *olds], among=name)
         tables, indicators = read.tables, tuple(read.indicators)
-        units = {one: unit for one, unit in own.units.items() if set(_by_part({one: unit}, read)) <= set(indicators)}
+        units = {one: unit for one, unit in own.units.items() if set(by_part({one: unit}, read)) <= set(indicators)}
         own = replace(own, units=units)
         called = {one: book._call(one) for one in indicators}
-        wanted = {fold_words(said) for one in book.columns.values() for said in (one, _without_unit(one)[0])}
+        wanted = {fold_words(said) for one in book.columns.values() for said in (one, split_wanted(one)[0])}
         titles = [
             name_indicator(one.layout.caption.titles[0][0]) if one.layout.caption.titles else "" for one in tables
         ]
@@ -514,296 +498,3 @@ def _read_volume(book: Yearbook, path: Path, name: str) -> Volume:
     answered |= {f"renamed= of '{full}'" for (_, one), full in by_title.items() if full in renamed}
     contents = list_contents(name, tables, "read", "")
     return Volume(path, name, "read", "", contents, table, frozenset(answered), indicators)
-
-
-def _read_all(pages: Pages, declared: Declarations, given: Given, wanted: Collection[str]) -> _AllRead:
-    """Read the tables of the pages; a page without one, and a part of one that is not understood, is noted."""
-    read = _AllRead([], pages.sha256, [*pages.notes, *declared.notes])
-    declared.check([page.sheet for page in pages.pages])
-    known: dict[str, Caption] = {}
-    for published in pages.pages:
-        page, corrected = declared.correct(published)
-        read.notes.extend(f"{page.address(*at)} is {said}" for at, said in corrected.items())
-        laid_out = declared.of(page.sheet)
-        found = None if laid_out else read_export(page, given, wanted, corrected)
-        found = found or read_page(page, known, laid_out, given, corrected)
-        read.pages.append((page, found))
-        read.notes.extend(f"{error.where}: {error.what}" for error in found.errors)
-        if not (found.tables or found.errors):
-            read.notes.append(f"sheet '{page.sheet}' was not read: {found.reason}")
-    if given.of_name:
-        read.notes.append(f"the year {given.year} is that of the file's name, where nothing else says one")
-    return read
-
-
-def _refuse_nothing(read: _AllRead, where: str, *, named: bool) -> None:
-    """Raise SourceError where no value is read, or none of a sheet that was `named`."""
-    for page, found in read.pages:
-        if named and not (found.tables or found.errors):
-            what = f"the sheet holds no table: {found.reason}"
-            raise SourceError(what, where=page.where, remedy="leave it out of sheets=")
-    if any(table.others for table in read.tables) or any(
-        value.mark != "unread" for table in read.tables for value in table.values
-    ):
-        return
-    if errors := [error for _, found in read.pages for error in found.errors]:
-        raise combine_cells(errors)
-    if unread := [one.refuse(page.where) for page, _ in read.pages for one in page.grid.unread]:
-        raise combine_cells(unread[:MOST_ERRORS])
-    if read.unplaced and read.tables:
-        raise refuse_unplaced(read.unplaced, where, strict=False)
-    said = [f"{'' if page.sheet is None else f'{page.sheet}: '}{found.reason}" for page, found in read.pages]
-    raise SourceError(
-        f"no table of a yearbook is found ({'; '.join(said[:5]) or 'no visible sheet holds any data'})",
-        where=where,
-        remedy='give the file of the yearbook\'s table, or say where it stands in a layout file (layout="…"); read an ordinary '
-        "table, with one header row, with Delimited",
-    )
-
-
-def _find_wanted(columns: Mapping[str, str], indicators: list[str], where: str, *, lacks: bool) -> dict[str, str]:
-    """Return the indicator of each column; without `columns`, every indicator under its own name."""
-    names = {fold_words(name): name for name in indicators}
-    wanted = {name: names.get(fold_words(indicator), indicator) for name, indicator in columns.items()}
-    for indicator in wanted.values():
-        if indicator not in indicators and fold_words(_without_unit(indicator)[0]) not in names and not lacks:
-            raise SourceError(
-                f"no table has the indicator '{indicator}'", where=where, remedy=nearest(indicator, indicators)
-            )
-    return wanted or {indicator: indicator for indicator in indicators}
-
-
-def _names(table: Readings) -> list[str]:
-    return [*(value.indicator for value in table.values), *table.others]
-
-
-def _without_unit(name: str) -> tuple[str, str | None]:
-    """Split "B6N (EUR_HAB)" into the indicator and the unit in which it is wanted."""
-    found = re.fullmatch(r"(.*\S)\s*\((.*)\)", name, re.DOTALL)
-    return (found[1], found[2]) if found else (name, None)
-
-
-def _pick(readings: Mapping[str, list[Reading]], said: str, where: str) -> list[Reading]:
-    """Return the values of an indicator, or of "indicator (unit)" where no indicator is called so.
-
-    Raises SourceError where the indicator has no values in that unit.
-    """
-    name, unit = _without_unit(said)
-    if said in readings or unit is None or name not in readings:
-        return readings.get(said, [])
-    units = dict.fromkeys(str(one) for value in readings[name] for one in (value.unit, value.published[1]))
-    found = [
-        value
-        for value in readings[name]
-        if _squeeze(unit) in (_squeeze(str(value.unit)), _squeeze(str(value.published[1])))
-    ]
-    if not found:
-        raise SourceError(f"no value of '{name}' is in '{unit}'", where=where, remedy=nearest(unit, list(units)))
-    return found
-
-
-def _pick_rows(joined: pd.DataFrame, said: str, where: str) -> pd.DataFrame:
-    """Return the rows of an indicator, or of "indicator (unit)"; raise SourceError for none, or for several units."""
-    name, unit = _without_unit(said)
-    rows = joined[joined["indicator"] == said]
-    if rows.empty and unit is not None:
-        rows = joined[joined["indicator"] == name]
-        units = [*dict.fromkeys(rows["unit"])]
-        rows = rows[[_squeeze(one) == _squeeze(unit) for one in rows["unit"]]]
-        if rows.empty and units:
-            raise SourceError(f"no value of '{name}' is in '{unit}'", where=where, remedy=nearest(unit, units))
-    if titled := [one for one in dict.fromkeys(joined["indicator"]) if rows.empty and one.endswith(f" / {said}")]:
-        raise SourceError(
-            f"'{said}' stands under titles that differ, and no values link them",
-            where=where,
-            remedy=f"write one of {', '.join(map(repr, titled[:5]))}; or say that they are one: "
-            + f"renamed={json.dumps(dict.fromkeys(titled[:5], said), ensure_ascii=False)}",
-        )
-    if rows.empty:
-        remedy = "see why in load().unplaced, without columns="
-        raise SourceError(f"'{said}' is joined for no region", where=where, remedy=remedy)
-    if (units := [*dict.fromkeys(rows["unit"])])[1:]:
-        raise SourceError(
-            f"'{said}' is in {' and in '.join(units)}, of which neither is so many of the other",
-            where=where,
-            remedy=f'choose one by writing it behind the name: "{said} ({units[0]})"',
-        )
-    return rows
-
-
-def _with_units(table: Readings, asked: Collection[str], declared: Mapping[str, str]) -> list[Reading]:
-    """Return the values of these indicators, with the units declared; raise SourceError where one contradicts the file."""
-    found = []
-    for value in table.values:
-        if value.indicator not in asked:
-            continue
-        unit = declared.get(value.indicator)
-        if unit and value.unit and _squeeze(value.unit) != _squeeze(unit):
-            raise SourceError(
-                f"the unit of '{value.indicator}' is '{value.unit}' in the file and '{unit}' in units=",
-                where=value.page.place(value.row, value.column),
-                remedy="leave it out of units= and of the sidecar, or say the unit of the table in a layout file",
-            )
-        found.append(value if value.unit or not unit else value._replace(unit=unit, published=(value.value, unit)))
-    return found
-
-
-def _by_part(said: Mapping[str, str], read: _AllRead) -> dict[str, str]:
-    """Return what is said of units by indicator; what is said of a head is said of its parts that have no unit."""
-    without = dict.fromkeys(one.indicator for table in read.tables for one in table.values if not one.unit)
-    own = _by_indicator(said, read.indicators)
-    found = dict[str, str]()
-    for name, unit in own.items():
-        parts = [one for one in without if one.startswith(f"{name} / ") and one not in own]
-        found |= dict.fromkeys(parts if parts and name not in read.indicators else [name], unit)
-    return found
-
-
-def _by_indicator(said: Mapping[str, str], indicators: Sequence[str]) -> dict[str, str]:
-    """Return what is said of indicators by their names as read, however the spaces and brackets in them were typed."""
-    names = {fold_words(name): name for name in indicators}
-    return {names.get(fold_words(name), name): value for name, value in said.items()}
-
-
-def _plain_units(units: Mapping[str, str]) -> dict[str, str]:
-    return {indicator: _plain_unit(unit) for indicator, unit in units.items()}
-
-
-def _plain_unit(unit: str) -> str:
-    """Write a unit without spaces, but for those between words that are no unit of a yearbook: "constant 2015 US$"."""
-    squeezed = _squeeze(narrow(unit))
-    return squeezed if is_chinese(squeezed) or known_unit(squeezed) else join_words(narrow(unit))
-
-
-def _squeeze(unit: str) -> str:
-    return "".join(unit.split())
-
-
-LONG = (
-    *("region_code", "indicator", "value", "unit", "mark", "published_value", "published_unit", "note"),
-    *("file", "sheet", "cell"),
-)
-"""Columns of the long frame, beside those of the region and the time."""
-
-
-def make_long(readings: Sequence[Reading], region: str, time: str) -> pd.DataFrame:
-    """Return one row per value, in the order of the file, indexed by the cells."""
-    names = {file: PurePosixPath(file).name for file in {reading.page.file for reading in readings}}
-    columns: dict[str, object] = {
-        "region_code": pd.array([reading.code for reading in readings], dtype="str"),
-        region: pd.array([reading.region for reading in readings], dtype="str"),
-        time: pd.array([reading.year for reading in readings], dtype="int64"),
-        "indicator": pd.array([reading.indicator for reading in readings], dtype="str"),
-        "value": pd.array([reading.value for reading in readings], dtype="float64"),
-        "unit": pd.array([reading.unit for reading in readings], dtype="str"),
-        "mark": pd.array([reading.mark for reading in readings], dtype="str"),
-        "published_value": pd.array([reading.published[0] for reading in readings], dtype="float64"),
-        "published_unit": pd.array([reading.published[1] for reading in readings], dtype="str"),
-        "note": pd.array([reading.note for reading in readings], dtype="str"),
-        "file": pd.array([names[reading.page.file] for reading in readings], dtype="str"),
-        "sheet": pd.array([reading.page.sheet for reading in readings], dtype="str"),
-        "cell": pd.array([cell_name(reading.row, reading.column) for reading in readings], dtype="str"),
-    }
-    return pd.DataFrame(columns, index=pd.Index([reading.address for reading in readings], name="row", dtype="str"))
-
-
-def make_wide(readings: Mapping[str, Sequence[Reading]], region: str, time: str) -> pd.DataFrame:
-    """Return one row per region and year, regions in the order of the file; the column names are the keys of `readings`.
-
-    The index is the cell of the first column that has one. Raises SourceError where two places give different values.
-    """
-    rows: dict[tuple[str, int], dict[str, Reading]] = {}
-    for name, found in readings.items():
-        for reading in found:
-            row = rows.setdefault((reading.region, reading.year or 0), {})  # what lacks a year was refused before
-            row[name] = _agree(row[name], reading) if name in row else reading
-    order = {place: i for i, place in enumerate(dict.fromkeys(place for place, _ in rows))}
-    keys = sorted(rows, key=lambda key: (order[key[0]], key[1]))
-    columns: dict[str, object] = {
-        region: pd.array([place for place, _ in keys], dtype="str"),
-        time: pd.array([year for _, year in keys], dtype="int64"),
-    }
-    for name in readings:
-        values = [rows[key][name].value if name in rows[key] else float("nan") for key in keys]
-        columns[name] = pd.array(values, dtype="float64")
-    index = [next(iter(rows[key].values())).address for key in keys]
-    return pd.DataFrame(columns, index=pd.Index(index, name="row", dtype="str"))
-
-
-def pick_unit(readings: Sequence[Reading]) -> str:
-    """Return the one unit of a column; raise SourceError where two places give it in different ones."""
-    first: dict[str, Reading] = {}
-    for reading in readings:
-        first.setdefault(str(reading.unit), reading)
-    if len(first) > 1:
-        one, other, *_ = first.values()
-        raise SourceError(
-            f"'{one.indicator}' is in {one.unit} in {one.address} and in {other.unit} in {other.address}",
-            where=one.page.file,
-            remedy=f'choose one by its unit, as columns={{"x": "{one.indicator} ({one.unit})"}}; or convert both: '
-            f'convert={{"{one.indicator}": "{one.unit}"}}; or read the sheets of one unit by sheets=',
-        )
-    return next(iter(first))
-
-
-def describe_readings(name: str, readings: Sequence[Reading]) -> list[str]:
-    """Say from which cells a column came and which marks stand among them, one sentence per sheet."""
-    sentences = []
-    for page, group in groupby(readings, key=lambda reading: reading.page):
-        found = list(group)
-        marks = Counter(reading.mark for reading in found if isnan(reading.value))
-        counted = [f"{marks[mark]} {said}" for mark, said in WITHOUT_NUMBER.items() if marks[mark]]
-        flags = Counter(flag for one in found if one.mark and not isnan(one.value) for flag in one.mark.split())
-        counted += [f"{number} {flag.replace('_', ' ')}" for flag, number in sorted(flags.items())]
-        units = ", ".join(dict.fromkeys(_write_unit(reading) for reading in found))
-        sheet = "" if page.sheet is None else f"sheet '{page.sheet}', "
-        sentences.append(
-            ("" if name == found[0].indicator else f"{name} is ")
-            + f"'{found[0].indicator}' ({units}) from {sheet}cells {_range(found)}"
-            + (f", of which {', '.join(counted)}" if counted else "")
-        )
-    return sentences
-
-
-def convert_reading(reading: Reading, to: str) -> Reading:
-    """Express a value in another unit, exactly: the number as it is printed times a fraction, rounded once.
-
-    Raises DataError for a unit that is unknown or of another kind.
-    """
-    factor = unit_ratio(reading.unit or "", to, where=reading.page.place(reading.row, reading.column))
-    value = reading.value if isnan(reading.value) else float(Fraction(repr(reading.value)) * factor)
-    return reading._replace(value=value, unit=to)
-
-
-def _write_unit(reading: Reading) -> str:
-    published = str(reading.published[1])
-    return published if reading.unit == published else f"{reading.unit}, published in {published}"
-
-
-def _agree(one: Reading, other: Reading) -> Reading:
-    """Keep the reading that says more; raise SourceError where two say different things."""
-    if one.code and other.code and one.code != other.code:
-        raise SourceError(
-            f"two regions are called {one.region} ({one.code} in {one.address}, {other.code} in {other.address})",
-            where=one.page.file,
-            remedy="read the long form, without columns=, in which region_code tells them apart",
-        )
-    if other.mark == "missing" or one.value == other.value or (isnan(one.value) and one.mark == other.mark):
-        return one
-    if one.mark == "missing":
-        return other
-    said = [
-        WITHOUT_NUMBER[reading.mark] if isnan(reading.value) else f"{reading.value:.15g}" for reading in (one, other)
-    ]
-    raise SourceError(
-        f"'{one.indicator}' of {one.region} in {one.year} is {said[0]} in {one.address} and {said[1]} in {other.address}",
-        where=one.page.file,
-        remedy="find out which was published last, and read its sheets by sheets=",
-    )
-
-
-def _range(readings: Sequence[Reading]) -> str:
-    top, bottom = min(reading.row for reading in readings), max(reading.row for reading in readings)
-    columns = sorted({reading.column for reading in readings})
-    runs = [[column for _, column in run] for _, run in groupby(enumerate(columns), key=lambda pair: pair[1] - pair[0])]
-    return ", ".join(f"{column_letters(run[0])}{top}:{column_letters(run[-1])}{bottom}" for run in runs)
