@@ -344,7 +344,8 @@ def test_general_charts_draw_any_table(supported: Estimate, kind: str, language:
 
 def test_every_kind_of_chart_that_a_check_names_is_an_exhibit() -> None:
     assert set(GENERAL) <= set(EXHIBITS)
-    source = "".join(path.read_text(encoding="utf-8") for path in (PROJECT / "src/evalkit/checks").glob("*.py"))
+    files = [*(PROJECT / "src/evalkit/checks").glob("*.py"), PROJECT / "src/evalkit/study/volumes.py"]
+    source = "".join(path.read_text(encoding="utf-8") for path in files)
     assert set(re.findall(r'Chart\(\s*"(\w+)"', source)) == set(EXHIBITS)
 
 

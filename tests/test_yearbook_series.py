@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import shutil
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -606,7 +607,9 @@ def test_processes_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     alone = Yearbook(tmp_path).load()
     monkeypatch.setattr(of_volumes, "_FEW", 0)
     monkeypatch.setattr(of_volumes.os, "cpu_count", lambda: 2)
+    before = threading.active_count()
     assert Yearbook(tmp_path).load() == alone
+    assert threading.active_count() == before  # and none of them stays
 
 
 # --- panels and studies ---

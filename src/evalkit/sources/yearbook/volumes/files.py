@@ -26,6 +26,7 @@ Outcome = Literal["read", "without", "refused", "twin"]
 another, which was read."""
 
 _MOST_WORKERS = 4  # each takes 0.2 GB
+_CHUNK = 4  # files that a process is given at once
 _FEW = 4_000_000  # bytes of files that are read before another process has started
 _NOT_VOLUMES = (".provenance.toml", ".toml")
 _PATTERN = frozenset("*?[")
@@ -164,10 +165,13 @@ def _read_all(
     if workers == 1 or len(jobs) < 2 * workers or size < _FEW:
         yield from (read(files[i], names[i]) for i in jobs)
         return
-    from joblib import Parallel, delayed  # its processes need no guard in the script that calls, on Windows neither
+    from joblib.externals.loky import ProcessPoolExecutor  # needs no guard in the script that calls, on Windows neither
 
-    in_order = Parallel(n_jobs=workers, return_as="generator", batch_size=4, pre_dispatch=8 * workers)
-    yield from in_order(delayed(read)(files[i], names[i]) for i in jobs)
+    pool = ProcessPoolExecutor(workers)
+    try:
+        yield from pool.map(read, [files[i] for i in jobs], [names[i] for i in jobs], chunksize=_CHUNK)
+    finally:
+        pool.shutdown(kill_workers=True)
 
 
 def list_contents(name: str, tables: Sequence[Readings], outcome: Outcome, why: str) -> tuple[Listed, ...]:
