@@ -618,6 +618,9 @@ def test_processes_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_two_wide_tables_are_two_volumes(tmp_path: Path) -> None:
     two(tmp_path, first=5.5)
     tables = [Yearbook(tmp_path / f"{year}.xlsx", {"fert": FERTILISER}).load() for year in (2018, 2019)]
+    assert tables[1].cells["fert"].tolist() == [
+        f"2019.xlsx 6-2!{cell}" for cell in ("B4", "C4", "B5", "C5", "B6", "C6")
+    ]
     panel = ek.assemble(*tables, unit="region", time="year")
     assert panel.frame["fert"].tolist() == [10.5, 11.2, 12.6, 4.1, 5.5, 6.1, 7.7, 8.3, 8.9]
     assert len(panel.provenance) == 2

@@ -39,9 +39,9 @@ class Table:
     Columns it does not name are missing there. `unplaced` lists the cells of the file that hold something and are not in the
     frame, one per row: file, sheet, cell, text, why; it is empty where the whole file was placed.
 
-    Of a table from several volumes, `catalogue` lists what is in them; `disagreements` what they say otherwise of one another,
-    and where series were spliced (see `Yearbook`); `cells` has the rows and columns of the frame, and in place of each value the
-    file, sheet and cell that it is from.
+    Of a wide table of a yearbook, `cells` has the rows and columns of the frame, and in place of each value the file, sheet and
+    cell that it is from. Of one from several volumes, `catalogue` lists what is in them, and `disagreements` what they say
+    otherwise of one another, and where series were spliced (see `Yearbook`).
     """
 
     name: str

@@ -45,10 +45,11 @@ def make_long(readings: Sequence[Reading], region: str, time: str) -> pd.DataFra
     return pd.DataFrame(columns, index=pd.Index([reading.address for reading in readings], name="row", dtype="str"))
 
 
-def make_wide(readings: Mapping[str, Sequence[Reading]], region: str, time: str) -> pd.DataFrame:
-    """Return one row per region and year, regions in the order of the file; the column names are the keys of `readings`.
+def make_wide(readings: Mapping[str, Sequence[Reading]], region: str, time: str) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return one row per region and year, regions in the order of the file, and the file, sheet and cell of each value beside.
 
-    The index is the cell of the first column that has one. Raises SourceError where two places give different values.
+    The column names are the keys of `readings`; the index is the cell of the first column that has one. Raises SourceError where
+    two places give different values.
     """
     rows: dict[tuple[str, int], dict[str, Reading]] = {}
     for name, found in readings.items():
@@ -61,11 +62,14 @@ def make_wide(readings: Mapping[str, Sequence[Reading]], region: str, time: str)
         region: pd.array([place for place, _ in keys], dtype="str"),
         time: pd.array([year for _, year in keys], dtype="int64"),
     }
+    cells = dict(columns)
     for name in readings:
-        values = [rows[key][name].value if name in rows[key] else float("nan") for key in keys]
-        columns[name] = pd.array(values, dtype="float64")
-    index = [next(iter(rows[key].values())).address for key in keys]
-    return pd.DataFrame(columns, index=pd.Index(index, name="row", dtype="str"))
+        found_of = [rows[key].get(name) for key in keys]
+        columns[name] = pd.array([one.value if one else float("nan") for one in found_of], dtype="float64")
+        sources = [f"{one.page.name} {one.address}" if one else None for one in found_of]
+        cells[name] = pd.array(sources, dtype="str")
+    index = pd.Index([next(iter(rows[key].values())).address for key in keys], name="row", dtype="str")
+    return pd.DataFrame(columns, index=index), pd.DataFrame(cells, index=index)
 
 
 def pick_unit(readings: Sequence[Reading]) -> str:

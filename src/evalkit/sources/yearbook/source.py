@@ -192,7 +192,7 @@ class Yearbook:
         Of several volumes, one that is refused is reported and the others are read: `Table.catalogue` says what became of each
         (see `catalogue`). The long table has one row per region, year and indicator, in the unit of the newest volume or that of
         `convert`, and a further column "also": the other cells that print the same value. `Table.cells` has the source of each
-        value of the wide one. `Table.disagreements` has one row for each value or name on which volumes disagree: kind (revision,
+        value of a wide one. `Table.disagreements` has one row for each value or name on which volumes disagree: kind (revision,
         duplicate, power_of_ten, unit, scope, rename; splice where one was declared), region, year, indicator, value, unit, other
         (what the newer volume says), change (what it makes of the value, less 1), joined (whether the series is in the table),
         file, sheet, cell, against, sentence_en, sentence_zh, and, beside `columns`, column. Raises SourceError where no volume is
@@ -234,8 +234,8 @@ class Yearbook:
         if not self.columns:
             return note_audit(long, region=region, time=time)
         of_columns = {name: pick_unit(readings) for name, readings in by_name.items()}
-        frame = make_wide(by_name, region, time)
-        wide = Table(path.name, frame, provenance, of_columns, unplaced=unplaced)
+        frame, cells = make_wide(by_name, region, time)
+        wide = Table(path.name, frame, provenance, of_columns, unplaced=unplaced, cells=cells)
         return note_audit(wide, long, region=region, time=time)
 
     def catalogue(self) -> pd.DataFrame:
