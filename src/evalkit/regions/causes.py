@@ -133,9 +133,9 @@ def identify(name: str, year: int) -> tuple[Region | None, Lineage | None]:
     then = [region for region in found if region.is_valid(year)]
     if then or not found:
         return (then[0] if len(then) == 1 else None), None
-    region = min(found, key=lambda one: min(abs(year - one.valid_from), abs(year - (one.valid_to or LAST))))
+    region = min(found, key=lambda one: min(abs(year - one.valid_from), abs(year - (one.last))))
     ended = region.valid_to is not None and region.valid_to < year
-    return region, lineage(region.code, (region.valid_to or LAST) if ended else region.valid_from, year)
+    return region, lineage(region.code, (region.last) if ended else region.valid_from, year)
 
 
 def _codes(name: str, year: int) -> list[str]:

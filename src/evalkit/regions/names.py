@@ -1,36 +1,53 @@
-"""Regions: which unit a name in a yearbook meant in its year, and what became of it."""
+"""Regions: which unit a name in a yearbook meant in its year, and why a name means none."""
 
 from __future__ import annotations
 
-import difflib
 import operator
 import re
+import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 import pandas as pd
 
+from evalkit.catalogue import Message, checked_language, message
 from evalkit.errors import DataError, nearest
 from evalkit.numerics.arrays import Ints
-from evalkit.regions.registry import FIRST, LAST, Level, Region, bare, fold, gazetteer, list_regions
+from evalkit.regions.candidates import rank_candidates
+from evalkit.regions.refusals import Refusal, follow, refuse, refuse_former, refuse_several
+from evalkit.regions.registry import AREAS, FIRST, LAST, Level, Region, fold, gazetteer
 from evalkit.regions.registry import lineage as lineage
+from evalkit.regions.traditional import simplify
 from evalkit.tables.columns import name_rows, numbers
 from evalkit.tables.contents import in_short, same_content
 
 _LEVELS: tuple[Level, ...] = ("province", "prefecture", "county", "xpcc")
-_WITH_COUNTIES = "650000"  # the province whose county-level units are in the lists
 _SUMS = frozenset("全国 全国总计 全国合计 合计 总计 小计 共计 全省 全区 全市 全州 全县 全疆".split())
+_HEADINGS = tuple(
+    "省直辖县级行政区划 省直辖县级行政单位 自治区直辖县级行政区划 自治区直辖县级行政单位 省直辖行政单位 直辖县级 省直辖 市辖区 "
+    "市辖县 县级市 直辖县 县".split()
+)
 _TOTALS = _SUMS | frozenset(
-    "平均 其他 其它 东部 中部 西部 东部地区 中部地区 "
-    "西部地区 东北地区 南疆 北疆 东疆 市辖区 县级市 省直辖县级行政区划 省直辖县级行政单位 自治区直辖县级行政区划 "
-    "自治区直辖县级行政单位".split()
+    [*_HEADINGS[:-1], *"平均 其他 其它 东部 中部 西部 东部地区 中部地区 西部地区 东北地区 南疆 北疆 东疆".split()]
 )
 _CORPS = re.compile(r"(?:新疆)?(?:生产建设)?兵团(?:本级|合计|直属)?")
 _DIVISION = re.compile(
     r"(?:(?:新疆)?(?:生产建设)?兵团)?(?:农业建设第|农|第)?(十[一二三四]|[一二三四五六七八九十])师(?:.{2,5}市)?"
 )
 _ILI_PROPER = re.compile(r"伊犁(?:哈萨克自治)?州直(?:属|辖)?(?:县|市|县市|县\(市\)|县、市)?")
+_MAYBE_NO_UNIT = re.compile("[团师直]")  # one of the three may fit
+# Endings of what tables list beside counties and GB/T 2260 does not have; names of units that end so are found before.
+_ZONES = re.compile(
+    r"(?:开发区|高新区|经开区|新区|园区|保税区|示范区|试验区|管理区|管委会|度假区|风景区|名胜区|实验区|合作区|保护区|工业区|"
+    r"矿区管理局|农场|牧场|林场|团场|林业局|街道|办事处|行政委员会|管委会筹备处|西沙群岛|南沙群岛|中沙群岛的岛礁及其海域|"
+    r"加格达奇区|松岭区|新林区|呼中区)(?:\(.*\))?"  # the last four: of 大兴安岭地区, in tables of the Bureau of Statistics only
+)
+_LETTERS = re.compile(r"[A-Za-zÀ-ɏ'’\-. ]+")
+_CODE_OF_TOWNS = re.compile(r"(\d{6})0{3}(?:0{3})?")  # the same codes as the Bureau of Statistics writes them
+_BETWEEN = "-–—_/\\|>·•,,、;:"
+_LONGEST = 14  # characters of a name that begins another one: 新疆维吾尔自治区, 海西蒙古族藏族哈萨克族自治州
 
 
 def is_sum(name: str) -> bool:
@@ -42,8 +59,9 @@ def is_sum(name: str) -> bool:
 class ResolvedColumn:
     """The codes of a column of names, on its index, missing where a name was refused; and a report.
 
-    `report` has one row for each name and year: name, year, rows, code, region, level, problem, remedy. Problem and remedy are
-    empty where the name was resolved; code, region and level are where it was not.
+    `report` has one row for each name, year and area: name, year, within, rows, code, region, level, reason, problem, remedy.
+    `reason` is a `Reason`, the same in every language; it, problem and remedy are empty where the name was resolved; code, region
+    and level are where it was not.
     """
 
     codes: pd.Series
@@ -53,55 +71,157 @@ class ResolvedColumn:
     __repr__ = in_short
 
 
-@dataclass(frozen=True)
-class _Refusal:
-    what: str
-    remedy: str
-
-
 def resolve(name: str, *, year: int, within: str | None = None, level: Level | None = None, where: str = "") -> Region:
     """Find the region that a name meant in a year, as in the list of that year's 31 December.
 
-    `name` is a full name, a short name in use (昌吉州, 木垒县), a bare name (玛纳斯) or a code; spaces and full width do not
-    matter. `within` names the province or prefecture that it lies in, `level` says of which level it is; both decide between
-    namesakes. `where` names the place in errors. Raises DataError for totals; for names of another year, saying which name the
-    unit then had; for names that several units of China can be short for, naming them; and for unknown names, naming the nearest.
+    `name` is a full name, a short name in use (昌吉州, 木垒县), a bare name (玛纳斯), a code, or units from the larger to the
+    smaller in one (昌吉州玛纳斯县, 北京市市辖区东城区); spaces, invisible characters, full width and traditional characters do
+    not matter. `within` names the province or prefecture that it lies in, `level` says of which level it is; both decide between
+    namesakes. The cities of the XPCC are county-level units, and so is a prefecture-level city without counties (东莞市) where
+    `level="county"`. `where` names the place in errors. Raises DataError for totals, zones and whatever is no unit; for names of
+    another year, saying which name the unit then had; for names that several units of China can be short for, naming them; and
+    for unknown names, naming the nearest, those of the same area and province first.
     """
     if level is not None and level not in _LEVELS:
         raise DataError(f"there is no level '{level}'", where="level", remedy=nearest(level, _LEVELS))
-    levels = _LEVELS if level is None else (level,)
-    found = _find(fold(name), operator.index(year), None if within is None else fold(within), levels)
+    found = _find(fold(name), operator.index(year), None if within is None else fold(within), level)
     if isinstance(found, Region):
         return found
-    raise DataError(found.what, where=where or f"region '{name}' of {year}", remedy=found.remedy)
+    raise DataError(str(found.what), where=where or f"region '{name}' of {year}", remedy=str(found.remedy))
 
 
 def resolve_column(
-    names: pd.Series, years: pd.Series | int, *, within: str | None = None, level: Level | None = None
+    names: pd.Series,
+    years: pd.Series | int,
+    *,
+    within: pd.Series | str | None = None,
+    level: Level | None = None,
+    language: str = "en",
 ) -> ResolvedColumn:
-    """Find the code of each name in its year; report what each name and year is, or why it was refused.
+    """Find the code of each name in its year; report what each name and year is, or why it was refused (see `resolve`).
 
-    `names` (n,) is text, `years` (n,) whole numbers in the same order, or one year for all. Names are refused in the report, not
-    raised. Raises DataError for another number of years than names, and for a year that is missing or not a whole number.
+    `names` (n,) is text, `years` (n,) whole numbers in the same order, or one year for all; `within` (n,) names the province or
+    prefecture of each row (a missing one says nothing), or is one for all. Names are refused in the report, in this language, and
+    not raised. Raises DataError for another number of years or areas than names, and for a year that is missing or not a whole number.
     """
+    checked_language(language)
+    if level is not None and level not in _LEVELS:
+        raise DataError(f"there is no level '{level}'", where="level", remedy=nearest(level, _LEVELS))
     year = _whole_years(years, names)
     texts, labels = pd.factorize(names.to_numpy(dtype=object))
-    group = pd.DataFrame({"text": texts, "year": year}).groupby(["text", "year"], sort=False).ngroup().to_numpy()
+    places, areas = _read_areas(within, names)
+    keys = pd.DataFrame({"text": texts, "place": places, "year": year})
+    group = keys.groupby(["text", "place", "year"], sort=False).ngroup().to_numpy()
     _, first, rows = np.unique(group, return_index=True, return_counts=True)
-    lines = []
-    for position, count in zip(first.tolist(), rows.tolist(), strict=True):
-        text = labels[texts[position]] if texts[position] >= 0 else None
-        lines.append((text, int(year[position]), count, *_report(text, int(year[position]), within, level)))
-    columns = ["name", "year", "rows", "code", "region", "level", "problem", "remedy"]
-    report = pd.DataFrame(lines, columns=columns).astype(dict.fromkeys(columns[3:], "str"))
+    folded = [fold(label) if isinstance(label, str) else None for label in labels]
+    shown, within_each, found = list[object](), list[str](), list[Region | Refusal]()
+    full: dict[tuple[int, int], list[_Span]] = {}
+    for text, place, at in keys.iloc[first].itertuples(index=False, name=None):
+        plain = folded[text] if text >= 0 else None
+        area = areas[place] if place >= 0 else None
+        shown.append(labels[text] if text >= 0 else None)
+        within_each.append(area or "")
+        if plain is None:
+            found.append(refuse("missing" if text < 0 else "no_text"))
+            continue
+        # Most names are the full name of one unit, which is told once for all years and without the calls of _find.
+        if (spans := full.get((text, place))) is None:
+            spans = full[text, place] = _with_full_name(plain, area, level)
+        then = [unit for start, end, unit in spans if start <= at <= end]
+        found.append(then[0] if len(then) == 1 else _find(plain, at, area, level))
+    report = pd.DataFrame(
+        {
+            "name": shown,
+            "year": year[first],
+            "within": pd.Series(within_each, dtype="str"),
+            "rows": rows,
+            **{name: pd.Series(values, dtype="str") for name, values in _tell(found, language).items()},
+        }
+    )
     codes = report["code"].replace("", pd.NA).take(group)
     return ResolvedColumn(codes.set_axis(names.index), report)
+
+
+def _tell(found: Sequence[Region | Refusal], language: str) -> dict[str, list[str]]:
+    """Return what was found, and why not, as the columns of a report."""
+    units = [one if isinstance(one, Region) else None for one in found]
+    refusals = [one if isinstance(one, Refusal) else None for one in found]
+    return {
+        "code": [one.code if one else "" for one in units],
+        "region": [one.name if one else "" for one in units],
+        "level": [one.level if one else "" for one in units],
+        "reason": [one.reason if one else "" for one in refusals],
+        "problem": [one.what.text(language) if one else "" for one in refusals],
+        "remedy": [one.remedy.text(language) if one else "" for one in refusals],
+    }
+
+
+_Span = tuple[int, int, Region]
+"""First and last year, and a unit."""
+
+
+def _with_full_name(name: str, area: str | None, level: Level | None) -> list[_Span]:
+    """Return what a full name, alone or after the names of areas, means in an area, with the years.
+
+    The only one of a year is what `_find` finds; none are returned where that may not be so.
+    """
+    lists = gazetteer()
+    inside = None
+    if area is not None:
+        if area in lists.aliases or len({one.code for one in lists.areas.get(area, ())}) != 1:
+            return []
+        inside = [(one.valid_from, one.last, one) for one in lists.areas[area]]
+    levels = ("county", "xpcc") if level == "county" else (level,)
+    return [span for span in _full_names(name, inside) if level is None or span[2].level in levels]
+
+
+def _full_names(name: str, inside: list[_Span] | None) -> list[_Span]:
+    lists = gazetteer()
+    if name in lists.by_name:
+        found = [(one.valid_from, one.last, one) for one in lists.by_name[name] if one.name == name]
+        return found if inside is None else _cut(found, inside)
+    if name in lists.aliases or _MAYBE_NO_UNIT.search(name):
+        return []
+    for size in range(min(len(name) - 1, _LONGEST), 1, -1):
+        if (known := lists.areas.get(name[:size])) is not None:
+            heads = [(one.valid_from, one.last, one) for one in known]
+            if inside is not None:
+                heads = _cut(heads, inside, itself=True)
+            if heads:
+                return _full_names(name[size:].lstrip(_BETWEEN), heads)
+    return []
+
+
+def _cut(found: list[_Span], inside: list[_Span], *, itself: bool = False) -> list[_Span]:
+    """Keep the units that lie in one of the areas (or are it, with `itself`), in the years of both."""
+    return [
+        (max(first, start), min(last, end), one)
+        for first, last, one in found
+        for start, end, area in inside
+        if (area.code in (one.province, one.prefecture) and area.code != one.code) or (itself and area is one)
+    ]
 
 
 def is_no_unit(name: str) -> bool:
     """Tell what tables list among regions and is none: totals and headings, the XPCC and its divisions."""
     folded = fold(name)
-    return bool(folded) and _no_unit(folded, LAST) is not None
+    return bool(folded) and (folded in _TOTALS or _no_unit(folded, LAST) is not None)
+
+
+def _read_areas(within: pd.Series | str | None, names: pd.Series) -> tuple[Ints, list[str]]:
+    """Return the number of the area of each row, -1 for none, and the folded names of the areas."""
+    if within is None:
+        return np.full(len(names), -1, dtype=np.int64), []
+    if isinstance(within, str):
+        return np.zeros(len(names), dtype=np.int64), [fold(within)]
+    if len(within) != len(names):
+        raise DataError(
+            f"there are {len(names)} names and {len(within)} areas",
+            where="resolve_column",
+            remedy="give one area per name, or one for all",
+        )
+    places, labels = pd.factorize(within.to_numpy(dtype=object))
+    return places.astype(np.int64), [fold(str(label)) for label in labels]
 
 
 def _whole_years(years: pd.Series | int, names: pd.Series) -> Ints:
@@ -125,134 +245,214 @@ def _whole_years(years: pd.Series | int, names: pd.Series) -> Ints:
     return values.astype(np.int64)
 
 
-def _report(text: object, year: int, within: str | None, level: Level | None) -> tuple[str, str, str, str, str]:
-    if not isinstance(text, str):
-        return "", "", "", "the name is missing" if text is None else "the name is not text", "write the region's name"
-    try:
-        region = resolve(text, year=year, within=within, level=level)
-    except DataError as refusal:
-        return "", "", "", refusal.what, refusal.remedy
-    return region.code, region.name, region.level, "", ""
-
-
-@lru_cache(maxsize=1 << 17)
-def _find(name: str, year: int, within: str | None, levels: tuple[Level, ...]) -> Region | _Refusal:
-    """Find the one unit of that name, year, area and levels, or say why there is none or not one."""
+def _find(name: str, year: int, within: str | None, level: Level | None) -> Region | Refusal:
+    """Find the one unit of that name, year, area and level, or say why there is none or not one."""
     if not FIRST <= year <= LAST:
-        return _Refusal(f"there is no list of regions for {year}", f"names can be looked up from {FIRST} to {LAST}")
+        return refuse("year", year=year, first=FIRST, last=LAST)
+    if not name:
+        return refuse("empty")
+    if name in _TOTALS:
+        return refuse("total", name=name)
+    area = None
+    if within is not None:
+        place = _find_area(within, year)
+        if isinstance(place, Refusal):
+            return refuse("area", problem=place.what, advice=place.remedy)
+        area = place
+    return _find_in(name, year, area, level)
+
+
+@lru_cache(maxsize=1 << 12)
+def _find_area(name: str, year: int) -> Region | Refusal:
+    """Find the area that a column names; 湖北省省直辖县级行政区划 is 湖北省, 襄樊市 of 2015 is 襄阳市."""
+    found = _find_in(name, year, None, None, are_areas=True)
+    if isinstance(found, Refusal) and found.reason == "former":
+        lists = gazetteer()
+        known = [one for one in lists.by_code.get(name) or lists.areas.get(name, ()) if one.level in AREAS]
+        areas = _areas_of(known, year)
+        return areas[0] if len(areas) == 1 else found
+    return found
+
+
+def _find_in(
+    name: str, year: int, area: Region | None, level: Level | None, *, are_areas: bool = False
+) -> Region | Refusal:
+    """Find a name in an area: as it stands, in simplified characters, or as units from the larger to the smaller."""
+    found = _find_whole(name, year, area, level, are_areas=are_areas)
+    if found is not None:
+        return found
     refusal = _no_unit(name, year)
     if refusal is not None:
         return refusal
-    area = _find(within, year, None, ("province", "prefecture")) if within is not None else None
-    if isinstance(area, _Refusal):
-        return _Refusal(f"the area is not clear: {area.what}", area.remedy)
+    plain = simplify(name)
+    if plain != name:
+        return _find_in(plain, year, area, level, are_areas=are_areas)
+    refusal = _not_chinese(name)
+    if refusal is not None:
+        return refusal
+    found = _find_in_parts(name, year, area, level, are_areas=are_areas)
+    return found or _unknown(name, year, area, level)
+
+
+def _find_whole(
+    name: str, year: int, area: Region | None, level: Level | None, *, are_areas: bool = False
+) -> Region | Refusal | None:
+    """Find the unit that has this name or code in the year; or the reason, where units of that name are known; else None."""
     lists = gazetteer()
-    held, elsewhere = lists.by_code.get(name, lists.by_name.get(name, ())), lists.elsewhere.get(name, ())
-    fits = [region for region in (*held, *elsewhere) if _lies_in(region, area) and region.level in levels]
-    then = [region for region in fits if region.is_valid(year)]
+    if name.isdigit() and (long := _CODE_OF_TOWNS.fullmatch(name)):
+        name = long[1]
+    held = lists.by_code.get(name) or (lists.areas if are_areas else lists.by_name).get(name, ())
+    if are_areas:
+        held = tuple(region for region in held if region.level in AREAS)
+    then = list[Region]()
+    for region in held:  # most names take this way alone: no calls where they can be spared
+        if region.valid_from <= year <= region.last and _fits(region, area, level, year):
+            then.append(region)
     if len(then) > 1:
-        listing = ", ".join(_placed(region, year) if region in elsewhere else str(region) for region in then)
-        return _Refusal(
-            f"'{name}' of {year} can be {listing}",
-            "write the full name, or say in which province or prefecture it lies (within=…) or of which level it is (level=…)",
-        )
-    if then and then[0] in elsewhere:
-        return _Refusal(
-            f"'{name}' is the county-level unit {_placed(then[0], year)} in {year}, which these lists do not hold",
-            f"they hold the county-level units of {lists.at(_WITH_COUNTIES, year)}: use another source for its code",
-        )
-    if then:
+        full = [region for region in then if region.name == name]
+        then = full if len(full) == 1 else then
+    if len(then) == 1 and then[0].name == name:
         return then[0]
-    fits = [region for region in fits if region not in elsewhere]
+    fits = [region for region in held if _fits(region, area, level, year)]
+    if len(then) == 1:
+        return _unless_former(name, year, then[0], fits)
+    if then:
+        return refuse_several(name, year, then)
+    for alias in lists.aliases.get(name, ()):
+        unit = lists.at(alias.code, year)
+        if alias.first <= year <= alias.last and unit is not None and _fits(unit, area, level, year) and not are_areas:
+            return unit
     if fits:
-        return _of_another_year(year, fits)
+        return refuse_former(name, year, fits)
     namesakes = [region for region in held if region.is_valid(year)]
-    asked = (f" in {area}" if area is not None else "") + (f" of level {levels[0]}" if len(levels) == 1 else "")
-    if namesakes:
-        lie = ", ".join(f"{_placed(region, year)}, level {region.level}" for region in namesakes)
-        return _Refusal(f"there is no '{name}'{asked} in {year}", f"there is {lie}: correct what was asked for")
-    return _unknown(name, year, area, levels, asked)
+    return refuse("not_there", name=name, year=year, asked=_asked(area, level), known=namesakes) if namesakes else None
 
 
-def _no_unit(name: str, year: int) -> _Refusal | None:
-    """Refuse what tables list among regions and is none: totals, divisions of the XPCC, the counties of Ili proper."""
-    if not name:
-        return _Refusal("the name is empty", "write the region's name")
-    if name in _TOTALS:
-        return _Refusal(
-            f"'{name}' is a total or a heading, not a region", "leave the row out, or check the sum with it"
-        )
+def _unless_former(name: str, year: int, found: Region, fits: list[Region]) -> Region | Refusal:
+    """Return the unit, unless the name is only short for it and was the full name of another one in another year.
+
+    东乡县 is short for 东乡族自治县 in Gansu, and was a county of Jiangxi until 2016.
+    """
+    others = [region for region in fits if region.name == name and not _became(region, year, found)]
+    latest = {region.province: region for region in others}  # one unit had several codes
+    return refuse_several(name, year, [found, *latest.values()]) if others else found
+
+
+def _became(region: Region, year: int, found: Region) -> bool:
+    """Say whether a unit of another year is that one, under another name or code."""
+    line = follow(region, year)
+    return line.same_territory and line.end[0] == found
+
+
+def _fits(region: Region, area: Region | None, level: Level | None, year: int) -> bool:
+    if area is not None and region is not area and area.code not in (region.province, region.prefecture):
+        return False
+    if level is None:
+        return region is not area or gazetteer().stands_for_county(region, year)
+    if level == "county":
+        return region.level in ("county", "xpcc") or gazetteer().stands_for_county(region, year)
+    return region.level == level and region is not area
+
+
+def _find_in_parts(
+    name: str, year: int, area: Region | None, level: Level | None, *, are_areas: bool
+) -> Region | Refusal | None:
+    """Read units from the larger to the smaller in one name, each by the longest name that is there, never by a shorter one."""
+    named = gazetteer().areas
+    for size in range(min(len(name) - 1, _LONGEST), 1, -1):
+        head = name[:size]
+        if head not in named or not (known := [one for one in named[head] if _is_part(one, area)]):
+            continue
+        rest = name[size:].lstrip(_BETWEEN)
+        heads = _areas_of(known, year)
+        if not heads:
+            return refuse_former(head, year, known) if len(rest) > 1 else None
+        if rest in _HEADINGS or not rest:
+            if are_areas and len(heads) == 1:
+                return heads[0]
+            return refuse("heading", name=name, heads=heads)
+        found = [_find_rest(rest, year, one, level, are_areas=are_areas) for one in heads]
+        units = list(dict.fromkeys(one for one in found if isinstance(one, Region)))
+        if len(units) == 1:
+            return units[0]
+        if units:
+            return refuse_several(name, year, units)
+        return found[0] if len(rest) > 1 else None
+    return None
+
+
+def _find_rest(rest: str, year: int, head: Region, level: Level | None, *, are_areas: bool) -> Region | Refusal:
+    """Find what follows the name of an area, in it; a heading between the two (北京市市辖区东城区) says nothing."""
+    found = _find_in(rest, year, head, level, are_areas=are_areas)
+    if isinstance(found, Refusal):
+        for heading in _HEADINGS:
+            if rest.startswith(heading) and len(rest) > len(heading) + 1:
+                after = _find_in(rest[len(heading) :], year, head, level, are_areas=are_areas)
+                return after if isinstance(after, Region) else found
+    return found
+
+
+def _areas_of(known: Sequence[Region], year: int) -> list[Region]:
+    """Return the areas of that name; in other years' names only where nothing but the name or code changed (襄樊市 is 襄阳市)."""
+    then = [one for one in known if one.is_valid(year)]
+    if then:
+        return then
+    lines = [follow(one, year) for one in known]
+    return list(dict.fromkeys(line.end[0] for line in lines if line.same_territory))
+
+
+def _is_part(region: Region, area: Region | None) -> bool:
+    return area is None or area.code in (region.code, region.province, region.prefecture)
+
+
+def _no_unit(name: str, year: int) -> Refusal | None:
+    """Refuse what tables list among regions and is none: divisions of the XPCC, the counties of Ili proper, zones."""
+    if not _MAYBE_NO_UNIT.search(name):
+        return None
     if _CORPS.fullmatch(name):
-        return _Refusal(
-            f"'{name}' is the XPCC, which has no code in GB/T 2260", "keep it apart under a name of your own"
-        )
+        return refuse("corps", name=name)
     division = _DIVISION.fullmatch(name)
     if division:
         city = gazetteer().at(gazetteer().divisions[division[1]], year)
-        return _Refusal(
-            f"'{name}' is a division of the XPCC, which has no code in GB/T 2260"
-            + (f" and is not its city {city}" if city else ""),
-            "keep it apart under a name of your own"
-            + (f", or write {city.name} if the row is the city's" if city else ""),
-        )
+        return refuse("division", name=name) if city is None else refuse("division_of", name=name, city=city)
     if _ILI_PROPER.fullmatch(name):
-        return _Refusal(
-            f"'{name}' is 伊犁哈萨克自治州 without 塔城地区 and 阿勒泰地区, which has no code of its own",
-            "write 伊犁哈萨克自治州 if no row of the table is the whole prefecture, and say so in the notes",
+        return refuse("ili_proper", name=name)
+    return None
+
+
+def _asked(area: Region | None, level: Level | None) -> Message | str:
+    """Say what was asked for beside the name."""
+    if area is not None and level is not None:
+        return message("region.asked_both", area=str(area), level=message(f"level.{level}"))
+    if area is not None:
+        return message("region.asked_area", area=str(area))
+    return "" if level is None else message("region.asked_level", level=message(f"level.{level}"))
+
+
+def _not_chinese(name: str) -> Refusal | None:
+    """Refuse names in letters, and those with characters that mean nothing: of a font's own, or of a wrong encoding."""
+    if _LETTERS.fullmatch(name):
+        return refuse("letters", name=_shorten(name))
+    if name.isalpha():
+        return None
+    strange = [letter for letter in name if unicodedata.category(letter) in ("Co", "Cn", "So")]
+    if strange:
+        return refuse(
+            "unreadable", name=_shorten(name), letters=", ".join(f"U+{ord(letter):04X}" for letter in strange)
         )
     return None
 
 
-def _lies_in(region: Region, area: Region | None) -> bool:
-    return area is None or (region != area and area.code in (region.province, region.prefecture))
+def _shorten(name: str) -> str:
+    return name if len(name) <= 40 else name[:40] + "…"
 
 
-def _placed(region: Region, year: int) -> str:
-    """Name a unit with the units that it lies in."""
-    lists = gazetteer()
-    above = [lists.at(code, year) for code in (region.province, region.prefecture) if code and code != region.code]
-    return f"{region} in {' '.join(unit.name for unit in above if unit is not None)}" if any(above) else str(region)
-
-
-def _of_another_year(year: int, fits: list[Region]) -> _Refusal:
-    """Say what the unit of this name was called in the year: the one nearest in time, where several had the name."""
-    region = min(fits, key=lambda one: min(abs(year - one.valid_from), abs(year - (one.valid_to or LAST))))
-    ended = region.valid_to is not None and region.valid_to < year
-    line = lineage(region.code, region.valid_to if ended and region.valid_to else region.valid_from, year)
-    if not line.end:
-        return _Refusal(
-            f"{region} is {region.span}; from which units it was made is not recorded",
-            "leave the row out, or correct the year",
-        )
-    what = (
-        f"{region} is {region.span}; in {year} its territory {'lies' if ended else 'lay'} in {list_regions(line.end)}"
-    )
-    if line.same_territory:
-        return _Refusal(f"{what} ({line.causes})", f"write {line.end[0].name}, or correct the year")
-    return _Refusal(
-        f"{what} ({line.causes})", "the units are not the same: add up what belongs together, or end the series"
-    )
-
-
-def _unknown(name: str, year: int, area: Region | None, levels: tuple[Level, ...], asked: str) -> _Refusal:
-    lists = gazetteer()
-    ranked = [
-        region
-        for key in _similar(name)
-        for region in lists.by_name[key]
-        if region.is_valid(year) and _lies_in(region, area) and region.level in levels
-    ]
-    found = list(dict.fromkeys(ranked))[:3]
-    held = f"the lists hold provinces, prefectures and the county-level units of {lists.at(_WITH_COUNTIES, year)}"
-    return _Refusal(
-        f"'{name if len(name) <= 40 else name[:40] + '…'}' is no known region{asked} in {year}",
-        f"the nearest: {list_regions(found)}; {held}" if found else held,
-    )
-
-
-@lru_cache(maxsize=1 << 14)
-def _similar(name: str) -> tuple[str, ...]:
-    """Rank the known names that share at least half of their characters with this one, kinds of unit apart."""
-    letters = set(bare(name))
-    near = [key for key in gazetteer().by_name if 2 * len(letters & set(key)) >= len(letters)]
-    return tuple(difflib.get_close_matches(name, near, n=12, cutoff=0.5))
+def _unknown(name: str, year: int, area: Region | None, level: Level | None) -> Refusal:
+    shown = _shorten(name)
+    if name.isdigit():
+        return refuse("no_code", name=shown, year=year)
+    zone = _ZONES.search(name)
+    if zone and zone.end() == len(name):
+        return refuse("zone", name=shown)
+    near = rank_candidates(name, year, area, lambda region: _fits(region, None, level, year))
+    return refuse("unknown", name=shown, year=year, asked=_asked(area, level), known=near)

@@ -6,7 +6,7 @@ import csv
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
 from typing import Literal
 
@@ -17,7 +17,9 @@ FIRST, LAST = 1980, 2024
 """The lists of 31 December that the files in `lists/` hold."""
 
 Level = Literal["province", "prefecture", "county", "xpcc"]
-Change = Literal["rename", "recode", "merger", "split", "transfer"]
+AREAS: tuple[Level, ...] = ("province", "prefecture")
+"""The levels of what other units lie in."""
+Change = Literal["rename", "recode", "merger", "split", "transfer", "end"]
 
 # What a bare name lacks. The longest that fits is taken off; what is left has at least two characters (和县 has no bare name).
 _SUFFIXES = "特别行政区 行政区 自治区 自治州 自治县 自治旗 地区 省 市 县 区 州 盟 旗".split()
@@ -28,7 +30,8 @@ class Region:
     """One name under one code, with the first and the last year whose list of 31 December has it.
 
     `valid_to` is None where the last list still has it. `prefecture` is the code of the prefecture-level unit that it is or lies
-    in: None for provinces, and for the cities of the XPCC (level "xpcc"), which lie in none.
+    in: None for provinces, and for units that lie in none: cities of the XPCC (level "xpcc"), districts and counties of
+    municipalities, counties and cities directly under a province.
     """
 
     code: str
@@ -39,9 +42,14 @@ class Region:
     valid_from: int
     valid_to: int | None
 
+    @cached_property
+    def last(self) -> int:
+        """The last year whose list has it, of those that there are."""
+        return LAST if self.valid_to is None else self.valid_to
+
     def is_valid(self, year: int) -> bool:
         """Say whether the list of that year has it."""
-        return self.valid_from <= year <= (LAST if self.valid_to is None else self.valid_to)
+        return self.valid_from <= year <= self.last
 
     @property
     def span(self) -> str:
@@ -58,7 +66,10 @@ class Region:
 
 @dataclass(frozen=True)
 class Succession:
-    """What became of one region: from `year` on its territory lies in `after`, in unknown shares, with that of `others`."""
+    """What became of one region: from `year` on its territory lies in `after`, in unknown shares, with that of `others`.
+
+    `after` is empty where the lists do not say what became of it.
+    """
 
     year: int
     before: Region
@@ -70,7 +81,12 @@ class Succession:
 
     @property
     def kind(self) -> Change:
-        """Name the change. "split" makes a new unit or ends this one, "transfer" moves land between units that go on."""
+        """Name the change. "split" makes a new unit or ends this one, "transfer" moves land between units that go on.
+
+        "end" is an end of which nothing more is recorded.
+        """
+        if not self.after:
+            return "end"
         if self.before in self.after or len(self.after) > 1:
             made = any(region.valid_from == self.year for region in self.after)
             return "split" if made or self.before not in self.after else "transfer"
@@ -86,7 +102,7 @@ class Lineage:
     """What became of `start`: the units `end` that hold its territory later (earlier, where the years run backwards).
 
     `steps` are the changes in between, including land that the units on the way received. The shares are unknown. `end` is empty
-    where the lists do not say from which units a new one was made.
+    where the lists do not say from which units a new one was made, or what became of one.
     """
 
     start: Region
@@ -101,7 +117,7 @@ class Lineage:
         return len(self.end) == 1 and all(step.kind in ("rename", "recode") for step in self.steps)
 
     @property
-    def causes(self) -> str:
+    def changes(self) -> list[tuple[Change, int, list[str], str]]:
         """Say what happened: the kind and year of each change, the units that gave up land or merged, and the decree."""
         givers: dict[tuple[int, Change, str], dict[str, None]] = {}
         for step in self.steps:
@@ -109,56 +125,97 @@ class Lineage:
             named += step.others if step.kind == "merger" else ()
             found = givers.setdefault((step.year, step.kind, step.authority), {})
             found |= dict.fromkeys(region.name for region in named)
+        return [(kind, year, list(names), authority) for (year, kind, authority), names in givers.items()]
+
+    @property
+    def causes(self) -> str:
+        """Say the changes in one sentence."""
         return "; ".join(
             f"{kind} of {year}" + (f": {' + '.join(names)}" if names else "") + (f", {authority}" if authority else "")
-            for (year, kind, authority), names in givers.items()
+            for kind, year, names, authority in self.changes
         )
 
     def __str__(self) -> str:
         if not self.end:
-            return f"{self.start}, of which the lists do not say from what it was made"
+            lost = any(step.kind == "end" for step in self.steps)
+            return f"{self.start}, of which the lists do not say " + (
+                "what became of it" if lost else "from what it was made"
+            )
         return f"{self.start} → {list_regions(self.end)}" + (f" ({self.causes})" if self.steps else "")
+
+
+@dataclass(frozen=True)
+class Alias:
+    """The unit with this code has another name or code in other lists, in these years."""
+
+    code: str
+    first: int
+    last: int
 
 
 @dataclass(frozen=True)
 class Gazetteer:
     """The lists, indexed. Names are folded; a bare name (昌吉) points to every unit that it can be short for.
 
-    `elsewhere` holds county-level units that share a name with one of the lists but are not in them. `divisions` gives the
-    city's code, "" where there is none, for each division of the XPCC. `successions` and `origins` are by year and code: of the
-    unit before, and of each unit after.
+    `areas` is `by_name` for provinces and prefectures alone. `aliases` are the other names and codes under which other lists print
+    a unit. `inside` gives the county-level units of each prefecture, of all years. `divisions` gives the city's code, "" where
+    there is none, for each division of the XPCC. `successions` and `origins` are by year and code: of the unit before, and of each
+    unit after.
     """
 
     regions: tuple[Region, ...]
     by_code: Mapping[str, tuple[Region, ...]]
     by_name: Mapping[str, tuple[Region, ...]]
-    elsewhere: Mapping[str, tuple[Region, ...]]
+    areas: Mapping[str, tuple[Region, ...]]
+    aliases: Mapping[str, tuple[Alias, ...]]
+    inside: Mapping[str, tuple[Region, ...]]
     divisions: Mapping[str, str]
-    successions: Mapping[tuple[int, str], Succession]
-    origins: Mapping[tuple[int, str], tuple[Succession, ...]]
+
+    @cached_property
+    def successions(self) -> Mapping[tuple[int, str], Succession]:
+        """What became of the units, read when it is first asked for: names are looked up without."""
+        return _successions(self.by_code)
+
+    @cached_property
+    def origins(self) -> Mapping[tuple[int, str], tuple[Succession, ...]]:
+        """From what the units were made."""
+        origins: dict[tuple[int, str], tuple[Succession, ...]] = {}
+        for (year, _), succession in self.successions.items():
+            for region in succession.after:
+                origins[year, region.code] = (*origins.get((year, region.code), ()), succession)
+        return {
+            key: tuple(step for step in steps if _is_peer(step.before, key[1], [other.before for other in steps]))
+            for key, steps in origins.items()
+        }
 
     def at(self, code: str, year: int) -> Region | None:
         """Return the unit that the list of a year has under a code."""
         return _at(self.by_code, code, year)
 
+    def stands_for_county(self, region: Region, year: int) -> bool:
+        """Tell a prefecture-level city without county-level units, such as 东莞市, which tables of counties list as one."""
+        return region.level == "prefecture" and not any(one.is_valid(year) for one in self.inside.get(region.code, ()))
+
 
 @cache
 def gazetteer() -> Gazetteer:
     """Read the lists: once, when a region is first asked for."""
-    by_code, by_name = _index("units.csv")
-    _, elsewhere = _index("elsewhere.csv")
-    successions = _successions(by_code)
-    origins: dict[tuple[int, str], tuple[Succession, ...]] = {}
-    for (year, _), succession in successions.items():
-        for region in succession.after:
-            origins[year, region.code] = (*origins.get((year, region.code), ()), succession)
-    origins = {
-        key: tuple(step for step in steps if _is_peer(step.before, key[1], [other.before for other in steps]))
-        for key, steps in origins.items()
-    }
-    divisions = {line["division"]: line["city"] for line in _lines("divisions.csv")}
+    by_code, by_name = _index()
     regions = tuple(region for found in by_code.values() for region in found)
-    return Gazetteer(regions, by_code, by_name, elsewhere, divisions, successions, origins)
+    inside: dict[str, list[Region]] = {}
+    for region in regions:
+        if region.level == "county" and region.prefecture is not None:
+            inside.setdefault(region.prefecture, []).append(region)
+    aliases: dict[str, tuple[Alias, ...]] = {}
+    for line in _lines("aliases.csv"):
+        alias = Alias(line["code"], int(line["from"]), int(line["to"]))
+        aliases[line["text"]] = (*aliases.get(line["text"], ()), alias)
+    divisions = {line["division"]: line["city"] for line in _lines("divisions.csv")}
+    held = {code: tuple(found) for code, found in inside.items()}
+    areas = {
+        name: kept for name, found in by_name.items() if (kept := tuple(one for one in found if one.level in AREAS))
+    }
+    return Gazetteer(regions, by_code, by_name, areas, aliases, held, divisions)
 
 
 def lineage(code: str, year_from: int, year_to: int) -> Lineage:
@@ -200,8 +257,15 @@ def lineage(code: str, year_from: int, year_to: int) -> Lineage:
 
 
 def fold(name: str) -> str:
-    """Write a name in the one way in which names are compared: without spaces, full-width characters as narrow ones."""
-    return "".join(unicodedata.normalize("NFKC", name).split())
+    """Write a name in the one way in which names are compared.
+
+    Without spaces and invisible characters (zero-width spaces, marks of direction, byte order marks); full-width characters and
+    doubles kept for other encodings as the usual ones.
+    """
+    plain = "".join(unicodedata.normalize("NFKC", name).split())
+    if plain.isprintable():
+        return plain
+    return "".join(letter for letter in plain if unicodedata.category(letter) not in ("Cf", "Cc"))
 
 
 def bare(name: str) -> str:
@@ -217,15 +281,15 @@ def list_regions(regions: Iterable[Region]) -> str:
     return ", ".join(map(str, regions))
 
 
-def _index(file: str) -> tuple[dict[str, tuple[Region, ...]], dict[str, tuple[Region, ...]]]:
-    """Read one list of units into an index by code and one by name, short name and bare name."""
+def _index() -> tuple[dict[str, tuple[Region, ...]], dict[str, tuple[Region, ...]]]:
+    """Read the list of units into an index by code and one by name, short name and bare name."""
     by_code: dict[str, tuple[Region, ...]] = {}
     by_name: dict[str, tuple[Region, ...]] = {}
-    for line in _lines(file):
+    for line in _lines("units.csv"):
         region = _region(line)
         by_code[region.code] = (*by_code.get(region.code, ()), region)
         names = [region.name, *filter(None, line["also"].split("|"))]
-        for key in dict.fromkeys(key for name in names for key in (fold(name), bare(fold(name)))):
+        for key in dict.fromkeys(key for name in names for key in (name, bare(name))):
             by_name[key] = (*by_name.get(key, ()), region)
     return by_code, by_name
 
@@ -235,13 +299,13 @@ def _region(line: Mapping[str, str]) -> Region:
     level: Level = "xpcc" if code.startswith("6590") else "county"
     if code.endswith("00"):
         level = "province" if code.endswith("0000") else "prefecture"
-    prefecture = f"{code[:4]}00" if level in ("prefecture", "county") else None
+    prefecture = line["prefecture"] or (f"{code[:4]}00" if level != "province" else "-")
     return Region(
         code,
         line["name"],
         level,
         f"{code[:2]}0000",
-        prefecture,
+        None if prefecture == "-" else prefecture,
         int(line["from"]),
         int(valid_to) if valid_to else None,
     )
