@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -13,6 +13,7 @@ import pandas as pd
 from evalkit.catalogue import Message, message
 from evalkit.errors import DataError, nearest
 from evalkit.numerics.arrays import Flags, Floats, Ints, first_rows
+from evalkit.panels.boundaries import Trace, TraceKey, Turn, follow_units, label_unit, name_unit, read_turns
 from evalkit.panels.panel import Dropped, Panel
 from evalkit.regions.registry import FIRST, LAST, Change, Region, gazetteer, lineage
 from evalkit.tables.columns import name_rows, numbers, require_column
@@ -31,125 +32,6 @@ class MeanOf:
 
 CarryRule = Literal["sum", "same", "earliest", "latest", "name"] | MeanOf
 Undivided = Literal["refuse", "combine", "leave out"]
-
-_Links = Mapping[str, tuple[str, ...]]
-_Given = dict[
-    tuple[int, str], dict[str, float]
-]  # by the year of the change and the unit divided: the share of each part
-_Key = str | tuple[str, int, str]  # a unit of to_year, or what is traced beside: ("divided", 2011, "341400")
-_Held = dict[_Key, dict[str, float]]
-
-
-@dataclass(frozen=True)
-class _Step:
-    """The changes of one year: the units after of each unit before, and back; codes of the lists of `year` - 1 and `year`.
-
-    Units without a link go on under their code. `ceded` lists land that is not followed: giver, receiver. `nowhere` holds
-    the units after of which no origin is recorded, `gone` those before without a recorded successor.
-    """
-
-    year: int
-    onward: _Links
-    back: _Links
-    ceded: tuple[tuple[str, str], ...]
-    nowhere: frozenset[str]
-    gone: frozenset[str]
-    authority: Mapping[str, str]
-
-    def groups(self) -> Iterator[tuple[list[str], list[str]]]:
-        """Yield what changed together: the units before and the units after of each change."""
-        seen = set[str]()
-        for start in self.onward:
-            if start in seen:
-                continue
-            before, after, new = {start}, set[str](), {start}
-            while new:
-                after |= {to for one in new for to in self.onward[one]}
-                new = {one for to in after for one in self.back[to]} - before
-                before |= new
-            seen |= before
-            yield sorted(before), sorted(after)
-
-    def kind(self, before: Sequence[str], after: Sequence[str]) -> Change:
-        """Name a change, as `Succession.kind` does."""
-        if len(after) > 1:
-            return "split"
-        if len(before) > 1:
-            return "merger"
-        same = _name(before[0], self.year - 1) == _name(after[0], self.year)
-        return "recode" if same else "rename"
-
-    def text(self, before: Sequence[str], after: Sequence[str]) -> str:
-        """Write a change: 米泉市 (652303) + 东山区 (650108) → 米东区 (650109), 国函〔2007〕65号."""
-        sides = [" + ".join(_label(code, self.year - 1 + i) for code in side) for i, side in enumerate((before, after))]
-        decrees = dict.fromkeys(filter(None, (self.authority.get(code, "") for code in before)))
-        return ", ".join([" → ".join(sides), *decrees])
-
-
-@dataclass(frozen=True)
-class _Turn:
-    """A step as it is gone through on the way from the rows to `to_year`: forward where they are earlier, else backward.
-
-    `out` leads from the side of the rows to that of `to_year`, `into` the other way.
-    """
-
-    step: _Step
-    forward: bool
-
-    @property
-    def out(self) -> _Links:
-        return self.step.onward if self.forward else self.step.back
-
-    @property
-    def into(self) -> _Links:
-        return self.step.back if self.forward else self.step.onward
-
-    @property
-    def lost(self) -> frozenset[str]:
-        """Units on the side of `to_year` that come from nowhere recorded."""
-        return self.step.nowhere if self.forward else self.step.gone
-
-    @property
-    def row_year(self) -> int:
-        """The year of the list on the side of the rows."""
-        return self.step.year - self.forward
-
-    @property
-    def target_year(self) -> int:
-        """The year of the list on the side of `to_year`."""
-        return self.step.year - (not self.forward)
-
-
-@dataclass(frozen=True)
-class _Division:
-    """How a unit is divided: the share of each part and the rule in words; without a rule the shares stand in, and why."""
-
-    shares: Mapping[str, float]
-    rule: Message | None
-    why: str = ""
-
-
-@dataclass
-class _Trace:
-    """Of what units of each year the units of `to_year` consist, with which share of each; a name with ? or ! is never there.
-
-    Beside them, under keys of their own, what goes through each change. `joined` holds the units of `to_year` that the parts
-    of an undivided unit lie in.
-    """
-
-    held: dict[int, _Held] = field(default_factory=dict)
-    divisions: dict[tuple[int, str], tuple[_Turn, _Division]] = field(default_factory=dict)
-    changes: dict[tuple[int, str], tuple[_Turn, list[str], list[str]]] = field(default_factory=dict)
-    joined: dict[tuple[int, str], set[str]] = field(default_factory=dict)
-
-    def passing(self, present: Mapping[int, Mapping[str, int]]) -> set[_Key]:
-        """Return the keys of what any row of the panel goes through."""
-        return {
-            key
-            for year, codes in present.items()
-            for key, units in self.held[year].items()
-            if not isinstance(key, str) and any(unit in codes for unit in units)
-        }
 
 
 @dataclass(frozen=True)
@@ -180,7 +62,7 @@ class _Pieces:
 
 
 def mean_of(weights: str) -> MeanOf:
-    """Carry a rate (a price, an intensity, a yield) as the mean of the parts, weighted by the column `weights`, which is summed."""
+    """Carry a rate (price, intensity, yield) as the mean of the parts, weighted by the column `weights`, which is summed."""
     return MeanOf(weights)
 
 
@@ -225,14 +107,14 @@ def carry(
             where="carry",
             remedy=f"carry the panel that was read, with to_year={to_year}",
         )
-    codes, levels, notes = _read_codes(panel, years)
+    codes, tiers, notes = _read_codes(panel, years)
     present: dict[int, dict[str, int]] = {}
     for row, (code, year) in enumerate(zip(codes, years.tolist(), strict=True)):
         present.setdefault(year, {})[code] = row
     first, last = min(*present, to_year), max(*present, to_year)
-    steps, unused = _steps(levels, first, last, to_year, shares)
+    turns, given, unused = read_turns(tiers, first, last, to_year, shares)
     known = {} if population is None else _known(panel, population, codes, years)
-    trace = _follow(steps, to_year, known, str(population), undivided == "leave out")
+    trace = follow_units(turns, given, to_year, known, str(population), undivided == "leave out")
     passing = trace.passing(present)
     stuck = [at for at, (_, how) in trace.divisions.items() if how.rule is None and ("divided", *at) in passing]
     if stuck and undivided == "refuse":
@@ -242,13 +124,14 @@ def carry(
     notes = [
         *notes,
         *unused,
-        *_tell_changes(trace, steps, passing, joined, undivided, to_year),
+        *_tell_changes(trace, turns, passing, joined, undivided, to_year),
         *told,
     ]
     frame, missing = _carry_columns(panel, pieces, rules, to_year)
     made = Panel.from_frame(frame, unit=panel.unit, time=panel.time, units=panel.units, provenance=panel.provenance)
     position = (pieces.year - panel.periods.first) // panel.periods.step
-    assert made.unit_codes is not None and panel.unit_codes is not None
+    assert made.unit_codes is not None
+    assert panel.unit_codes is not None
     said = message(
         "note.carried",
         year=to_year,
@@ -340,10 +223,11 @@ def _carried_to(panel: Panel) -> int | None:
     return None
 
 
-def _read_codes(panel: Panel, years: Ints) -> tuple[list[str], set[str], list[Message]]:
-    """Return the code of each row in its own year's list, the levels of the units, and what was read from another year."""
-    assert panel.unit is not None and panel.unit_codes is not None
-    lists, levels, moved = gazetteer(), set[str](), dict[tuple[str, int], str]()
+def _read_codes(panel: Panel, years: Ints) -> tuple[list[str], set[tuple[str, str]], list[Message]]:
+    """Return the code of each row in its own year's list, the provinces and levels, and what was read from another year."""
+    assert panel.unit is not None
+    assert panel.unit_codes is not None
+    lists, tiers, moved = gazetteer(), set[tuple[str, str]](), dict[tuple[str, int], str]()
     labels = panel.unit_codes.labels
     if not all(isinstance(label, str) for label in labels):
         raise DataError(
@@ -351,30 +235,30 @@ def _read_codes(panel: Panel, years: Ints) -> tuple[list[str], set[str], list[Me
             where=f"column '{panel.unit}'",
             remedy=f"make them text before the panel is made: frame['{panel.unit}'].astype('int64').astype('str')",
         )
-    codes = []
+    codes = list[str]()
     for unit, year in zip(panel.unit_codes.values.tolist(), years.tolist(), strict=True):
         label = labels[unit]
         region = lists.at(label, year)
         if region is None:
-            region = moved_to = _of_other_year(label, year, panel, len(codes))
-            moved[label, year] = moved_to.code
-        levels.add(region.level)
+            region = _of_other_year(label, year, panel, len(codes))
+            moved[label, year] = region.code
+        tiers.add((region.code[:2], region.level))
         codes.append(region.code)
     if not moved:
-        return codes, levels, []
+        return codes, tiers, []
     at = pd.Series(codes).str.cat(pd.Series(years).astype("str"), sep=" ")
     if (twice := at.duplicated(keep=False).to_numpy()).any():
         one = np.flatnonzero(twice & (at == at[twice].iloc[0]).to_numpy())
         raise DataError(
-            f"two rows of {years[one[0]]} are of one unit, {_label(codes[one[0]], int(years[one[0]]))}",
+            f"two rows of {years[one[0]]} are of one unit, {label_unit(codes[one[0]], int(years[one[0]]))}",
             where=name_rows(panel.frame, np.isin(np.arange(len(codes)), one), panel.unit),
             remedy="keep one row for a unit and year",
         )
     listed = "; ".join(
-        f"{label} in {year}: {_label(code, year)}" for (label, year), code in list(moved.items())[:_NAMED]
+        f"{label} in {year}: {label_unit(code, year)}" for (label, year), code in list(moved.items())[:_NAMED]
     )
     more = f"; … ({len(moved)})" if len(moved) > _NAMED else ""
-    return codes, levels, [message("note.carried_codes", rows=len(moved), units=listed + more)]
+    return codes, tiers, [message("note.carried_codes", rows=len(moved), units=listed + more)]
 
 
 def _of_other_year(label: str, year: int, panel: Panel, row: int) -> Region:
@@ -405,265 +289,25 @@ def _known(panel: Panel, column: str, codes: Sequence[str], years: Ints) -> dict
     return {pair: value for pair, value, there in zip(pairs, values.tolist(), told.tolist(), strict=True) if there}
 
 
-def _steps(
-    levels: Iterable[str], first: int, last: int, to_year: int, shares: pd.DataFrame | None
-) -> tuple[list[tuple[_Turn, _Given]], list[Message]]:
-    """Read the changes between two years that concern units of these levels, and the shares that are given for them."""
-    lists = gazetteer()
-    wholes: dict[int, list[tuple[str, str]]] = {}
-    parts: dict[int, list[tuple[str, str]]] = {}
-    decrees: dict[int, dict[str, str]] = {}
-    for (year, code), succession in lists.successions.items():
-        if not first < year <= last or succession.before.level not in levels:
-            continue
-        after = [region.code for region in succession.after]
-        decrees.setdefault(year, {})[code] = succession.authority
-        goes_on = code in after
-        wholes.setdefault(year, []).extend((code, to) for to in after if to == code or not goes_on)
-        parts.setdefault(year, []).extend((code, to) for to in after if to != code and goes_on)
-    for year, links in wholes.items():
-        moved, reached = {code for code, _ in links}, {to for _, to in [*links, *parts[year]]}
-        links += [(code, code) for code in sorted(reached - moved) if lists.at(code, year - 1) is not None]
-    given, unused = _read_shares(shares, {year: [*wholes[year], *parts[year]] for year in wholes}, to_year)
-    turns = []
-    begun: dict[int, set[str]] = {}
-    ended: dict[int, set[str]] = {}
-    for region in lists.regions:
-        begun.setdefault(region.valid_from, set()).add(region.code)
-        ended.setdefault((region.valid_to or LAST) + 1, set()).add(region.code)
-    for year in range(first + 1, last + 1):
-        forward, own = year <= to_year, {to for _, to in wholes.get(year, [])}
-        declared = {
-            (code, to) if forward else (to, code) for (at, code), tos in given.items() if at == year for to in tos
-        }
-        kept = [link for link in parts.get(year, []) if link[1] not in own or link in declared]
-        links = dict.fromkeys([*wholes.get(year, []), *kept])
-        onward, back = _gather_links(links), _gather_links((to, code) for code, to in links)
-        nowhere = {
-            code
-            for code in begun.get(year, ())
-            if code not in back and (code in onward or not lists.at(code, year - 1))
-        }
-        gone = {
-            code for code in ended.get(year, ()) if code not in onward and (code in back or not lists.at(code, year))
-        }
-        ceded = tuple(link for link in parts.get(year, []) if link not in links)
-        step = _Step(year, onward, back, ceded, frozenset(nowhere), frozenset(gone), decrees.get(year, {}))
-        turns.append((_Turn(step, forward), {key: one for key, one in given.items() if key[0] == year}))
-    return turns, unused
-
-
-def _gather_links(links: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, list[str]] = {}
-    for one, other in links:
-        found.setdefault(one, []).append(other)
-    return {one: tuple(sorted(others)) for one, others in found.items()}
-
-
-def _read_shares(
-    frame: pd.DataFrame | None, links: Mapping[int, Sequence[tuple[str, str]]], to_year: int
-) -> tuple[_Given, list[Message]]:
-    """Place the given shares at the changes; raise DataError where they do not add up or name no part. Say which are not needed."""
-    if frame is None:
-        return {}, []
-    for column in ("code", "to_code", "share"):
-        require_column(frame, column)
-    values = numbers(frame, "share")
-    if (wrong := ~((values >= 0) & (values <= 1))).any():
-        raise DataError(
-            "a share is not between 0 and 1", where=f"shares, {name_rows(frame, wrong, 'share')}", remedy="correct it"
-        )
-    of_year = numbers(frame, "year").tolist() if "year" in frame.columns else [math.nan] * len(frame)
-    listed: dict[tuple[str, float], dict[str, float]] = {}
-    rows = zip(frame["code"].tolist(), frame["to_code"].tolist(), of_year, values.tolist(), strict=True)
-    for code, to, year, value in rows:
-        entry = listed.setdefault((code, 0.0 if math.isnan(year) else year), {})
-        if to in entry:
-            raise DataError(
-                f"the share of {to} in {code} is given twice", where="shares", remedy="leave one of them out"
-            )
-        entry[to] = value
-    given, unused = _Given(), []
-    for (code, year), entry in listed.items():
-        if not math.isclose(sum(entry.values()), 1, abs_tol=1e-9):
-            raise DataError(
-                f"the shares of {code} add up to {sum(entry.values()):.10g}",
-                where="shares",
-                remedy="make them 1 together: divide each by their sum",
-            )
-        parts = {
-            at: {other for one, other in ((b, a) if at <= to_year else (a, b) for b, a in found) if one == code}
-            for at, found in links.items()
-            if year in (0, at)
-        }
-        parts = {at: others for at, others in parts.items() if others - {code} or len(others) > 1}
-        fitting = [at for at, others in parts.items() if set(entry) <= others]
-        if not parts:
-            unused.append(code)
-        elif len(fitting) == 1:
-            given[fitting[0], code] = entry
-        elif fitting:
-            raise DataError(
-                f"{code} is divided in {' and '.join(map(str, sorted(fitting)))}, and its shares name no year",
-                where="shares",
-                remedy="add a column year: that of the change",
-            )
-        else:
-            at = min(parts)
-            said = ", ".join(_label(one, at - (at > to_year)) for one in sorted(parts[at]))
-            raise DataError(
-                f"shares= divides {code} among {', '.join(map(str, entry))}, but its parts in the change of {at} are {said}",
-                where="shares",
-                remedy="give shares of these; a part that is not listed gets nothing",
-            )
-    return given, [message("note.carried_unused", units=", ".join(unused))] if unused else []
-
-
-def _follow(
-    turns: Sequence[tuple[_Turn, _Given]],
-    to_year: int,
-    known: Mapping[tuple[str, int], float],
-    population: str,
-    marked: bool,
-) -> _Trace:
-    """Trace the units of `to_year` through the changes, outward from that year; `marked` makes undivided units absent."""
-    trace = _Trace()
-    steps = [turn.step for turn, _ in turns]
-    units = [region.code for region in gazetteer().regions if region.is_valid(to_year)]
-    trace.held[to_year] = {code: {code: 1.0} for code in units}
-    for forward in (True, False):
-        held: _Held = dict(trace.held[to_year])
-        holders: dict[str, set[_Key]] = {code: {code} for code in units}
-        for turn, given in sorted(turns, key=lambda one: abs(one[0].row_year - to_year)):
-            if turn.forward != forward:
-                continue
-            year = turn.step.year
-            shares: dict[str, Mapping[str, float]] = {}
-            for unit, parts in turn.out.items():
-                if len(parts) == 1:
-                    shares[unit] = {parts[0]: 1.0}
-                    continue
-                how = _divide(turn, unit, given, known, population, steps)
-                trace.divisions[year, unit] = turn, how
-                shares[unit] = how.shares
-                if how.rule is None:
-                    reached = {key for part in parts for key in holders.get(part, ())}
-                    trace.joined[year, unit] = {key for key in reached if isinstance(key, str)}
-            touched = {key for code in (*turn.into, *turn.lost) for key in holders.get(code, ())}
-            for key in touched:
-                made: dict[str, float] = {}
-                for code, weight in held[key].items():
-                    holders[code].discard(key)
-                    if code in turn.lost:
-                        made[f"?{code}"] = 0.0
-                    for unit in turn.into.get(code, () if code in turn.lost else (code,)):
-                        part = shares[unit].get(code, 0.0) if unit in shares else 1.0
-                        if part > 0:
-                            made[unit] = made.get(unit, 0.0) + weight * part
-                        if marked and (year, unit) in trace.joined:
-                            made[f"!{unit}"] = 0.0
-                held[key] = made
-                for unit in made:
-                    holders.setdefault(unit, set()).add(key)
-            beside = {("divided", year, unit): [unit] for unit in turn.out if len(turn.out[unit]) > 1}
-            for before, after in turn.step.groups():
-                if before != after or len(before) > 1:
-                    trace.changes[year, before[0]] = turn, before, after
-                    beside["change", year, before[0]] = before if forward else after
-            for giver, to in turn.step.ceded:
-                beside["ceded", year, f"{giver} {to}"] = [giver, *turn.into.get(to, (to,))] if forward else [giver, to]
-            for new, through in beside.items():
-                held[new] = dict.fromkeys(through, 1.0)
-                for unit in through:
-                    holders.setdefault(unit, set()).add(new)
-            trace.held[turn.row_year] = dict(held)
-    return trace
-
-
-def _divide(
-    turn: _Turn,
-    unit: str,
-    given: _Given,
-    known: Mapping[tuple[str, int], float],
-    population: str,
-    steps: Sequence[_Step],
-) -> _Division:
-    """Find the shares of the parts of a unit: those given, else by population; else equal ones stand in, without a rule."""
-    parts, year = turn.out[unit], turn.step.year
-    if (year, unit) in given:
-        entry = given[year, unit]
-        return _Division(entry, message("note.carried_by_shares", **_said(turn, unit, entry)))
-    blank = dict.fromkeys(parts, 1 / len(parts))
-    if not known:
-        return _Division(blank, None)
-    others = {part: [one for one in turn.into[part] if one != unit] for part in parts}
-    mixed = [part for part in parts if any(len(turn.out[one]) > 1 for one in others[part])]
-    if mixed:
-        return _Division(blank, None, f"{_label(mixed[0], turn.target_year)} has parts of several units")
-    theirs = _nearest_known(parts, turn.target_year, turn.forward, known, steps)
-    if theirs is None:
-        return _Division(blank, None, f"there is no year in which all parts have '{population}'")
-    rest = [one for several in others.values() for one in several]
-    before = _nearest_known(rest, turn.row_year, not turn.forward, known, steps)
-    if before is None:
-        return _Division(blank, None, f"there is no year in which all of {', '.join(rest)} have '{population}'")
-    gains = {part: known[part, theirs] - sum(known[one, before] for one in others[part]) for part in parts}
-    if min(gains.values()) <= 0:
-        least = min(gains, key=lambda part: gains[part])
-        return _Division(blank, None, f"{_label(least, turn.target_year)} did not gain in '{population}'")
-    entry = {part: gain / sum(gains.values()) for part, gain in gains.items()}
-    said = {**_said(turn, unit, entry), "column": population, "year": theirs}
-    if rest:
-        return _Division(entry, message("note.carried_by_gain", **said, other=before))
-    return _Division(entry, message("note.carried_by_population", **said))
-
-
-def _said(turn: _Turn, unit: str, entry: Mapping[str, float]) -> dict[str, object]:
-    parts = ", ".join(f"{_label(part, turn.target_year)} {share:.4f}" for part, share in entry.items())
-    return {"unit": _label(unit, turn.row_year), "parts": parts}
-
-
-def _nearest_known(
-    units: Sequence[str], start: int, later: bool, known: Mapping[tuple[str, int], float], steps: Sequence[_Step]
-) -> int | None:
-    """Return the nearest year, from `start` on or back, in which all units have a value and are still the same units."""
-    by_year = {step.year: step for step in steps}
-    year = start
-    while all(gazetteer().at(unit, year) for unit in units):
-        if all((unit, year) in known for unit in units):
-            return year
-        step = by_year.get(year + 1 if later else year)
-        links = {} if step is None else step.onward if later else step.back
-        if step is None or any(links.get(unit, (unit,)) != (unit,) for unit in units):
-            return None
-        across = step.back if later else step.onward
-        if any(across.get(unit, (unit,)) != (unit,) for unit in units):
-            return None
-        year += 1 if later else -1
-    return None
-
-
-def _refuse_undivided(trace: _Trace, stuck: Sequence[tuple[int, str]], population: str | None) -> None:
+def _refuse_undivided(trace: Trace, stuck: Sequence[tuple[int, str]], population: str | None) -> None:
     """Raise DataError naming the first units that have to be divided in unknown shares."""
-    told = []
-    for year, unit in sorted(stuck)[:_FIRST_FEW]:
+    told: dict[tuple[int, str], list[str]] = {}
+    for year, unit in sorted(stuck):
         turn, how = trace.divisions[year, unit]
-        before, after = ([unit], turn.out[unit]) if turn.forward else (turn.out[unit], [unit])
-        told.append(
-            f"{_label(unit, turn.row_year)} ({turn.step.text(before, after)}, in {year})"
-            + (f": {how.why}" if how.why else "")
-        )
-    more = f"; and {len(stuck) - len(told)} more" if len(stuck) > len(told) else ""
+        said = label_unit(unit, turn.row_year) + (f" ({how.why})" if how.why else "")
+        told.setdefault((year, trace.change_of(year, unit)), []).append(said)
+    first = [f"{', '.join(units)} in {year}: {change}" for (year, change), units in list(told.items())[:_FIRST_FEW]]
+    more = f"; and {len(told) - len(first)} more changes" if len(told) > len(first) else ""
     columns = "" if population else "population= a column by which to divide, or "
     raise DataError(
-        f"{len(stuck)} units would have to be divided, in shares that are not known: {'; '.join(told)}{more}",
+        f"{len(stuck)} units would have to be divided in shares that are not known: {'; '.join(first)}{more}",
         where="carry",
         remedy=f'give {columns}shares= (code, to_code, share), or undivided="combine" to keep what cannot be told apart as one '
         'unit, or undivided="leave out"',
     )
 
 
-def _join(trace: _Trace, stuck: Iterable[tuple[int, str]]) -> dict[str, str]:
+def _join(trace: Trace, stuck: Iterable[tuple[int, str]]) -> dict[str, str]:
     """Join the units of `to_year` that undivided units lie in: the code of the joint unit of each."""
     groups: list[set[str]] = []
     for at in stuck:
@@ -674,7 +318,7 @@ def _join(trace: _Trace, stuck: Iterable[tuple[int, str]]) -> dict[str, str]:
 
 
 def _gather(
-    trace: _Trace, present: Mapping[int, Mapping[str, int]], joined: Mapping[str, str], n: int, to_year: int
+    trace: Trace, present: Mapping[int, Mapping[str, int]], joined: Mapping[str, str], n: int, to_year: int
 ) -> tuple[_Pieces, list[Dropped], list[Message]]:
     """Collect the rows of each unit of `to_year` and year; those of units that are not whole enter the ledger."""
     found: list[tuple[str, int, list[tuple[str, int, float]]]] = []
@@ -685,12 +329,12 @@ def _gather(
         made: dict[str, dict[str, float]] = {}
         for key, units in trace.held[year].items():
             if isinstance(key, str):
-                if (joint := joined.get(key)) is None:
+                if key not in joined:
                     made[key] = units
-                else:
-                    entry = made.setdefault(joint, {})
-                    for unit, share in units.items():
-                        entry[unit] = entry.get(unit, 0.0) + share
+                    continue
+                entry = made.setdefault(joined[key], {})
+                for unit, share in units.items():
+                    entry[unit] = entry.get(unit, 0.0) + share
         for key, units in made.items():
             pieces = [(unit, rows[unit], share) for unit, share in units.items() if unit in rows]
             if not pieces:
@@ -704,7 +348,7 @@ def _gather(
             (barred if stopped else torn)[[row for _, row, _ in pieces]] = True
             if not stopped:
                 incomplete.setdefault(key, []).append(year)
-                named = (_label(one.removeprefix("?"), to_year if one[0] == "?" else year) for one in lacking)
+                named = (label_unit(one.removeprefix("?"), to_year if one[0] == "?" else year) for one in lacking)
                 absent.setdefault(key, {}).update(dict.fromkeys(named))
     if not found:
         raise DataError(
@@ -723,10 +367,24 @@ def _gather(
         tuple(key for key, _, _ in found),
         np.array([year for _, year, _ in found], dtype=np.int64),
     )
+    lists = {key: (years, list(absent[key])) for key, years in sorted(incomplete.items())}
+    dropped, notes = _account(present, used, torn, barred, lists, to_year)
+    return gathered, dropped, notes
+
+
+def _account(
+    present: Mapping[int, Mapping[str, int]],
+    used: Flags,
+    torn: Flags,
+    barred: Flags,
+    incomplete: Mapping[str, tuple[list[int], list[str]]],
+    to_year: int,
+) -> tuple[list[Dropped], list[Message]]:
+    """Make the lines of the ledger, and name the units: rows (n,) that arrive somewhere, lack other parts, cannot be divided."""
     lost = ~used & ~torn & ~barred
-    labels = np.array([code for rows in present.values() for code in rows], dtype=object)
-    unit_of = np.empty(n, dtype=object)
-    unit_of[[row for rows in present.values() for row in rows.values()]] = labels
+    unit_of = np.empty(len(used), dtype=object)
+    for rows in present.values():
+        unit_of[list(rows.values())] = list(rows)
     reasons = (
         (message("ledger.carried_undivided", year=to_year), barred),
         (message("ledger.carried_incomplete", year=to_year), torn & ~barred),
@@ -734,30 +392,30 @@ def _gather(
     )
     arrived = set(unit_of[used].tolist())
     dropped = [
-        Dropped("carry", reason, int(rows.sum()), len(set(unit_of[rows].tolist()) - arrived))
-        for reason, rows in reasons
-        if rows.any()
+        Dropped("carry", reason, int(flags.sum()), len(set(unit_of[flags].tolist()) - arrived))
+        for reason, flags in reasons
+        if flags.any()
     ]
     notes = []
     if incomplete:
         listed = [
-            f"{_label(key, to_year)} {_spans(years)} without {', '.join(absent[key])}"
-            for key, years in sorted(incomplete.items())
+            f"{label_unit(key, to_year)} {_spans(years)} ({', '.join(absent)})"
+            for key, (years, absent) in incomplete.items()
         ]
         more = f"; … ({len(listed)})" if len(listed) > _NAMED else ""
-        cells = sum(map(len, incomplete.values()))
+        cells = sum(len(years) for years, _ in incomplete.values())
         said = "; ".join(listed[:_NAMED]) + more
         notes.append(message("note.carried_incomplete", cells=cells, rows=int(torn.sum()), year=to_year, units=said))
     if lost.any():
         units = ", ".join(sorted(set(unit_of[lost].tolist())))
         notes.append(message("note.carried_nowhere", rows=int(lost.sum()), year=to_year, units=units))
-    return gathered, dropped, notes
+    return dropped, notes
 
 
 def _tell_changes(
-    trace: _Trace,
-    turns: Sequence[tuple[_Turn, _Given]],
-    passing: set[_Key],
+    trace: Trace,
+    turns: Sequence[Turn],
+    passing: set[TraceKey],
     joined: Mapping[str, str],
     undivided: Undivided,
     to_year: int,
@@ -777,7 +435,7 @@ def _tell_changes(
             rules = [message("note.carried_followed")]
         for rule in dict.fromkeys(rules or [message("note.carried_added")]):
             told.setdefault((year, kind, rule), []).append(said)
-    for turn, _ in turns:
+    for turn in turns:
         kept = [link for link in turn.step.ceded if ("ceded", turn.step.year, " ".join(link)) in passing]
         receivers = {giver: [to for one, to in kept if one == giver] for giver, _ in kept}
         for giver, tos in receivers.items():
@@ -794,13 +452,13 @@ def _tell_changes(
 
 
 def _without_rule(
-    trace: _Trace, at: tuple[int, str], joined: Mapping[str, str], undivided: Undivided, to_year: int
+    trace: Trace, at: tuple[int, str], joined: Mapping[str, str], undivided: Undivided, to_year: int
 ) -> Message:
     """Say what becomes of a unit that could not be divided."""
     if undivided == "leave out":
         return message("note.carried_left_out")
     joint = {joined.get(code, code) for code in trace.joined[at]}
-    return message("note.carried_combined", unit=", ".join(_label(code, to_year) for code in sorted(joint)))
+    return message("note.carried_combined", unit=", ".join(label_unit(code, to_year) for code in sorted(joint)))
 
 
 def _carry_columns(
@@ -814,18 +472,19 @@ def _carry_columns(
     for column, rule in rules.items():
         source = panel.frame[column]
         if rule == "name":
-            frame[column] = pd.array([_name(unit, to_year) for unit in pieces.unit], dtype="str")
-        elif rule in ("same", "earliest", "latest"):
+            frame[column] = pd.array([name_unit(unit, to_year) for unit in pieces.unit], dtype="str")
+            continue
+        if rule in ("same", "earliest", "latest"):
             frame[column] = source.iloc[_pick(panel, pieces, column, str(rule), to_year)].array
-        elif not pieces.whole.all():
-            values = numbers(panel.frame, column)[pieces.row]
-            keep = pieces.alone if isinstance(rule, MeanOf) else pieces.whole
-            made = _mean(panel, pieces, values, rule.weights) if isinstance(rule, MeanOf) else _sum(pieces, values)
-            made = np.where(keep, values[pieces.starts], made)
-            if lacking := int((np.isnan(made) & ~pieces.alone).sum()):
-                notes.append(message("note.carried_missing", column=column, number=lacking))
-            whole = bool((made == np.floor(made)).all())
-            frame[column] = pd.array(made.astype(source.dtype) if whole and _is_of_ints(source) else made)
+            continue
+        values = numbers(panel.frame, column)[pieces.row]
+        made = _mean(panel, pieces, values, rule.weights) if isinstance(rule, MeanOf) else _sum(pieces, values)
+        made = np.where(pieces.alone if isinstance(rule, MeanOf) else pieces.whole, values[pieces.starts], made)
+        if lacking := int((np.isnan(made) & ~pieces.alone).sum()):
+            notes.append(message("note.carried_missing", column=column, number=lacking))
+        if not pieces.whole.all():
+            whole = _is_of_ints(source) and bool((made == np.floor(made)).all())
+            frame[column] = pd.Series(made, frame.index).astype(source.dtype) if whole else made
     return frame, notes
 
 
@@ -869,7 +528,7 @@ def _pick(panel: Panel, pieces: _Pieces, column: str, rule: str, to_year: int) -
             units = panel.frame[panel.unit].iloc[pieces.row[here]].tolist()
             values = ["missing" if code < 0 else labels[code] for code in codes[here].tolist()]
             parts = ", ".join(f"{unit}: {value}" for unit, value in zip(units, values, strict=True))
-            told.append(f"{_label(pieces.unit[at], to_year)} in {pieces.year[at]} ({parts})")
+            told.append(f"{label_unit(pieces.unit[at], to_year)} in {pieces.year[at]} ({parts})")
         n = int(wrong.sum())
         raise DataError(
             f"'{column}' is not the same in all parts of {n} unit-years: {'; '.join(told)}{'; …' if n > len(told) else ''}"
@@ -883,16 +542,6 @@ def _pick(panel: Panel, pieces: _Pieces, column: str, rule: str, to_year: int) -
     order = np.lexsort((codes if rule != "latest" else -codes, pieces.group))
     picked: Ints = pieces.row[order][pieces.starts]
     return picked
-
-
-def _name(code: str, year: int) -> str:
-    """Name a unit of a year, or the units that are kept as one."""
-    found = [(gazetteer().at(one, year), one) for one in code.split("+")]
-    return "+".join(one if region is None else region.name for region, one in found)
-
-
-def _label(code: str, year: int) -> str:
-    return f"{_name(code, year)} ({code})"
 
 
 def _spans(years: Iterable[int]) -> str:
