@@ -99,11 +99,11 @@ def carry(
         remedy = nearest(undivided, ("refuse", "combine", "leave out"))
         raise DataError(f"undivided = '{undivided}' is unknown", where="carry", remedy=remedy)
     _check_rules(panel, rules, population)
-    if (before := _carried_to(panel)) is not None:
-        if before == to_year:
-            return panel
+    if panel.boundaries == to_year:
+        return panel
+    if panel.boundaries is not None:
         raise DataError(
-            f"the panel was carried to the boundaries of {before} already",
+            f"the panel was carried to the boundaries of {panel.boundaries} already",
             where="carry",
             remedy=f"carry the panel that was read, with to_year={to_year}",
         )
@@ -145,6 +145,7 @@ def carry(
         position=position,
         periods=replace(panel.periods, observed=np.unique(position)),
         origins=panel.origins,
+        boundaries=to_year,
         ledger=(*panel.ledger, *dropped),
         notes=(*panel.notes, said, *notes, *missing),
     )
@@ -213,14 +214,6 @@ def _check_rules(panel: Panel, rules: Mapping[str, CarryRule], population: str |
                 where="carry, rules",
                 remedy=f'write "{weights}": "sum", or weigh by an amount',
             )
-
-
-def _carried_to(panel: Panel) -> int | None:
-    """Return the year to whose boundaries the panel was carried before."""
-    for note in panel.notes:
-        if note.key == "note.carried":
-            return int(str(dict(note.values)["year"]))
-    return None
 
 
 def _read_codes(panel: Panel, years: Ints) -> tuple[list[str], set[tuple[str, str]], list[Message]]:
@@ -493,8 +486,7 @@ def _is_of_ints(values: pd.Series) -> bool:
 
 
 def _sum(pieces: _Pieces, values: Floats) -> Floats:
-    summed: Floats = np.bincount(pieces.group, weights=values * pieces.share)
-    return summed
+    return np.bincount(pieces.group, weights=values * pieces.share).astype(np.float64)
 
 
 def _mean(panel: Panel, pieces: _Pieces, values: Floats, by: str) -> Floats:
