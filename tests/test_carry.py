@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cache
 from typing import Any
@@ -19,7 +19,7 @@ from evalkit.catalogue import message
 from evalkit.errors import DataError
 from evalkit.panels.carrying import CarryRule
 from evalkit.panels.panel import Dropped
-from evalkit.regions.registry import gazetteer, lineage
+from evalkit.regions.registry import LAST, Gazetteer, Region, Succession, gazetteer, lineage
 from evalkit.tables.table import Provenance
 from sampling import inputs
 
@@ -421,3 +421,93 @@ def test_rows_are_carried_or_counted(seed: int, to_year: int) -> None:
         largest = pd.DataFrame(rows)[3].nlargest(left).sum()
         assert found.frame["output"].sum() >= totals - largest - 1e-9
         assert not found.frame.duplicated(["code", "year"]).any()
+
+
+Lives = Mapping[str, tuple[int, int]]
+Changes = Iterable[tuple[int, str, tuple[str, ...]]]
+
+
+def invent(monkeypatch: pytest.MonkeyPatch, lives: Lives, changes: Changes) -> None:
+    """Put invented lists in the place of China's: first and last year of each code, and what became of which."""
+    units = {
+        code: Region(code, f"unit {code}", "county", "990000", None, first, None if last == LAST else last)
+        for code, (first, last) in lives.items()
+    }
+    successions = {
+        (year, code): Succession(year, units[code], tuple(units[to] for to in becomes), (), "")
+        for year, code, becomes in changes
+    }
+    lists = Gazetteer(tuple(units.values()), {code: (one,) for code, one in units.items()}, {}, {}, {}, successions, {})
+    for module in ("boundaries", "carrying"):
+        monkeypatch.setattr(f"evalkit.panels.{module}.gazetteer", lambda: lists)
+
+
+def test_a_unit_with_a_part_of_unknown_origin_has_no_earlier_years(monkeypatch: pytest.MonkeyPatch) -> None:
+    lives = {"990101": (1980, 2009), "990102": (2005, 2009), "990103": (2010, LAST)}
+    invent(monkeypatch, lives, [(2010, "990101", ("990103",)), (2010, "990102", ("990103",))])
+    rows = [("990101", 2004, "", 1.0, 1.0), ("990101", 2006, "", 1.0, 1.0), ("990102", 2006, "", 2.0, 1.0)]
+    found = carried(rows, 2010)
+    assert [row[:2] for row in rows_of(found)] == [("990103", 2006)]
+    assert found.ledger == (Dropped("carry", message("ledger.carried_incomplete", year=2010), 1, 0),)
+
+
+def test_what_is_kept_as_one_is_not_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    parts = tuple(f"99010{i}" for i in range(1, 7))  # six sixths, added up, are less than one
+    lives = {"990199": (1980, 2009)} | dict.fromkeys(parts, (2010, LAST))
+    invent(monkeypatch, lives, [(2010, "990199", parts)])
+    one = panel([("990199", 2009, "", 1.0, 1.0)], count=7)
+    found = ek.carry(one, to_year=2010, rules={**RULES, "count": "sum"}, undivided="combine")
+    assert found.frame["count"].tolist() == [7]
+    assert found.frame["count"].dtype == np.int64
+
+
+@given(st.integers(0, 10**6), st.integers(2000, 2008))
+@inputs(25, 300)
+def test_invented_histories_are_carried_as_their_land(seed: int, to_year: int) -> None:
+    """Brute force: land in cells of known amounts, units as sets of cells; what a unit gets is what lies on its cells."""
+    draw = np.random.default_rng(seed)
+    amount = draw.gamma(2.0, size=12)
+    codes = (f"99{number:04d}" for number in range(1, 10_000))
+    land = {next(codes): frozenset(cells.tolist()) for cells in np.array_split(draw.permutation(12), 5)}
+    lives, at, changes, shares = dict.fromkeys(land, (1980, LAST)), {2000: dict(land)}, [], []
+
+    def total(cells: Iterable[int]) -> float:
+        return float(sum(amount[cell] for cell in cells))
+
+    for year in range(2001, 2009):
+        unit = str(draw.choice(sorted(land)))
+        cells, kind = sorted(land.pop(unit)), draw.choice(["rename", "merger", "split", "part"])
+        before, after = {unit: frozenset(cells)}, {}
+        if kind in ("split", "part") and len(cells) > 1:
+            cut = int(draw.integers(1, len(cells)))
+            after = {
+                next(codes) if kind == "split" else unit: frozenset(cells[:cut]),
+                next(codes): frozenset(cells[cut:]),
+            }
+        else:
+            if kind == "merger" and len(land) > 1:
+                other = str(draw.choice(sorted(land)))
+                before[other] = land.pop(other)
+            after = {next(codes): frozenset().union(*before.values())}
+        land |= after
+        lives |= {code: (lives[code][0], year - 1) for code in before if code not in after}
+        lives |= {code: (year, LAST) for code in after if code not in before}
+        changes += [(year, code, tuple(after)) for code in before]
+        sources, targets = (before, after) if year <= to_year else (after, before)
+        if len(targets) > 1:
+            whole = {code: total(cells) for code, cells in sources.items()}
+            shares += [(code, to, total(targets[to]) / whole[code], year) for code in sources for to in targets]
+        at[year] = dict(land)
+    rows = [(code, year, "", total(cells), 1.0) for year, units in at.items() for code, cells in units.items()]
+    frame = pd.DataFrame(shares, columns=["code", "to_code", "share", "year"])
+    with pytest.MonkeyPatch.context() as patch:
+        invent(patch, lives, changes)
+        found = carried(rows, to_year, shares=frame)
+        joint = carried(rows, to_year, undivided="combine")
+    expected = {(code, year): total(cells) for code, cells in at[to_year].items() for year in at}
+    got = {(row[0], row[1]): row[3] for row in rows_of(found)}
+    assert got == pytest.approx(expected, rel=1e-12)
+    assert not found.ledger
+    assert not joint.ledger
+    for code, _, _, value, _ in rows_of(joint):
+        assert value == pytest.approx(sum(total(at[to_year][one]) for one in code.split("+")), rel=1e-12)
