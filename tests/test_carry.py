@@ -169,12 +169,25 @@ def test_shares_that_are_given_are_used_and_checked() -> None:
         ({"share": [0.5, 0.7, -0.2]}, "a share is not between 0 and 1"),
         ({"to_code": ["340100", "340200", "340300"]}, "its parts in the change of 2011 are 合肥市"),
         ({"to_code": ["340100", "340200", "340200"]}, "the share of 340200 in 341400 is given twice"),
+        ({"to_code": ["340100", "340200", None]}, "a code is not text"),
     ):
         assert what in refused(CHAOHU, 2012, shares=CHAOHU_PARTS.assign(**change)).what
     assert rows_of(carried(CHAOHU, 2012, shares=CHAOHU_PARTS.assign(year=2011))) == rows_of(
         carried(CHAOHU, 2012, shares=CHAOHU_PARTS)
     )
     assert "not be divided here: 341400" in said(carried(MIDONG, 2010, shares=CHAOHU_PARTS))
+
+
+def test_shares_of_a_unit_that_is_divided_twice_name_the_year() -> None:
+    """和田县 (653221) gave land to 和田市 in 2006, and a part of it became 和安县 in 2024."""
+    rows = [("653221", 2005, "", 8.0, 1.0), ("653201", 2005, "", 1.0, 1.0)]
+    shares = pd.DataFrame({"code": "653221", "to_code": ["653221", "653229"], "share": [0.75, 0.25]})
+    found = carried(rows, 2024, shares=shares)  # only the change of 2024 has these parts
+    assert [row[:4:3] for row in rows_of(found)] == [("653201", 1.0), ("653221", 6.0), ("653229", 2.0)]
+    whole = pd.DataFrame({"code": ["653221"], "to_code": ["653221"], "share": [1.0]})
+    assert "653221 is divided in 2006 and 2024, and its shares name no year" in refused(rows, 2024, shares=whole).what
+    found = carried(rows, 2024, shares=whole.assign(year=2024))
+    assert [row[:4:3] for row in rows_of(found)] == [("653201", 1.0), ("653221", 8.0)]
 
 
 def test_an_undivided_unit_is_refused_combined_or_left_out() -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
+import numpy as np
 import pandas as pd
 
 from evalkit.catalogue import Message, message
@@ -209,6 +210,14 @@ def _read_shares(
         return {}, []
     for column in ("code", "to_code", "share"):
         require_column(frame, column)
+    for column in ("code", "to_code"):
+        odd = np.array([not isinstance(code, str) for code in frame[column].tolist()])
+        if odd.any():
+            raise DataError(
+                "a code is not text",
+                where=f"shares, {name_rows(frame, odd, column)}",
+                remedy="write six digits, as text",
+            )
     values = numbers(frame, "share")
     if (wrong := ~((values >= 0) & (values <= 1))).any():
         raise DataError(
