@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from evalkit.errors import EvalkitError as EvalkitError
     from evalkit.inference.multiplicity import adjust as adjust
     from evalkit.panels.assembly import assemble as assemble
+    from evalkit.panels.carrying import carry as carry
+    from evalkit.panels.carrying import mean_of as mean_of
     from evalkit.panels.derivation import at_least as at_least
     from evalkit.panels.derivation import deflate as deflate
     from evalkit.panels.derivation import equal_weight as equal_weight
@@ -46,6 +48,8 @@ _HOME = {
     "EvalkitError": "errors",
     "adjust": "inference.multiplicity",
     "assemble": "panels.assembly",
+    "carry": "panels.carrying",
+    "mean_of": "panels.carrying",
     "at_least": "panels.derivation",
     "deflate": "panels.derivation",
     "equal_weight": "panels.derivation",

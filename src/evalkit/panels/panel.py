@@ -43,7 +43,8 @@ class Panel:
 
     `position` (n,) places each row on `periods`; `unit_codes` is None for repeated cross-sections. `counts` names the column
     of frequencies of collapsed rows, `within` the column with the squares inside each collapsed row (see `collapse`). `origins`
-    says of which file a column is, where the panel was assembled from several.
+    says of which file a column is, where the panel was assembled from several. `boundaries` is the year whose boundaries
+    the units have in all periods, where the panel was carried to one (see `carry`).
     """
 
     frame: pd.DataFrame
@@ -59,6 +60,7 @@ class Panel:
     ledger: tuple[Dropped, ...] = ()
     notes: tuple[Message, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
+    boundaries: int | None = None
     _cache: dict[tuple[str, ...], Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     __eq__ = same_content

@@ -1,0 +1,411 @@
+"""Boundaries: of which units of other years the units of one year consist, change by change, and by which shares."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+
+from evalkit.catalogue import Message, message
+from evalkit.errors import DataError
+from evalkit.regions.registry import LAST, Change, gazetteer
+from evalkit.tables.columns import name_rows, numbers, require_column
+
+_Links = Mapping[str, tuple[str, ...]]
+GivenShares = dict[tuple[int, str], dict[str, float]]
+"""By the year of a change and the unit divided: the share of each part."""
+TraceKey = str | tuple[str, int, str]
+"""A unit of the year that is traced, or what is traced beside: ("divided", 2011, "341400")."""
+_Held = dict[TraceKey, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class YearChanges:
+    """The changes of one year: the units after of each unit before, and back; codes of the lists of `year` - 1 and `year`.
+
+    Units without a link go on under their code. `ceded` lists land that is not followed: giver, receiver. `nowhere` holds
+    the units after of which no origin is recorded, `gone` those before without a recorded successor.
+    """
+
+    year: int
+    onward: _Links
+    back: _Links
+    ceded: tuple[tuple[str, str], ...]
+    nowhere: frozenset[str]
+    gone: frozenset[str]
+    authority: Mapping[str, str]
+
+    def groups(self) -> Iterator[tuple[list[str], list[str]]]:
+        """Yield what changed together: the units before and the units after of each change."""
+        seen = set[str]()
+        for start in self.onward:
+            if start in seen:
+                continue
+            before, after, new = {start}, set[str](), {start}
+            while new:
+                after |= {to for one in new for to in self.onward[one]}
+                new = {one for to in after for one in self.back[to]} - before
+                before |= new
+            seen |= before
+            yield sorted(before), sorted(after)
+
+    def kind(self, before: Sequence[str], after: Sequence[str]) -> Change:
+        """Name a change, as `Succession.kind` does."""
+        if len(after) > 1:
+            return "split"
+        if len(before) > 1:
+            return "merger"
+        same = name_unit(before[0], self.year - 1) == name_unit(after[0], self.year)
+        return "recode" if same else "rename"
+
+    def text(self, before: Sequence[str], after: Sequence[str]) -> str:
+        """Write a change: 米泉市 (652303) + 东山区 (650108) → 米东区 (650109), 国函〔2007〕65号."""
+        sides = [
+            " + ".join(label_unit(code, self.year - 1 + i) for code in side) for i, side in enumerate((before, after))
+        ]
+        decrees = dict.fromkeys(filter(None, (self.authority.get(code, "") for code in before)))
+        return ", ".join([" → ".join(sides), *decrees])
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A step as it is gone through on the way from the rows to `to_year`: forward where they are earlier, else backward.
+
+    `out` leads from the side of the rows to that of `to_year`, `into` the other way.
+    """
+
+    step: YearChanges
+    forward: bool
+
+    @property
+    def out(self) -> _Links:
+        return self.step.onward if self.forward else self.step.back
+
+    @property
+    def into(self) -> _Links:
+        return self.step.back if self.forward else self.step.onward
+
+    @property
+    def lost(self) -> frozenset[str]:
+        """Units on the side of `to_year` that come from nowhere recorded."""
+        return self.step.nowhere if self.forward else self.step.gone
+
+    @property
+    def row_year(self) -> int:
+        """The year of the list on the side of the rows."""
+        return self.step.year - self.forward
+
+    @property
+    def target_year(self) -> int:
+        """The year of the list on the side of `to_year`."""
+        return self.step.year - (not self.forward)
+
+
+@dataclass(frozen=True)
+class Division:
+    """How a unit is divided: the share of each part and the rule in words; without a rule the shares stand in, and why."""
+
+    shares: Mapping[str, float]
+    rule: Message | None
+    why: str = ""
+
+
+@dataclass
+class Trace:
+    """Of what units of each year the units of `to_year` consist, with which share of each; a name with ? or ! is never there.
+
+    Beside them, under keys of their own, what goes through each change. `joined` holds the units of `to_year` that the parts
+    of an undivided unit lie in.
+    """
+
+    held: dict[int, _Held] = field(default_factory=dict)
+    divisions: dict[tuple[int, str], tuple[Turn, Division]] = field(default_factory=dict)
+    changes: dict[tuple[int, str], tuple[Turn, list[str], list[str]]] = field(default_factory=dict)
+    joined: dict[tuple[int, str], set[str]] = field(default_factory=dict)
+
+    def change_of(self, year: int, unit: str) -> str:
+        """Write the change of a year in which a unit is divided."""
+        for (at, _), (turn, before, after) in self.changes.items():
+            if at == year and unit in (before if turn.forward else after):
+                return turn.step.text(before, after)
+        raise KeyError(unit)
+
+    def passing(self, present: Mapping[int, Mapping[str, int]]) -> set[TraceKey]:
+        """Return the keys of what any row of the panel goes through."""
+        return {
+            key
+            for year, codes in present.items()
+            for key, units in self.held[year].items()
+            if not isinstance(key, str) and any(unit in codes for unit in units)
+        }
+
+
+def read_turns(
+    tiers: Set[tuple[str, str]], first: int, last: int, to_year: int, shares: pd.DataFrame | None
+) -> tuple[list[Turn], GivenShares, list[Message]]:
+    """Read the changes between two years that concern these provinces and levels, and the shares that are given for them.
+
+    Followed is a unit that ends, and one that gives up a part of which a new unit is made. A part that goes to a unit that was
+    there before, or is made of whole units, is not, unless shares list it.
+    """
+    lists = gazetteer()
+    wholes: dict[int, list[tuple[str, str]]] = {}
+    parts: dict[int, list[tuple[str, str]]] = {}
+    decrees: dict[int, dict[str, str]] = {}
+    for (year, code), succession in lists.successions.items():
+        if not first < year <= last or (code[:2], succession.before.level) not in tiers:
+            continue
+        after = [region.code for region in succession.after]
+        decrees.setdefault(year, {})[code] = succession.authority
+        goes_on = code in after
+        wholes.setdefault(year, []).extend((code, to) for to in after if to == code or not goes_on)
+        parts.setdefault(year, []).extend((code, to) for to in after if to != code and goes_on)
+    for year, links in wholes.items():
+        moved, reached = {code for code, _ in links}, {to for _, to in [*links, *parts[year]]}
+        links += [(code, code) for code in sorted(reached - moved) if lists.at(code, year - 1) is not None]
+    given, unused = _read_shares(shares, {year: [*wholes[year], *parts[year]] for year in wholes}, to_year)
+    turns = []
+    begun: dict[int, set[str]] = {}
+    ended: dict[int, set[str]] = {}
+    for region in lists.regions:
+        begun.setdefault(region.valid_from, set()).add(region.code)
+        ended.setdefault((region.valid_to or LAST) + 1, set()).add(region.code)
+    for year in range(first + 1, last + 1):
+        forward, own = year <= to_year, {to for _, to in wholes.get(year, [])}
+        declared = {
+            (code, to) if forward else (to, code) for (at, code), tos in given.items() if at == year for to in tos
+        }
+        kept = [link for link in parts.get(year, []) if link[1] not in own or link in declared]
+        followed = dict.fromkeys([*wholes.get(year, []), *kept])
+        onward, back = _gather_links(followed), _gather_links((to, code) for code, to in followed)
+        nowhere = {
+            code
+            for code in begun.get(year, ())
+            if code not in back and (code in onward or not lists.at(code, year - 1))
+        }
+        gone = {
+            code for code in ended.get(year, ()) if code not in onward and (code in back or not lists.at(code, year))
+        }
+        ceded = tuple(link for link in parts.get(year, []) if link not in followed)
+        step = YearChanges(year, onward, back, ceded, frozenset(nowhere), frozenset(gone), decrees.get(year, {}))
+        turns.append(Turn(step, forward))
+    return turns, given, unused
+
+
+def _gather_links(links: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, list[str]] = {}
+    for one, other in links:
+        found.setdefault(one, []).append(other)
+    return {one: tuple(sorted(others)) for one, others in found.items()}
+
+
+def _read_shares(
+    frame: pd.DataFrame | None, links: Mapping[int, Sequence[tuple[str, str]]], to_year: int
+) -> tuple[GivenShares, list[Message]]:
+    """Place the given shares at the changes, and say which are not needed; raise DataError where they do not fit."""
+    if frame is None:
+        return {}, []
+    for column in ("code", "to_code", "share"):
+        require_column(frame, column)
+    for column in ("code", "to_code"):
+        odd = np.array([not isinstance(code, str) for code in frame[column].tolist()])
+        if odd.any():
+            raise DataError(
+                "a code is not text",
+                where=f"shares, {name_rows(frame, odd, column)}",
+                remedy="write six digits, as text",
+            )
+    values = numbers(frame, "share")
+    if (wrong := ~((values >= 0) & (values <= 1))).any():
+        raise DataError(
+            "a share is not between 0 and 1", where=f"shares, {name_rows(frame, wrong, 'share')}", remedy="correct it"
+        )
+    of_year = numbers(frame, "year").tolist() if "year" in frame.columns else [math.nan] * len(frame)
+    listed: dict[tuple[str, float], dict[str, float]] = {}
+    rows = zip(frame["code"].tolist(), frame["to_code"].tolist(), of_year, values.tolist(), strict=True)
+    for code, to, year, value in rows:
+        entry = listed.setdefault((code, 0.0 if math.isnan(year) else year), {})
+        if to in entry:
+            raise DataError(
+                f"the share of {to} in {code} is given twice", where="shares", remedy="leave one of them out"
+            )
+        entry[to] = value
+    given, unused = GivenShares(), []
+    for (code, year), entry in listed.items():
+        if not math.isclose(sum(entry.values()), 1, abs_tol=1e-9):
+            raise DataError(
+                f"the shares of {code} add up to {sum(entry.values()):.10g}",
+                where="shares",
+                remedy="make them 1 together: divide each by their sum",
+            )
+        parts = {
+            at: {other for one, other in ((b, a) if at <= to_year else (a, b) for b, a in found) if one == code}
+            for at, found in links.items()
+            if year in (0, at)
+        }
+        parts = {at: others for at, others in parts.items() if others - {code} or len(others) > 1}
+        fitting = [at for at, others in parts.items() if set(entry) <= others]
+        if not parts:
+            unused.append(code)
+        elif len(fitting) == 1:
+            given[fitting[0], code] = entry
+        elif fitting:
+            raise DataError(
+                f"{code} is divided in {' and '.join(map(str, sorted(fitting)))}, and its shares name no year",
+                where="shares",
+                remedy="add a column year: that of the change",
+            )
+        else:
+            at = min(parts)
+            said = ", ".join(label_unit(one, at - (at > to_year)) for one in sorted(parts[at]))
+            raise DataError(
+                f"shares= divides {code} among {', '.join(map(str, entry))}, but its parts in the change of {at} are {said}",
+                where="shares",
+                remedy="give shares of these; a part that is not listed gets nothing",
+            )
+    return given, [message("note.carried_unused", units=", ".join(unused))] if unused else []
+
+
+def follow_units(
+    turns: Sequence[Turn],
+    given: GivenShares,
+    to_year: int,
+    known: Mapping[tuple[str, int], float],
+    population: str,
+    marked: bool,
+) -> Trace:
+    """Trace the units of `to_year` through the changes, outward from that year; `marked` makes undivided units absent."""
+    trace = Trace()
+    steps = {turn.step.year: turn.step for turn in turns}
+    units = [region.code for region in gazetteer().regions if region.is_valid(to_year)]
+    trace.held[to_year] = {code: {code: 1.0} for code in units}
+    for forward in (True, False):
+        held: _Held = dict(trace.held[to_year])
+        holders: dict[str, set[TraceKey]] = {code: {code} for code in units}
+        for turn in sorted(turns, key=lambda one: abs(one.row_year - to_year)):
+            if turn.forward != forward:
+                continue
+            year = turn.step.year
+            shares: dict[str, Mapping[str, float]] = {}
+            for unit, parts in turn.out.items():
+                if len(parts) == 1:
+                    shares[unit] = {parts[0]: 1.0}
+                    continue
+                how = _divide(turn, unit, given, known, population, steps)
+                trace.divisions[year, unit] = turn, how
+                shares[unit] = how.shares
+                if how.rule is None:
+                    reached = {key for part in parts for key in holders.get(part, ())}
+                    trace.joined[year, unit] = {key for key in reached if isinstance(key, str)}
+            touched = {key for code in (*turn.into, *turn.lost) for key in holders.get(code, ())}
+            for key in touched:
+                made: dict[str, float] = {}
+                for code, weight in held[key].items():
+                    holders[code].discard(key)
+                    if code in turn.lost:
+                        made[f"?{code}"] = 0.0
+                    for unit in turn.into.get(code, () if code in turn.lost else (code,)):
+                        part = shares[unit].get(code, 0.0) if unit in shares else 1.0
+                        if part > 0:
+                            made[unit] = made.get(unit, 0.0) + weight * part
+                        if marked and (year, unit) in trace.joined:
+                            made[f"!{unit}"] = 0.0
+                held[key] = made
+                for unit in made:
+                    holders.setdefault(unit, set()).add(key)
+            beside = {("divided", year, unit): [unit] for unit in turn.out if len(turn.out[unit]) > 1}
+            for before, after in turn.step.groups():
+                if before != after or len(before) > 1:
+                    trace.changes[year, before[0]] = turn, before, after
+                    beside["change", year, before[0]] = before if forward else after
+            for giver, to in turn.step.ceded:
+                beside["ceded", year, f"{giver} {to}"] = [giver, *turn.into.get(to, (to,))] if forward else [giver, to]
+            for new, through in beside.items():
+                held[new] = dict.fromkeys(through, 1.0)
+                for unit in through:
+                    holders.setdefault(unit, set()).add(new)
+            trace.held[turn.row_year] = dict(held)
+    return trace
+
+
+def _divide(
+    turn: Turn,
+    unit: str,
+    given: GivenShares,
+    known: Mapping[tuple[str, int], float],
+    population: str,
+    steps: Mapping[int, YearChanges],
+) -> Division:
+    """Find the shares of the parts of a unit: those given, else by population; else equal ones stand in, without a rule."""
+    parts, year = turn.out[unit], turn.step.year
+    if (year, unit) in given:
+        entry = given[year, unit]
+        return Division(entry, message("note.carried_by_shares", **_said(turn, unit, entry)))
+    blank = dict.fromkeys(parts, 1 / len(parts))
+    if not known:
+        return Division(blank, None)
+    others = {part: [one for one in turn.into[part] if one != unit] for part in parts}
+    mixed = [part for part in parts if any(len(turn.out[one]) > 1 for one in others[part])]
+    if mixed:
+        return Division(
+            blank,
+            None,
+            f"{label_unit(mixed[0], turn.target_year)} {'is made of parts of' if turn.forward else 'lies in'} several units",
+        )
+    theirs = _nearest_known(parts, turn.target_year, turn.forward, known, steps)
+    if theirs is None:
+        return Division(blank, None, f"there is no year in which all parts have '{population}'")
+    rest = [one for several in others.values() for one in several]
+    before = _nearest_known(rest, turn.row_year, not turn.forward, known, steps)
+    if before is None:
+        return Division(blank, None, f"there is no year in which all of {', '.join(rest)} have '{population}'")
+    gains = {part: known[part, theirs] - sum(known[one, before] for one in others[part]) for part in parts}
+    if min(gains.values()) <= 0:
+        least = min(gains, key=lambda part: gains[part])
+        return Division(blank, None, f"{label_unit(least, turn.target_year)} did not gain in '{population}'")
+    entry = {part: gain / sum(gains.values()) for part, gain in gains.items()}
+    said = {**_said(turn, unit, entry), "column": population, "year": theirs}
+    if rest:
+        return Division(entry, message("note.carried_by_gain", **said, other=before))
+    return Division(entry, message("note.carried_by_population", **said))
+
+
+def _said(turn: Turn, unit: str, entry: Mapping[str, float]) -> dict[str, object]:
+    parts = ", ".join(f"{label_unit(part, turn.target_year)} {share:.4f}" for part, share in entry.items())
+    return {"unit": label_unit(unit, turn.row_year), "parts": parts}
+
+
+def _nearest_known(
+    units: Sequence[str],
+    start: int,
+    later: bool,
+    known: Mapping[tuple[str, int], float],
+    steps: Mapping[int, YearChanges],
+) -> int | None:
+    """Return the nearest year, from `start` on or back, in which all units have a value and are still the same units."""
+    year = start
+    while all(gazetteer().at(unit, year) for unit in units):
+        if all((unit, year) in known for unit in units):
+            return year
+        step = steps.get(year + 1 if later else year)
+        links = {} if step is None else step.onward if later else step.back
+        if step is None or any(links.get(unit, (unit,)) != (unit,) for unit in units):
+            return None
+        across = step.back if later else step.onward
+        if any(across.get(unit, (unit,)) != (unit,) for unit in units):
+            return None
+        year += 1 if later else -1
+    return None
+
+
+def name_unit(code: str, year: int) -> str:
+    """Name a unit of a year, or the units that are kept as one."""
+    found = [(gazetteer().at(one, year), one) for one in code.split("+")]
+    return "+".join(one if region is None else region.name for region, one in found)
+
+
+def label_unit(code: str, year: int) -> str:
+    return f"{name_unit(code, year)} ({code})"
