@@ -450,7 +450,8 @@ def invent(monkeypatch: pytest.MonkeyPatch, lives: Lives, changes: Changes) -> N
         (year, code): Succession(year, units[code], tuple(units[to] for to in becomes), (), "")
         for year, code, becomes in changes
     }
-    lists = Gazetteer(tuple(units.values()), {code: (one,) for code, one in units.items()}, {}, {}, {}, successions, {})
+    lists = Gazetteer(tuple(units.values()), {code: (one,) for code, one in units.items()}, {}, {}, {}, {}, {})
+    vars(lists).update(successions=successions, origins={})  # in the place of what is read when it is first asked for
     for module in ("boundaries", "carrying"):
         monkeypatch.setattr(f"evalkit.panels.{module}.gazetteer", lambda: lists)
 

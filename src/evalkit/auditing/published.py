@@ -269,8 +269,7 @@ def _look_up(text: Ints, labels: Objects, year: Ints, sheet: Ints) -> Ints:
     for pair, row in enumerate(first.tolist()):
         name, at = str(labels[text[row]]), int(year[row])
         found = [unit for unit in lists.by_name.get(name, ()) if unit.is_valid(at)]
-        namesakes = any(unit.is_valid(at) for unit in lists.elsewhere.get(name, ()))
-        one[pair] = int(found[0].code) if len(found) == 1 and not namesakes else 0
+        one[pair] = int(found[0].code) if len(found) == 1 else 0
         of_province[pair] = next((int(unit.code) for unit in found if unit.level == "province"), 0)
     province = of_province[key]
     known = np.unique(np.column_stack([sheet, province])[province > 0], axis=0)

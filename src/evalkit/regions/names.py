@@ -60,7 +60,7 @@ class ResolvedColumn:
     """The codes of a column of names, on its index, missing where a name was refused; and a report.
 
     `report` has one row for each name, year and area: name, year, within, rows, code, region, level, reason, problem, remedy.
-    `reason` is a `Reason`, the same in every language; it, problem and remedy are empty where the name was resolved; code, region
+    `reason` is a `RefusalReason`, the same in every language; it, problem and remedy are empty where the name was resolved; code, region
     and level are where it was not.
     """
 
@@ -101,8 +101,8 @@ def resolve_column(
     """Find the code of each name in its year; report what each name and year is, or why it was refused (see `resolve`).
 
     `names` (n,) is text, `years` (n,) whole numbers in the same order, or one year for all; `within` (n,) names the province or
-    prefecture of each row (a missing one says nothing), or is one for all. Names are refused in the report, in this language, and
-    not raised. Raises DataError for another number of years or areas than names, and for a year that is missing or not a whole number.
+    prefecture of each row (a missing one says nothing), or is one for all. Names are refused in the report, in this language,
+    not raised. Raises DataError for another number of years or areas than names, and for a year that is no whole number.
     """
     checked_language(language)
     if level is not None and level not in _LEVELS:

@@ -10,7 +10,7 @@ from typing import Literal
 from evalkit.catalogue import Message, message
 from evalkit.regions.registry import FIRST, LAST, Lineage, Region, gazetteer, lineage, list_regions
 
-Reason = Literal[
+RefusalReason = Literal[
     "missing",  # no name, or no text
     "year",  # no list of that year
     "area",  # what was said of the area is itself refused
@@ -23,7 +23,7 @@ Reason = Literal[
     "unreadable",  # characters without a meaning
     "unknown",
 ]
-_REASONS: dict[str, Reason] = {
+_REASONS: dict[str, RefusalReason] = {
     "no_text": "missing",
     "empty": "missing",
     "heading": "total",
@@ -47,7 +47,7 @@ _LISTED = 4  # units that a sentence names
 class Refusal:
     """Why a name is refused: `reason` for a program, the problem and the remedy for a reader."""
 
-    reason: Reason
+    reason: RefusalReason
     what: Message
     remedy: Message
 

@@ -157,10 +157,10 @@ class Alias:
 class Gazetteer:
     """The lists, indexed. Names are folded; a bare name (昌吉) points to every unit that it can be short for.
 
-    `areas` is `by_name` for provinces and prefectures alone. `aliases` are the other names and codes under which other lists print
-    a unit. `inside` gives the county-level units of each prefecture, of all years. `divisions` gives the city's code, "" where
-    there is none, for each division of the XPCC. `successions` and `origins` are by year and code: of the unit before, and of each
-    unit after.
+    `areas` is `by_name` for provinces and prefectures alone. `aliases` are the other names and codes under which other lists
+    print a unit. `inside` gives the county-level units of each prefecture, of all years. `divisions` gives the city's code, ""
+    where there is none, for each division of the XPCC. `successions` and `origins` are by year and code: of the unit before, and
+    of each unit after.
     """
 
     regions: tuple[Region, ...]
