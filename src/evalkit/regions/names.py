@@ -59,9 +59,10 @@ def is_sum(name: str) -> bool:
 class ResolvedColumn:
     """The codes of a column of names, on its index, missing where a name was refused; and a report.
 
-    `report` has one row for each name, year and area: name, year, within, rows, code, region, level, reason, problem, remedy.
-    `reason` is a `RefusalReason`, the same in every language; it, problem and remedy are empty where the name was resolved; code, region
-    and level are where it was not.
+    `report` has one row for each name, year and area: name, year, within, rows, code, region, level, list, reason, problem,
+    remedy. `list` is the year of the list that has the unit: that year, or the one before (see `resolve`); 0 where refused.
+    `reason` is a `RefusalReason`, the same in every language; it, problem and remedy are empty where the name was resolved; code,
+    region and level are where it was not.
     """
 
     codes: pd.Series
@@ -73,6 +74,9 @@ class ResolvedColumn:
 
 def resolve(name: str, *, year: int, within: str | None = None, level: Level | None = None, where: str = "") -> Region:
     """Find the region that a name meant in a year, as in the list of that year's 31 December.
+
+    A full name or code that this list has no more, and the list before had, is that of the unit until it was renamed, upgraded or
+    merged in the course of the year: lists and tables as of the middle of a year have it.
 
     `name` is a full name, a short name in use (昌吉州, 木垒县), a bare name (玛纳斯), a code, or units from the larger to the
     smaller in one (昌吉州玛纳斯县, 北京市市辖区东城区); spaces, invisible characters, full width and traditional characters do
@@ -138,6 +142,10 @@ def resolve_column(
             **{name: pd.Series(values, dtype="str") for name, values in _tell(found, language).items()},
         }
     )
+    listed = [
+        min(at, one.last) if isinstance(one, Region) else 0 for one, at in zip(found, report["year"], strict=True)
+    ]
+    report.insert(list(report).index("reason"), "list", listed)
     codes = report["code"].replace("", pd.NA).take(group)
     return ResolvedColumn(codes.set_axis(names.index), report)
 
@@ -245,6 +253,7 @@ def _whole_years(years: pd.Series | int, names: pd.Series) -> Ints:
     return values.astype(np.int64)
 
 
+@lru_cache(maxsize=1 << 16)
 def _find(name: str, year: int, within: str | None, level: Level | None) -> Region | Refusal:
     """Find the one unit of that name, year, area and level, or say why there is none or not one."""
     if not FIRST <= year <= LAST:
@@ -322,10 +331,18 @@ def _find_whole(
         unit = lists.at(alias.code, year)
         if alias.first <= year <= alias.last and unit is not None and _fits(unit, area, level, year) and not are_areas:
             return unit
+    ended = [region for region in fits if region.last == year - 1 and name in (region.name, region.code)]
+    if ended:
+        return ended[0] if len(ended) == 1 else refuse_several(name, year, ended)
     if fits:
         return refuse_former(name, year, fits)
     namesakes = [region for region in held if region.is_valid(year)]
-    return refuse("not_there", name=name, year=year, asked=_asked(area, level), known=namesakes) if namesakes else None
+    if not namesakes or are_areas:
+        return None
+    near = (
+        rank_candidates(name, year, area, lambda region: _fits(region, area, level, year)) if area is not None else ()
+    )
+    return refuse("not_there", name=name, year=year, asked=_asked(area, level), known=namesakes, near=near)
 
 
 def _unless_former(name: str, year: int, found: Region, fits: list[Region]) -> Region | Refusal:
@@ -334,6 +351,7 @@ def _unless_former(name: str, year: int, found: Region, fits: list[Region]) -> R
     东乡县 is short for 东乡族自治县 in Gansu, and was a county of Jiangxi until 2016.
     """
     others = [region for region in fits if region.name == name and not _became(region, year, found)]
+    others.sort(key=lambda region: region.valid_from)
     latest = {region.province: region for region in others}  # one unit had several codes
     return refuse_several(name, year, [found, *latest.values()]) if others else found
 

@@ -33,6 +33,7 @@ _REASONS: dict[str, RefusalReason] = {
     "ili_proper": "no_unit",
     "zone": "no_unit",
     "not_there": "elsewhere",
+    "not_there_near": "elsewhere",
     "no_code": "unknown",
     "unknown_near": "unknown",
     "former_same": "former",
@@ -52,11 +53,15 @@ class Refusal:
     remedy: Message
 
 
-def refuse(key: str, *, known: Sequence[Region] = (), year: int = LAST, **values: object) -> Refusal:
+def refuse(
+    key: str, *, known: Sequence[Region] = (), near: Sequence[Region] = (), year: int = LAST, **values: object
+) -> Refusal:
     """Make the refusal that the catalogue has under a key ("region.zone" and "region.zone_remedy")."""
     if key == "unknown" and known:
         key = "unknown_near"
-    filled = {"year": year, "known": list_places(known, year), **values}
+    if key == "not_there" and near:
+        key = "not_there_near"
+    filled = {"year": year, "known": list_places(known, year), "near": list_places(near, year), **values}
     if "heads" in filled:
         filled["heads"] = list_places(list(values["heads"]), year)  # type: ignore[call-overload]  # a list of regions
     reason = _REASONS.get(key) or key

@@ -221,13 +221,18 @@ def gazetteer() -> Gazetteer:
 def lineage(code: str, year_from: int, year_to: int) -> Lineage:
     """Follow a unit of one year to the units that hold its territory in another, later or earlier.
 
-    Raises DataError where a year has no list, and where the list of `year_from` has no such code.
+    A code that only the list before `year_from` has is that of the unit at the beginning of the year. Raises DataError where a
+    year has no list, and where neither list has the code.
     """
     lists = gazetteer()
     for year in (year_from, year_to):
         if not FIRST <= year <= LAST:
             raise DataError(f"there is no list of regions for {year}", where="lineage", remedy=f"use {FIRST} to {LAST}")
     start = lists.at(code, year_from)
+    if start is None and (start := lists.at(code, year_from - 1)) is not None:
+        if year_from == year_to:
+            return Lineage(start, (start,), ())
+        year_from -= 1
     if start is None:
         known = "; ".join(f"{region}, {region.span}" for region in lists.by_code.get(code, ()))
         raise DataError(
