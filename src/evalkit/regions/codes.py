@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -12,19 +13,26 @@ import pandas as pd
 from evalkit.catalogue import Message, message
 from evalkit.errors import DataError
 from evalkit.numerics.arrays import Ints
-from evalkit.regions.names import is_no_unit, resolve
+from evalkit.regions.names import find_code, is_no_unit, resolve_column
 from evalkit.regions.registry import FIRST, LAST, Level, lineage
 from evalkit.tables.columns import require_column
 from evalkit.tables.periods import read_periods
 from evalkit.tables.table import Table
 
+# A name refused for one of these reasons may be that of the unit in another year.
+_MAYBE_OF_ANOTHER_YEAR = ("former", "elsewhere", "ambiguous", "year")
+
 
 @dataclass(frozen=True)
 class Area:
-    """Where the regions lie that a column names, and of which level they are; both decide between namesakes (see `resolve`)."""
+    """Where the regions lie that a column names, and of which level they are; both decide between namesakes (see `resolve`).
+
+    `within` is one province or prefecture for all; `column` names the column with that of each row, in the tables that have it.
+    """
 
     level: Level | None = None
     within: str | None = None
+    column: str | None = None
 
 
 @dataclass(frozen=True)
@@ -125,33 +133,49 @@ def _years(table: Table, time: str) -> Ints:
 def _find_codes(
     table: Table, column: str, area: Area, years: Ints | None, span: tuple[int, int]
 ) -> tuple[pd.Series, list[_Unknown]]:
-    """Return the code of each row, missing where there is none, and the names and years without one."""
-    at = np.zeros(len(table.frame), dtype=np.int64) if years is None else years
-    keys = list(zip(table.frame[column].tolist(), at.tolist(), strict=True))
-    found: dict[tuple[object, int], str | _Unknown] = {}
-    for row, (name, year) in zip(table.frame.index, keys, strict=True):
-        if (name, year) not in found:
-            found[name, year] = _find_code(name, None if years is None else year, area, span, row)
-    codes = [code if isinstance(code := found[key], str) else None for key in keys]
-    unknown = [one for one in found.values() if isinstance(one, _Unknown)]
-    return pd.Series(codes, index=table.frame.index, dtype="str"), unknown
+    """Return the code of each row, missing where there is none, and the names and years without one.
+
+    A name is looked up in its year, or in the last one where the table has none; else in the other years of the span, for the
+    territory whose name it then was.
+    """
+    names = table.frame[column]
+    own = pd.Series(np.full(len(names), span[1]) if years is None else years, index=names.index)
+    within = table.frame[area.column] if area.column in table.frame.columns else area.within
+    found = resolve_column(names, own, within=within, level=area.level)
+    codes, unknown, last = list[str | None](), list[_Unknown](), span[1]
+    _, first = np.unique(found.lines, return_index=True)
+    report = [
+        found.report[name].tolist()
+        for name in ("name", "year", "within", "code", "list", "reason", "problem", "remedy")
+    ]
+    for row, name, year, place, code, listed, reason, problem, remedy in zip(names.index[first], *report, strict=True):
+        then: str | None = _latest(code, listed, last) if code else None
+        if reason in _MAYBE_OF_ANOTHER_YEAR:
+            then = _find_elsewhen(name, None if years is None else year, place or None, area.level, span)
+        if then is None:
+            unknown.append(_Unknown(str(name), row, problem, remedy))
+        codes.append(then)
+    return pd.Series(codes, dtype="str").take(found.lines).set_axis(names.index), unknown
 
 
-def _find_code(name: object, year: int | None, area: Area, span: tuple[int, int], row: object) -> str | _Unknown:
-    """Find the code of a name in its year, else in another year of the span in which it was the name of that territory."""
-    if not isinstance(name, str):
-        return _Unknown(str(name), row, "the name is missing or not text", "write the region's name")
-    first, last = span
-    refusal: DataError | None = None
-    for tried in dict.fromkeys([last if year is None else year, *range(last, first - 1, -1)]):
-        try:
-            code = resolve(name, year=tried, level=area.level, within=area.within).code
-        except DataError as error:
-            refusal = refusal or error
+def _find_elsewhen(
+    name: str, year: int | None, within: str | None, level: Level | None, span: tuple[int, int]
+) -> str | None:
+    """Return the code of a name in the last other year of the span in which it was the name of that year's territory."""
+    for tried in range(span[1], span[0] - 1, -1):
+        code = find_code(name, tried, within, level)
+        if code is None:
             continue
-        if year is not None and not lineage(code, tried, year).same_territory:
-            continue
-        line = lineage(code, tried, last)
-        return line.end[0].code if line.same_territory else code
-    assert refusal is not None
-    return _Unknown(name, row, refusal.what, refusal.remedy)
+        if year is None:
+            return _latest(code, tried, span[1])
+        line = lineage(code, tried, year)
+        if line.same_territory:
+            return _latest(line.end[0].code, year, span[1])
+    return None
+
+
+@lru_cache(maxsize=1 << 16)
+def _latest(code: str, year: int, last: int) -> str:
+    """Return the code of the last year where only the name or code changed up to then, else the code itself."""
+    line = lineage(code, year, last)
+    return line.end[0].code if line.same_territory else code

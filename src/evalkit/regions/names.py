@@ -57,7 +57,7 @@ def is_sum(name: str) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class ResolvedColumn:
-    """The codes of a column of names, on its index, missing where a name was refused; and a report.
+    """The codes of a column of names, on its index, missing where a name was refused; a report; and its row for each name (n,).
 
     `report` has one row for each name, year and area: name, year, within, rows, code, region, level, list, reason, problem,
     remedy. `list` is the year of the list that has the unit: that year, or the one before (see `resolve`); 0 where refused.
@@ -67,6 +67,7 @@ class ResolvedColumn:
 
     codes: pd.Series
     report: pd.DataFrame
+    lines: Ints
 
     __eq__ = same_content
     __repr__ = in_short
@@ -147,7 +148,7 @@ def resolve_column(
     ]
     report.insert(list(report).index("reason"), "list", listed)
     codes = report["code"].replace("", pd.NA).take(group)
-    return ResolvedColumn(codes.set_axis(names.index), report)
+    return ResolvedColumn(codes.set_axis(names.index), report, group.astype(np.int64))
 
 
 def _tell(found: Sequence[Region | Refusal], language: str) -> dict[str, list[str]]:
@@ -208,6 +209,12 @@ def _cut(found: list[_Span], inside: list[_Span], *, itself: bool = False) -> li
         for start, end, area in inside
         if (area.code in (one.province, one.prefecture) and area.code != one.code) or (itself and area is one)
     ]
+
+
+def find_code(name: str, year: int, within: str | None, level: Level | None) -> str | None:
+    """Return the code of a name in a year, or None where `resolve` would refuse it."""
+    found = _find(fold(name), year, None if within is None else fold(within), level)
+    return found.code if isinstance(found, Region) else None
 
 
 def is_no_unit(name: str) -> bool:
