@@ -9,7 +9,7 @@ READY := .venv/.ready
 STUDIES := $(patsubst %/study.toml,%,$(wildcard analyses/*/study.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup paper test test-all mutants world bench montecarlo lock clean
+.PHONY: help setup paper test test-all mutants world bench regions montecarlo lock clean
 
 help:
 	@echo "make paper   rebuild every number, figure and PDF from data/raw/"
@@ -17,6 +17,7 @@ help:
 	@echo "make test-all  every combination of the tests' grids and all inputs of fuzz tests, where make test takes a sample"
 	@echo "make mutants   plant 500 small faults, one at a time, and count those that the tests notice (hours)"
 	@echo "make bench   speed against pyfixest and diff-diff: estimators, wild bootstrap, permutations"
+	@echo "make regions  the lists of regions against the packages that hold such lists, year by year; 100,000 names timed"
 	@echo "make world   draw the synthetic raw files of the Changji study again"
 	@echo "make montecarlo  size and coverage of every method, published in docs/inference.md (over an hour)"
 	@echo "make lock    resolve requirements.lock again"
@@ -64,6 +65,9 @@ bench: $(READY)
 	@$(BIN)/python benchmarks/wild_bootstrap.py
 	@$(BIN)/python benchmarks/permutations.py
 	@$(BIN)/python benchmarks/yearbook.py
+
+regions: $(READY)
+	@$(BIN)/python benchmarks/regions.py
 
 montecarlo: $(READY)
 	@$(BIN)/python analyses/changji/coverage.py
