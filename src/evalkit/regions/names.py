@@ -118,51 +118,66 @@ def resolve_column(
     keys = pd.DataFrame({"text": texts, "place": places, "year": year})
     group = keys.groupby(["text", "place", "year"], sort=False).ngroup().to_numpy()
     _, first, rows = np.unique(group, return_index=True, return_counts=True)
-    folded = [fold(label) if isinstance(label, str) else None for label in labels]
-    shown, within_each, found = list[object](), list[str](), list[Region | Refusal]()
-    full: dict[tuple[int, int], list[_Span]] = {}
-    for text, place, at in keys.iloc[first].itertuples(index=False, name=None):
-        plain = folded[text] if text >= 0 else None
-        area = areas[place] if place >= 0 else None
-        shown.append(labels[text] if text >= 0 else None)
-        within_each.append(area or "")
-        if plain is None:
-            found.append(refuse("missing" if text < 0 else "no_text"))
-            continue
-        # Most names are the full name of one unit, which is told once for all years and without the calls of _find.
-        if (spans := full.get((text, place))) is None:
-            spans = full[text, place] = _with_full_name(plain, area, level)
-        then = [unit for start, end, unit in spans if start <= at <= end]
-        found.append(then[0] if len(then) == 1 else _find(plain, at, area, level))
+    text, place, at = texts[first], places[first], year[first]
+    unit, refusals = _look_up(
+        text, place, at, [fold(one) if isinstance(one, str) else None for one in labels], areas, level
+    )
+    held = gazetteer().table.take(unit)
+    said = [(one.reason, one.what.text(language), one.remedy.text(language)) for one in refusals.values()]
+    which = np.full(len(unit), -1)
+    which[[*refusals]] = np.arange(len(refusals))
     report = pd.DataFrame(
         {
-            "name": shown,
-            "year": year[first],
-            "within": pd.Series(within_each, dtype="str"),
+            "name": np.array([*labels, None], dtype=object)[text],
+            "year": at,
+            "within": pd.array([*areas, ""], dtype="str").take(place),
             "rows": rows,
-            **{name: pd.Series(values, dtype="str") for name, values in _tell(found, language).items()},
+            **{name: held[name].array for name in ("code", "region", "level")},
+            "list": np.where(unit < 0, 0, np.minimum(at, held["last"])),
+            **{
+                name: pd.array([*(one[i] for one in said), ""], dtype="str").take(which)
+                for i, name in enumerate(("reason", "problem", "remedy"))
+            },
         }
     )
-    listed = [
-        min(at, one.last) if isinstance(one, Region) else 0 for one, at in zip(found, report["year"], strict=True)
-    ]
-    report.insert(list(report).index("reason"), "list", listed)
     codes = report["code"].replace("", pd.NA).take(group)
     return ResolvedColumn(codes.set_axis(names.index), report, group.astype(np.int64))
 
 
-def _tell(found: Sequence[Region | Refusal], language: str) -> dict[str, list[str]]:
-    """Return what was found, and why not, as the columns of a report."""
-    units = [one if isinstance(one, Region) else None for one in found]
-    refusals = [one if isinstance(one, Refusal) else None for one in found]
-    return {
-        "code": [one.code if one else "" for one in units],
-        "region": [one.name if one else "" for one in units],
-        "level": [one.level if one else "" for one in units],
-        "reason": [one.reason if one else "" for one in refusals],
-        "problem": [one.what.text(language) if one else "" for one in refusals],
-        "remedy": [one.remedy.text(language) if one else "" for one in refusals],
-    }
+def _look_up(
+    text: Ints, place: Ints, year: Ints, names: Sequence[str | None], areas: Sequence[str], level: Level | None
+) -> tuple[Ints, dict[int, Refusal]]:
+    """Find names (n,), numbered as in `names`, in their areas and years: the position of each among all units, -1 and why not.
+
+    Most names are the full name of one unit, which is told for all years at once, and without the many calls of `_find`.
+    """
+    lists = gazetteer()
+    found = np.full(len(text), -1, dtype=np.int64)
+    pair = text * (len(areas) + 1) + place
+    order = np.argsort(pair, kind="stable")
+    for rows in np.split(order, np.flatnonzero(np.diff(pair[order])) + 1) if len(order) else ():
+        name = names[text[rows[0]]] if text[rows[0]] >= 0 else None
+        spans = (
+            [] if name is None else _with_full_name(name, areas[place[rows[0]]] if place[rows[0]] >= 0 else None, level)
+        )
+        times = np.zeros(len(rows), dtype=np.int64)
+        for start, end, one in spans:
+            then = (start <= year[rows]) & (year[rows] <= end)
+            times += then
+            found[rows[then]] = lists.position[one.code, one.valid_from]
+        found[rows[times != 1]] = -1
+    refusals: dict[int, Refusal] = {}
+    for row in np.flatnonzero(found < 0).tolist():
+        name = names[text[row]] if text[row] >= 0 else None
+        if name is None:
+            refusals[row] = refuse("missing" if text[row] < 0 else "no_text")
+            continue
+        unit = _find(name, int(year[row]), areas[place[row]] if place[row] >= 0 else None, level)
+        if isinstance(unit, Region):
+            found[row] = lists.position[unit.code, unit.valid_from]
+        else:
+            refusals[row] = unit
+    return found, refusals
 
 
 _Span = tuple[int, int, Region]

@@ -10,6 +10,8 @@ from functools import cache, cached_property
 from importlib.resources import files
 from typing import Literal
 
+import pandas as pd
+
 from evalkit.errors import DataError
 from evalkit.tables.contents import in_short
 
@@ -170,6 +172,18 @@ class Gazetteer:
     aliases: Mapping[str, tuple[Alias, ...]]
     inside: Mapping[str, tuple[Region, ...]]
     divisions: Mapping[str, str]
+
+    @cached_property
+    def position(self) -> Mapping[tuple[str, int], int]:
+        """The place of each unit in `regions`, by its code and first year."""
+        return {(region.code, region.valid_from): i for i, region in enumerate(self.regions)}
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """`regions` as columns code, region, level, last; and a last row that is empty, so that -1 means none."""
+        rows = [*((one.code, one.name, one.level, one.last) for one in self.regions), ("", "", "", 0)]
+        frame = pd.DataFrame(rows, columns=["code", "region", "level", "last"])
+        return frame.astype({"code": "str", "region": "str", "level": "str"})
 
     @cached_property
     def successions(self) -> Mapping[tuple[int, str], Succession]:
