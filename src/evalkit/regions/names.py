@@ -344,15 +344,17 @@ def _find_whole(
         then = full if len(full) == 1 else then
     if len(then) == 1 and then[0].name == name:
         return then[0]
+    named = [lists.at(one.code, year) for one in lists.aliases.get(name, ()) if one.first <= year <= one.last]
+    other = [unit for unit in named if unit is not None and _fits(unit, area, level, year)] if not are_areas else []
+    if name.isdigit() and then and other:  # the Bureau of Statistics gave the code to another unit
+        return refuse_several(name, year, [*then, *other])
     fits = [region for region in held if _fits(region, area, level, year)]
     if len(then) == 1:
         return _unless_former(name, year, then[0], fits)
     if then:
         return refuse_several(name, year, then)
-    for alias in lists.aliases.get(name, ()):
-        unit = lists.at(alias.code, year)
-        if alias.first <= year <= alias.last and unit is not None and _fits(unit, area, level, year) and not are_areas:
-            return unit
+    if len(other) == 1:
+        return other[0]
     ended = [region for region in fits if region.last == year - 1 and name in (region.name, region.code)]
     if ended:
         return ended[0] if len(ended) == 1 else refuse_several(name, year, ended)
