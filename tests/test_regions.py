@@ -294,6 +294,31 @@ def test_the_cities_of_the_xpcc_and_cities_without_counties_stand_among_counties
         resolve("昌吉州", year=2020, level="county")
 
 
+@pytest.mark.parametrize(
+    ("name", "within", "code"),
+    [
+        ("Changji Shi", "Xinjiang", "652301"),
+        ("Chángjí Zhōu", "新疆", "652300"),
+        ("changyang xian", "湖北省", "420528"),  # short for 长阳土家族自治县
+        ("Gulou District", "Nanjing", "320106"),
+        ("Yutian County", "河北省", "130229"),
+        ("Yutian County", "新疆", "653226"),  # 于田县
+        ("Fuping Xian", "渭南市", "610528"),
+        ("Xi'an", "Shaanxi", "610100"),
+        ("Taiyuan", "Shanxi", "140100"),
+        ("Lüliang", "Shanxi", "141100"),
+        ("Hetian", "Xinjiang", None),  # 和田地区, 和田市, 和田县
+        ("Yutian County", None, None),
+        ("Qwerty Xian", "Xinjiang", None),
+    ],
+)
+def test_pinyin_is_read_within_an_area_where_one_unit_has_the_spelling(
+    name: str, within: str | None, code: str | None
+) -> None:
+    found = resolve_column(pd.Series([name]), 2020, within=within).report.iloc[0]
+    assert (found["code"] or None, found["reason"]) == (code, "" if code else "letters")
+
+
 def test_each_row_may_name_its_area() -> None:
     names = pd.Series(["鼓楼区", "鼓楼区", "鼓楼区", "鼓楼区", "江达县"])
     within = pd.Series(["南京市", "徐州", "江苏省徐州市", None, "昌都地区"])  # 昌都市 from 2014 on
@@ -445,8 +470,8 @@ def test_counts_agree_with_the_published_ones() -> None:
 # China Statistical Yearbook 2008, table 1-1: county-level units at the end of 2007.
 COUNTIES_2007 = {
     "北京市": 18, "天津市": 18, "河北省": 172, "山西省": 119, "内蒙古自治区": 101, "辽宁省": 100, "吉林省": 60, "黑龙江省": 128,
-    "上海市": 19, "江苏省": 106, "浙江省": 90, "安徽省": 105, "福建省": 85, "江西省": 99, "山东省": 140, "河南省": 159, "湖北省": 102,
-    "湖南省": 122, "广东省": 121, "广西壮族自治区": 109, "海南省": 20, "重庆市": 40, "四川省": 181, "贵州省": 88, "云南省": 129,
+    "上海市": 19, "江苏省": 106, "浙江省": 90, "安徽省": 105, "福建省": 85, "江西省": 99, "山东省": 140, "河南省": 159,
+    "湖北省": 102, "湖南省": 122, "广东省": 121, "广西壮族自治区": 109, "海南省": 20, "重庆市": 40, "四川省": 181, "贵州省": 88, "云南省": 129,
     "西藏自治区": 73, "陕西省": 107, "甘肃省": 86, "青海省": 43,
 }  # fmt: skip
 

@@ -16,6 +16,7 @@ from evalkit.catalogue import Message, checked_language, message
 from evalkit.errors import DataError, nearest
 from evalkit.numerics.arrays import Ints
 from evalkit.regions.candidates import rank_candidates
+from evalkit.regions.pinyin import read_spelling
 from evalkit.regions.refusals import Refusal, follow, refuse, refuse_former, refuse_several
 from evalkit.regions.registry import AREAS, FIRST, LAST, Level, Region, fold, gazetteer
 from evalkit.regions.registry import lineage as lineage
@@ -81,8 +82,9 @@ def resolve(name: str, *, year: int, within: str | None = None, level: Level | N
 
     `name` is a full name, a short name in use (昌吉州, 木垒县), a bare name (玛纳斯), a code, or units from the larger to the
     smaller in one (昌吉州玛纳斯县, 北京市市辖区东城区); spaces, invisible characters, full width and traditional characters do
-    not matter. `within` names the province or prefecture that it lies in, `level` says of which level it is; both decide between
-    namesakes. The cities of the XPCC are county-level units, and so is a prefecture-level city without counties (东莞市) where
+    not matter. Within a province or prefecture pinyin is read, too (Changji Shi, Yutian County), where only one unit is spelled so.
+    `within` names the province or prefecture that it lies in, `level` says of which level it is; both decide between namesakes.
+    The cities of the XPCC are county-level units, and so is a prefecture-level city without counties (东莞市) where
     `level="county"`. `where` names the place in errors. Raises DataError for totals, zones and whatever is no unit; for names of
     another year, saying which name the unit then had; for names that several units of China can be short for, naming them; and
     for unknown names, naming the nearest, those of the same area and province first.
@@ -318,7 +320,9 @@ def _find_in(
     plain = simplify(name)
     if plain != name:
         return _find_in(plain, year, area, level, are_areas=are_areas)
-    refusal = _not_chinese(name)
+    if _LETTERS.fullmatch(name):
+        return _find_spelling(name, year, area, level, are_areas=are_areas)
+    refusal = _not_readable(name)
     if refusal is not None:
         return refusal
     found = _find_in_parts(name, year, area, level, are_areas=are_areas)
@@ -471,10 +475,19 @@ def _asked(area: Region | None, level: Level | None) -> Message | str:
     return "" if level is None else message("region.asked_level", level=message(f"level.{level}"))
 
 
-def _not_chinese(name: str) -> Refusal | None:
-    """Refuse names in letters, and those with characters that mean nothing: of a font's own, or of a wrong encoding."""
-    if _LETTERS.fullmatch(name):
-        return refuse("letters", name=_shorten(name))
+def _find_spelling(
+    name: str, year: int, area: Region | None, level: Level | None, *, are_areas: bool
+) -> Region | Refusal:
+    """Find the only unit of an area that has this spelling in pinyin; of areas, the only one of China."""
+    found = [_find_whole(one, year, area, level, are_areas=are_areas) for one in read_spelling(name)]
+    units = list(dict.fromkeys(one for one in found if isinstance(one, Region)))
+    if len(units) == 1 and (area is not None or are_areas):
+        return units[0]
+    return refuse("letters", name=_shorten(name), known=units, year=year)
+
+
+def _not_readable(name: str) -> Refusal | None:
+    """Refuse names with characters that mean nothing: of a font's own, or of a wrong encoding."""
     if name.isalpha():
         return None
     strange = [letter for letter in name if unicodedata.category(letter) in ("Co", "Cn", "So")]

@@ -36,6 +36,7 @@ _REASONS: dict[str, RefusalReason] = {
     "not_there_near": "elsewhere",
     "no_code": "unknown",
     "unknown_near": "unknown",
+    "letters_known": "letters",
     "former_same": "former",
     "former_other": "former",
     "former_lost": "former",
@@ -61,6 +62,8 @@ def refuse(
         key = "unknown_near"
     if key == "not_there" and near:
         key = "not_there_near"
+    if key == "letters" and known:
+        key = "letters_known"
     filled = {"year": year, "known": list_places(known, year), "near": list_places(near, year), **values}
     if "heads" in filled:
         filled["heads"] = list_places(list(values["heads"]), year)  # type: ignore[call-overload]  # a list of regions
