@@ -82,7 +82,7 @@ def resolve(name: str, *, year: int, within: str | None = None, level: Level | N
 
     `name` is a full name, a short name in use (昌吉州, 木垒县), a bare name (玛纳斯), a code, or units from the larger to the
     smaller in one (昌吉州玛纳斯县, 北京市市辖区东城区); spaces, invisible characters, full width and traditional characters do
-    not matter. Within a province or prefecture pinyin is read, too (Changji Shi, Yutian County), where only one unit is spelled so.
+    not matter. Within a province or prefecture pinyin is read, too (Changji Shi, Yutian County), if only one unit is spelled so.
     `within` names the province or prefecture that it lies in, `level` says of which level it is; both decide between namesakes.
     The cities of the XPCC are county-level units, and so is a prefecture-level city without counties (东莞市) where
     `level="county"`. `where` names the place in errors. Raises DataError for totals, zones and whatever is no unit; for names of
