@@ -251,6 +251,39 @@ def test_every_end_has_a_successor_and_every_beginning_an_origin() -> None:
         assert all(region.is_valid(year) for region in step.after)
 
 
+# 中华人民共和国行政区划 (www.gov.cn, the Ministry's handbooks), changes of 1982 to 1984: of suburbs, which every city has.
+@pytest.mark.parametrize(
+    ("code", "year", "name", "becomes"),
+    [
+        ("210711", 1982, "郊区", "太和区"),  # 锦州市郊区更名为太和区
+        ("210811", 1984, "郊区", "老边区"),  # 营口市郊区更名为老边区
+        ("210911", 1984, "郊区", "细河区"),  # 撤销阜新市郊区，设立细河区
+        ("211011", 1984, "郊区", "太子河区"),  # 辽阳市郊区更名为太子河区
+        ("210311", 1984, "郊区", "旧堡区"),  # 鞍山市郊区更名为旧堡区
+        ("321111", 1984, "郊区", "润州区"),  # 镇江市城区、郊区更名为京口区、润州区
+        ("370406", 1983, "齐村区", "山亭区"),  # 枣庄市齐村区更名为山亭区
+    ],
+)
+def test_a_suburb_becomes_that_of_its_own_city(code: str, year: int, name: str, becomes: str) -> None:
+    line = lineage(code, year - 1, year)
+    assert (line.start.name, [region.name for region in line.end]) == (name, [becomes])
+    assert line.end[0].prefecture == line.start.prefecture
+    assert line.same_territory
+
+
+def test_cities_that_had_one_anothers_codes_keep_their_suburbs() -> None:
+    lists = gazetteer()
+    for year in (1982, 1984):  # Hebi and Jiaozuo in 1982; Xiangtan, Hengyang and Shaoyang in 1982, and back in 1984
+        for region in lists.regions:
+            if region.name == "郊区" and region.province in ("410000", "430000") and region.is_valid(year - 1):
+                line = lineage(region.code, year - 1, year)
+                city = lists.at(str(region.prefecture), year - 1)
+                assert city is not None
+                if city.name in ("鹤壁市", "焦作市", "湘潭市", "衡阳市", "邵阳市"):
+                    found = lists.at(str(line.end[0].prefecture), year)
+                    assert found is not None and (line.end[0].name, found.name) == ("郊区", city.name)
+
+
 def test_counts_agree_with_the_published_ones() -> None:
     assert len(listed_in(2007, "province")) == 34
     for name, (units, cities) in PREFECTURES_2007.items():
