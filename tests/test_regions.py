@@ -281,7 +281,8 @@ def test_cities_that_had_one_anothers_codes_keep_their_suburbs() -> None:
                 assert city is not None
                 if city.name in ("鹤壁市", "焦作市", "湘潭市", "衡阳市", "邵阳市"):
                     found = lists.at(str(line.end[0].prefecture), year)
-                    assert found is not None and (line.end[0].name, found.name) == ("郊区", city.name)
+                    assert found is not None
+                    assert (line.end[0].name, found.name) == ("郊区", city.name)
 
 
 def test_counts_agree_with_the_published_ones() -> None:
