@@ -251,6 +251,21 @@ def test_every_end_has_a_successor_and_every_beginning_an_origin() -> None:
         assert all(region.is_valid(year) for region in step.after)
 
 
+@pytest.mark.parametrize(
+    ("name", "within", "code"),
+    [
+        ("河北省昌黎县", "秦皇岛市", "130322"),  # a column with the province before each name, and one of the prefectures
+        ("新疆维吾尔自治区/昌吉回族自治州/玛纳斯县", "昌吉州", "652324"),
+        ("江苏省鼓楼区", "南京市", "320106"),  # there is one in Xuzhou too
+        ("江苏省南京市鼓楼区", "徐州市", None),
+        ("福建省鼓楼区", "南京市", None),
+    ],
+)
+def test_names_may_begin_with_the_province_of_the_area(name: str, within: str, code: str | None) -> None:
+    codes = resolve_column(pd.Series([name]), 2010, within=within).codes
+    assert codes.fillna("").tolist() == [code or ""]
+
+
 # 中华人民共和国行政区划 (www.gov.cn, the Ministry's handbooks), changes of 1982 to 1984: of suburbs, which every city has.
 @pytest.mark.parametrize(
     ("code", "year", "name", "becomes"),

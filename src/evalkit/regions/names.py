@@ -371,7 +371,8 @@ def _find_in_parts(
             if are_areas and len(heads) == 1:
                 return heads[0]
             return refuse("heading", name=name, heads=heads)
-        found = [_find_rest(rest, year, one, level, are_areas=are_areas) for one in heads]
+        inside = [area if area is not None and one.code == area.province else one for one in heads]
+        found = [_find_rest(rest, year, one, level, are_areas=are_areas) for one in inside]
         units = list(dict.fromkeys(one for one in found if isinstance(one, Region)))
         if len(units) == 1:
             return units[0]
@@ -402,7 +403,8 @@ def _areas_of(known: Sequence[Region], year: int) -> list[Region]:
 
 
 def _is_part(region: Region, area: Region | None) -> bool:
-    return area is None or area.code in (region.code, region.province, region.prefecture)
+    """Say whether a name may begin with that region where an area is given: it is the area, lies in it, or holds it."""
+    return area is None or area.code in (region.code, region.province, region.prefecture) or area.province == region.code
 
 
 def _no_unit(name: str, year: int) -> Refusal | None:
