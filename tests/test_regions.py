@@ -6,6 +6,7 @@ import itertools
 import re
 import subprocess
 import sys
+from importlib.resources import files
 
 import pandas as pd
 import pytest
@@ -14,6 +15,7 @@ from counting import count_calls
 from evalkit.errors import DataError
 from evalkit.regions.names import lineage, resolve, resolve_column
 from evalkit.regions.registry import FIRST, LAST, Level, Region, gazetteer
+from evalkit.regions.traditional import simplify
 
 # China Statistical Yearbook 2008, table 1-1 (end of 2007): prefecture-level units and cities among them.
 PREFECTURES_2007 = {
@@ -264,6 +266,48 @@ def test_every_end_has_a_successor_and_every_beginning_an_origin() -> None:
 def test_names_may_begin_with_the_province_of_the_area(name: str, within: str, code: str | None) -> None:
     codes = resolve_column(pd.Series([name]), 2010, within=within).codes
     assert codes.fillna("").tolist() == [code or ""]
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [  # the first and the last pairs of lines of traditional.txt among them
+        ("江蘇省蘇州市", "320500"),
+        ("浙江省義烏市", "330782"),
+        ("貴州省遵義市", "520300"),
+        ("揚州市", "321000"),
+        ("來賓市", "451300"),
+        ("隴縣", "610327"),
+        ("涇縣", "341823"),
+        ("嵐縣", "141127"),
+        ("礄口區", "420104"),
+        ("敍永縣", "510524"),
+        ("沙灣區", "511111"),
+    ],
+)
+def test_traditional_characters_are_read_whole(name: str, code: str) -> None:
+    assert resolve(name, year=2015).code == code
+
+
+def test_every_pair_of_the_table_of_traditional_characters_is_read() -> None:
+    text = files("evalkit.regions").joinpath("lists", "traditional.txt").read_text(encoding="utf-8")
+    pairs = re.findall(r"(?m)^(?!#).*$", text)
+    for pair in (pair for line in pairs for pair in line.split()):
+        assert (len(pair), simplify(pair[0])) == (2, pair[1])
+
+
+@pytest.mark.parametrize("unseen", [0x34F, 0x115F, 0x3164, 0xFE0F, 0xE0100, 0x200B, 0xFEFF, 0x2060, 0xAD])
+def test_characters_that_are_not_seen_do_not_matter(unseen: int) -> None:
+    assert resolve(f"昌吉{chr(unseen)}市", year=2015).code == "652301"
+
+
+@pytest.mark.parametrize("name", ["昌吉" * 5_000, "新疆" * 51, "市" * 10_000, "昌吉市" * 34])
+def test_text_too_long_to_be_a_name_is_refused(name: str) -> None:
+    report = resolve_column(pd.Series([name]), 2015, language="zh").report
+    assert (report["reason"][0], len(report["problem"][0]) < 100) == ("unknown", True)
+    with pytest.raises(DataError, match="no known region"):
+        resolve(name, year=2015)
+    with pytest.raises(DataError, match="area is not clear"):
+        resolve("昌吉市", year=2015, within=name)
 
 
 # 中华人民共和国行政区划 (www.gov.cn, the Ministry's handbooks), changes of 1982 to 1984: of suburbs, which every city has.

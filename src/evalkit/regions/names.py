@@ -47,6 +47,7 @@ _ZONES = re.compile(
 _LETTERS = re.compile(r"[A-Za-zÀ-ɏ'’\-. ]+")
 _CODE_OF_TOWNS = re.compile(r"(\d{6})0{3}(?:0{3})?")  # the same codes as the Bureau of Statistics writes them
 _BETWEEN = "-–—_/\\|>·•,,、;:"
+_MOST = 100  # characters of what can be a name: a province, a prefecture and a county with a heading have some 60
 _LONGEST = 14  # characters of a name that begins another one: 新疆维吾尔自治区, 海西蒙古族藏族哈萨克族自治州
 
 
@@ -167,6 +168,8 @@ def _with_full_name(name: str, area: str | None, level: Level | None) -> list[_S
     """
     lists = gazetteer()
     inside = None
+    if len(name) > _MOST:
+        return []
     if area is not None:
         if area in lists.aliases or len({one.code for one in lists.areas.get(area, ())}) != 1:
             return []
@@ -278,6 +281,8 @@ def _find_in(
     name: str, year: int, area: Region | None, level: Level | None, *, are_areas: bool = False
 ) -> Region | Refusal:
     """Find a name in an area: as it stands, in simplified characters, or as units from the larger to the smaller."""
+    if len(name) > _MOST:
+        return refuse("unknown", name=_shorten(name), year=year, asked="")
     found = _find_whole(name, year, area, level, are_areas=are_areas)
     if found is not None:
         return found
