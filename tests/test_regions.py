@@ -8,6 +8,7 @@ import subprocess
 import sys
 from importlib.resources import files
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -308,6 +309,24 @@ def test_text_too_long_to_be_a_name_is_refused(name: str) -> None:
         resolve(name, year=2015)
     with pytest.raises(DataError, match="area is not clear"):
         resolve("昌吉市", year=2015, within=name)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("昌吉州合计", "total"),
+        ("新疆维吾尔自治区 总计", "total"),
+        ("新疆/昌吉州/小计", "total"),
+        ("建设兵团", "no_unit"),
+        ("-", "unknown"),
+        ("...", "unknown"),
+        ("Changji", "letters"),
+    ],
+)
+def test_what_is_no_name_is_refused_for_what_it_is(name: str, reason: str) -> None:
+    report = resolve_column(pd.Series([name]), np.int64(2015)).report
+    assert report["reason"].tolist() == [reason]
+    assert resolve("广西桂林市全州", year=2015).name == "全州县"
 
 
 # 中华人民共和国行政区划 (www.gov.cn, the Ministry's handbooks), changes of 1982 to 1984: of suburbs, which every city has.
