@@ -14,6 +14,7 @@ import pytest
 
 from counting import count_calls
 from evalkit.errors import DataError
+from evalkit.regions.causes import identify, pair_names
 from evalkit.regions.names import lineage, resolve, resolve_column
 from evalkit.regions.registry import FIRST, LAST, Level, Region, gazetteer
 from evalkit.regions.traditional import simplify
@@ -257,7 +258,11 @@ def test_every_end_has_a_successor_and_every_beginning_an_origin() -> None:
 @pytest.mark.parametrize(
     ("name", "within", "code"),
     [
-        ("河北省昌黎县", "秦皇岛市", "130322"),  # a column with the province before each name, and one of the prefectures
+        (
+            "河北省昌黎县",
+            "秦皇岛市",
+            "130322",
+        ),  # a column with the province before each name, and one of the prefectures
         ("新疆维吾尔自治区/昌吉回族自治州/玛纳斯县", "昌吉州", "652324"),
         ("江苏省鼓楼区", "南京市", "320106"),  # there is one in Xuzhou too
         ("江苏省南京市鼓楼区", "徐州市", None),
@@ -327,6 +332,15 @@ def test_what_is_no_name_is_refused_for_what_it_is(name: str, reason: str) -> No
     report = resolve_column(pd.Series([name]), np.int64(2015)).report
     assert report["reason"].tolist() == [reason]
     assert resolve("广西桂林市全州", year=2015).name == "全州县"
+
+
+def test_a_name_that_ended_in_several_provinces_says_nothing_of_a_key() -> None:
+    assert identify("南市区", 2020) == (None, None)  # of Shanghai until 1999, of Baoding until 2014
+    assert list(pair_names([("南市区", 2020)], [("黄浦区", 2020), ("莲池区", 2020)])) == []
+    region, line = identify("南汇县", 2020)
+    assert region is not None
+    assert line is not None
+    assert [unit.name for unit in line.end] == ["浦东新区"]
 
 
 # 中华人民共和国行政区划 (www.gov.cn, the Ministry's handbooks), changes of 1982 to 1984: of suburbs, which every city has.

@@ -412,7 +412,9 @@ def _areas_of(known: Sequence[Region], year: int) -> list[Region]:
 
 def _is_part(region: Region, area: Region | None) -> bool:
     """Say whether a name may begin with that region where an area is given: it is the area, lies in it, or holds it."""
-    return area is None or area.code in (region.code, region.province, region.prefecture) or area.province == region.code
+    return (
+        area is None or area.code in (region.code, region.province, region.prefecture) or area.province == region.code
+    )
 
 
 def _no_unit(name: str, year: int) -> Refusal | None:
