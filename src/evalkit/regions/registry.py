@@ -21,8 +21,8 @@ AREAS: tuple[Level, ...] = ("province", "prefecture")
 """The levels of what other units lie in."""
 Change = Literal["rename", "recode", "merger", "split", "transfer", "end"]
 
-# Characters that are not seen and, unlike those of the categories Cf and Cc, count as letters or marks: joiners, fillers of Hangul,
-# vowels of Khmer, selectors of a form (Unicode 15.0, DerivedCoreProperties.txt, Default_Ignorable_Code_Point).
+# Characters that are not seen and, unlike those of the categories Cf and Cc, count as letters or marks: joiners, fillers of
+# Hangul, vowels of Khmer, selectors of a form (Unicode 15.0, DerivedCoreProperties.txt, Default_Ignorable_Code_Point).
 _UNSEEN = dict.fromkeys(
     [0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]
 )
