@@ -329,7 +329,7 @@ def test_text_too_long_to_be_a_name_is_refused(name: str) -> None:
     ],
 )
 def test_what_is_no_name_is_refused_for_what_it_is(name: str, reason: str) -> None:
-    report = resolve_column(pd.Series([name]), np.int64(2015)).report
+    report = resolve_column(pd.Series([name]), np.asarray([2015])[0]).report
     assert report["reason"].tolist() == [reason]
     assert resolve("广西桂林市全州", year=2015).name == "全州县"
 
