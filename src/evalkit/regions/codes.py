@@ -19,7 +19,8 @@ from evalkit.tables.columns import require_column
 from evalkit.tables.periods import read_periods
 from evalkit.tables.table import Table
 
-# A name refused for one of these reasons may be that of the unit in another year.
+# A name refused for one of these reasons may be that of the unit in another year. One that several units had in its own year is not
+# that of the one that has it in another: 东山区 of 2004 is not that of Hegang, the only one of 2024.
 _MAYBE_OF_ANOTHER_YEAR = ("former", "elsewhere", "ambiguous", "year")
 
 
@@ -150,7 +151,7 @@ def _find_codes(
     ]
     for row, name, year, place, code, listed, reason, problem, remedy in zip(names.index[first], *report, strict=True):
         then: str | None = _latest(code, listed, last) if code else None
-        if reason in _MAYBE_OF_ANOTHER_YEAR:
+        if reason in _MAYBE_OF_ANOTHER_YEAR and (years is None or reason != "ambiguous"):
             then = _find_elsewhen(name, None if years is None else year, place or None, area.level, span)
         if then is None:
             unknown.append(_Unknown(str(name), row, problem, remedy))

@@ -26,6 +26,7 @@ from evalkit.tables.contents import in_short, same_content
 
 _LEVELS: tuple[Level, ...] = ("province", "prefecture", "county", "xpcc")
 _SUMS = frozenset("全国 全国总计 全国合计 合计 总计 小计 共计 全省 全区 全市 全州 全县 全疆".split())
+_SUMS_OF_AREAS = frozenset("合计 总计 小计 共计".split())  # after the name of one; 全州 may be a county
 _HEADINGS = tuple(
     "省直辖县级行政区划 省直辖县级行政单位 自治区直辖县级行政区划 自治区直辖县级行政单位 省直辖行政单位 直辖县级 省直辖 市辖区 "
     "市辖县 县级市 直辖县 县".split()
@@ -33,7 +34,7 @@ _HEADINGS = tuple(
 _TOTALS = _SUMS | frozenset(
     [*_HEADINGS[:-1], *"平均 其他 其它 东部 中部 西部 东部地区 中部地区 西部地区 东北地区 南疆 北疆 东疆".split()]
 )
-_CORPS = re.compile(r"(?:新疆)?(?:生产建设)?兵团(?:本级|合计|直属)?")
+_CORPS = re.compile(r"(?:新疆)?(?:(?:生产)?建设)?兵团(?:本级|合计|直属)?")
 _DIVISION = re.compile(
     r"(?:(?:新疆)?(?:生产建设)?兵团)?(?:农业建设第|农|第)?(十[一二三四]|[一二三四五六七八九十])师(?:.{2,5}市)?"
 )
@@ -45,9 +46,10 @@ _ZONES = re.compile(
     r"矿区管理局|农场|牧场|林场|团场|林业局|街道|办事处|行政委员会|管委会筹备处|西沙群岛|南沙群岛|中沙群岛的岛礁及其海域|"
     r"加格达奇区|松岭区|新林区|呼中区)(?:\(.*\))?"  # the last four: of 大兴安岭地区, in tables of the Bureau of Statistics only
 )
-_LETTERS = re.compile(r"[A-Za-zÀ-ɏ'’\-. ]+")
+_LETTERS = re.compile(r"(?=.*[A-Za-zÀ-ɏ])[A-Za-zÀ-ɏ'’\-. ]+")
 _CODE_OF_TOWNS = re.compile(r"(\d{6})0{3}(?:0{3})?")  # the same codes as the Bureau of Statistics writes them
 _BETWEEN = "-–—_/\\|>·•,,、;:"
+_MOST = 100  # characters of what can be a name: a province, a prefecture and a county with a heading have some 60
 _LONGEST = 14  # characters of a name that begins another one: 新疆维吾尔自治区, 海西蒙古族藏族哈萨克族自治州
 
 
@@ -193,6 +195,8 @@ def _with_full_name(name: str, area: str | None, level: Level | None) -> list[_S
     """
     lists = gazetteer()
     inside = None
+    if len(name) > _MOST:
+        return []
     if area is not None:
         if area in lists.aliases or len({one.code for one in lists.areas.get(area, ())}) != 1:
             return []
@@ -253,12 +257,14 @@ def _read_areas(within: pd.Series | str | None, names: pd.Series) -> tuple[Ints,
             remedy="give one area per name, or one for all",
         )
     places, labels = pd.factorize(within.to_numpy(dtype=object))
-    return places.astype(np.int64), [fold(str(label)) for label in labels]
+    areas = [fold(str(label)) for label in labels]
+    is_blank = np.array([not area for area in areas] + [True], dtype=bool)
+    return np.where(is_blank[places], -1, places).astype(np.int64), areas
 
 
 def _whole_years(years: pd.Series | int, names: pd.Series) -> Ints:
-    if isinstance(years, int):
-        return np.full(len(names), years, dtype=np.int64)
+    if not isinstance(years, pd.Series):
+        return np.full(len(names), operator.index(years), dtype=np.int64)
     if len(years) != len(names):
         raise DataError(
             f"there are {len(names)} names and {len(years)} years",
@@ -311,6 +317,8 @@ def _find_in(
     name: str, year: int, area: Region | None, level: Level | None, *, are_areas: bool = False
 ) -> Region | Refusal:
     """Find a name in an area: as it stands, in simplified characters, or as units from the larger to the smaller."""
+    if len(name) > _MOST:
+        return refuse("unknown", name=_shorten(name), year=year, asked="")
     found = _find_whole(name, year, area, level, are_areas=are_areas)
     if found is not None:
         return found
@@ -413,11 +421,14 @@ def _find_in_parts(
         heads = _areas_of(known, year)
         if not heads:
             return refuse_former(head, year, known) if len(rest) > 1 else None
+        if rest in _SUMS_OF_AREAS:
+            return refuse("total", name=name)
         if rest in _HEADINGS or not rest:
             if are_areas and len(heads) == 1:
                 return heads[0]
             return refuse("heading", name=name, heads=heads)
-        found = [_find_rest(rest, year, one, level, are_areas=are_areas) for one in heads]
+        inside = [area if area is not None and one.code == area.province else one for one in heads]
+        found = [_find_rest(rest, year, one, level, are_areas=are_areas) for one in inside]
         units = list(dict.fromkeys(one for one in found if isinstance(one, Region)))
         if len(units) == 1:
             return units[0]
@@ -448,7 +459,10 @@ def _areas_of(known: Sequence[Region], year: int) -> list[Region]:
 
 
 def _is_part(region: Region, area: Region | None) -> bool:
-    return area is None or area.code in (region.code, region.province, region.prefecture)
+    """Say whether a name may begin with that region where an area is given: it is the area, lies in it, or holds it."""
+    return (
+        area is None or area.code in (region.code, region.province, region.prefecture) or area.province == region.code
+    )
 
 
 def _no_unit(name: str, year: int) -> Refusal | None:

@@ -23,6 +23,11 @@ AREAS: tuple[Level, ...] = ("province", "prefecture")
 """The levels of what other units lie in."""
 Change = Literal["rename", "recode", "merger", "split", "transfer", "end"]
 
+# Characters that are not seen and, unlike those of the categories Cf and Cc, count as letters or marks: joiners, fillers of
+# Hangul, vowels of Khmer, selectors of a form (Unicode 15.0, DerivedCoreProperties.txt, Default_Ignorable_Code_Point).
+_UNSEEN = dict.fromkeys(
+    [0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0)]
+)
 # What a bare name lacks. The longest that fits is taken off; what is left has at least two characters (和县 has no bare name).
 _SUFFIXES = "特别行政区 行政区 自治区 自治州 自治县 自治旗 地区 省 市 县 区 州 盟 旗".split()
 
@@ -278,13 +283,14 @@ def lineage(code: str, year_from: int, year_to: int) -> Lineage:
 def fold(name: str) -> str:
     """Write a name in the one way in which names are compared.
 
-    Without spaces and invisible characters (zero-width spaces, marks of direction, byte order marks); full-width characters and
-    doubles kept for other encodings as the usual ones.
+    Without spaces and invisible characters (zero-width spaces, marks of direction, byte order marks, selectors of a glyph's form,
+    fillers); full-width characters and doubles kept for other encodings as the usual ones.
     """
-    plain = "".join(unicodedata.normalize("NFKC", name).split())
+    plain = "".join(unicodedata.normalize("NFKC", name).split()).translate(_UNSEEN)
     if plain.isprintable():
         return plain
-    return "".join(letter for letter in plain if unicodedata.category(letter) not in ("Cf", "Cc"))
+    seen = "".join(letter for letter in plain if unicodedata.category(letter) not in ("Cf", "Cc"))
+    return seen.encode("utf-8", "surrogatepass").decode("utf-8", "replace")  # halves of a character are none
 
 
 def bare(name: str) -> str:

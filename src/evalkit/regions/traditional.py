@@ -15,5 +15,5 @@ def simplify(name: str) -> str:
 def _table() -> dict[int, str]:
     """Read the pairs of characters: traditional, simplified."""
     text = files("evalkit.regions").joinpath("lists", "traditional.txt").read_text(encoding="utf-8")
-    pairs = "".join(line for line in text.splitlines() if not line.startswith("#")).split()
+    pairs = " ".join(line for line in text.splitlines() if not line.startswith("#")).split()
     return {ord(pair[0]): pair[1] for pair in pairs}
