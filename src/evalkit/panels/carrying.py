@@ -13,14 +13,20 @@ import pandas as pd
 from evalkit.catalogue import Message, message
 from evalkit.errors import DataError, nearest
 from evalkit.numerics.arrays import Flags, Floats, Ints, first_rows
-from evalkit.panels.boundaries import Trace, TraceKey, Turn, follow_units, label_unit, name_unit, read_turns
+from evalkit.panels.boundaries import Scope, Trace, Turn, find_scope, follow_units, label_unit, name_unit, read_turns
 from evalkit.panels.panel import Dropped, Panel
 from evalkit.regions.registry import FIRST, LAST, Change, Region, gazetteer, lineage
 from evalkit.tables.columns import name_rows, numbers, require_column
 
-_NAMED = 12  # renamed units, and incomplete ones, that a note names
+_NAMED = 12  # units, and changes, that a note names; sentences about single changes
 _FIRST_FEW = 3  # changes, or units with unequal values, that an error names
 _PLAIN = ("sum", "same", "earliest", "latest", "name")
+_IN_GENERAL = {  # what is said of many units that are carried by one rule, in the place of a sentence for each
+    "note.carried_by_shares": "note.carried_each_by_shares",
+    "note.carried_by_population": "note.carried_each_by_population",
+    "note.carried_by_gain": "note.carried_each_by_gain",
+    "note.carried_combined": "note.carried_each_combined",
+}
 
 
 @dataclass(frozen=True)
@@ -107,16 +113,17 @@ def carry(
             where="carry",
             remedy=f"carry the panel that was read, with to_year={to_year}",
         )
-    codes, tiers, notes = _read_codes(panel, years)
+    codes, scope, notes = _read_codes(panel, years)
     present: dict[int, dict[str, int]] = {}
     for row, (code, year) in enumerate(zip(codes, years.tolist(), strict=True)):
         present.setdefault(year, {})[code] = row
     first, last = min(*present, to_year), max(*present, to_year)
-    turns, given, unused = read_turns(tiers, first, last, to_year, shares)
+    units = {year: scope.units(year) for year in range(first, last + 1)}
+    turns, given, unused = read_turns(units, to_year, shares)
     known = {} if population is None else _known(panel, population, codes, years)
-    trace = follow_units(turns, given, to_year, known, str(population), undivided == "leave out")
-    passing = trace.passing(present)
-    stuck = [at for at, (_, how) in trace.divisions.items() if how.rule is None and ("divided", *at) in passing]
+    trace = follow_units(turns, given, units[to_year], to_year, known, str(population), undivided == "leave out")
+    passing = trace.passing(turns, present)
+    stuck = [at for at, (_, how) in trace.divisions.items() if how.rule is None and at[1] in passing[at[0]]]
     if stuck and undivided == "refuse":
         _refuse_undivided(trace, stuck, population)
     joined = _join(trace, stuck) if undivided == "combine" else {}
@@ -216,11 +223,11 @@ def _check_rules(panel: Panel, rules: Mapping[str, CarryRule], population: str |
             )
 
 
-def _read_codes(panel: Panel, years: Ints) -> tuple[list[str], set[tuple[str, str]], list[Message]]:
-    """Return the code of each row in its own year's list, the provinces and levels, and what was read from another year."""
+def _read_codes(panel: Panel, years: Ints) -> tuple[list[str], Scope, list[Message]]:
+    """Return the code of each row in its own year's list, what the panel is of, and what was read from another year."""
     assert panel.unit is not None
     assert panel.unit_codes is not None
-    lists, tiers, moved = gazetteer(), set[tuple[str, str]](), dict[tuple[str, int], str]()
+    lists, found, moved = gazetteer(), list[tuple[Region, int]](), dict[tuple[str, int], str]()
     labels = panel.unit_codes.labels
     if not all(isinstance(label, str) for label in labels):
         raise DataError(
@@ -228,17 +235,16 @@ def _read_codes(panel: Panel, years: Ints) -> tuple[list[str], set[tuple[str, st
             where=f"column '{panel.unit}'",
             remedy=f"make them text before the panel is made: frame['{panel.unit}'].astype('int64').astype('str')",
         )
-    codes = list[str]()
     for unit, year in zip(panel.unit_codes.values.tolist(), years.tolist(), strict=True):
         label = labels[unit]
         region = lists.at(label, year)
         if region is None:
-            region = _of_other_year(label, year, panel, len(codes))
+            region = _of_other_year(label, year, panel, len(found))
             moved[label, year] = region.code
-        tiers.add((region.code[:2], region.level))
-        codes.append(region.code)
+        found.append((region, year))
+    codes = [region.code for region, _ in found]
     if not moved:
-        return codes, tiers, []
+        return codes, find_scope(found), []
     at = pd.Series(codes).str.cat(pd.Series(years).astype("str"), sep=" ")
     if (twice := at.duplicated(keep=False).to_numpy()).any():
         one = np.flatnonzero(twice & (at == at[twice].iloc[0]).to_numpy())
@@ -247,11 +253,8 @@ def _read_codes(panel: Panel, years: Ints) -> tuple[list[str], set[tuple[str, st
             where=name_rows(panel.frame, np.isin(np.arange(len(codes)), one), panel.unit),
             remedy="keep one row for a unit and year",
         )
-    listed = "; ".join(
-        f"{label} in {year}: {label_unit(code, year)}" for (label, year), code in list(moved.items())[:_NAMED]
-    )
-    more = f"; … ({len(moved)})" if len(moved) > _NAMED else ""
-    return codes, tiers, [message("note.carried_codes", rows=len(moved), units=listed + more)]
+    listed = [f"{label} in {year}: {label_unit(code, year)}" for (label, year), code in moved.items()]
+    return codes, find_scope(found), [message("note.carried_codes", rows=len(moved), units=_list(listed, "; "))]
 
 
 def _of_other_year(label: str, year: int, panel: Panel, row: int) -> Region:
@@ -288,7 +291,12 @@ def _refuse_undivided(trace: Trace, stuck: Sequence[tuple[int, str]], population
     for year, unit in sorted(stuck):
         turn, how = trace.divisions[year, unit]
         said = label_unit(unit, turn.row_year) + (f" ({how.why})" if how.why else "")
-        told.setdefault((year, trace.change_of(year, unit)), []).append(said)
+        change = next(
+            turn.step.text(before, after)
+            for before, after in turn.step.groups()
+            if unit in (before if turn.forward else after)
+        )
+        told.setdefault((year, change), []).append(said)
     first = [f"{', '.join(units)} in {year}: {change}" for (year, change), units in list(told.items())[:_FIRST_FEW]]
     more = f"; and {len(told) - len(first)} more changes" if len(told) > len(first) else ""
     columns = "" if population else "population= a column by which to divide, or "
@@ -321,13 +329,12 @@ def _gather(
     for year, rows in present.items():
         made: dict[str, dict[str, float]] = {}
         for key, units in trace.held[year].items():
-            if isinstance(key, str):
-                if key not in joined:
-                    made[key] = units
-                    continue
-                entry = made.setdefault(joined[key], {})
-                for unit, share in units.items():
-                    entry[unit] = entry.get(unit, 0.0) + share
+            if key not in joined:
+                made[key] = units
+                continue
+            entry = made.setdefault(joined[key], {})
+            for unit, share in units.items():
+                entry[unit] = entry.get(unit, 0.0) + share
         for key, units in made.items():
             pieces = [(unit, rows[unit], share) for unit, share in units.items() if unit in rows]
             if not pieces:
@@ -341,7 +348,7 @@ def _gather(
             (barred if stopped else torn)[[row for _, row, _ in pieces]] = True
             if not stopped:
                 incomplete.setdefault(key, []).append(year)
-                named = (label_unit(one.removeprefix("?"), to_year if one[0] == "?" else year) for one in lacking)
+                named = (one[1:] if one.startswith("?") else label_unit(one, year) for one in lacking)
                 absent.setdefault(key, {}).update(dict.fromkeys(named))
     if not found:
         raise DataError(
@@ -392,15 +399,17 @@ def _account(
     notes = []
     if incomplete:
         listed = [
-            f"{label_unit(key, to_year)} {_spans(years)} ({', '.join(absent)})"
+            f"{label_unit(key, to_year)} {_spans(years)} ({_list(absent)})"
             for key, (years, absent) in incomplete.items()
         ]
-        more = f"; … ({len(listed)})" if len(listed) > _NAMED else ""
         cells = sum(len(years) for years, _ in incomplete.values())
-        said = "; ".join(listed[:_NAMED]) + more
-        notes.append(message("note.carried_incomplete", cells=cells, rows=int(torn.sum()), year=to_year, units=said))
+        rows_torn = int(torn.sum())
+        notes.append(
+            message("note.carried_incomplete", cells=cells, rows=rows_torn, year=to_year, units=_list(listed, "; "))
+        )
     if lost.any():
-        units = ", ".join(sorted(set(unit_of[lost].tolist())))
+        last = {code: year for year in sorted(present) for code, row in present[year].items() if lost[row]}
+        units = _list([label_unit(code, year) for code, year in sorted(last.items())])
         notes.append(message("note.carried_nowhere", rows=int(lost.sum()), year=to_year, units=units))
     return dropped, notes
 
@@ -408,40 +417,65 @@ def _account(
 def _tell_changes(
     trace: Trace,
     turns: Sequence[Turn],
-    passing: set[TraceKey],
+    passing: Mapping[int, set[str]],
     joined: Mapping[str, str],
     undivided: Undivided,
     to_year: int,
 ) -> list[Message]:
-    """Say of each change that rows go through what it was and by which rule they are carried over it."""
+    """Say of each change that rows go through what it was and by which rule they are carried over it; of many, in short."""
     told: dict[tuple[int, Change, Message], list[str]] = {}
-    for (year, start), (turn, before, after) in sorted(trace.changes.items(), key=lambda one: one[0]):
-        if ("change", year, start) not in passing:
-            continue
-        kind, said = turn.step.kind(before, after), turn.step.text(before, after)
-        rules = list[Message]()
-        for unit in before if turn.forward else after:
-            if (year, unit) in trace.divisions and ("divided", year, unit) in passing:
-                how = trace.divisions[year, unit][1]
-                rules.append(how.rule or _without_rule(trace, (year, unit), joined, undivided, to_year))
-        if not rules and kind in ("rename", "recode"):
-            rules = [message("note.carried_followed")]
-        for rule in dict.fromkeys(rules or [message("note.carried_added")]):
-            told.setdefault((year, kind, rule), []).append(said)
     for turn in turns:
-        kept = [link for link in turn.step.ceded if ("ceded", turn.step.year, " ".join(link)) in passing]
-        receivers = {giver: [to for one, to in kept if one == giver] for giver, _ in kept}
+        step, year, here = turn.step, turn.step.year, passing[turn.step.year]
+        for before, after in step.groups():
+            near = here.intersection(before if turn.forward else after)
+            if not near or (before == after and len(before) == 1):
+                continue
+            kind = step.kind(before, after)
+            rules = [
+                trace.divisions[year, unit][1].rule or _without_rule(trace, (year, unit), joined, undivided, to_year)
+                for unit in sorted(near)
+                if (year, unit) in trace.divisions
+            ]
+            otherwise = "note.carried_followed" if kind in ("rename", "recode") else "note.carried_added"
+            for rule in dict.fromkeys(rules or [message(otherwise)]):
+                told.setdefault((year, kind, rule), []).append(step.text(before, after))
+        receivers: dict[str, list[str]] = {}
+        for giver, to in step.ceded:
+            if not here.isdisjoint((giver, *(turn.into.get(to, (to,)) if turn.forward else (to,)))):
+                receivers.setdefault(giver, []).append(to)
         for giver, tos in receivers.items():
-            told.setdefault((turn.step.year, "transfer", message("note.carried_ceded")), []).append(
-                turn.step.text([giver], tos)
-            )
-    notes = []
-    for (year, kind, rule), several in sorted(told.items(), key=lambda one: one[0][:2]):
-        few = several[:_NAMED] if kind in ("rename", "recode") else several
-        listed = "; ".join(few) + (f"; … ({len(several)})" if len(few) < len(several) else "")
-        named = message(f"change.{kind}")
-        notes.append(message("note.carried_change", kind=named, year=year, units=listed, rule=rule))
-    return notes
+            told.setdefault((year, "transfer", message("note.carried_ceded")), []).append(step.text([giver], tos))
+    if len(told) > _NAMED:
+        return _sum_up(told)
+    return [
+        message("note.carried_change", kind=message(f"change.{kind}"), year=year, units=_list(said, "; "), rule=rule)
+        for (year, kind, rule), said in sorted(told.items(), key=lambda one: one[0][:2])
+    ]
+
+
+def _sum_up(told: Mapping[tuple[int, Change, Message], list[str]]) -> list[Message]:
+    """Say the changes of a kind that are carried by one rule in one sentence."""
+    alike: dict[tuple[Change, Message], list[tuple[int, str]]] = {}
+    for (year, kind, rule), said in told.items():
+        named = {name: value for name, value in rule.values if name == "column"}
+        general = message(_IN_GENERAL.get(rule.key, rule.key), **named)
+        alike.setdefault((kind, general), []).extend((year, one) for one in said)
+    return [
+        message(
+            "note.carried_changes",
+            number=len(changes := sorted(set(several))),
+            kind=message(f"change.{kind}"),
+            years=_spans({year for year, _ in changes}),
+            rule=general,
+            units="; ".join(f"{said} ({year})" for year, said in changes[:_FIRST_FEW]),
+        )
+        for (kind, general), several in sorted(alike.items(), key=lambda one: (one[0][0], one[0][1].key))
+    ]
+
+
+def _list(named: Sequence[str], by: str = ", ") -> str:
+    """List the first few of many, and say how many there are."""
+    return by.join(named[:_NAMED]) + (f"{by}… ({len(named)})" if len(named) > _NAMED else "")
 
 
 def _without_rule(
