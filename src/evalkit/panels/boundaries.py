@@ -21,7 +21,7 @@ GivenShares = dict[tuple[int, str], dict[str, float]]
 
 @dataclass(frozen=True)
 class Scope:
-    """Whose units a panel has: of these provinces (two digits), the counties in those in `counties`, in the others the prefectures.
+    """Whose units a panel has: of these provinces (two digits), the counties in those of `counties`, else the prefectures.
 
     A county is also a prefecture without counties (东莞市), and a prefecture of which the panel has a row beside other counties
     (`areas`); a prefecture is also a county that lies in none, and a province.
@@ -48,36 +48,38 @@ class Scope:
 
 def find_scope(rows: Iterable[tuple[Region, int]]) -> Scope:
     """Tell what a panel is of from its rows' units and years; raise DataError where one lies in another of the same year."""
-    lists, found = gazetteer(), set(rows)
-    at = {(region.code, year) for region, year in found}
-    nested = {
-        (region, whole)
-        for region, year in found
+    lists, at = gazetteer(), {(region.code, year): region for region, year in rows}
+    nested = [
+        (region, whole, year)
+        for (_, year), region in at.items()
         for whole in (region.prefecture, region.province)
-        if whole not in (None, region.code) and (whole, year) in at
-    }
+        if whole is not None and whole != region.code and (whole, year) in at
+    ]
     if nested:
-        region, whole = min(nested, key=lambda one: (one[0].code, one[0].valid_from))
-        several = len({region.code for region, _ in nested})
+        region, whole, year = nested[0]
+        several = len({region.code for region, _, _ in nested})
         raise DataError(
-            f"{several} units lie in others that have rows of the same year: {region} in {whole} is the first",
+            f"{several} units lie in others that have rows of the same year; the first is {region} in {at[whole, year]}, {year}",
             where="carry",
             remedy="keep one level, the rows of the whole or of its parts, and carry the others as a panel of their own",
         )
+    units = {(code, id(region)): region for (code, _), region in at.items()}.values()
     ties = {
         frozenset((before[:2], region.code[:2]))
         for (_, before), succession in lists.successions.items()
         for region in succession.after
     }
-    provinces = {region.code[:2] for region, _ in found}
+    provinces = {region.code[:2] for region in units}
     provinces |= {one for tie in ties if tie & provinces for one in tie}  # 重庆 was in 四川, 海南 in 广东
     areas = {
-        region.code for region, year in found if region.level in AREAS and not lists.stands_for_county(region, year)
+        code
+        for (code, year), region in at.items()
+        if region.level in AREAS and not lists.stands_for_county(region, year)
     }
     wide = {code[:2] for code in areas}
     counties = {
         region.code[:2]
-        for region, _ in found
+        for region in units
         if region.level == "county" and (region.prefecture is not None or region.code[:2] not in wide)
     }
     counties |= {one for tie in ties if tie & counties for one in tie}
