@@ -186,13 +186,14 @@ class Trace:
     """Of what units of each year the units of `to_year` consist, with which share of each; a name with ? or ! is never there.
 
     `flows` holds by the year of a change where each unit goes, in which shares. `joined` holds the units of `to_year` that the
-    parts of an undivided unit lie in.
+    parts of an undivided unit lie in; such a unit is `barred` if nothing is to be made of it.
     """
 
     held: dict[int, dict[str, dict[str, float]]]
     flows: dict[int, dict[str, Mapping[str, float]]] = field(default_factory=dict)
     divisions: dict[tuple[int, str], tuple[Turn, Division]] = field(default_factory=dict)
     joined: dict[tuple[int, str], set[str]] = field(default_factory=dict)
+    barred: set[tuple[int, str]] = field(default_factory=set)
 
     def passing(self, turns: Sequence[Turn], present: Mapping[int, Mapping[str, int]]) -> dict[int, set[str]]:
         """Return by the year of each change the units on the side of the rows that hold anything of a row."""
@@ -267,6 +268,12 @@ def _read_shares(
     """Place the given shares at the changes, and say which are not needed; raise DataError where they do not fit."""
     if frame is None:
         return {}, []
+    if not isinstance(frame, pd.DataFrame):
+        raise DataError(
+            f"shares is a {type(frame).__name__}, not a pandas table",
+            where="carry",
+            remedy="make it a DataFrame with the columns code, to_code and share",
+        )
     for column in ("code", "to_code", "share"):
         require_column(frame, column)
     for column in ("code", "to_code"):
@@ -337,7 +344,10 @@ def follow_units(
     population: str,
     marked: bool,
 ) -> Trace:
-    """Trace the units of `to_year` through the changes, outward from that year; `marked` makes undivided units absent."""
+    """Trace the units of `to_year` through the changes, outward from that year.
+
+    Undivided units are barred if `marked`, or where a part of them leads nowhere.
+    """
     trace = Trace({to_year: {code: {code: 1.0} for code in units}})
     steps = {turn.step.year: turn.step for turn in turns}
     for turn in sorted(turns, key=lambda one: abs(one.row_year - to_year)):
@@ -350,7 +360,10 @@ def follow_units(
                 trace.divisions[year, unit] = turn, how
                 flows[unit] = how.shares
                 if how.rule is None:
-                    trace.joined[year, unit] = {key for key, made in held.items() if not made.keys().isdisjoint(parts)}
+                    inside = {key: sum(made.get(part, 0.0) for part in parts) for key, made in held.items()}
+                    trace.joined[year, unit] = {key for key, share in inside.items() if share > 0}
+                    if marked or sum(inside.values()) < len(parts) - 1e-9:  # what becomes of some part is not recorded
+                        trace.barred.add((year, unit))
         touched, made = turn.into.keys() | turn.lost, dict[str, dict[str, float]]()
         for key, parts_of in held.items():
             made[key] = parts_of
@@ -365,7 +378,7 @@ def follow_units(
                     share = flows.get(unit, {code: 1.0}).get(code, 0.0)
                     if share > 0:
                         made[key][unit] = made[key].get(unit, 0.0) + weight * share
-                    if marked and (year, unit) in trace.joined:
+                    if (year, unit) in trace.barred:
                         made[key][f"!{unit}"] = 0.0
         trace.held[turn.row_year], trace.flows[year] = made, flows
     return trace

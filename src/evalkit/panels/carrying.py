@@ -84,10 +84,12 @@ def carry(
     """Carry a panel of yearly rows by codes of GB/T 2260 to the boundaries of 31 December of one year.
 
     The unit of each row is a code of its own year's list, or another year's code of a unit that only changed name or code (as
-    `regions=` of `assemble` gives). `rules` says of every other column how it is carried: "sum" for amounts, `mean_of` a summed
-    column for rates, "same" for what must be equal in all parts, "earliest" or "latest" for the smallest or largest part, "name"
-    for the name in `to_year`. A sum or mean with a missing part is missing, and counted in a note. A unit and year of which not
-    all parts have a row gets none: the rows enter the ledger.
+    `regions=` of `assemble` gives). A panel with rows of counties is carried to counties, to which a prefecture without any
+    (东莞市) belongs while it has none; other panels to prefectures, or provinces. `rules` says of every other column how it is
+    carried: "sum" for amounts (whole numbers stay whole where no unit is divided), `mean_of` a summed column for rates, "same"
+    for what must be equal in all parts, "earliest" or "latest" for the smallest or largest part, "name" for the name in
+    `to_year`. A sum or mean with a missing part is missing, and counted in a note. A unit and year of which not all parts have
+    a row gets none, nor does one of which a part has no recorded origin or end: the rows enter the ledger.
 
     A unit that is to be divided, because it was split before `to_year` or merged after it, is divided by `shares`, a frame with
     columns code, to_code, share (that add up to 1; what is not listed gets nothing) and, where a unit is divided twice, year of
@@ -97,9 +99,17 @@ def carry(
     each part. Land that a unit which goes on gave to one that was there before, or is made of whole units, is of unknown size:
     numbers stay where they were counted, and a note says so, unless `shares` lists it.
 
-    A panel that was carried to this year before is returned as it is. Raises DataError for a column without a rule, other codes,
-    years without lists, "same" columns that are not, undivided units, and collapsed rows.
+    The ledger counts the rows that are in no row of the result; a note names those of which a part is in none, and others each
+    change, or how many of each kind there are, if more than a dozen. The panel is not modified; one that was carried to this
+    year before is returned as it is. Raises DataError for a column without a rule, other codes, years without lists, rows of a
+    unit beside those of one that it lies in (a county and its prefecture), negative weights, "same" columns that are not,
+    undivided units, and collapsed rows.
     """
+    if isinstance(to_year, bool) or not isinstance(to_year, (int, np.integer)):
+        raise DataError(
+            f"to_year = {to_year!r} is not a whole number", where="carry", remedy="write it as to_year=2020"
+        )
+    to_year = int(to_year)
     years = _check_panel(panel, to_year)
     if undivided not in ("refuse", "combine", "leave out"):
         remedy = nearest(undivided, ("refuse", "combine", "leave out"))
@@ -125,13 +135,13 @@ def carry(
     passing = trace.passing(turns, present)
     stuck = [at for at, (_, how) in trace.divisions.items() if how.rule is None and at[1] in passing[at[0]]]
     if stuck and undivided == "refuse":
-        _refuse_undivided(trace, stuck, population)
+        _refuse_undivided(trace, stuck, population, unused)
     joined = _join(trace, stuck) if undivided == "combine" else {}
     pieces, dropped, told = _gather(trace, present, joined, len(panel), to_year)
     notes = [
         *notes,
         *unused,
-        *_tell_changes(trace, turns, passing, joined, undivided, to_year),
+        *_tell_changes(trace, turns, passing, joined, to_year),
         *told,
     ]
     frame, missing = _carry_columns(panel, pieces, rules, to_year)
@@ -279,13 +289,15 @@ def _of_other_year(label: str, year: int, panel: Panel, row: int) -> Region:
 
 def _known(panel: Panel, column: str, codes: Sequence[str], years: Ints) -> dict[tuple[str, int], float]:
     """Return what a column of amounts says of each unit and year."""
-    values = numbers(panel.frame, column)
-    told = np.isfinite(values) & (values >= 0)
+    values = _amounts(panel, column)
+    told = np.isfinite(values)
     pairs = zip(codes, years.tolist(), strict=True)
     return {pair: value for pair, value, there in zip(pairs, values.tolist(), told.tolist(), strict=True) if there}
 
 
-def _refuse_undivided(trace: Trace, stuck: Sequence[tuple[int, str]], population: str | None) -> None:
+def _refuse_undivided(
+    trace: Trace, stuck: Sequence[tuple[int, str]], population: str | None, unused: Sequence[Message]
+) -> None:
     """Raise DataError naming the first units that have to be divided in unknown shares."""
     told: dict[tuple[int, str], list[str]] = {}
     for year, unit in sorted(stuck):
@@ -301,7 +313,8 @@ def _refuse_undivided(trace: Trace, stuck: Sequence[tuple[int, str]], population
     more = f"; and {len(told) - len(first)} more changes" if len(told) > len(first) else ""
     columns = "" if population else "population= a column by which to divide, or "
     raise DataError(
-        f"{len(stuck)} units would have to be divided in shares that are not known: {'; '.join(first)}{more}",
+        f"{len(stuck)} units would have to be divided in shares that are not known: {'; '.join(first)}{more}"
+        + "".join(f"; {one}" for one in unused),
         where="carry",
         remedy=f'give {columns}shares= (code, to_code, share), or undivided="combine" to keep what cannot be told apart as one '
         'unit, or undivided="leave out"',
@@ -368,7 +381,13 @@ def _gather(
         np.array([year for _, year, _ in found], dtype=np.int64),
     )
     lists = {key: (years, list(absent[key])) for key, years in sorted(incomplete.items())}
-    dropped, notes = _account(present, used, torn, barred, lists, to_year)
+    shares = np.bincount(gathered.row, weights=gathered.share, minlength=n)
+    partly = set(np.flatnonzero(used & (shares < 1 - 1e-9)).tolist())
+    dropped, notes = _account(present, used, torn & ~used, barred & ~used, lists, to_year)
+    if partly:
+        cut = {(unit, year) for year, rows in present.items() for unit, row in rows.items() if row in partly}
+        units = _list([f"{label_unit(unit, year)} {year}" for unit, year in sorted(cut)])
+        notes.append(message("note.carried_partly", rows=len(partly), year=to_year, units=units))
     return gathered, dropped, notes
 
 
@@ -419,7 +438,6 @@ def _tell_changes(
     turns: Sequence[Turn],
     passing: Mapping[int, set[str]],
     joined: Mapping[str, str],
-    undivided: Undivided,
     to_year: int,
 ) -> list[Message]:
     """Say of each change that rows go through what it was and by which rule they are carried over it; of many, in short."""
@@ -432,7 +450,7 @@ def _tell_changes(
                 continue
             kind = step.kind(before, after)
             rules = [
-                trace.divisions[year, unit][1].rule or _without_rule(trace, (year, unit), joined, undivided, to_year)
+                trace.divisions[year, unit][1].rule or _without_rule(trace, (year, unit), joined, to_year)
                 for unit in sorted(near)
                 if (year, unit) in trace.divisions
             ]
@@ -478,11 +496,9 @@ def _list(named: Sequence[str], by: str = ", ") -> str:
     return by.join(named[:_NAMED]) + (f"{by}… ({len(named)})" if len(named) > _NAMED else "")
 
 
-def _without_rule(
-    trace: Trace, at: tuple[int, str], joined: Mapping[str, str], undivided: Undivided, to_year: int
-) -> Message:
+def _without_rule(trace: Trace, at: tuple[int, str], joined: Mapping[str, str], to_year: int) -> Message:
     """Say what becomes of a unit that could not be divided."""
-    if undivided == "leave out":
+    if at in trace.barred:
         return message("note.carried_left_out")
     joint = {joined.get(code, code) for code in trace.joined[at]}
     return message("note.carried_combined", unit=", ".join(label_unit(code, to_year) for code in sorted(joint)))
@@ -496,13 +512,20 @@ def _carry_columns(
     if frame[panel.unit].tolist() != list(pieces.unit):
         frame[panel.unit] = pd.array(list(pieces.unit), dtype="str")
     notes = list[Message]()
+    names = {unit: name_unit(unit, to_year) for unit in dict.fromkeys(pieces.unit)}
     for column, rule in rules.items():
         source = panel.frame[column]
         if rule == "name":
-            frame[column] = pd.array([name_unit(unit, to_year) for unit in pieces.unit], dtype="str")
+            frame[column] = pd.array([names[unit] for unit in pieces.unit], dtype="str")
             continue
         if rule in ("same", "earliest", "latest"):
             frame[column] = source.iloc[_pick(panel, pieces, column, str(rule), to_year)].array
+            continue
+        if rule == "sum" and pieces.whole.all():
+            continue
+        if rule == "sum" and _is_of_ints(source) and (pieces.share == 1).all():
+            added = np.add.reduceat(source.to_numpy(dtype=np.int64)[pieces.row], pieces.starts)  # exact, however large
+            frame[column] = added
             continue
         values = numbers(panel.frame, column)[pieces.row]
         made = _mean(panel, pieces, values, rule.weights) if isinstance(rule, MeanOf) else _sum(pieces, values)
@@ -510,13 +533,12 @@ def _carry_columns(
         if lacking := int((np.isnan(made) & ~pieces.alone).sum()):
             notes.append(message("note.carried_missing", column=column, number=lacking))
         if not pieces.whole.all():
-            whole = _is_of_ints(source) and bool((made == np.floor(made)).all())
-            frame[column] = pd.Series(made, frame.index).astype(source.dtype) if whole else made
+            frame[column] = made
     return frame, notes
 
 
 def _is_of_ints(values: pd.Series) -> bool:
-    return isinstance(values.dtype, np.dtype) and values.dtype.kind in "iu"
+    return pd.api.types.is_integer_dtype(values.dtype) and values.dtype != np.uint64 and not values.hasnans
 
 
 def _sum(pieces: _Pieces, values: Floats) -> Floats:
@@ -525,20 +547,25 @@ def _sum(pieces: _Pieces, values: Floats) -> Floats:
 
 def _mean(panel: Panel, pieces: _Pieces, values: Floats, by: str) -> Floats:
     """Mean (groups,) of the pieces' values (e,), which do not matter where they weigh nothing."""
-    weights = numbers(panel.frame, by)
-    if (weights < 0).any():
-        raise DataError(
-            f"'{by}' is negative and cannot weigh",
-            where=name_rows(panel.frame, weights < 0, by),
-            remedy="correct these rows or leave them out",
-        )
-    weights = weights[pieces.row] * pieces.share
+    weights = _amounts(panel, by)[pieces.row] * pieces.share
     centre = np.nan_to_num(values[pieces.starts])[pieces.group]  # of equal values the mean is that value
     moved = np.where(weights == 0, 0.0, weights * (values - centre))
     total = np.bincount(pieces.group, weights=weights)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean: Floats = centre[pieces.starts] + np.bincount(pieces.group, weights=moved) / total
     return np.where(total > 0, mean, np.nan)
+
+
+def _amounts(panel: Panel, column: str) -> Floats:
+    """Read a column by which rows are weighed or units divided (n,); raise DataError where it is negative."""
+    values = numbers(panel.frame, column)
+    if (values < 0).any():
+        raise DataError(
+            f"'{column}' is negative and can neither weigh nor divide",
+            where=name_rows(panel.frame, values < 0, column),
+            remedy="correct these rows or leave them out",
+        )
+    return values
 
 
 def _pick(panel: Panel, pieces: _Pieces, column: str, rule: str, to_year: int) -> Ints:
