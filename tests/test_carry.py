@@ -332,7 +332,8 @@ def test_years_and_shares_of_another_kind_are_refused() -> None:
     for to_year in ("2010", 2010.0, True, None):
         with pytest.raises(DataError, match="is not a whole number"):
             ek.carry(panel(MIDONG), to_year=to_year, rules=RULES)  # type: ignore[arg-type]  # what an office may write
-    assert ek.carry(panel(MIDONG), to_year=np.int64(2010), rules=RULES) == carried(MIDONG, 2010)
+    of_numpy: Any = np.int64(2010)
+    assert ek.carry(panel(MIDONG), to_year=of_numpy, rules=RULES) == carried(MIDONG, 2010)
     assert "shares is a dict" in refused(CHAOHU, 2012, shares={"code": ["341400"]}).what
     error = refused(CHAOHU, 2012, shares=CHAOHU_PARTS.assign(year=2010))  # the change was in 2011
     assert "shares are given for units that need not be divided here: 341400" in error.what
@@ -341,7 +342,7 @@ def test_years_and_shares_of_another_kind_are_refused() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["int8", "uint8", "int64", "Int64", "int64[pyarrow]"])
-def test_whole_numbers_are_added_exactly(dtype: str) -> None:
+def test_whole_numbers_are_added_exactly(dtype: Any) -> None:
     """100 + 100 does not fit eight bits, nor 2**53 + 1 a float."""
     large = 2**53 + 1 if "64" in dtype else 100
     one = panel(MIDONG, count=pd.array([large, 100, 3, 4, large], dtype=dtype))
@@ -433,8 +434,10 @@ def test_many_changes_are_told_in_short() -> None:
             assert max(len(note.text(language)) for note in found.notes) < 1500
     told = [note for note in found.notes if note.key == "note.carried_changes"]
     by_population = [str(note) for note in told if "divided by output" in str(note)]
-    assert re.match(r"\d+ changes of 1996-.*, split: each unit is divided by output of its parts", by_population[-1])
-    assert any("2022年更名共" in note.text("zh") or "年更名共" in note.text("zh") for note in told)
+    assert re.match(
+        r"\d+ changes of \d{4} to \d{4}, split: each unit is divided by output of its parts", by_population[-1]
+    )
+    assert any("年更名共" in note.text("zh") for note in told)
 
 
 def test_carrying_twice_is_once() -> None:

@@ -173,11 +173,19 @@ class Turn:
 
 
 @dataclass(frozen=True)
+class Rule:
+    """By what something is carried over a change, in words: of this one, and of all that are carried so."""
+
+    words: Message
+    of_all: Message
+
+
+@dataclass(frozen=True)
 class Division:
-    """How a unit is divided: the share of each part and the rule in words; without a rule the shares stand in, and why."""
+    """How a unit is divided: the share of each part and the rule; without a rule the shares stand in, and why."""
 
     shares: Mapping[str, float]
-    rule: Message | None
+    rule: Rule | None
     why: str = ""
 
 
@@ -353,6 +361,10 @@ def follow_units(
     for turn in sorted(turns, key=lambda one: abs(one.row_year - to_year)):
         year, held = turn.step.year, trace.held[turn.target_year]
         flows: dict[str, Mapping[str, float]] = {unit: {} for unit in turn.ending}
+        holders: dict[str, list[str]] = {}
+        for key, parts_of in held.items():
+            for code in parts_of:
+                holders.setdefault(code, []).append(key)
         for unit, parts in turn.out.items():
             flows[unit] = {parts[0]: 1.0}
             if len(parts) > 1:
@@ -360,17 +372,14 @@ def follow_units(
                 trace.divisions[year, unit] = turn, how
                 flows[unit] = how.shares
                 if how.rule is None:
-                    inside = {key: sum(made.get(part, 0.0) for part in parts) for key, made in held.items()}
-                    trace.joined[year, unit] = {key for key, share in inside.items() if share > 0}
-                    if marked or sum(inside.values()) < len(parts) - 1e-9:  # what becomes of some part is not recorded
+                    trace.joined[year, unit] = {key for part in parts for key in holders.get(part, ())}
+                    found = sum(held[key][part] for part in parts for key in holders.get(part, ()))
+                    if marked or found < len(parts) - 1e-9:  # what becomes of some part is not recorded
                         trace.barred.add((year, unit))
-        touched, made = turn.into.keys() | turn.lost, dict[str, dict[str, float]]()
-        for key, parts_of in held.items():
-            made[key] = parts_of
-            if touched.isdisjoint(parts_of):
-                continue
+        made = dict(held)
+        for key in {key for code in (*turn.into, *turn.lost) for key in holders.get(code, ())}:
             made[key] = {}
-            for code, weight in parts_of.items():
+            for code, weight in held[key].items():
                 if code in turn.lost:
                     made[key][f"?{label_unit(code, turn.target_year)}"] = 0.0
                     continue
@@ -396,7 +405,8 @@ def _divide(
     parts, year = turn.out[unit], turn.step.year
     if (year, unit) in given:
         entry = given[year, unit]
-        return Division(entry, message("note.carried_by_shares", **_said(turn, unit, entry)))
+        words = message("note.carried_by_shares", **_said(turn, unit, entry))
+        return Division(entry, Rule(words, message("note.carried_each_by_shares")))
     blank = dict.fromkeys(parts, 1 / len(parts))
     if not known:
         return Division(blank, None)
@@ -422,8 +432,10 @@ def _divide(
     entry = {part: gain / sum(gains.values()) for part, gain in gains.items()}
     said = {**_said(turn, unit, entry), "column": population, "year": theirs}
     if rest:
-        return Division(entry, message("note.carried_by_gain", **said, other=before))
-    return Division(entry, message("note.carried_by_population", **said))
+        words = message("note.carried_by_gain", **said, other=before)
+        return Division(entry, Rule(words, message("note.carried_each_by_gain", column=population)))
+    words = message("note.carried_by_population", **said)
+    return Division(entry, Rule(words, message("note.carried_each_by_population", column=population)))
 
 
 def _said(turn: Turn, unit: str, entry: Mapping[str, float]) -> dict[str, object]:

@@ -13,7 +13,17 @@ import pandas as pd
 from evalkit.catalogue import Message, message
 from evalkit.errors import DataError, nearest
 from evalkit.numerics.arrays import Flags, Floats, Ints, first_rows
-from evalkit.panels.boundaries import Scope, Trace, Turn, find_scope, follow_units, label_unit, name_unit, read_turns
+from evalkit.panels.boundaries import (
+    Rule,
+    Scope,
+    Trace,
+    Turn,
+    find_scope,
+    follow_units,
+    label_unit,
+    name_unit,
+    read_turns,
+)
 from evalkit.panels.panel import Dropped, Panel
 from evalkit.regions.registry import FIRST, LAST, Change, Region, gazetteer, lineage
 from evalkit.tables.columns import name_rows, numbers, require_column
@@ -21,12 +31,6 @@ from evalkit.tables.columns import name_rows, numbers, require_column
 _NAMED = 12  # units, and changes, that a note names; sentences about single changes
 _FIRST_FEW = 3  # changes, or units with unequal values, that an error names
 _PLAIN = ("sum", "same", "earliest", "latest", "name")
-_IN_GENERAL = {  # what is said of many units that are carried by one rule, in the place of a sentence for each
-    "note.carried_by_shares": "note.carried_each_by_shares",
-    "note.carried_by_population": "note.carried_each_by_population",
-    "note.carried_by_gain": "note.carried_each_by_gain",
-    "note.carried_combined": "note.carried_each_combined",
-}
 
 
 @dataclass(frozen=True)
@@ -386,8 +390,8 @@ def _gather(
     dropped, notes = _account(present, used, torn & ~used, barred & ~used, lists, to_year)
     if partly:
         cut = {(unit, year) for year, rows in present.items() for unit, row in rows.items() if row in partly}
-        units = _list([f"{label_unit(unit, year)} {year}" for unit, year in sorted(cut)])
-        notes.append(message("note.carried_partly", rows=len(partly), year=to_year, units=units))
+        listed = _list([f"{label_unit(unit, year)} {year}" for unit, year in sorted(cut)])
+        notes.append(message("note.carried_partly", rows=len(partly), year=to_year, units=listed))
     return gathered, dropped, notes
 
 
@@ -441,7 +445,7 @@ def _tell_changes(
     to_year: int,
 ) -> list[Message]:
     """Say of each change that rows go through what it was and by which rule they are carried over it; of many, in short."""
-    told: dict[tuple[int, Change, Message], list[str]] = {}
+    told: dict[tuple[int, Change, Rule], list[str]] = {}
     for turn in turns:
         step, year, here = turn.step, turn.step.year, passing[turn.step.year]
         for before, after in step.groups():
@@ -455,39 +459,44 @@ def _tell_changes(
                 if (year, unit) in trace.divisions
             ]
             otherwise = "note.carried_followed" if kind in ("rename", "recode") else "note.carried_added"
-            for rule in dict.fromkeys(rules or [message(otherwise)]):
+            for rule in dict.fromkeys(rules or [_plain(otherwise)]):
                 told.setdefault((year, kind, rule), []).append(step.text(before, after))
         receivers: dict[str, list[str]] = {}
         for giver, to in step.ceded:
             if not here.isdisjoint((giver, *(turn.into.get(to, (to,)) if turn.forward else (to,)))):
                 receivers.setdefault(giver, []).append(to)
         for giver, tos in receivers.items():
-            told.setdefault((year, "transfer", message("note.carried_ceded")), []).append(step.text([giver], tos))
+            told.setdefault((year, "transfer", _plain("note.carried_ceded")), []).append(step.text([giver], tos))
     if len(told) > _NAMED:
         return _sum_up(told)
     return [
-        message("note.carried_change", kind=message(f"change.{kind}"), year=year, units=_list(said, "; "), rule=rule)
+        message(
+            "note.carried_change", kind=message(f"change.{kind}"), year=year, units=_list(said, "; "), rule=rule.words
+        )
         for (year, kind, rule), said in sorted(told.items(), key=lambda one: one[0][:2])
     ]
 
 
-def _sum_up(told: Mapping[tuple[int, Change, Message], list[str]]) -> list[Message]:
+def _plain(key: str) -> Rule:
+    return Rule(message(key), message(key))
+
+
+def _sum_up(told: Mapping[tuple[int, Change, Rule], list[str]]) -> list[Message]:
     """Say the changes of a kind that are carried by one rule in one sentence."""
     alike: dict[tuple[Change, Message], list[tuple[int, str]]] = {}
     for (year, kind, rule), said in told.items():
-        named = {name: value for name, value in rule.values if name == "column"}
-        general = message(_IN_GENERAL.get(rule.key, rule.key), **named)
-        alike.setdefault((kind, general), []).extend((year, one) for one in said)
+        alike.setdefault((kind, rule.of_all), []).extend((year, one) for one in said)
     return [
         message(
             "note.carried_changes",
             number=len(changes := sorted(set(several))),
             kind=message(f"change.{kind}"),
-            years=_spans({year for year, _ in changes}),
-            rule=general,
+            first=changes[0][0],
+            last=changes[-1][0],
+            rule=rule_of_all,
             units="; ".join(f"{said} ({year})" for year, said in changes[:_FIRST_FEW]),
         )
-        for (kind, general), several in sorted(alike.items(), key=lambda one: (one[0][0], one[0][1].key))
+        for (kind, rule_of_all), several in sorted(alike.items(), key=lambda one: (one[0][0], str(one[0][1])))
     ]
 
 
@@ -496,12 +505,13 @@ def _list(named: Sequence[str], by: str = ", ") -> str:
     return by.join(named[:_NAMED]) + (f"{by}… ({len(named)})" if len(named) > _NAMED else "")
 
 
-def _without_rule(trace: Trace, at: tuple[int, str], joined: Mapping[str, str], to_year: int) -> Message:
+def _without_rule(trace: Trace, at: tuple[int, str], joined: Mapping[str, str], to_year: int) -> Rule:
     """Say what becomes of a unit that could not be divided."""
     if at in trace.barred:
-        return message("note.carried_left_out")
+        return _plain("note.carried_left_out")
     joint = {joined.get(code, code) for code in trace.joined[at]}
-    return message("note.carried_combined", unit=", ".join(label_unit(code, to_year) for code in sorted(joint)))
+    labels = ", ".join(label_unit(code, to_year) for code in sorted(joint))
+    return Rule(message("note.carried_combined", unit=labels), message("note.carried_each_combined"))
 
 
 def _carry_columns(
