@@ -325,7 +325,119 @@ def test_what_cannot_be_carried_is_refused() -> None:
     with pytest.raises(DataError, match="collapsed"):
         ek.carry(cells, to_year=2010, rules={**RULES, "n": "sum"})
     negative = [("652303", 2005, "", -1.0, 1.0), *MIDONG[1:]]
-    assert "'output' is negative and cannot weigh" in refused(negative, 2010).what
+    assert "'output' is negative and can neither weigh nor divide" in refused(negative, 2010).what
+
+
+def test_years_and_shares_of_another_kind_are_refused() -> None:
+    for to_year in ("2010", 2010.0, True, None):
+        with pytest.raises(DataError, match="is not a whole number"):
+            ek.carry(panel(MIDONG), to_year=to_year, rules=RULES)  # type: ignore[arg-type]  # what an office may write
+    of_numpy: Any = np.int64(2010)
+    assert ek.carry(panel(MIDONG), to_year=of_numpy, rules=RULES) == carried(MIDONG, 2010)
+    assert "shares is a dict" in refused(CHAOHU, 2012, shares={"code": ["341400"]}).what
+    error = refused(CHAOHU, 2012, shares=CHAOHU_PARTS.assign(year=2010))  # the change was in 2011
+    assert "shares are given for units that need not be divided here: 341400" in error.what
+    negative = [("341400", 2009, "", -1.0, 1.0), *CHAOHU]
+    assert "negative and can neither weigh nor divide" in refused(negative, 2012, population="output").what
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int64", "Int64", "int64[pyarrow]"])
+def test_whole_numbers_are_added_exactly(dtype: Any) -> None:
+    """100 + 100 does not fit eight bits, nor 2**53 + 1 a float."""
+    large = 2**53 + 1 if "64" in dtype else 100
+    one = panel(MIDONG, count=pd.array([large, 100, 3, 4, large], dtype=dtype))
+    found = ek.carry(one, to_year=2010, rules={**RULES, "count": "sum"})
+    assert found.frame["count"].tolist() == [large + 100, 7, large]
+    assert found.frame["count"].dtype == np.int64
+    parts = ek.carry(one, to_year=2006, rules={**RULES, "count": "sum"}, population="output")
+    assert parts.frame["count"].dtype == np.float64
+
+
+def counties(years: Iterable[int], provinces: str) -> list[tuple[Any, ...]]:
+    """A row for each county of these provinces and years, and for each prefecture-level city without any."""
+    draw, lists = np.random.default_rng(1), gazetteer()
+    return [
+        (one.code, year, "", draw.gamma(2.0), draw.normal())
+        for year in years
+        for one in lists.regions
+        if one.code[:2] in provinces.split() and one.is_valid(year)
+        if one.level in ("county", "xpcc") or lists.stands_for_county(one, year)
+    ]
+
+
+def test_cities_without_counties_are_counties_while_they_have_none() -> None:
+    """东莞县 and 中山市 became cities without counties; 三亚市 had none until 2014; 东川市 became a district."""
+    rows = counties((1984, 2010, 2016), "44 46 53 65")
+    found = carried(rows, 2010, undivided="combine")
+    value = {row[:2]: row[3] for row in rows}
+    got = {row[:2]: row[3] for row in rows_of(found)}
+    for then, now in (("442527", "441900"), ("449002", "442000")):
+        assert got[now, 1984] == value[then, 1984]
+        assert got[now, 2016] == value[now, 2016]
+    assert got["460200", 2010] == value["460200", 2010]
+    assert ("460200", 2016) not in got
+    assert ("530100", 1984) not in got  # 昆明市 has counties
+    back = carried(rows, 2016, undivided="combine")
+    assert {code for code, *_ in rows_of(back) if re.fullmatch(r"\d{4}00", code)} == {
+        "441900",
+        "442000",
+        "460300",
+        "460400",
+    }
+    assert any(
+        code == "650502" and year == 1984 for code, year, *_ in rows_of(carried(rows, 2020, undivided="combine"))
+    )
+    for one in (found, back):
+        carried_on = one.frame["output"].sum()
+        left = sum(line.rows for line in one.ledger)
+        assert left < 60
+        assert 0 < sum(value.values()) - carried_on < sum(sorted(value.values())[-left:])
+
+
+@pytest.mark.parametrize(("province", "year", "to_year"), [("34", 1990, 1982), ("46", 2010, 1982), ("45", 2010, 1982)])
+def test_no_part_of_a_row_is_lost_unsaid(province: str, year: int, to_year: int) -> None:
+    """Parts of some of these counties were made of nothing recorded: what they are combined with is left out, and counted."""
+    rows = [(code, year, "", 1.0, 1.0) for code, *_ in counties((year,), province)]
+    found = carried(rows, to_year, undivided="combine")
+    left = sum(line.rows for line in found.ledger)
+    assert found.frame["output"].sum() == pytest.approx(len(rows) - left, rel=1e-12)
+    assert left > 0
+    assert "note.carried_partly" not in [note.key for note in found.notes]
+
+
+def test_counties_of_chongqing_go_back_to_sichuan() -> None:
+    rows = counties((1998,), "50")
+    found = carried(rows, 1995, undivided="combine")
+    assert not found.ledger
+    assert found.frame["output"].sum() == pytest.approx(sum(row[3] for row in rows), rel=1e-12)
+    assert {code[:2] for code in found.frame["code"]} == {"51"}
+
+
+def test_a_unit_and_one_that_it_lies_in_are_refused_together() -> None:
+    for whole, said_so in (
+        ("652300", "米泉市 (652303) in 昌吉回族自治州"),
+        ("650000", "东山区 (650108) in 新疆维吾尔自治区"),
+    ):
+        error = refused([*MIDONG, (whole, 2005, "", 90.0, 1.0)], 2010)
+        assert f"{said_so} ({whole}), 2005" in error.what
+        assert "keep one level" in error.remedy
+    apart = [*MIDONG, ("650200", 2005, "克拉玛依", 90.0, 1.0)]  # none of its districts has a row
+    assert ("650200", 2005, "克拉玛依市", 90.0, 1.0) in rows_of(carried(apart, 2010))
+
+
+def test_many_changes_are_told_in_short() -> None:
+    rows = counties(range(1995, 2023, 9), "13 32 35 44 45")
+    for how in ({"undivided": "combine"}, {"undivided": "leave out"}, {"undivided": "combine", "population": "output"}):
+        found = carried(rows, 2022, **how)
+        for language in ("en", "zh"):
+            assert len(found.notes) <= 20
+            assert max(len(note.text(language)) for note in found.notes) < 1500
+    told = [note for note in found.notes if note.key == "note.carried_changes"]
+    by_population = [str(note) for note in told if "divided by output" in str(note)]
+    assert re.match(
+        r"\d+ changes of \d{4} to \d{4}, split: each unit is divided by output of its parts", by_population[-1]
+    )
+    assert any("年更名共" in note.text("zh") for note in told)
 
 
 def test_carrying_twice_is_once() -> None:
@@ -382,8 +494,9 @@ def random_rows(seed: int, years: Iterable[int], lacking: float) -> list[tuple[A
 def test_totals_stay_and_the_order_of_rows_does_not_matter(seed: int, to_year: int, years: list[int]) -> None:
     rows = random_rows(seed, sorted(set(years)), 0.0)
     found = carried(rows, to_year, undivided="combine")
-    # Of the others the lists know no origin, or a county, of which the panel has none.
-    known = [row for row in rows if any(one.level != "county" for one in lineage(row[0], row[1], to_year).end)]
+    # Of the others the lists know no origin, or a county that lies in a prefecture, of which the panel has none.
+    ends = {row[:2]: lineage(row[0], row[1], to_year).end for row in rows}
+    known = [row for row in rows if any(one.level != "county" or one.prefecture is None for one in ends[row[:2]])]
     totals = pd.DataFrame(known).groupby(1)[3].sum()
     pd.testing.assert_series_equal(
         found.frame.groupby("year")["output"].sum(), totals, check_names=False, rtol=1e-12, check_index_type=False
@@ -463,6 +576,18 @@ def test_a_unit_with_a_part_of_unknown_origin_has_no_earlier_years(monkeypatch: 
     found = carried(rows, 2010)
     assert [row[:2] for row in rows_of(found)] == [("990103", 2006)]
     assert found.ledger == (Dropped("carry", message("ledger.carried_incomplete", year=2010), 1, 0),)
+
+
+def test_a_part_that_arrives_nowhere_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    lives = {"990101": (1980, 2009), "990102": (2010, LAST), "990103": (2010, 2011)}
+    invent(monkeypatch, lives, [(2010, "990101", ("990102", "990103")), (2012, "990103", ())])
+    rows = [("990101", 2009, "", 8.0, 1.0), ("990102", 2010, "", 6.0, 1.0), ("990103", 2010, "", 2.0, 1.0)]
+    found = carried(rows, 2015, population="output")
+    assert [row[:4:3] for row in rows_of(found)] == [("990102", 6.0), ("990102", 6.0)]
+    assert "1 rows are carried in part: of the rest no unit of 2015 is known" in said(found)
+    assert found.ledger == (Dropped("carry", message("ledger.carried_nowhere", year=2015), 1, 1),)
+    with pytest.raises(DataError, match="no unit has all of its parts"):
+        carried(rows[:1], 2015, undivided="combine")
 
 
 def test_what_is_kept_as_one_is_not_rounded(monkeypatch: pytest.MonkeyPatch) -> None:

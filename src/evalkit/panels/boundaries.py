@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,15 +11,79 @@ import pandas as pd
 
 from evalkit.catalogue import Message, message
 from evalkit.errors import DataError
-from evalkit.regions.registry import LAST, Change, gazetteer
+from evalkit.regions.registry import AREAS, Change, Region, gazetteer
 from evalkit.tables.columns import name_rows, numbers, require_column
 
 _Links = Mapping[str, tuple[str, ...]]
 GivenShares = dict[tuple[int, str], dict[str, float]]
 """By the year of a change and the unit divided: the share of each part."""
-TraceKey = str | tuple[str, int, str]
-"""A unit of the year that is traced, or what is traced beside: ("divided", 2011, "341400")."""
-_Held = dict[TraceKey, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Whose units a panel has: of these provinces (two digits), the counties in those of `counties`, else the prefectures.
+
+    A county is also a prefecture without counties (东莞市), and a prefecture of which the panel has a row beside other counties
+    (`areas`); a prefecture is also a county that lies in none, and a province.
+    """
+
+    provinces: frozenset[str]
+    counties: frozenset[str]
+    areas: frozenset[str]
+
+    def units(self, year: int) -> frozenset[str]:
+        """The codes of a year."""
+        return frozenset(
+            region.code
+            for region in gazetteer().regions
+            if region.code[:2] in self.provinces and region.is_valid(year) and self._has(region, year)
+        )
+
+    def _has(self, region: Region, year: int) -> bool:
+        if region.code[:2] not in self.counties:
+            return region.level != "county" or region.prefecture is None
+        small = region.level not in AREAS or gazetteer().stands_for_county(region, year)
+        return small or region.code in self.areas
+
+
+def find_scope(rows: Iterable[tuple[Region, int]]) -> Scope:
+    """Tell what a panel is of from its rows' units and years; raise DataError where one lies in another of the same year."""
+    lists, at = gazetteer(), {(region.code, year): region for region, year in rows}
+    nested = [
+        (region, whole, year)
+        for (_, year), region in at.items()
+        for whole in (region.prefecture, region.province)
+        if whole is not None and whole != region.code and (whole, year) in at
+    ]
+    if nested:
+        region, whole, year = nested[0]
+        several = len({region.code for region, _, _ in nested})
+        raise DataError(
+            f"{several} units lie in others that have rows of the same year; the first is {region} in {at[whole, year]}, {year}",
+            where="carry",
+            remedy="keep one level, the rows of the whole or of its parts, and carry the others as a panel of their own",
+        )
+    units = {(code, id(region)): region for (code, _), region in at.items()}.values()
+    ties = {
+        frozenset((before[:2], region.code[:2]))
+        for (_, before), succession in lists.successions.items()
+        for region in succession.after
+    }
+    provinces = {region.code[:2] for region in units}
+    provinces |= {one for tie in ties if tie & provinces for one in tie}  # 重庆 was in 四川, 海南 in 广东
+    areas = {
+        code
+        for (code, year), region in at.items()
+        if region.level in AREAS and not lists.stands_for_county(region, year)
+    }
+    wide = {code[:2] for code in areas}
+    counties = {
+        region.code[:2]
+        for region in units
+        if region.level == "county" and (region.prefecture is not None or region.code[:2] not in wide)
+    }
+    counties |= {one for tie in ties if tie & counties for one in tie}
+    return Scope(frozenset(provinces), frozenset(counties), frozenset(areas))
 
 
 @dataclass(frozen=True)
@@ -74,7 +138,8 @@ class YearChanges:
 class Turn:
     """A step as it is gone through on the way from the rows to `to_year`: forward where they are earlier, else backward.
 
-    `out` leads from the side of the rows to that of `to_year`, `into` the other way.
+    `out` leads from the side of the rows to that of `to_year`, `into` the other way. `lost` are units on the side of `to_year`
+    that come from nowhere recorded, `ending` those on the side of the rows that lead nowhere.
     """
 
     step: YearChanges
@@ -90,8 +155,11 @@ class Turn:
 
     @property
     def lost(self) -> frozenset[str]:
-        """Units on the side of `to_year` that come from nowhere recorded."""
         return self.step.nowhere if self.forward else self.step.gone
+
+    @property
+    def ending(self) -> frozenset[str]:
+        return self.step.gone if self.forward else self.step.nowhere
 
     @property
     def row_year(self) -> int:
@@ -105,11 +173,19 @@ class Turn:
 
 
 @dataclass(frozen=True)
+class Rule:
+    """By what something is carried over a change, in words: of this one, and of all that are carried so."""
+
+    words: Message
+    of_all: Message
+
+
+@dataclass(frozen=True)
 class Division:
-    """How a unit is divided: the share of each part and the rule in words; without a rule the shares stand in, and why."""
+    """How a unit is divided: the share of each part and the rule; without a rule the shares stand in, and why."""
 
     shares: Mapping[str, float]
-    rule: Message | None
+    rule: Rule | None
     why: str = ""
 
 
@@ -117,80 +193,72 @@ class Division:
 class Trace:
     """Of what units of each year the units of `to_year` consist, with which share of each; a name with ? or ! is never there.
 
-    Beside them, under keys of their own, what goes through each change. `joined` holds the units of `to_year` that the parts
-    of an undivided unit lie in.
+    `flows` holds by the year of a change where each unit goes, in which shares. `joined` holds the units of `to_year` that the
+    parts of an undivided unit lie in; such a unit is `barred` if nothing is to be made of it.
     """
 
-    held: dict[int, _Held] = field(default_factory=dict)
+    held: dict[int, dict[str, dict[str, float]]]
+    flows: dict[int, dict[str, Mapping[str, float]]] = field(default_factory=dict)
     divisions: dict[tuple[int, str], tuple[Turn, Division]] = field(default_factory=dict)
-    changes: dict[tuple[int, str], tuple[Turn, list[str], list[str]]] = field(default_factory=dict)
     joined: dict[tuple[int, str], set[str]] = field(default_factory=dict)
+    barred: set[tuple[int, str]] = field(default_factory=set)
 
-    def change_of(self, year: int, unit: str) -> str:
-        """Write the change of a year in which a unit is divided."""
-        for (at, _), (turn, before, after) in self.changes.items():
-            if at == year and unit in (before if turn.forward else after):
-                return turn.step.text(before, after)
-        raise KeyError(unit)
-
-    def passing(self, present: Mapping[int, Mapping[str, int]]) -> set[TraceKey]:
-        """Return the keys of what any row of the panel goes through."""
-        return {
-            key
-            for year, codes in present.items()
-            for key, units in self.held[year].items()
-            if not isinstance(key, str) and any(unit in codes for unit in units)
-        }
+    def passing(self, turns: Sequence[Turn], present: Mapping[int, Mapping[str, int]]) -> dict[int, set[str]]:
+        """Return by the year of each change the units on the side of the rows that hold anything of a row."""
+        passing: dict[int, set[str]] = {}
+        for forward in (True, False):
+            reached = set[str]()
+            for turn in sorted(turns, key=lambda one: one.row_year, reverse=not forward):
+                if turn.forward == forward:
+                    reached |= present.get(turn.row_year, {}).keys()
+                    passing[turn.step.year], flows = reached, self.flows[turn.step.year]
+                    reached = {
+                        to for unit in reached for to, share in flows.get(unit, {unit: 1.0}).items() if share > 0
+                    }
+        return passing
 
 
 def read_turns(
-    tiers: Set[tuple[str, str]], first: int, last: int, to_year: int, shares: pd.DataFrame | None
+    units: Mapping[int, frozenset[str]], to_year: int, shares: pd.DataFrame | None
 ) -> tuple[list[Turn], GivenShares, list[Message]]:
-    """Read the changes between two years that concern these provinces and levels, and the shares that are given for them.
+    """Read the changes of the units, which are given by year, and the shares that are given for them.
 
     Followed is a unit that ends, and one that gives up a part of which a new unit is made. A part that goes to a unit that was
     there before, or is made of whole units, is not, unless shares list it.
     """
-    lists = gazetteer()
-    wholes: dict[int, list[tuple[str, str]]] = {}
-    parts: dict[int, list[tuple[str, str]]] = {}
-    decrees: dict[int, dict[str, str]] = {}
-    for (year, code), succession in lists.successions.items():
-        if not first < year <= last or (code[:2], succession.before.level) not in tiers:
+    wholes: dict[int, list[tuple[str, str]]] = {year: [] for year in sorted(units)[1:]}
+    parts: dict[int, list[tuple[str, str]]] = {year: [] for year in wholes}
+    ended: dict[int, set[str]] = {year: set() for year in wholes}
+    decrees: dict[int, dict[str, str]] = {year: {} for year in wholes}
+    for (year, code), succession in gazetteer().successions.items():
+        if year not in wholes or code not in units[year - 1]:
             continue
-        after = [region.code for region in succession.after]
-        decrees.setdefault(year, {})[code] = succession.authority
+        after = [region.code for region in succession.after if region.code in units[year]]
+        decrees[year][code] = succession.authority
         goes_on = code in after
-        wholes.setdefault(year, []).extend((code, to) for to in after if to == code or not goes_on)
-        parts.setdefault(year, []).extend((code, to) for to in after if to != code and goes_on)
+        wholes[year] += [(code, to) for to in after if to == code or not goes_on]
+        parts[year] += [(code, to) for to in after if to != code and goes_on]
+        ended[year] |= set() if after else {code}
     for year, links in wholes.items():
-        moved, reached = {code for code, _ in links}, {to for _, to in [*links, *parts[year]]}
-        links += [(code, code) for code in sorted(reached - moved) if lists.at(code, year - 1) is not None]
+        moved, reached = {code for code, _ in links} | ended[year], {to for _, to in [*links, *parts[year]]}
+        links += [(code, code) for code in sorted((reached - moved) & units[year - 1])]
     given, unused = _read_shares(shares, {year: [*wholes[year], *parts[year]] for year in wholes}, to_year)
     turns = []
-    begun: dict[int, set[str]] = {}
-    ended: dict[int, set[str]] = {}
-    for region in lists.regions:
-        begun.setdefault(region.valid_from, set()).add(region.code)
-        ended.setdefault((region.valid_to or LAST) + 1, set()).add(region.code)
-    for year in range(first + 1, last + 1):
-        forward, own = year <= to_year, {to for _, to in wholes.get(year, [])}
+    for year, links in wholes.items():
+        forward, own = year <= to_year, {to for _, to in links}
         declared = {
             (code, to) if forward else (to, code) for (at, code), tos in given.items() if at == year for to in tos
         }
-        kept = [link for link in parts.get(year, []) if link[1] not in own or link in declared]
-        followed = dict.fromkeys([*wholes.get(year, []), *kept])
+        followed = dict.fromkeys([*links, *(one for one in parts[year] if one[1] not in own or one in declared)])
         onward, back = _gather_links(followed), _gather_links((to, code) for code, to in followed)
+        left = ended[year] | {
+            code for code in units[year - 1] - onward.keys() if code in back or code not in units[year]
+        }
         nowhere = {
-            code
-            for code in begun.get(year, ())
-            if code not in back and (code in onward or not lists.at(code, year - 1))
+            code for code in units[year] - back.keys() if code in onward or code in left or code not in units[year - 1]
         }
-        gone = {
-            code for code in ended.get(year, ()) if code not in onward and (code in back or not lists.at(code, year))
-        }
-        ceded = tuple(link for link in parts.get(year, []) if link not in followed)
-        step = YearChanges(year, onward, back, ceded, frozenset(nowhere), frozenset(gone), decrees.get(year, {}))
+        ceded = tuple(link for link in parts[year] if link not in followed)
+        step = YearChanges(year, onward, back, ceded, frozenset(nowhere), frozenset(left), decrees[year])
         turns.append(Turn(step, forward))
     return turns, given, unused
 
@@ -208,6 +276,12 @@ def _read_shares(
     """Place the given shares at the changes, and say which are not needed; raise DataError where they do not fit."""
     if frame is None:
         return {}, []
+    if not isinstance(frame, pd.DataFrame):
+        raise DataError(
+            f"shares is a {type(frame).__name__}, not a pandas table",
+            where="carry",
+            remedy="make it a DataFrame with the columns code, to_code and share",
+        )
     for column in ("code", "to_code", "share"):
         require_column(frame, column)
     for column in ("code", "to_code"):
@@ -272,62 +346,50 @@ def _read_shares(
 def follow_units(
     turns: Sequence[Turn],
     given: GivenShares,
+    units: frozenset[str],
     to_year: int,
     known: Mapping[tuple[str, int], float],
     population: str,
     marked: bool,
 ) -> Trace:
-    """Trace the units of `to_year` through the changes, outward from that year; `marked` makes undivided units absent."""
-    trace = Trace()
+    """Trace the units of `to_year` through the changes, outward from that year.
+
+    Undivided units are barred if `marked`, or where a part of them leads nowhere.
+    """
+    trace = Trace({to_year: {code: {code: 1.0} for code in units}})
     steps = {turn.step.year: turn.step for turn in turns}
-    units = [region.code for region in gazetteer().regions if region.is_valid(to_year)]
-    trace.held[to_year] = {code: {code: 1.0} for code in units}
-    for forward in (True, False):
-        held: _Held = dict(trace.held[to_year])
-        holders: dict[str, set[TraceKey]] = {code: {code} for code in units}
-        for turn in sorted(turns, key=lambda one: abs(one.row_year - to_year)):
-            if turn.forward != forward:
-                continue
-            year = turn.step.year
-            shares: dict[str, Mapping[str, float]] = {}
-            for unit, parts in turn.out.items():
-                if len(parts) == 1:
-                    shares[unit] = {parts[0]: 1.0}
-                    continue
+    for turn in sorted(turns, key=lambda one: abs(one.row_year - to_year)):
+        year, held = turn.step.year, trace.held[turn.target_year]
+        flows: dict[str, Mapping[str, float]] = {unit: {} for unit in turn.ending}
+        holders: dict[str, list[str]] = {}
+        for key, parts_of in held.items():
+            for code in parts_of:
+                holders.setdefault(code, []).append(key)
+        for unit, parts in turn.out.items():
+            flows[unit] = {parts[0]: 1.0}
+            if len(parts) > 1:
                 how = _divide(turn, unit, given, known, population, steps)
                 trace.divisions[year, unit] = turn, how
-                shares[unit] = how.shares
+                flows[unit] = how.shares
                 if how.rule is None:
-                    reached = {key for part in parts for key in holders.get(part, ())}
-                    trace.joined[year, unit] = {key for key in reached if isinstance(key, str)}
-            touched = {key for code in (*turn.into, *turn.lost) for key in holders.get(code, ())}
-            for key in touched:
-                made: dict[str, float] = {}
-                for code, weight in held[key].items():
-                    holders[code].discard(key)
-                    if code in turn.lost:
-                        made[f"?{code}"] = 0.0
-                    for unit in turn.into.get(code, () if code in turn.lost else (code,)):
-                        part = shares[unit].get(code, 0.0) if unit in shares else 1.0
-                        if part > 0:
-                            made[unit] = made.get(unit, 0.0) + weight * part
-                        if marked and (year, unit) in trace.joined:
-                            made[f"!{unit}"] = 0.0
-                held[key] = made
-                for unit in made:
-                    holders.setdefault(unit, set()).add(key)
-            beside = {("divided", year, unit): [unit] for unit in turn.out if len(turn.out[unit]) > 1}
-            for before, after in turn.step.groups():
-                if before != after or len(before) > 1:
-                    trace.changes[year, before[0]] = turn, before, after
-                    beside["change", year, before[0]] = before if forward else after
-            for giver, to in turn.step.ceded:
-                beside["ceded", year, f"{giver} {to}"] = [giver, *turn.into.get(to, (to,))] if forward else [giver, to]
-            for new, through in beside.items():
-                held[new] = dict.fromkeys(through, 1.0)
-                for unit in through:
-                    holders.setdefault(unit, set()).add(new)
-            trace.held[turn.row_year] = dict(held)
+                    trace.joined[year, unit] = {key for part in parts for key in holders.get(part, ())}
+                    found = sum(held[key][part] for part in parts for key in holders.get(part, ()))
+                    if marked or found < len(parts) - 1e-9:  # what becomes of some part is not recorded
+                        trace.barred.add((year, unit))
+        made = dict(held)
+        for key in {key for code in (*turn.into, *turn.lost) for key in holders.get(code, ())}:
+            made[key] = {}
+            for code, weight in held[key].items():
+                if code in turn.lost:
+                    made[key][f"?{label_unit(code, turn.target_year)}"] = 0.0
+                    continue
+                for unit in turn.into.get(code, (code,)):
+                    share = flows.get(unit, {code: 1.0}).get(code, 0.0)
+                    if share > 0:
+                        made[key][unit] = made[key].get(unit, 0.0) + weight * share
+                    if (year, unit) in trace.barred:
+                        made[key][f"!{unit}"] = 0.0
+        trace.held[turn.row_year], trace.flows[year] = made, flows
     return trace
 
 
@@ -343,7 +405,8 @@ def _divide(
     parts, year = turn.out[unit], turn.step.year
     if (year, unit) in given:
         entry = given[year, unit]
-        return Division(entry, message("note.carried_by_shares", **_said(turn, unit, entry)))
+        words = message("note.carried_by_shares", **_said(turn, unit, entry))
+        return Division(entry, Rule(words, message("note.carried_each_by_shares")))
     blank = dict.fromkeys(parts, 1 / len(parts))
     if not known:
         return Division(blank, None)
@@ -369,8 +432,10 @@ def _divide(
     entry = {part: gain / sum(gains.values()) for part, gain in gains.items()}
     said = {**_said(turn, unit, entry), "column": population, "year": theirs}
     if rest:
-        return Division(entry, message("note.carried_by_gain", **said, other=before))
-    return Division(entry, message("note.carried_by_population", **said))
+        words = message("note.carried_by_gain", **said, other=before)
+        return Division(entry, Rule(words, message("note.carried_each_by_gain", column=population)))
+    words = message("note.carried_by_population", **said)
+    return Division(entry, Rule(words, message("note.carried_each_by_population", column=population)))
 
 
 def _said(turn: Turn, unit: str, entry: Mapping[str, float]) -> dict[str, object]:

@@ -13,12 +13,22 @@ import pandas as pd
 from evalkit.catalogue import Message, message
 from evalkit.errors import DataError, nearest
 from evalkit.numerics.arrays import Flags, Floats, Ints, first_rows
-from evalkit.panels.boundaries import Trace, TraceKey, Turn, follow_units, label_unit, name_unit, read_turns
+from evalkit.panels.boundaries import (
+    Rule,
+    Scope,
+    Trace,
+    Turn,
+    find_scope,
+    follow_units,
+    label_unit,
+    name_unit,
+    read_turns,
+)
 from evalkit.panels.panel import Dropped, Panel
 from evalkit.regions.registry import FIRST, LAST, Change, Region, gazetteer, lineage
 from evalkit.tables.columns import name_rows, numbers, require_column
 
-_NAMED = 12  # renamed units, and incomplete ones, that a note names
+_NAMED = 12  # units, and changes, that a note names; sentences about single changes
 _FIRST_FEW = 3  # changes, or units with unequal values, that an error names
 _PLAIN = ("sum", "same", "earliest", "latest", "name")
 
@@ -78,10 +88,12 @@ def carry(
     """Carry a panel of yearly rows by codes of GB/T 2260 to the boundaries of 31 December of one year.
 
     The unit of each row is a code of its own year's list, or another year's code of a unit that only changed name or code (as
-    `regions=` of `assemble` gives). `rules` says of every other column how it is carried: "sum" for amounts, `mean_of` a summed
-    column for rates, "same" for what must be equal in all parts, "earliest" or "latest" for the smallest or largest part, "name"
-    for the name in `to_year`. A sum or mean with a missing part is missing, and counted in a note. A unit and year of which not
-    all parts have a row gets none: the rows enter the ledger.
+    `regions=` of `assemble` gives). A panel with rows of counties is carried to counties, to which a prefecture without any
+    (东莞市) belongs while it has none; other panels to prefectures, or provinces. `rules` says of every other column how it is
+    carried: "sum" for amounts (whole numbers stay whole where no unit is divided), `mean_of` a summed column for rates, "same"
+    for what must be equal in all parts, "earliest" or "latest" for the smallest or largest part, "name" for the name in
+    `to_year`. A sum or mean with a missing part is missing, and counted in a note. A unit and year of which not all parts have
+    a row gets none, nor does one of which a part has no recorded origin or end: the rows enter the ledger.
 
     A unit that is to be divided, because it was split before `to_year` or merged after it, is divided by `shares`, a frame with
     columns code, to_code, share (that add up to 1; what is not listed gets nothing) and, where a unit is divided twice, year of
@@ -91,9 +103,17 @@ def carry(
     each part. Land that a unit which goes on gave to one that was there before, or is made of whole units, is of unknown size:
     numbers stay where they were counted, and a note says so, unless `shares` lists it.
 
-    A panel that was carried to this year before is returned as it is. Raises DataError for a column without a rule, other codes,
-    years without lists, "same" columns that are not, undivided units, and collapsed rows.
+    The ledger counts the rows that are in no row of the result; a note names those of which a part is in none, and others each
+    change, or how many of each kind there are, if more than a dozen. The panel is not modified; one that was carried to this
+    year before is returned as it is. Raises DataError for a column without a rule, other codes, years without lists, rows of a
+    unit beside those of one that it lies in (a county and its prefecture), negative weights, "same" columns that are not,
+    undivided units, and collapsed rows.
     """
+    if isinstance(to_year, bool) or not isinstance(to_year, (int, np.integer)):
+        raise DataError(
+            f"to_year = {to_year!r} is not a whole number", where="carry", remedy="write it as to_year=2020"
+        )
+    to_year = int(to_year)
     years = _check_panel(panel, to_year)
     if undivided not in ("refuse", "combine", "leave out"):
         remedy = nearest(undivided, ("refuse", "combine", "leave out"))
@@ -107,24 +127,25 @@ def carry(
             where="carry",
             remedy=f"carry the panel that was read, with to_year={to_year}",
         )
-    codes, tiers, notes = _read_codes(panel, years)
+    codes, scope, notes = _read_codes(panel, years)
     present: dict[int, dict[str, int]] = {}
     for row, (code, year) in enumerate(zip(codes, years.tolist(), strict=True)):
         present.setdefault(year, {})[code] = row
     first, last = min(*present, to_year), max(*present, to_year)
-    turns, given, unused = read_turns(tiers, first, last, to_year, shares)
+    units = {year: scope.units(year) for year in range(first, last + 1)}
+    turns, given, unused = read_turns(units, to_year, shares)
     known = {} if population is None else _known(panel, population, codes, years)
-    trace = follow_units(turns, given, to_year, known, str(population), undivided == "leave out")
-    passing = trace.passing(present)
-    stuck = [at for at, (_, how) in trace.divisions.items() if how.rule is None and ("divided", *at) in passing]
+    trace = follow_units(turns, given, units[to_year], to_year, known, str(population), undivided == "leave out")
+    passing = trace.passing(turns, present)
+    stuck = [at for at, (_, how) in trace.divisions.items() if how.rule is None and at[1] in passing[at[0]]]
     if stuck and undivided == "refuse":
-        _refuse_undivided(trace, stuck, population)
+        _refuse_undivided(trace, stuck, population, unused)
     joined = _join(trace, stuck) if undivided == "combine" else {}
     pieces, dropped, told = _gather(trace, present, joined, len(panel), to_year)
     notes = [
         *notes,
         *unused,
-        *_tell_changes(trace, turns, passing, joined, undivided, to_year),
+        *_tell_changes(trace, turns, passing, joined, to_year),
         *told,
     ]
     frame, missing = _carry_columns(panel, pieces, rules, to_year)
@@ -216,11 +237,11 @@ def _check_rules(panel: Panel, rules: Mapping[str, CarryRule], population: str |
             )
 
 
-def _read_codes(panel: Panel, years: Ints) -> tuple[list[str], set[tuple[str, str]], list[Message]]:
-    """Return the code of each row in its own year's list, the provinces and levels, and what was read from another year."""
+def _read_codes(panel: Panel, years: Ints) -> tuple[list[str], Scope, list[Message]]:
+    """Return the code of each row in its own year's list, what the panel is of, and what was read from another year."""
     assert panel.unit is not None
     assert panel.unit_codes is not None
-    lists, tiers, moved = gazetteer(), set[tuple[str, str]](), dict[tuple[str, int], str]()
+    lists, found, moved = gazetteer(), list[tuple[Region, int]](), dict[tuple[str, int], str]()
     labels = panel.unit_codes.labels
     if not all(isinstance(label, str) for label in labels):
         raise DataError(
@@ -228,17 +249,16 @@ def _read_codes(panel: Panel, years: Ints) -> tuple[list[str], set[tuple[str, st
             where=f"column '{panel.unit}'",
             remedy=f"make them text before the panel is made: frame['{panel.unit}'].astype('int64').astype('str')",
         )
-    codes = list[str]()
     for unit, year in zip(panel.unit_codes.values.tolist(), years.tolist(), strict=True):
         label = labels[unit]
         region = lists.at(label, year)
         if region is None:
-            region = _of_other_year(label, year, panel, len(codes))
+            region = _of_other_year(label, year, panel, len(found))
             moved[label, year] = region.code
-        tiers.add((region.code[:2], region.level))
-        codes.append(region.code)
+        found.append((region, year))
+    codes = [region.code for region, _ in found]
     if not moved:
-        return codes, tiers, []
+        return codes, find_scope(found), []
     at = pd.Series(codes).str.cat(pd.Series(years).astype("str"), sep=" ")
     if (twice := at.duplicated(keep=False).to_numpy()).any():
         one = np.flatnonzero(twice & (at == at[twice].iloc[0]).to_numpy())
@@ -247,11 +267,8 @@ def _read_codes(panel: Panel, years: Ints) -> tuple[list[str], set[tuple[str, st
             where=name_rows(panel.frame, np.isin(np.arange(len(codes)), one), panel.unit),
             remedy="keep one row for a unit and year",
         )
-    listed = "; ".join(
-        f"{label} in {year}: {label_unit(code, year)}" for (label, year), code in list(moved.items())[:_NAMED]
-    )
-    more = f"; … ({len(moved)})" if len(moved) > _NAMED else ""
-    return codes, tiers, [message("note.carried_codes", rows=len(moved), units=listed + more)]
+    listed = [f"{label} in {year}: {label_unit(code, year)}" for (label, year), code in moved.items()]
+    return codes, find_scope(found), [message("note.carried_codes", rows=len(moved), units=_list(listed, "; "))]
 
 
 def _of_other_year(label: str, year: int, panel: Panel, row: int) -> Region:
@@ -276,24 +293,32 @@ def _of_other_year(label: str, year: int, panel: Panel, row: int) -> Region:
 
 def _known(panel: Panel, column: str, codes: Sequence[str], years: Ints) -> dict[tuple[str, int], float]:
     """Return what a column of amounts says of each unit and year."""
-    values = numbers(panel.frame, column)
-    told = np.isfinite(values) & (values >= 0)
+    values = _amounts(panel, column)
+    told = np.isfinite(values)
     pairs = zip(codes, years.tolist(), strict=True)
     return {pair: value for pair, value, there in zip(pairs, values.tolist(), told.tolist(), strict=True) if there}
 
 
-def _refuse_undivided(trace: Trace, stuck: Sequence[tuple[int, str]], population: str | None) -> None:
+def _refuse_undivided(
+    trace: Trace, stuck: Sequence[tuple[int, str]], population: str | None, unused: Sequence[Message]
+) -> None:
     """Raise DataError naming the first units that have to be divided in unknown shares."""
     told: dict[tuple[int, str], list[str]] = {}
     for year, unit in sorted(stuck):
         turn, how = trace.divisions[year, unit]
         said = label_unit(unit, turn.row_year) + (f" ({how.why})" if how.why else "")
-        told.setdefault((year, trace.change_of(year, unit)), []).append(said)
+        change = next(
+            turn.step.text(before, after)
+            for before, after in turn.step.groups()
+            if unit in (before if turn.forward else after)
+        )
+        told.setdefault((year, change), []).append(said)
     first = [f"{', '.join(units)} in {year}: {change}" for (year, change), units in list(told.items())[:_FIRST_FEW]]
     more = f"; and {len(told) - len(first)} more changes" if len(told) > len(first) else ""
     columns = "" if population else "population= a column by which to divide, or "
     raise DataError(
-        f"{len(stuck)} units would have to be divided in shares that are not known: {'; '.join(first)}{more}",
+        f"{len(stuck)} units would have to be divided in shares that are not known: {'; '.join(first)}{more}"
+        + "".join(f"; {one}" for one in unused),
         where="carry",
         remedy=f'give {columns}shares= (code, to_code, share), or undivided="combine" to keep what cannot be told apart as one '
         'unit, or undivided="leave out"',
@@ -321,13 +346,12 @@ def _gather(
     for year, rows in present.items():
         made: dict[str, dict[str, float]] = {}
         for key, units in trace.held[year].items():
-            if isinstance(key, str):
-                if key not in joined:
-                    made[key] = units
-                    continue
-                entry = made.setdefault(joined[key], {})
-                for unit, share in units.items():
-                    entry[unit] = entry.get(unit, 0.0) + share
+            if key not in joined:
+                made[key] = units
+                continue
+            entry = made.setdefault(joined[key], {})
+            for unit, share in units.items():
+                entry[unit] = entry.get(unit, 0.0) + share
         for key, units in made.items():
             pieces = [(unit, rows[unit], share) for unit, share in units.items() if unit in rows]
             if not pieces:
@@ -341,7 +365,7 @@ def _gather(
             (barred if stopped else torn)[[row for _, row, _ in pieces]] = True
             if not stopped:
                 incomplete.setdefault(key, []).append(year)
-                named = (label_unit(one.removeprefix("?"), to_year if one[0] == "?" else year) for one in lacking)
+                named = (one[1:] if one.startswith("?") else label_unit(one, year) for one in lacking)
                 absent.setdefault(key, {}).update(dict.fromkeys(named))
     if not found:
         raise DataError(
@@ -361,7 +385,13 @@ def _gather(
         np.array([year for _, year, _ in found], dtype=np.int64),
     )
     lists = {key: (years, list(absent[key])) for key, years in sorted(incomplete.items())}
-    dropped, notes = _account(present, used, torn, barred, lists, to_year)
+    shares = np.bincount(gathered.row, weights=gathered.share, minlength=n)
+    partly = set(np.flatnonzero(used & (shares < 1 - 1e-9)).tolist())
+    dropped, notes = _account(present, used, torn & ~used, barred & ~used, lists, to_year)
+    if partly:
+        cut = {(unit, year) for year, rows in present.items() for unit, row in rows.items() if row in partly}
+        listed = _list([f"{label_unit(unit, year)} {year}" for unit, year in sorted(cut)])
+        notes.append(message("note.carried_partly", rows=len(partly), year=to_year, units=listed))
     return gathered, dropped, notes
 
 
@@ -392,15 +422,17 @@ def _account(
     notes = []
     if incomplete:
         listed = [
-            f"{label_unit(key, to_year)} {_spans(years)} ({', '.join(absent)})"
+            f"{label_unit(key, to_year)} {_spans(years)} ({_list(absent)})"
             for key, (years, absent) in incomplete.items()
         ]
-        more = f"; … ({len(listed)})" if len(listed) > _NAMED else ""
         cells = sum(len(years) for years, _ in incomplete.values())
-        said = "; ".join(listed[:_NAMED]) + more
-        notes.append(message("note.carried_incomplete", cells=cells, rows=int(torn.sum()), year=to_year, units=said))
+        rows_torn = int(torn.sum())
+        notes.append(
+            message("note.carried_incomplete", cells=cells, rows=rows_torn, year=to_year, units=_list(listed, "; "))
+        )
     if lost.any():
-        units = ", ".join(sorted(set(unit_of[lost].tolist())))
+        last = {code: year for year in sorted(present) for code, row in present[year].items() if lost[row]}
+        units = _list([label_unit(code, year) for code, year in sorted(last.items())])
         notes.append(message("note.carried_nowhere", rows=int(lost.sum()), year=to_year, units=units))
     return dropped, notes
 
@@ -408,50 +440,78 @@ def _account(
 def _tell_changes(
     trace: Trace,
     turns: Sequence[Turn],
-    passing: set[TraceKey],
+    passing: Mapping[int, set[str]],
     joined: Mapping[str, str],
-    undivided: Undivided,
     to_year: int,
 ) -> list[Message]:
-    """Say of each change that rows go through what it was and by which rule they are carried over it."""
-    told: dict[tuple[int, Change, Message], list[str]] = {}
-    for (year, start), (turn, before, after) in sorted(trace.changes.items(), key=lambda one: one[0]):
-        if ("change", year, start) not in passing:
-            continue
-        kind, said = turn.step.kind(before, after), turn.step.text(before, after)
-        rules = list[Message]()
-        for unit in before if turn.forward else after:
-            if (year, unit) in trace.divisions and ("divided", year, unit) in passing:
-                how = trace.divisions[year, unit][1]
-                rules.append(how.rule or _without_rule(trace, (year, unit), joined, undivided, to_year))
-        if not rules and kind in ("rename", "recode"):
-            rules = [message("note.carried_followed")]
-        for rule in dict.fromkeys(rules or [message("note.carried_added")]):
-            told.setdefault((year, kind, rule), []).append(said)
+    """Say of each change that rows go through what it was and by which rule they are carried over it; of many, in short."""
+    told: dict[tuple[int, Change, Rule], list[str]] = {}
     for turn in turns:
-        kept = [link for link in turn.step.ceded if ("ceded", turn.step.year, " ".join(link)) in passing]
-        receivers = {giver: [to for one, to in kept if one == giver] for giver, _ in kept}
+        step, year, here = turn.step, turn.step.year, passing[turn.step.year]
+        for before, after in step.groups():
+            near = here.intersection(before if turn.forward else after)
+            if not near or (before == after and len(before) == 1):
+                continue
+            kind = step.kind(before, after)
+            rules = [
+                trace.divisions[year, unit][1].rule or _without_rule(trace, (year, unit), joined, to_year)
+                for unit in sorted(near)
+                if (year, unit) in trace.divisions
+            ]
+            otherwise = "note.carried_followed" if kind in ("rename", "recode") else "note.carried_added"
+            for rule in dict.fromkeys(rules or [_plain(otherwise)]):
+                told.setdefault((year, kind, rule), []).append(step.text(before, after))
+        receivers: dict[str, list[str]] = {}
+        for giver, to in step.ceded:
+            if not here.isdisjoint((giver, *(turn.into.get(to, (to,)) if turn.forward else (to,)))):
+                receivers.setdefault(giver, []).append(to)
         for giver, tos in receivers.items():
-            told.setdefault((turn.step.year, "transfer", message("note.carried_ceded")), []).append(
-                turn.step.text([giver], tos)
-            )
-    notes = []
-    for (year, kind, rule), several in sorted(told.items(), key=lambda one: one[0][:2]):
-        few = several[:_NAMED] if kind in ("rename", "recode") else several
-        listed = "; ".join(few) + (f"; … ({len(several)})" if len(few) < len(several) else "")
-        named = message(f"change.{kind}")
-        notes.append(message("note.carried_change", kind=named, year=year, units=listed, rule=rule))
-    return notes
+            told.setdefault((year, "transfer", _plain("note.carried_ceded")), []).append(step.text([giver], tos))
+    if len(told) > _NAMED:
+        return _sum_up(told)
+    return [
+        message(
+            "note.carried_change", kind=message(f"change.{kind}"), year=year, units=_list(said, "; "), rule=rule.words
+        )
+        for (year, kind, rule), said in sorted(told.items(), key=lambda one: one[0][:2])
+    ]
 
 
-def _without_rule(
-    trace: Trace, at: tuple[int, str], joined: Mapping[str, str], undivided: Undivided, to_year: int
-) -> Message:
+def _plain(key: str) -> Rule:
+    return Rule(message(key), message(key))
+
+
+def _sum_up(told: Mapping[tuple[int, Change, Rule], list[str]]) -> list[Message]:
+    """Say the changes of a kind that are carried by one rule in one sentence."""
+    alike: dict[tuple[Change, Message], list[tuple[int, str]]] = {}
+    for (year, kind, rule), said in told.items():
+        alike.setdefault((kind, rule.of_all), []).extend((year, one) for one in said)
+    return [
+        message(
+            "note.carried_changes",
+            number=len(changes := sorted(set(several))),
+            kind=message(f"change.{kind}"),
+            first=changes[0][0],
+            last=changes[-1][0],
+            rule=rule_of_all,
+            units="; ".join(f"{said} ({year})" for year, said in changes[:_FIRST_FEW]),
+        )
+        for (kind, rule_of_all), several in sorted(alike.items(), key=lambda one: (one[0][0], str(one[0][1])))
+    ]
+
+
+def _list(named: Sequence[str], by: str = ", ") -> str:
+    """List the first few of many, and say how many there are."""
+    return by.join(named[:_NAMED]) + (f"{by}… ({len(named)})" if len(named) > _NAMED else "")
+
+
+def _without_rule(trace: Trace, at: tuple[int, str], joined: Mapping[str, str], to_year: int) -> Rule:
     """Say what becomes of a unit that could not be divided."""
-    if undivided == "leave out":
-        return message("note.carried_left_out")
+    if at in trace.barred:
+        return _plain("note.carried_left_out")
     joint = {joined.get(code, code) for code in trace.joined[at]}
-    return message("note.carried_combined", unit=", ".join(label_unit(code, to_year) for code in sorted(joint)))
+    labels = ", ".join(label_unit(code, to_year) for code in sorted(joint))
+    return Rule(message("note.carried_combined", unit=labels), message("note.carried_each_combined"))
 
 
 def _carry_columns(
@@ -462,13 +522,20 @@ def _carry_columns(
     if frame[panel.unit].tolist() != list(pieces.unit):
         frame[panel.unit] = pd.array(list(pieces.unit), dtype="str")
     notes = list[Message]()
+    names = {unit: name_unit(unit, to_year) for unit in dict.fromkeys(pieces.unit)}
     for column, rule in rules.items():
         source = panel.frame[column]
         if rule == "name":
-            frame[column] = pd.array([name_unit(unit, to_year) for unit in pieces.unit], dtype="str")
+            frame[column] = pd.array([names[unit] for unit in pieces.unit], dtype="str")
             continue
         if rule in ("same", "earliest", "latest"):
             frame[column] = source.iloc[_pick(panel, pieces, column, str(rule), to_year)].array
+            continue
+        if rule == "sum" and pieces.whole.all():
+            continue
+        if rule == "sum" and _is_of_ints(source) and (pieces.share == 1).all():
+            added = np.add.reduceat(source.to_numpy(dtype=np.int64)[pieces.row], pieces.starts)  # exact, however large
+            frame[column] = added
             continue
         values = numbers(panel.frame, column)[pieces.row]
         made = _mean(panel, pieces, values, rule.weights) if isinstance(rule, MeanOf) else _sum(pieces, values)
@@ -476,13 +543,12 @@ def _carry_columns(
         if lacking := int((np.isnan(made) & ~pieces.alone).sum()):
             notes.append(message("note.carried_missing", column=column, number=lacking))
         if not pieces.whole.all():
-            whole = _is_of_ints(source) and bool((made == np.floor(made)).all())
-            frame[column] = pd.Series(made, frame.index).astype(source.dtype) if whole else made
+            frame[column] = made
     return frame, notes
 
 
 def _is_of_ints(values: pd.Series) -> bool:
-    return isinstance(values.dtype, np.dtype) and values.dtype.kind in "iu"
+    return pd.api.types.is_integer_dtype(values.dtype) and values.dtype != np.uint64 and not values.hasnans
 
 
 def _sum(pieces: _Pieces, values: Floats) -> Floats:
@@ -491,20 +557,25 @@ def _sum(pieces: _Pieces, values: Floats) -> Floats:
 
 def _mean(panel: Panel, pieces: _Pieces, values: Floats, by: str) -> Floats:
     """Mean (groups,) of the pieces' values (e,), which do not matter where they weigh nothing."""
-    weights = numbers(panel.frame, by)
-    if (weights < 0).any():
-        raise DataError(
-            f"'{by}' is negative and cannot weigh",
-            where=name_rows(panel.frame, weights < 0, by),
-            remedy="correct these rows or leave them out",
-        )
-    weights = weights[pieces.row] * pieces.share
+    weights = _amounts(panel, by)[pieces.row] * pieces.share
     centre = np.nan_to_num(values[pieces.starts])[pieces.group]  # of equal values the mean is that value
     moved = np.where(weights == 0, 0.0, weights * (values - centre))
     total = np.bincount(pieces.group, weights=weights)
     with np.errstate(invalid="ignore", divide="ignore"):
         mean: Floats = centre[pieces.starts] + np.bincount(pieces.group, weights=moved) / total
     return np.where(total > 0, mean, np.nan)
+
+
+def _amounts(panel: Panel, column: str) -> Floats:
+    """Read a column by which rows are weighed or units divided (n,); raise DataError where it is negative."""
+    values = numbers(panel.frame, column)
+    if (values < 0).any():
+        raise DataError(
+            f"'{column}' is negative and can neither weigh nor divide",
+            where=name_rows(panel.frame, values < 0, column),
+            remedy="correct these rows or leave them out",
+        )
+    return values
 
 
 def _pick(panel: Panel, pieces: _Pieces, column: str, rule: str, to_year: int) -> Ints:
