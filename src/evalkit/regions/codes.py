@@ -19,8 +19,8 @@ from evalkit.tables.columns import require_column
 from evalkit.tables.periods import read_periods
 from evalkit.tables.table import Table
 
-# A name refused for one of these reasons may be that of the unit in another year. One that several units had in its own year is not
-# that of the one that has it in another: 东山区 of 2004 is not that of Hegang, the only one of 2024.
+# A name refused for one of these reasons may be that of the unit in another year. One that several units had in its own year is
+# not that of the one that has it in another: 东山区 of 2004 is not that of Hegang, the only one of 2024.
 _MAYBE_OF_ANOTHER_YEAR = ("former", "elsewhere", "ambiguous", "year")
 
 

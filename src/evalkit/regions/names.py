@@ -132,7 +132,7 @@ def resolve_column(
     which[[*refusals]] = np.arange(len(refusals))
     report = pd.DataFrame(
         {
-            "name": np.array([*labels, None], dtype=object)[text],
+            "name": pd.Series(np.array([*labels, None], dtype=object)[text], dtype=object),
             "year": at,
             "within": pd.array([*areas, ""], dtype="str").take(place),
             "rows": rows,
