@@ -104,6 +104,14 @@ def test_how_to_read_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     run("how-to-read-a-table.md")
 
 
+@pytest.mark.parametrize("page", ["how-to-join-counties.md", "how-to-join-counties.zh.md"])
+def test_how_to_join_counties(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (table,) = (block.text for block in blocks(page) if block.language != "python")
+    (tmp_path / "counties.csv").write_text(table, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    run(page)
+
+
 COUNTIES = ["昌吉市", "阜康市", "呼图壁县", "玛纳斯县", "奇台县", "吉木萨尔县", "木垒县"]
 YEARS = [2019, 2020, 2021, 2022]
 # Invented for the page, within the orders of magnitude of a prefecture.
@@ -276,6 +284,7 @@ def test_the_claim_of_the_page_is_judged_as_it_says(tmp_path: Path) -> None:
 def test_every_block_is_of_a_kind_that_is_tested() -> None:
     tested = {"README.md", *(f"how-to-{name}.md" for name in ("account-emissions", "choose-an-estimator", "simulate"))}
     tested |= {"how-to-read-a-yearbook.md", "how-to-read-a-table.md"}
+    tested |= {"how-to-join-counties.md", "how-to-join-counties.zh.md"}
     kinds = {page: {block.language for block in blocks(page)} for page in PAGES}
     assert {page for page, found in kinds.items() if "python" in found} == tested
     assert {page for page, found in kinds.items() if "toml" in found} == {
@@ -283,6 +292,7 @@ def test_every_block_is_of_a_kind_that_is_tested() -> None:
     }  # fmt: skip
     assert {page for page, found in kinds.items() if found - {"python", "toml"}} == {
         "README.md", "architecture.md", "how-to-account-emissions.md", "how-to-read-a-table.md",
+        "how-to-join-counties.md", "how-to-join-counties.zh.md",
     }  # fmt: skip
 
 

@@ -162,17 +162,28 @@ def _find_codes(
 def _find_elsewhen(
     name: str, year: int | None, within: str | None, level: Level | None, span: tuple[int, int]
 ) -> str | None:
-    """Return the code of a name in the last other year of the span in which it was the name of that year's territory."""
-    for tried in range(span[1], span[0] - 1, -1):
-        code = find_code(name, tried, within, level)
-        if code is None:
-            continue
-        if year is None:
-            return _latest(code, tried, span[1])
-        line = lineage(code, tried, year)
-        if line.same_territory:
-            return _latest(line.end[0].code, year, span[1])
-    return None
+    """Return the code of a name in the last other year of the span in which it was the name of that year's territory.
+
+    Where that was in no year of the span, in those before and after it, if it is one unit: tables made later have later names.
+    """
+    inside = range(span[1], span[0] - 1, -1)
+    for tried in inside:
+        if (code := _as_of(name, tried, year, within, level, span[1])) is not None:
+            return code
+    outside = (tried for tried in range(FIRST, LAST + 1) if tried not in inside)
+    found = {code for tried in outside if (code := _as_of(name, tried, year, within, level, span[1])) is not None}
+    return found.pop() if len(found) == 1 else None
+
+
+def _as_of(name: str, tried: int, year: int | None, within: str | None, level: Level | None, last: int) -> str | None:
+    """Return the code, up to the last year, of the unit of `year` whose territory had this name in the year that is tried."""
+    code = find_code(name, tried, within, level)
+    if code is None:
+        return None
+    if year is None:
+        return _latest(code, tried, last)
+    line = lineage(code, tried, year)
+    return _latest(line.end[0].code, year, last) if line.same_territory else None
 
 
 @lru_cache(maxsize=1 << 16)
