@@ -650,3 +650,13 @@ def test_invented_histories_are_carried_as_their_land(seed: int, to_year: int) -
     assert not joint.ledger
     for code, _, _, value, _ in rows_of(joint):
         assert value == pytest.approx(sum(total(at[to_year][one]) for one in code.split("+")), rel=1e-12)
+
+
+def test_a_unit_that_ended_in_the_year_of_its_row_is_refused_unless_it_was_renamed() -> None:
+    merged = [("310106", 2014, "", 1.0, 1.0), ("310108", 2014, "", 2.0, 1.0), ("310108", 2015, "", 2.0, 1.0)]
+    with pytest.raises(
+        DataError, match=r"闸北区 \(310108\) is in the list of 2014 and not in that of 2015: .* → 静安区"
+    ):
+        carried(merged, 2020)
+    renamed = [("110228", 2014, "", 1.0, 1.0), ("110228", 2015, "", 2.0, 1.0), ("110118", 2016, "", 3.0, 1.0)]
+    assert [row[:2] for row in rows_of(carried(renamed, 2020))] == [("110118", year) for year in (2014, 2015, 2016)]

@@ -288,7 +288,12 @@ def _of_other_year(label: str, year: int, panel: Panel, row: int) -> Region:
             where=f"column '{panel.unit}', row {panel.frame.index[row]}",
             remedy=f"{error.remedy}; names become codes of their year by resolve_column(), or by regions= of assemble()",
         ) from None
-    raise AssertionError("a code without a unit")
+    line = lineage(label, year, min(year + 1, LAST))  # of the list before: the unit ended in the course of the year
+    raise DataError(
+        f"{line.start} is in the list of {year - 1} and not in that of {year}: {line}",
+        where=f"column '{panel.unit}', row {panel.frame.index[row]}",
+        remedy=f"put the rows of {year} together as the list of that year has the units, or leave that year out",
+    )
 
 
 def _known(panel: Panel, column: str, codes: Sequence[str], years: Ints) -> dict[tuple[str, int], float]:
