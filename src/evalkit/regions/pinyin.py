@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import cache
-from importlib.resources import files
+
+from evalkit.regions.registry import read_list
 
 # How English names a kind of unit, by the spelling of the Chinese word; a prefecture may be a 州 or a 地区.
 _KINDS = {
@@ -35,11 +36,8 @@ def read_spelling(text: str) -> tuple[str, ...]:
 @cache
 def _names_by_spelling() -> dict[str, tuple[str, ...]]:
     """Read the spellings: each name under its whole spelling and under that without the kind of unit."""
-    text = files("evalkit.regions").joinpath("lists", "pinyin.txt").read_text(encoding="utf-8")
     found: dict[str, list[str]] = {}
-    for line in text.splitlines():
-        if not line.startswith("#"):
-            name, stem, kind = [*line.split(), ""][:3]
-            for key in dict.fromkeys((stem + kind, stem)):
-                found.setdefault(key, []).append(name)
+    for line in read_list("pinyin.csv"):
+        for key in dict.fromkeys((line["spelling"] + line["kind"], line["spelling"])):
+            found.setdefault(key, []).append(line["name"])
     return {key: tuple(names) for key, names in found.items()}

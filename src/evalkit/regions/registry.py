@@ -226,10 +226,10 @@ def gazetteer() -> Gazetteer:
         if region.level == "county" and region.prefecture is not None:
             inside.setdefault(region.prefecture, []).append(region)
     aliases: dict[str, tuple[Alias, ...]] = {}
-    for line in _lines("aliases.csv"):
+    for line in read_list("aliases.csv"):
         alias = Alias(line["code"], int(line["from"]), int(line["to"]))
         aliases[line["text"]] = (*aliases.get(line["text"], ()), alias)
-    divisions = {line["division"]: line["city"] for line in _lines("divisions.csv")}
+    divisions = {line["division"]: line["city"] for line in read_list("divisions.csv")}
     held = {code: tuple(found) for code, found in inside.items()}
     areas = {
         name: kept for name, found in by_name.items() if (kept := tuple(one for one in found if one.level in AREAS))
@@ -310,7 +310,7 @@ def _index() -> tuple[dict[str, tuple[Region, ...]], dict[str, tuple[Region, ...
     """Read the list of units into an index by code and one by name, short name and bare name."""
     by_code: dict[str, tuple[Region, ...]] = {}
     by_name: dict[str, tuple[Region, ...]] = {}
-    for line in _lines("units.csv"):
+    for line in read_list("units.csv"):
         region = _region(line)
         by_code[region.code] = (*by_code.get(region.code, ()), region)
         names = [region.name, *filter(None, line["also"].split("|"))]
@@ -340,7 +340,7 @@ def _successions(by_code: Mapping[str, tuple[Region, ...]]) -> dict[tuple[int, s
     """Read what became of the units; what else went into the units after is found from the other lines of the year."""
     lines = [
         (int(line["year"]), line["code"], line["becomes"].split(), line["authority"])
-        for line in _lines("successions.csv")
+        for line in read_list("successions.csv")
     ]
     donors: dict[tuple[int, str], list[Region]] = {}
     for year, code, becomes, _ in lines:
@@ -378,7 +378,7 @@ def _at(by_code: Mapping[str, tuple[Region, ...]], code: str, year: int) -> Regi
     return next((region for region in by_code.get(code, ()) if region.is_valid(year)), None)
 
 
-def _lines(file: str) -> Iterator[dict[str, str]]:
-    """Yield the lines of one list; those that begin with # say where it is from."""
+def read_list(file: str) -> Iterator[dict[str, str]]:
+    """Yield the lines of one list in `lists/`; those that begin with # say where it is from."""
     text = files("evalkit.regions").joinpath("lists", file).read_text(encoding="utf-8")
     yield from csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from functools import cache
-from importlib.resources import files
+
+from evalkit.regions.registry import read_list
 
 
 def simplify(name: str) -> str:
@@ -14,6 +15,4 @@ def simplify(name: str) -> str:
 @cache
 def _table() -> dict[int, str]:
     """Read the pairs of characters: traditional, simplified."""
-    text = files("evalkit.regions").joinpath("lists", "traditional.txt").read_text(encoding="utf-8")
-    pairs = " ".join(line for line in text.splitlines() if not line.startswith("#")).split()
-    return {ord(pair[0]): pair[1] for pair in pairs}
+    return {ord(line["traditional"]): line["simplified"] for line in read_list("traditional.csv")}
