@@ -17,7 +17,7 @@ from counting import count_calls
 from evalkit.errors import DataError
 from evalkit.regions.causes import identify, pair_names
 from evalkit.regions.names import lineage, resolve, resolve_column
-from evalkit.regions.registry import FIRST, LAST, Level, Region, gazetteer
+from evalkit.regions.registry import FIRST, LAST, Level, Region, gazetteer, read_list
 from evalkit.regions.traditional import simplify
 
 # China Statistical Yearbook 2008, table 1-1 (end of 2007): prefecture-level units and cities among them.
@@ -480,7 +480,7 @@ def test_names_may_begin_with_the_province_of_the_area(name: str, within: str, c
 
 @pytest.mark.parametrize(
     ("name", "code"),
-    [  # the first and the last pairs of lines of traditional.txt among them
+    [  # the first and the last pairs of traditional.csv among them
         ("江蘇省蘇州市", "320500"),
         ("浙江省義烏市", "330782"),
         ("貴州省遵義市", "520300"),
@@ -498,11 +498,14 @@ def test_traditional_characters_are_read_whole(name: str, code: str) -> None:
     assert resolve(name, year=2015).code == code
 
 
-def test_every_pair_of_the_table_of_traditional_characters_is_read() -> None:
-    text = files("evalkit.regions").joinpath("lists", "traditional.txt").read_text(encoding="utf-8")
-    pairs = re.findall(r"(?m)^(?!#).*$", text)
-    for pair in (pair for line in pairs for pair in line.split()):
-        assert (len(pair), simplify(pair[0])) == (2, pair[1])
+def test_every_pair_of_the_table_of_traditional_characters_leads_to_names_of_the_lists() -> None:
+    letters = set("".join(region.name for region in gazetteer().regions))
+    pairs = [(line["traditional"], line["simplified"]) for line in read_list("traditional.csv")]
+    assert len(pairs) == len(dict(pairs)) > 500
+    for traditional, simplified in pairs:
+        assert simplify(traditional) == simplified
+        assert (len(traditional), traditional in letters) == (1, False)
+    assert len({simplified for _, simplified in pairs} - letters) < 10  # of words beside names, such as 垦 of a farm
 
 
 @pytest.mark.parametrize("unseen", [0x34F, 0x115F, 0x3164, 0xFE0F, 0xE0100, 0x200B, 0xFEFF, 0x2060, 0xAD])
