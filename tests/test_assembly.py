@@ -392,3 +392,22 @@ def test_a_name_of_several_units_of_its_year_is_not_that_of_another_year() -> No
             time="year",
             regions={"county": ek.Area()},
         )
+
+
+def test_a_column_names_the_area_of_each_row() -> None:
+    where = {"city": ["南京市", "徐州市", "南京市", "徐州市"], "year": [2010, 2010, 2011, 2011]}
+    here = table("A", {}, county=["鼓楼区"] * 4, y=[1.0, 2.0, 3.0, 4.0], **where)
+    there = table("B", {}, county=["鼓楼区", "徐州鼓楼区"], city=["江苏省南京市", "徐州"], x=[10.0, 20.0])
+    regions = {"county": ek.Area(level="county", column="city")}
+    panel = ek.assemble(here, there, unit="county_code", time="year", regions=regions)
+    assert panel.frame[["county_code", "y", "x"]].to_numpy().tolist() == [
+        ["320106", 1.0, 10.0], ["320106", 3.0, 10.0], ["320302", 2.0, 20.0], ["320302", 4.0, 20.0],
+    ]  # fmt: skip
+    with pytest.raises(DataError, match="'鼓楼区' of 2010 can be 江苏省南京市鼓楼区"):
+        ek.assemble(here, there, unit="county_code", time="year", regions={"county": ek.Area(level="county")})
+
+
+def test_a_name_of_a_later_year_is_that_of_the_unit_in_its_own() -> None:
+    early = table("A", {}, county=["沙湾市", "沙湾市"], year=[2005, 2006], y=[1.0, 2.0])  # a city from 2021 on
+    panel = ek.assemble(early, unit="county_code", time="year", regions={"county": ek.Area()})
+    assert panel.frame["county_code"].tolist() == ["654223", "654223"]

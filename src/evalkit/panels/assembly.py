@@ -40,9 +40,10 @@ def assemble(
     its rows are added, and where both have a value of one unit and period, these have to agree to the rounding of both.
 
     `regions` names columns of names of regions, `{"county": Area(level="county", within="昌吉州")}`: each table gets a column
-    "county_code" beside, and is joined on that. `derive` adds columns, each of which may use those before it: see `log`, `per`,
-    `deflate`, `winsorise`, `lag`, `share`, `at_least`, `equal_weight`. `where` keeps the rows in which columns equal values; the
-    rest enter the ledger. A note says which unit-periods are missing, if any are.
+    "county_code" beside, and is joined on that; `Area(column="prefecture")` names the area of each row. `derive` adds columns,
+    each of which may use those before it: see `log`, `per`, `deflate`, `winsorise`, `lag`, `share`, `at_least`, `equal_weight`.
+    `where` keeps the rows in which columns equal values; the rest enter the ledger. A note says which unit-periods are missing,
+    if any are.
 
     Raises DataError for tables without a shared column, repeated keys, keys of different types or without any match, and names
     already taken. A unit that is called as a total is (合计, Total) is noted.

@@ -109,8 +109,9 @@ def _place(
             )
     notes = [_left_out(table, column, codes, unknown)] if unknown else []
     known = codes.notna().to_numpy()
-    frame = table.frame.assign(**{f"{column}_code": codes})[known].drop(columns=column)
-    return replace(table, frame=frame, units={n: unit for n, unit in table.units.items() if n != column}), notes
+    told = [column, *([area.column] if area.column in table.frame.columns else [])]  # the code says both
+    frame = table.frame.assign(**{f"{column}_code": codes})[known].drop(columns=told)
+    return replace(table, frame=frame, units={n: unit for n, unit in table.units.items() if n not in told}), notes
 
 
 def _left_out(table: Table, column: str, codes: pd.Series, unknown: Sequence[_Unknown]) -> Message:
