@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import random
 import re
 import subprocess
 import sys
@@ -16,8 +17,9 @@ import pytest
 from counting import count_calls
 from evalkit.errors import DataError
 from evalkit.regions.causes import identify, pair_names
-from evalkit.regions.names import lineage, resolve, resolve_column
-from evalkit.regions.registry import FIRST, LAST, Level, Region, gazetteer, read_list
+from evalkit.regions.names import resolve, resolve_column
+from evalkit.regions.registry import FIRST, LAST, Level, Region, gazetteer, lineage, read_list
+from evalkit.regions.search import find_unit, spans_of_full_name
 from evalkit.regions.traditional import simplify
 
 # China Statistical Yearbook 2008, table 1-1 (end of 2007): prefecture-level units and cities among them.
@@ -740,3 +742,21 @@ def test_the_lists_are_read_at_first_use_and_once() -> None:
     gazetteer.cache_clear()
     assert count_calls(gazetteer) < 500 * len(gazetteer().regions)  # measured 120 for each of the 800
     assert count_calls(gazetteer) < 5
+
+
+def test_what_is_told_for_all_years_at_once_is_what_is_found_for_each() -> None:
+    lists, rng = gazetteer(), random.Random(16)
+    names, areas = list(lists.by_name), [None, *rng.sample(list(lists.areas), 40)]
+    told = 0
+    for _ in range(20_000):
+        name, year, area = rng.choice(names), rng.randint(FIRST, LAST), rng.choice(areas)
+        if rng.random() < 0.5:
+            unit = rng.choice(lists.by_name[name])
+            above = [one.name for code in (unit.prefecture, unit.province) if code for one in lists.by_code[code]]
+            name, area = rng.choice(above) + name, rng.choice([area, *above])
+        level: Level | None = rng.choice([None, "county", "prefecture"])
+        spans = [one for start, end, one in spans_of_full_name(name, area, level) if start <= year <= end]
+        if len(spans) == 1:
+            told += 1
+            assert find_unit(name, year, area, level) == spans[0], (name, year, area, level)
+    assert told > 300

@@ -15,7 +15,7 @@ from evalkit.panels.derivation import Derivation
 from evalkit.panels.joining import add_volume, is_volume, join_table
 from evalkit.panels.panel import Panel
 from evalkit.regions.codes import Area, add_codes
-from evalkit.regions.names import is_sum
+from evalkit.regions.search import is_sum
 from evalkit.tables.columns import require_column
 from evalkit.tables.table import Table
 

@@ -13,8 +13,9 @@ import pandas as pd
 from evalkit.catalogue import Message, message
 from evalkit.errors import DataError
 from evalkit.numerics.arrays import Ints
-from evalkit.regions.names import find_code, is_no_unit, resolve_column
+from evalkit.regions.names import find_code, resolve_column
 from evalkit.regions.registry import FIRST, LAST, Level, lineage
+from evalkit.regions.search import is_no_unit
 from evalkit.tables.columns import require_column
 from evalkit.tables.periods import read_periods
 from evalkit.tables.table import Table
