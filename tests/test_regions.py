@@ -19,7 +19,7 @@ from evalkit.errors import DataError
 from evalkit.regions.causes import identify, pair_names
 from evalkit.regions.names import resolve, resolve_column
 from evalkit.regions.registry import FIRST, LAST, Level, Region, gazetteer, lineage, read_list
-from evalkit.regions.search import find_unit, spans_of_full_name
+from evalkit.regions.search import find_region, spans_of_full_name
 from evalkit.regions.traditional import simplify
 
 # China Statistical Yearbook 2008, table 1-1 (end of 2007): prefecture-level units and cities among them.
@@ -758,5 +758,5 @@ def test_what_is_told_for_all_years_at_once_is_what_is_found_for_each() -> None:
         spans = [one for start, end, one in spans_of_full_name(name, area, level) if start <= year <= end]
         if len(spans) == 1:
             told += 1
-            assert find_unit(name, year, area, level) == spans[0], (name, year, area, level)
+            assert find_region(name, year, area, level) == spans[0], (name, year, area, level)
     assert told > 300

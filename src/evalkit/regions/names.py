@@ -14,7 +14,7 @@ from evalkit.errors import DataError, nearest
 from evalkit.numerics.arrays import Ints
 from evalkit.regions.refusals import Refusal, refuse
 from evalkit.regions.registry import Level, Region, fold, gazetteer
-from evalkit.regions.search import find_unit, spans_of_full_name
+from evalkit.regions.search import find_region, spans_of_full_name
 from evalkit.tables.columns import name_rows, numbers
 from evalkit.tables.contents import in_short, same_content
 
@@ -56,7 +56,7 @@ def resolve(name: str, *, year: int, within: str | None = None, level: Level | N
     """
     if level is not None and level not in _LEVELS:
         raise DataError(f"there is no level '{level}'", where="level", remedy=nearest(level, _LEVELS))
-    found = find_unit(fold(name), operator.index(year), None if within is None else fold(within), level)
+    found = find_region(fold(name), operator.index(year), None if within is None else fold(within), level)
     if isinstance(found, Region):
         return found
     raise DataError(str(found.what), where=where or f"region '{name}' of {year}", remedy=str(found.remedy))
@@ -116,7 +116,7 @@ def _look_up(
 ) -> tuple[Ints, dict[int, Refusal]]:
     """Find names (n,), numbered as in `names`, in their areas and years: the position of each among all units, -1 and why not.
 
-    Most names are the full name of one unit, which is told for all years at once, and without the many calls of `find_unit`.
+    Most names are the full name of one unit, which is told for all years at once, and without the many calls of `find_region`.
     """
     lists = gazetteer()
     found = np.full(len(text), -1, dtype=np.int64)
@@ -141,7 +141,7 @@ def _look_up(
         if name is None:
             refusals[row] = refuse("missing" if text[row] < 0 else "no_text")
             continue
-        unit = find_unit(name, int(year[row]), areas[place[row]] if place[row] >= 0 else None, level)
+        unit = find_region(name, int(year[row]), areas[place[row]] if place[row] >= 0 else None, level)
         if isinstance(unit, Region):
             found[row] = lists.position[unit.code, unit.valid_from]
         else:
@@ -151,7 +151,7 @@ def _look_up(
 
 def find_code(name: str, year: int, within: str | None, level: Level | None) -> str | None:
     """Return the code of a name in a year, or None where `resolve` would refuse it."""
-    found = find_unit(fold(name), year, None if within is None else fold(within), level)
+    found = find_region(fold(name), year, None if within is None else fold(within), level)
     return found.code if isinstance(found, Region) else None
 
 

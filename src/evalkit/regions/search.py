@@ -54,7 +54,7 @@ def is_no_unit(name: str) -> bool:
 
 
 @lru_cache(maxsize=1 << 16)
-def find_unit(name: str, year: int, within: str | None, level: Level | None) -> Region | Refusal:
+def find_region(name: str, year: int, within: str | None, level: Level | None) -> Region | Refusal:
     """Find the one unit of that name, year, area and level, or say why there is none or not one."""
     if not FIRST <= year <= LAST:
         return refuse("year", year=year, first=FIRST, last=LAST)
@@ -304,7 +304,7 @@ UnitSpan = tuple[int, int, Region]
 def spans_of_full_name(name: str, area: str | None, level: Level | None) -> list[UnitSpan]:
     """Return what a full name, alone or after the names of areas, means in an area, with the years.
 
-    The only one of a year is what `find_unit` finds; none are returned where that may not be so.
+    The only one of a year is what `find_region` finds; none are returned where that may not be so.
     """
     lists = gazetteer()
     inside = None
