@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -80,7 +81,7 @@ def carry(
     panel: Panel,
     *,
     to_year: int,
-    rules: Mapping[str, CarryRule],
+    rules: Mapping[str, CarryRule] = MappingProxyType({}),
     population: str | None = None,
     shares: pd.DataFrame | None = None,
     undivided: Undivided = "refuse",
