@@ -22,7 +22,7 @@ def rank_candidates(name: str, year: int, area: Region | None, fits: Callable[[R
     for where in dict.fromkeys([province, None]):
         for rank, key in enumerate(_similar(name, where)):
             for region in lists.by_name[key]:
-                if region not in found and region.is_valid(year) and fits(region):
+                if region.valid_from <= year <= region.last and region not in found and fits(region):
                     found[region] = (_distance(region, area), rank)
         if found:
             break

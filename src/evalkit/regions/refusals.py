@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from typing import Literal
 
 from evalkit.catalogue import Message, message
@@ -95,6 +95,7 @@ def refuse_former(name: str, year: int, fits: Sequence[Region]) -> Refusal:
     return refuse(key, year=year, unit=str(line.start), span=_span(line.start), now=now, causes=_causes(line))
 
 
+@lru_cache(maxsize=1 << 16)
 def place(region: Region, year: int) -> str:
     """Name a unit after the units that it lies in, with its code: 江苏省南京市鼓楼区 (320106)."""
     lists = gazetteer()

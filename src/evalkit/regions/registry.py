@@ -49,6 +49,9 @@ class Region:
     valid_from: int
     valid_to: int | None
 
+    def __hash__(self) -> int:
+        return hash((self.code, self.valid_from))  # what tells units apart; units are looked up by the hundred thousand
+
     @cached_property
     def last(self) -> int:
         """The last year whose list has it, of those that there are."""
@@ -265,8 +268,10 @@ def lineage(code: str, year_from: int, year_to: int) -> Lineage:
             moved = dict[Region, None]()
             for region in current:
                 left = lists.successions.get((year, region.code))
-                steps |= dict.fromkeys([left] if left else lists.origins.get((year, region.code), ()))
-                moved |= dict.fromkeys(left.after if left else (region,))
+                after = _of_its_tier(region, left) if left else (region,)
+                if left is None or after != (region,) or left.after == after:  # else the city has its first districts
+                    steps |= dict.fromkeys([left] if left else lists.origins.get((year, region.code), ()))
+                moved |= dict.fromkeys(after)
             current = moved
     for year in range(year_from, year_to, -1):
         moved = dict[Region, None]()
@@ -278,6 +283,13 @@ def lineage(code: str, year_from: int, year_to: int) -> Lineage:
         current = moved
     end = tuple(sorted(current, key=lambda region: region.code))
     return Lineage(start, end, tuple(sorted(steps, key=lambda step: (step.year, step.before.code))))
+
+
+def _of_its_tier(region: Region, step: Succession) -> tuple[Region, ...]:
+    """Return what a unit becomes, of a prefecture what is one or a province, if anything is."""
+    if region.level not in AREAS:
+        return step.after
+    return tuple(unit for unit in step.after if unit.level in AREAS) or step.after
 
 
 def fold(name: str) -> str:
