@@ -258,8 +258,9 @@ def test_candidates_are_of_the_same_area_and_province_first() -> None:
         ("", "missing", "the name is empty"),
         ("市辖区", "total", "is a total or a heading"),
         ("北京市市辖区", "total", "is a heading over units of 北京市 (110000)"),
-        ("石家庄高新技术产业开发区", "no_unit", "is a zone, a farm or an office"),
-        ("雄安新区", "no_unit", "is a zone, a farm or an office"),
+        ("石家庄高新技术产业开发区", "no_unit", "is a zone, a farm, a town or an office"),
+        ("东莞市石碣镇", "no_unit", "'石碣镇' is a zone, a farm, a town or an office"),
+        ("雄安新区", "no_unit", "is a zone, a farm, a town or an office"),
         ("加格达奇区", "no_unit", "no county-level unit in the Ministry's lists"),  # the Bureau's lists have it
         ("第八师", "no_unit", "a division of the XPCC"),
         ("Changji", "letters", "is written in letters"),

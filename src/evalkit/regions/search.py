@@ -32,7 +32,7 @@ _MAYBE_NO_UNIT = re.compile("[团师直]")  # one of the three may fit
 # Endings of what tables list beside counties and GB/T 2260 does not have; names of units that end so are found before.
 _ZONES = re.compile(
     r"(?:开发区|高新区|经开区|新区|园区|保税区|示范区|试验区|管理区|管委会|度假区|风景区|名胜区|实验区|合作区|保护区|工业区|"
-    r"矿区管理局|农场|牧场|林场|团场|林业局|街道|办事处|行政委员会|管委会筹备处|西沙群岛|南沙群岛|中沙群岛的岛礁及其海域|"
+    r"矿区管理局|农场|牧场|林场|团场|林业局|街道|办事处|镇|乡|苏木|产业园|生态园|聚集区|新城|行政委员会|管委会筹备处|西沙群岛|南沙群岛|中沙群岛的岛礁及其海域|"
     r"加格达奇区|松岭区|新林区|呼中区)(?:\(.*\))?"  # the last four: of 大兴安岭地区, in tables of the Bureau of Statistics only
 )
 _LETTERS = re.compile(r"(?=.*[A-Za-zÀ-ɏ])[A-Za-zÀ-ɏ'’\-. ]+")
