@@ -115,6 +115,8 @@ def test_a_name_means_the_unit_of_its_year(name: str, year: int, code: str | Non
     [
         ("沙湾县", 2021, "654223", 2020),  # a city from 2021 on
         ("654223", 2021, "654223", 2020),
+        ("赣县", 2016, "360721", 2015),  # 赣县区 from 2016 on, for which 赣县 is short
+        ("赣县", 2017, "360704", 2017),
         ("闸北区", 2015, "310108", 2014),  # merged into 静安区 in November
         ("莱芜市", 2018, "371200", 2017),
         ("沙湾", 2021, "654203", 2021),  # a bare name is that of the list of the year

@@ -131,13 +131,14 @@ def _find_whole(
     if name.isdigit() and then and other:  # the Bureau of Statistics gave the code to another unit
         return refuse_several(name, year, [*then, *other])
     fits = [region for region in held if _fits(region, area, level, year)]
-    if len(then) == 1:
-        return _unless_former(name, year, then[0], fits)
+    ended = [region for region in fits if region.last == year - 1 and name in (region.name, region.code)]
+    if len(then) == 1:  # 赣县 is short for 赣县区, and its full name until that was made in the year
+        known = [region for region in ended if region.name == name and _became(region, year, then[0])]
+        return known[0] if known else _unless_former(name, year, then[0], fits)
     if then:
         return refuse_several(name, year, then)
     if len(other) == 1:
         return other[0]
-    ended = [region for region in fits if region.last == year - 1 and name in (region.name, region.code)]
     if ended:
         return ended[0] if len(ended) == 1 else refuse_several(name, year, ended)
     if fits:
