@@ -10,12 +10,13 @@ from typing import Any, Literal
 import pandas as pd
 
 from evalkit.errors import SourceError
-from evalkit.sources.files.columns import THOUSANDS, Marks, Rows, check_known
+from evalkit.sources.files.columns import Rows, check_known
 from evalkit.sources.files.form import Form
 from evalkit.sources.files.sheet import Content, read_content
 from evalkit.sources.persons import read_key, refuse_headers, refuse_persons, replace_identifiers
 from evalkit.sources.sidecar import Sidecar, read_sidecar, with_sidecar
 from evalkit.tables.table import Table
+from evalkit.tables.text_columns import THOUSANDS, Marks
 from evalkit.tables.units import same_unit
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 
 from evalkit.errors import SourceError, nearest
-from evalkit.sources.files.columns import MISSING, USUAL, Marks, check_names, strip_name
+from evalkit.sources.files.columns import check_names, strip_name
+from evalkit.tables.text_columns import MISSING, USUAL, Marks
 from evalkit.tables.units import same_unit, unit_of_header
 
 _BRACKETS = str.maketrans("【】〔〕［］[]", "()()()()")

@@ -20,12 +20,8 @@ from evalkit.errors import SourceError, nearest
 from evalkit.sources.files.bytes import check_size, inflate, kind_of_file, open_compound, read_bytes
 from evalkit.sources.files.cells import MAX_ROWS, Cell, cell_name, column_letters, refuse_unread
 from evalkit.sources.files.columns import (
-    MISSING,
     Gaps,
-    Marks,
-    are_mostly_numbers,
     is_blank,
-    parse_column,
     refuse_marks,
     refuse_no_rows,
     strip_name,
@@ -50,6 +46,7 @@ from evalkit.sources.files.html import read_web
 from evalkit.sources.files.text import TextTable, decode_any, is_web, read_text
 from evalkit.sources.files.xls import LegacyWorkbook
 from evalkit.sources.files.xlsx import Grid, Sheet, Workbook
+from evalkit.tables.text_columns import MISSING, Marks, are_mostly_numbers, parse_column
 
 _LOOKED_AT = 100  # rows that are looked at to tell a header or a note
 

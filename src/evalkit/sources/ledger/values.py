@@ -17,10 +17,11 @@ from typing import Any
 import pyarrow as pa
 
 from evalkit.errors import SourceError, nearest
-from evalkit.sources.files.columns import Rows, each, parse_column
+from evalkit.sources.files.columns import Rows, each
 from evalkit.sources.files.form import Form
 from evalkit.sources.files.sheet import Content, read_content
 from evalkit.sources.persons import are_mobile_numbers, find_persons, pseudonym, read_documents, read_identifiers
+from evalkit.tables.text_columns import parse_column
 
 UnitName = str | float
 """A pseudonym, or a code as a table would hold it."""
