@@ -15,7 +15,7 @@ import pytest
 
 from evalkit import Design, Panel, estimate
 from evalkit.designs.adoption import read_assignment
-from evalkit.designs.collapsing import collapse
+from evalkit.designs.cells import collapse
 from evalkit.errors import DataError
 from evalkit.estimators import TwoWayFE
 from evalkit.inference import Cluster

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from evalkit.auditing import audit as audit
-    from evalkit.designs.collapsing import collapse as collapse
+    from evalkit.designs.cells import collapse as collapse
     from evalkit.designs.design import Design as Design
     from evalkit.designs.indicators import indicators as indicators
     from evalkit.errors import EvalkitError as EvalkitError
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "audit": "auditing",
-    "collapse": "designs.collapsing",
+    "collapse": "designs.cells",
     "Design": "designs.design",
     "indicators": "designs.indicators",
     "EvalkitError": "errors",

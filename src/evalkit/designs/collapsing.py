@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
@@ -16,19 +15,6 @@ from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.panels.panel import Dropped, Panel
 
 COUNT, WITHIN = "collapsed_count", "collapsed_within"
-
-
-def collapse(frame: Any, design: Design, *, unit: str, time: str, by: tuple[str, ...] = ()) -> Panel:
-    """Replace units by cells of the same assignment, adoption, dose, group, weight, absorbed levels and periods observed.
-
-    Each cell and period becomes one row with the mean outcome, how many rows it stands for, and the squares of the rows'
-    variation inside it. Regressions on the cells then equal those on the rows exactly: coefficients, clustered covariances at or
-    above the cell, and, through the squares, Classical and Robust. Units of a cell have the same dose and the same `indicators`
-    in every period, so that many values leave many cells. `by` names columns that Split will use; a unit counts where its first
-    row places it. Raises DataError where a weight or absorbed column changes within a unit, or a numeric covariate varies inside
-    a cell: then the rows themselves are needed.
-    """
-    return collapse_panel(Panel.from_frame(frame, unit=unit, time=time), design, by=by)
 
 
 def collapse_panel(panel: Panel, design: Design, *, by: tuple[str, ...] = (), keep: Flags | None = None) -> Panel:

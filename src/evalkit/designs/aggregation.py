@@ -1,0 +1,623 @@
+"""Cells of a frame that need not fit into memory: two group-bys that an engine carries out, and what they find, checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from evalkit.catalogue import Message, message
+from evalkit.designs.collapsing import COUNT, WITHIN
+from evalkit.designs.design import Design
+from evalkit.designs.sample import draw_sample
+from evalkit.engines.engine import Engine, Frame
+from evalkit.errors import DataError, DesignError
+from evalkit.numerics.arrays import Floats, Ints, first_rows
+from evalkit.panels.panel import Dropped, Panel
+from evalkit.tables.columns import factorise
+from evalkit.tables.periods import Periods, end_of_year, read_periods
+from evalkit.tables.text_columns import BLANKS, CODE, MISSING, PLAIN_NUMBER, parse_column
+
+_LIMB = 30  # bits of a whole number that is summed: the sum of 2**32 of them fits into 64 bits
+_LIMBS = 3  # 90 bits: a number 2**37 times smaller than the largest keeps all of its digits
+_WORD = 31  # periods that a whole number marks, so that 2**32 rows of one unit-period do not overflow it
+_MOST_PERIODS = 10_000
+_LARGEST = 1e150  # outcomes whose squares are still numbers
+_SMALLEST = 400  # powers of two below 1 to which outcomes are told apart
+_LISTED = 5  # units that a note names
+_GROUPED = (nw.String, nw.Categorical, nw.Enum, nw.Boolean, nw.Date, nw.Datetime)
+
+_Expr = Any  # narwhals' expressions of any engine
+
+
+def aggregate(
+    engine: Engine, names: tuple[str, ...], design: Design, *, unit: str, time: str, by: tuple[str, ...]
+) -> Panel:
+    """Collapse the rows of an engine, whose columns c0, c1, … are called `names`, as `collapse` says."""
+    work = _Aggregation(engine, names, design, unit, time, by)
+    try:
+        return work.collapse()
+    except _NotCells as rows_needed:
+        return work.take_rows(rows_needed.why)
+
+
+class _NotCells(Exception):  # noqa: N818 - no error: the rows are used as they are
+    """Cells would not carry the same regression, or would be nearly as many as the rows."""
+
+    def __init__(self, why: Message) -> None:
+        super().__init__(str(why))
+        self.why = why
+
+
+@dataclass(frozen=True, eq=False)
+class _Audit:
+    """What a first pass over the rows finds: the periods as they are written (T,), and how many rows each reason leaves out.
+
+    Outcomes are below 2**exponent.
+    """
+
+    written: pa.Array
+    lost: Ints
+    exponent: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Axis:
+    """The periods as the frame writes them (T,), their values as read (T,), and their positions (T,) on the axis."""
+
+    written: pa.Array
+    values: pd.Series
+    position: Ints
+    periods: Periods
+
+    @property
+    def words(self) -> list[str]:
+        """Columns of whole numbers that mark a set of periods."""
+        return [f"w{w}" for w in range(int(self.position.max()) // _WORD + 1)]
+
+    def table(self) -> pa.Table:
+        """Place each period as it is written, and mark it in one of the words."""
+        word, bit = np.divmod(self.position, _WORD)
+        marks = {name: np.where(word == w, 1 << bit, 0) for w, name in enumerate(self.words)}
+        return pa.table({"c1": self.written, "position": self.position, **marks})
+
+    def values_at(self, position: Ints) -> Any:
+        """Values (n,) of positions (n,)."""
+        of = np.zeros(int(self.position.max()) + 1, dtype=np.int64)
+        of[self.position] = np.arange(len(self.position))
+        return self.values.array.take(of[position])
+
+
+@dataclass(frozen=True, eq=False)
+class _Kinds:
+    """Units that are alike in everything but their outcomes: `table` (k,) as the engine gives it, `frame` (k,) as values.
+
+    Its columns: `units` so many of them, such as `example`; of their `rows`, `used` are used; `last` is the reason that left out
+    the last of the others; `moves …` says what changes within them.
+    """
+
+    table: pa.Table
+    frame: pd.DataFrame
+    keys: list[str]
+    words: list[str]
+
+    @cached_property
+    def cell(self) -> Ints:
+        """Cell (k,) of each kind, numbered in the order of what tells them apart; -1 where no row is used."""
+        used = self.frame["used"].to_numpy() > 0
+        ranks = [_rank(self.frame[name])[used] for name in (*self.keys, *self.words)]
+        numbered = np.full(len(self.frame), -1, dtype=np.int64)
+        numbered[used] = np.unique(np.stack(ranks, axis=1), axis=0, return_inverse=True)[1].reshape(-1)
+        return numbered
+
+    @cached_property
+    def first(self) -> Ints:
+        """One kind of each cell (C,)."""
+        return np.unique(self.cell, return_index=True)[1][int((self.cell < 0).any()) :]
+
+    @cached_property
+    def units(self) -> Ints:
+        """Units in each cell (C,)."""
+        inside = self.cell >= 0
+        counted = np.bincount(self.cell[inside], weights=self.frame["units"].to_numpy()[inside])
+        return np.rint(counted).astype(np.int64)
+
+    def of_cells(self, name: str) -> Any:
+        """Values (C,) of a key."""
+        return self.frame[name].array.take(self.first)
+
+
+@dataclass(frozen=True, eq=False)
+class _Aggregation:
+    engine: Engine
+    names: tuple[str, ...]
+    design: Design
+    unit: str
+    time: str
+    by: tuple[str, ...]
+
+    # ---- columns -------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _settled(self) -> tuple[str, ...]:
+        """Columns in which a unit counts where its first row places it."""
+        above = () if self.design.above is None else (self.design.above,)
+        return tuple(dict.fromkeys((self.design.assigned_at, *above, *self.by)))
+
+    @cached_property
+    def _crossed(self) -> tuple[str, ...]:
+        parts = (part.strip() for effect in self.design.absorb for part in effect.split("*"))
+        return tuple(dict.fromkeys(part for part in parts if part not in (self.time, self.unit)))
+
+    @cached_property
+    def _constant(self) -> tuple[str, ...]:
+        """Columns that have to be constant within units."""
+        single = (self.design.adoption, self.design.weights, self.design.eligible, *self._crossed)
+        return tuple(dict.fromkeys(one for one in single if one is not None and one not in self._settled))
+
+    @cached_property
+    def _alike(self) -> tuple[str, ...]:
+        """Columns that have to be the same in all rows of a cell and period."""
+        single = (self.design.treated, self.design.dose, *self.design.covariate_columns())
+        taken = (*self._settled, *self._constant)
+        return tuple(dict.fromkeys(one for one in single if one is not None and one not in taken))
+
+    @cached_property
+    def _numeric(self) -> tuple[str, ...]:
+        plain = tuple(one for one in self.design.covariates if isinstance(one, str))
+        of = self.design
+        single = (of.outcome, *plain, of.weights, of.dose, of.eligible, of.treated)
+        return tuple(dict.fromkeys(one for one in single if one is not None))
+
+    @cached_property
+    def _needed(self) -> tuple[tuple[str, Message], ...]:
+        """Columns without a value of which a row is left out, in the order in which this is counted, and the reason."""
+        of = self.design
+        single = (of.outcome, *of.covariate_columns(), of.weights, of.eligible, *self._crossed)
+        return tuple((one, message("ledger.missing", column=one)) for one in dict.fromkeys(filter(None, single)))
+
+    @cached_property
+    def _reasons(self) -> tuple[Message, ...]:
+        zero = () if self.design.weights is None else (message("ledger.zero_weight", column=self.design.weights),)
+        return (*(reason for _, reason in self._needed), *zero)
+
+    @cached_property
+    def _rows(self) -> Frame:
+        """The rows: numbers as float64, what is missing as null whatever an engine takes NaN for, and who is left out why."""
+        found = self.engine.rows.collect_schema()
+        rows = self.engine.rows.with_columns(
+            *(self._clean(name, found[f"c{i}"]).alias(f"c{i}") for i, name in enumerate(self.names))
+        )
+        reason = nw.lit(len(self._reasons))
+        if self.design.weights is not None:
+            reason = nw.when(nw.col(self._at(self.design.weights)) == 0).then(len(self._needed)).otherwise(reason)
+        for i, (column, _) in reversed(list(enumerate(self._needed))):
+            reason = nw.when(nw.col(self._at(column)).is_null()).then(i).otherwise(reason)
+        return rows.with_columns(reason.cast(nw.Int64()).alias("reason"))
+
+    def _clean(self, name: str, kind: Any) -> _Expr:
+        cell = nw.col(self._at(name))
+        where = f"column '{name}'"
+        is_number = kind.is_numeric() or isinstance(kind, nw.Boolean)
+        if not is_number and not isinstance(kind, _GROUPED):
+            raise DataError(
+                f"the column holds {kind}, which is neither text, a number nor a date",
+                where=where,
+                remedy="write it as one of these before; periods of pandas as text, such as 2011Q3",
+            )
+        if self.engine.is_text:
+            text = cell.str.strip_chars(BLANKS)
+            text = nw.when(~text.is_in(list(MISSING))).then(text)
+            if name not in self._numeric:
+                return text
+            number = text.str.contains(PLAIN_NUMBER) & ~text.str.contains(CODE)
+            return nw.when(number).then(text).otherwise(nw.when(~text.is_null()).then(nw.lit("nan"))).cast(nw.Float64())
+        if name in self._numeric:
+            if not is_number:
+                raise DataError(
+                    f"the column holds {kind}, not numbers",
+                    where=where,
+                    remedy='write it as numbers before; of a covariate of categories say so: ek.indicators("…")',
+                )
+            cell = cell.cast(nw.Float64())
+        if kind.is_float():
+            cell = nw.when(~cell.is_nan()).then(cell)
+        return cell.cast(nw.String()) if isinstance(kind, nw.Categorical | nw.Enum) else cell
+
+    # ---- passes over the rows ------------------------------------------------------------------------------------
+
+    def collapse(self) -> Panel:
+        """Make the panel of cells."""
+        audit = self._audit()
+        axis = self._read_axis(audit)
+        rows = self._rows.join(self.engine.lift(axis.table()), on="c1", how="inner")
+        units, kinds = self._group_units(rows, axis, audit)
+        moved: tuple[Message, ...] = ()
+        moving = [name for name in self._settled if kinds.frame[f"moves {name}"].any()]
+        if moving:
+            rows, moved = self._settle(rows, moving, axis)
+            units, kinds = self._group_units(rows, axis, audit)
+        if (kinds.units == 1).all():
+            raise _NotCells(message("cells.none"))
+        panel = self._panel(self._group_cells(rows, units, kinds, audit), kinds, axis, audit)
+        sample = draw_sample(panel, self.design)
+        if len(sample.rows) < len(panel):  # treated rows without a dose
+            raise _NotCells(message("cells.gaps", column=str(self.design.dose)))
+        used = int((kinds.frame["used"] * kinds.frame["units"]).sum())
+        told = message("note.collapsed", rows=used, cells=len(panel))
+        return replace(panel, within=WITHIN, ledger=self._ledger(kinds, audit), notes=(*sample.notes, *moved, told))
+
+    def take_rows(self, why: Message) -> Panel:
+        """Take the rows as they are, with the columns needed, and say why."""
+        table = self.engine.fetch(self.engine.rows)
+        frame = self._to_pandas(table, {f"c{i}": name for i, name in enumerate(self.names)})
+        panel = Panel.from_frame(frame, unit=self.unit, time=self.time)
+        return replace(panel, notes=(message("note.not_collapsed", why=why),))
+
+    def _audit(self) -> _Audit:
+        """Count rows, gaps and what cannot be used, by period."""
+        flags = {
+            "unit": nw.col("c0").is_null(),
+            "assigned": nw.col(self._at(self.design.assigned_at)).is_null(),
+            **{f"lost {i}": nw.col("reason") == i for i in range(len(self._reasons))},
+        }
+        for name in self._numeric:
+            cell = nw.col(self._at(name))
+            flags[f"infinite {name}"] = cell.abs() == math.inf
+            if self.engine.is_text:
+                flags[f"words {name}"] = cell.is_nan()
+        sums = {name: f"s{i}" for i, name in enumerate(flags)}
+        flagged = self._rows.with_columns(_as_number(flag).alias(sums[name]) for name, flag in flags.items())
+        found = self.engine.fetch(
+            flagged.group_by("c1")
+            .agg(
+                nw.len().alias("rows"),
+                nw.col("c2").abs().max().alias("largest"),
+                *(nw.col(one).sum().alias(one) for one in sums.values()),
+            )
+            .head(_MOST_PERIODS + 1)
+        )
+        if found.num_rows > _MOST_PERIODS:
+            raise self._refuse_moments(f"'{self.time}' has more than {_MOST_PERIODS:,} values")
+        if not found.num_rows:
+            raise DataError("the table has no rows", remedy="check the source and the filters before this step")
+        counts = {name: int(pc.sum(found.column(one)).as_py()) for name, one in sums.items()}
+        written = found.column("c1").combine_chunks()
+        self._refuse_counts(counts, int(pc.sum(pc.if_else(written.is_null(), found.column("rows"), 0)).as_py()))
+        lost = np.array([counts[f"lost {i}"] for i in range(len(self._reasons))], dtype=np.int64)
+        if lost.sum() == pc.sum(found.column("rows")).as_py():
+            listed = [
+                f"{reason} ({rows} rows)" for reason, rows in zip(self._reasons, lost.tolist(), strict=True) if rows
+            ]
+            raise DesignError("no rows are left", where="; ".join(listed), remedy="check these columns")
+        largest = float(pc.max(found.column("largest")).as_py())
+        if largest > _LARGEST:
+            raise DataError(
+                f"'{self.design.outcome}' is as large as {largest:.3g}",
+                where=f"column '{self.design.outcome}'",
+                remedy="express it in larger units",
+            )
+        return _Audit(written, lost, max(math.frexp(largest)[1], -_SMALLEST))
+
+    def _refuse_counts(self, counts: dict[str, int], timeless: int) -> None:
+        """Raise DataError for keys that are missing, and numbers that are none."""
+        for column, rows, noun in (
+            (self.time, timeless, "period"),
+            (self.unit, counts["unit"], "unit"),
+            (self.design.assigned_at, counts["assigned"], "unit of assignment"),
+        ):
+            if rows:
+                raise DataError(
+                    f"the {noun} is missing in {rows} rows",
+                    where=f"column '{column}'",
+                    remedy=f"fill in the {noun} or leave these rows out",
+                )
+        for name in self._numeric:
+            if counts.get(f"words {name}"):
+                raise self._refuse_words(name, counts[f"words {name}"])
+            if counts[f"infinite {name}"]:
+                raise DataError(
+                    f"'{name}' is infinite in {counts[f'infinite {name}']} rows",
+                    where=f"column '{name}'",
+                    remedy="was a logarithm taken of 0? Leave these rows out, or choose another transformation",
+                )
+
+    def _refuse_words(self, name: str, rows: int) -> DataError:
+        """Make the error for a column of a text file that has words among its numbers, naming one."""
+        cell = nw.col(self._at(name)).str.strip_chars(BLANKS)
+        is_word = ~cell.is_in(list(MISSING)) & ~(cell.str.contains(PLAIN_NUMBER) & ~cell.str.contains(CODE))
+        found = self.engine.fetch(self.engine.rows.filter(is_word).select(cell.min().alias("word")))
+        word = str(found.column("word")[0].as_py())
+        shown = "…" if sum(map(str.isdigit, word)) >= 11 else word[:40]  # as long as a telephone number
+        return DataError(
+            f"'{shown}' is not a number; {rows} values of the column are none",
+            where=f"column '{name}'",
+            remedy="write plain numbers such as 1234.5 into the cells, or leave them empty; a file with other marks is read by "
+            "evalkit.sources.Delimited, which takes thousands= and missing=",
+        )
+
+    def _refuse_moments(self, what: str) -> DataError:
+        return DataError(
+            what,
+            where=f"column '{self.time}'",
+            remedy="write periods as years, quarters, months or days, not as moments",
+        )
+
+    def _read_axis(self, audit: _Audit) -> _Axis:
+        values = self._to_pandas(pa.table({"c1": audit.written}), {"c1": self.time})[self.time]
+        ordinals, _, frequency = read_periods(values)
+        observed = np.unique(ordinals)
+        step = int(np.gcd.reduce(np.diff(observed))) if len(observed) > 1 else 1
+        position = (ordinals - observed[0]) // step
+        if position.max() > _MOST_PERIODS:
+            raise self._refuse_moments(f"{len(observed)} periods lie up to {position.max():,} steps apart")
+        end = end_of_year(values, frequency)
+        periods = Periods(frequency, int(observed[0]), step, np.unique(position), end)
+        return _Axis(audit.written, values, position, periods)
+
+    def _group_units(self, rows: Frame, axis: _Axis, audit: _Audit) -> tuple[Frame, _Kinds]:
+        """Group the rows by unit, and the units by kind.
+
+        The words w0, w1, … mark the periods of used rows, a0, a1, … those of all (where they differ); y0, y1, … are the whole
+        numbers that make up the sum of outcomes.
+        """
+        used = nw.col("reason") == len(self._reasons)
+        sums = _names("y")
+        keys = self._named((*self._settled, *self._constant))
+        varied = [at for name, at in keys.items() if name in self._constant and name != self.design.adoption]
+        all_words = [f"a{word}" for word in axis.words] if audit.lost.any() else []
+        rows = _split(rows, nw.col("c2"), audit.exponent, "y").with_columns(
+            *(nw.col(word[1:]).alias(word) for word in all_words),
+            *(nw.when(used).then(nw.col(at)).alias(at) for at in varied),
+            _as_number(used).alias("used"),
+        )
+        if audit.lost.any():
+            rows = rows.with_columns(
+                nw.when(used).then(nw.col(one)).otherwise(0).alias(one) for one in (*axis.words, *sums)
+            )
+        whole = ["used", *axis.words, *all_words, *sums]
+        units = rows.group_by("c0").agg(
+            nw.len().alias("rows"),
+            nw.col("reason").max().alias("last"),
+            *(nw.col(one).sum().alias(one) for one in whole),
+            *(nw.col(at).min().alias(at) for at in keys.values()),
+            *(nw.col(at).max().alias(f"high_{at}") for at in keys.values()),
+            *(nw.col(at).count().alias(f"known_{at}") for at in keys.values()),
+        )
+        units = units.with_columns(
+            *(nw.col(one).cast(nw.Int64()).alias(one) for one in ("rows", *whole)),
+            *(_as_number(_changes(at, at not in varied)).alias(f"moves_{at}") for at in keys.values()),
+        )
+        of_kind = [
+            "rows",
+            "used",
+            "last",
+            *axis.words,
+            *all_words,
+            *keys.values(),
+            *(f"moves_{at}" for at in keys.values()),
+        ]
+        units = self.engine.keep(units.select("c0", *of_kind, *sums))
+        found = self.engine.fetch(
+            units.group_by(*of_kind).agg(nw.len().alias("units"), nw.col("c0").min().alias("example"))
+        )
+        names = {at: name for name, at in keys.items()}
+        frame = self._to_pandas(found, {**names, **{f"moves_{at}": f"moves {name}" for at, name in names.items()}})
+        self._refuse_kinds(frame, all_words or axis.words)
+        return units, _Kinds(found, frame, list(keys), axis.words)
+
+    def _refuse_kinds(self, kinds: pd.DataFrame, words: list[str]) -> None:
+        """Raise DataError for repeated unit-periods, and for what changes within units but must not."""
+        # As many powers of two add up to a number with as many bits set only if no two are the same.
+        marked = np.sum([np.bitwise_count(kinds[word].to_numpy()) for word in words], axis=0, dtype=np.int64)
+        repeated = kinds[marked != kinds["rows"].to_numpy()]
+        if len(repeated):
+            raise DataError(
+                f"{int(repeated['units'].sum())} units have several rows for one period; the first is {self.unit} "
+                f"{repeated['example'].min()}",
+                where=f"columns '{self.unit}' and '{self.time}'",
+                remedy=f"keep one row per {self.unit} and {self.time}; repeated cross-sections are not collapsed: load them, "
+                "and pass unit=None to Panel.from_frame",
+            )
+        for name in self._constant:
+            wrong = kinds[kinds[f"moves {name}"] == 1]
+            if not len(wrong):
+                continue
+            example, where = wrong["example"].min(), f"column '{name}'"
+            if name == self.design.adoption:
+                raise DataError(
+                    f"adoption varies within {self.unit} {example}",
+                    where=where,
+                    remedy="write the same first treated period in every row of a unit, or leave all empty (never treated)",
+                )
+            if name == self.design.eligible:
+                raise DesignError(
+                    f"{self.unit} {example} has both 0 and 1: eligible must not change within a {self.unit}",
+                    where=where,
+                    remedy="take the group from before the treatment, such as the unit's first row",
+                )
+            raise _NotCells(message("cells.changes", column=name))
+
+    def _settle(self, rows: Frame, moving: list[str], axis: _Axis) -> tuple[Frame, tuple[Message, ...]]:
+        """Let units that move stay where their first row places them; say which of them change their unit of assignment."""
+        at = self._named(moving)
+        first = rows.group_by("c0").agg(nw.col("position").min().alias("position"))
+        first = rows.join(first, on=["c0", "position"], how="inner").select(
+            "c0", *(nw.col(one).alias(f"first_{one}") for one in at.values())
+        )
+        rows = rows.join(self.engine.keep(first), on="c0", how="inner")
+        settled = rows.with_columns(*(nw.col(f"first_{one}").alias(one) for one in at.values()))
+        level = self.design.assigned_at
+        if level not in moving:
+            return settled, ()
+        gone = rows.filter(nw.col(at[level]) != nw.col(f"first_{at[level]}"))
+        when = gone.group_by("c0").agg(nw.col("position").min().alias("position"))
+        told = gone.join(when, on=["c0", "position"], how="inner")
+        movers = self._to_pandas(
+            self.engine.fetch(told.select("c0", "position", f"first_{at[level]}", at[level])),
+            {"c0": "who", "position": "when", f"first_{at[level]}": "here", at[level]: "there"},
+        ).sort_values("who")
+        head = movers.head(_LISTED)
+        listed = [
+            f"{who}: {here} → {there} ({axis.periods.label(when)})"
+            for who, here, there, when in zip(head["who"], head["here"], head["there"], head["when"], strict=True)
+        ]
+        more = "; …" if len(movers) > _LISTED else ""
+        return settled, (message("note.moved", units=len(movers), column=level, listed="; ".join(listed) + more),)
+
+    def _group_cells(self, rows: Frame, units: Frame, kinds: _Kinds, audit: _Audit) -> pa.Table:
+        """Group the used rows by cell and period.
+
+        Of each: how many there are (n), the whole numbers that make up the sums of outcomes (y0, …) and of squared distances from
+        the units' means (d0, …), and the lowest and highest of what must be alike.
+        """
+        keys = [*self._named(kinds.keys).values(), *kinds.words]
+        lifted = kinds.table.take(kinds.first).select(keys)
+        on = []
+        for at in keys:
+            column = lifted.column(at)
+            if column.null_count == len(column):
+                continue  # it tells nothing apart
+            on.append(at)
+            if column.null_count:  # a join takes no missing value for equal to another
+                gap, filled = f"gap_{at}", pc.min(column)
+                on.append(gap)
+                lifted = lifted.append_column(gap, pc.cast(column.is_null(), pa.int64()))
+                lifted = lifted.set_column(lifted.column_names.index(at), at, pc.fill_null(column, filled))
+                units = units.with_columns(_as_number(nw.col(at).is_null()).alias(gap))
+                units = units.with_columns(nw.col(at).fill_null(filled.as_py()))
+        lifted = lifted.select(on).append_column("cell", pa.array(np.arange(len(kinds.first))))
+        total = nw.col("y0") + sum(nw.col(f"y{i}") * 2.0 ** (-_LIMB * i) for i in range(1, _LIMBS))
+        mean = total * 2.0 ** (audit.exponent - _LIMB) / nw.col("used")
+        placed = units.filter(nw.col("used") > 0).with_columns(mean.alias("mean"))
+        placed = self.engine.keep(
+            placed.join(self.engine.lift(lifted), on=on, how="inner").select("c0", "cell", "mean")
+        )
+        alike = self._named(self._alike)
+        used = rows.filter(nw.col("reason") == len(self._reasons)).select("c0", "c2", "position", *alike.values())
+        used = used.join(placed, on="c0", how="inner")
+        distance = nw.col("c2") - nw.col("mean")
+        used = _split(used, nw.col("c2"), audit.exponent, "y")
+        used = _split(used, distance * distance, 2 * audit.exponent + 2, "d")
+        sums = [*_names("y"), *_names("d")]
+        cells = used.group_by("cell", "position").agg(
+            nw.len().alias("n"),
+            *(nw.col(one).sum().alias(one) for one in sums),
+            *(nw.col(at).min().alias(at) for at in alike.values()),
+            *(nw.col(at).max().alias(f"high_{at}") for at in alike.values()),
+            *(nw.col(at).count().alias(f"known_{at}") for at in alike.values()),
+        )
+        found = self.engine.fetch(cells.with_columns(nw.col(one).cast(nw.Int64()).alias(one) for one in ("n", *sums)))
+        return found.sort_by([("cell", "ascending"), ("position", "ascending")])
+
+    def _panel(self, cells: pa.Table, kinds: _Kinds, axis: _Axis, audit: _Audit) -> Panel:
+        """Make the panel: a row for each cell and period."""
+        cell, position, n = (cells.column(one).to_numpy() for one in ("cell", "position", "n"))
+        if (n != kinds.units[cell]).any():
+            raise DataError(
+                "the rows changed while they were read", where="collapse", remedy="let nothing write to them meanwhile"
+            )
+        total = _join(cells, "y", audit.exponent)
+        squares = _join(cells, "d", 2 * audit.exponent + 2)
+        starts = first_rows(cell)
+        length = np.diff(np.append(starts, len(cell)))
+        # Units of a cell are observed in the same periods, so that the sum of their means is the mean of these sums.
+        apart = total - np.repeat(np.add.reduceat(total, starts) / length, length)
+        when = axis.values_at(position)
+        columns = {self.unit: cell, self.time: when, self.design.outcome: total / n}
+        columns |= {name: kinds.of_cells(name).take(cell) for name in kinds.keys}
+        for name, at in self._named(self._alike).items():
+            columns[name] = self._alike_values(cells, name, at, n)
+        columns |= {COUNT: n.astype(np.float64), WITHIN: np.maximum(squares - apart**2 / n, 0.0)}
+        frame = pd.DataFrame(columns)
+        who = kinds.frame["example"].array.take(kinds.first[cell])
+        frame.index = pd.Index([f"of {self.unit} {one} in {at}" for one, at in zip(who, when, strict=True)])
+        return Panel.from_frame(frame, unit=self.unit, time=self.time, counts=COUNT)
+
+    def _alike_values(self, cells: pa.Table, name: str, at: str, n: Ints) -> Any:
+        """Values of a column that is the same in all rows of a cell and period (c,)."""
+        known = cells.column(f"known_{at}").to_numpy()
+        differs = pc.fill_null(pc.not_equal(cells.column(at), cells.column(f"high_{at}")), False).to_numpy()
+        if (differs | ((known > 0) & (known < n))).any():
+            raise _NotCells(message("cells.differs", column=name))
+        return self._to_pandas(cells.select([at]), {at: name})[name].array
+
+    def _ledger(self, kinds: _Kinds, audit: _Audit) -> tuple[Dropped, ...]:
+        """Count the rows that each reason leaves out, and the units that lose their last rows by it."""
+        frame = kinds.frame
+        last = np.bincount(frame["last"], weights=frame["units"], minlength=len(self._reasons) + 1)
+        return tuple(
+            Dropped("collapse", reason, int(rows), round(float(units)))
+            for reason, rows, units in zip(self._reasons, audit.lost, last[:-1], strict=True)
+            if rows
+        )
+
+    # ---- names and values ----------------------------------------------------------------------------------------
+
+    def _at(self, column: str) -> str:
+        return f"c{self.names.index(column)}"
+
+    def _named(self, columns: Iterable[str]) -> dict[str, str]:
+        return {column: self._at(column) for column in columns}
+
+    def _to_pandas(self, table: pa.Table, names: dict[str, str]) -> pd.DataFrame:
+        """Rename columns, and read them as values; of a text file, as `Delimited` would."""
+        table = table.rename_columns([names.get(one, one) for one in table.column_names])
+        if not self.engine.is_text:
+            frame: pd.DataFrame = table.to_pandas(date_as_object=False)
+            return frame
+        return pd.DataFrame(
+            {
+                name: parse_column(column, as_text=False)
+                if pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+                else column.to_numpy()
+                for name, column in zip(table.column_names, table.columns, strict=True)
+            }
+        )
+
+
+def _as_number(flag: _Expr) -> _Expr:
+    return nw.when(flag).then(1).otherwise(0).cast(nw.Int64())
+
+
+def _changes(at: str, gaps: bool) -> _Expr:
+    """Say whether a column has several values in the rows of a unit; also a value in some and none in others, where `gaps`."""
+    several = nw.col(at) != nw.col(f"high_{at}")
+    known = nw.col(f"known_{at}")
+    return several | ((known > 0) & (known < nw.col("rows"))) if gaps else several
+
+
+def _names(of: str) -> list[str]:
+    return [f"{of}{i}" for i in range(_LIMBS)]
+
+
+def _split(rows: Frame, value: _Expr, exponent: int, of: str) -> Frame:
+    """Write a number below 2**exponent as whole numbers of 30 bits, the first with the sign, whose sums no order changes."""
+    rows = rows.with_columns((value * 2.0 ** (_LIMB - exponent)).alias("left"))
+    for name in _names(of):
+        rows = rows.with_columns(nw.col("left").floor().alias(name))
+        rows = rows.with_columns(
+            ((nw.col("left") - nw.col(name)) * 2.0**_LIMB).alias("left"), nw.col(name).cast(nw.Int64()).alias(name)
+        )
+    return rows.drop("left")
+
+
+def _join(table: pa.Table, of: str, exponent: int) -> Floats:
+    """Add up sums of whole numbers (c,) to the sums of the numbers that `_split` wrote with them."""
+    total = np.zeros(table.num_rows)
+    for i, name in reversed(list(enumerate(_names(of)))):
+        total += table.column(name).to_numpy() * 2.0 ** (exponent - _LIMB * (i + 1))
+    return total
+
+
+def _rank(values: pd.Series) -> Ints:
+    """Rank (k,) of values, missing ones first."""
+    return factorise(values).values
