@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import narwhals as nw
 import pyarrow as pa
 
 from evalkit.engines.engine import Frame, require_distinct_columns
+from evalkit.engines.files import CSV, DATABASE, scan_files
 from evalkit.errors import SourceError
 
 
@@ -55,3 +57,21 @@ class SparkEngine:
         """Let go of what was persisted; the session is the user's."""
         for frame in self._kept:
             frame.unpersist()
+
+
+def open_spark(path: Path, columns: tuple[str, ...]) -> SparkEngine:
+    """Read files in the session of Spark that there is, or else a new one, on this machine or as `spark-submit` says."""
+    scan = scan_files(path, columns)
+    if scan.kind == DATABASE:
+        raise SourceError("Spark does not read DuckDB files", where=scan.where, remedy="export the table as Parquet")
+    try:
+        from pyspark.sql import SparkSession
+    except ImportError:
+        remedy = 'install it, pip install "evalkit[spark]", and Java 17; or write engine = "duckdb"'
+        raise SourceError("Apache Spark is not installed", where="engine = spark", remedy=remedy) from None
+    reader = SparkSession.builder.appName("evalkit").getOrCreate().read
+    if scan.kind == CSV:
+        engine = SparkEngine(reader.csv(list(scan.files), sep=scan.delimiter, header=True, escape='"'), columns)
+        engine.is_text = True
+        return engine
+    return SparkEngine(reader.parquet(*scan.files), columns)

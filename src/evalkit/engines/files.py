@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import glob
+import gzip
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +79,19 @@ def scan_files(path: Any, columns: tuple[str, ...]) -> Scan:
             )
     _check_parts(files, () if in_folders else columns, root, where)
     return Scan(kind, names, where, in_folders=in_folders)
+
+
+def list_names(scan: Scan) -> list[str]:
+    """List the columns of the first file, by its own header."""
+    if scan.kind == PARQUET:
+        return list(pq.read_schema(scan.files[0]).names)
+    if scan.kind == CSV:
+        opened = gzip.open if scan.files[0].endswith(".gz") else open
+        with opened(scan.files[0], "rt", encoding="utf-8-sig", newline="") as handle:
+            return [name.strip() for name in next(csv.reader(handle, delimiter=scan.delimiter), [])]
+    raise SourceError(
+        "the columns of a database are not listed", where=scan.where, remedy="export the table as Parquet"
+    )
 
 
 def _find(path: Path) -> list[Path]:

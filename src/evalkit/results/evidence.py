@@ -17,7 +17,7 @@ from evalkit.designs.indicators import Indicators
 from evalkit.designs.sample import draw_sample
 from evalkit.numerics.arrays import Floats
 from evalkit.panels.panel import Dropped
-from evalkit.results.estimation import Estimate, describe_member
+from evalkit.results.estimation import Estimate, Specification, describe_member
 from evalkit.results.filing import require_file_name
 from evalkit.results.finding import Finding
 from evalkit.tables.contents import in_short, same_content
@@ -152,30 +152,21 @@ class Evidence:
         Of the rows of the first estimate; a row counts as often as it stands for rows. A category among the covariates has a line
         for each value, with its share. Other variables that are text are left out.
         """
-        if not self.estimates:
-            return pd.DataFrame(columns=DESCRIPTIVE_COLUMNS)
-        spec = next(iter(self.estimates.values())).spec
-        sample = draw_sample(spec.panel, spec.design)
-        frame = spec.panel.frame.iloc[sample.rows]
+        rows = [row for name, spec in self._described().items() for row in _describe_by_group(name, spec)]
+        return pd.DataFrame(rows, columns=DESCRIPTIVE_COLUMNS)
+
+    def _described(self) -> dict[str | Indicators, Specification]:
+        """List the outcomes, covariates and splitting variables, each with the first specification whose panel has it."""
         specs = [one.spec for one in self.estimates.values()]
-        outcomes = (one.design.outcome for one in specs)
         covariates = dict.fromkeys(covariate for one in specs for covariate in one.design.covariates)
         splits = (column for one in specs for column in one.estimator.columns())
         plain = (one for one in covariates if isinstance(one, str))
-        columns = dict.fromkeys((*outcomes, *plain, *splits))
-        shown = {c: frame[c].to_numpy(dtype=np.float64, na_value=np.nan)
-                 for c in columns if pd.api.types.is_numeric_dtype(frame[c])}  # fmt: skip
-        for one in covariates:
-            if isinstance(one, Indicators):
-                shown |= one.shares(spec.panel, sample.rows)
-        counts = np.ones(len(frame)) if sample.counts is None else sample.counts
-        treated = sample.adoption <= sample.period.max()
-        rows = []
-        for column, values in shown.items():
-            for group, inside in (("all", np.ones(len(frame), bool)), ("treated", treated), ("comparison", ~treated)):
-                chosen = inside & ~np.isnan(values)
-                rows.append({"variable": column, "group": group, **_describe(values[chosen], counts[chosen])})
-        return pd.DataFrame(rows, columns=DESCRIPTIVE_COLUMNS)
+        indicators = (one for one in covariates if isinstance(one, Indicators))
+        found: dict[str | Indicators, Specification] = {}
+        for one in dict.fromkeys((*(spec.design.outcome for spec in specs), *plain, *splits, *indicators)):
+            column = one.of if isinstance(one, Indicators) else one
+            found[one] = next(spec for spec in specs if column in spec.panel.frame.columns)
+        return found
 
     def claims_table(self) -> pd.DataFrame:
         """One row per claim, in both languages: as printed, as computed, verdict, arithmetic, basis of outside figures."""
@@ -230,6 +221,32 @@ class Writer(Protocol):
     def write(self, evidence: Evidence, desk: Desk) -> tuple[Path, ...]:
         """Write files into the desk's folders and return their paths. The same evidence gives the same bytes."""
         ...
+
+
+def _describe_by_group(variable: str | Indicators, spec: Specification) -> list[dict[str, object]]:
+    """Describe a variable (each value of a category) in all rows, the treated and those of comparison; text is left out.
+
+    Cells of a large panel have the mean of their rows' outcomes, not their spread, which stays empty.
+    """
+    sample = draw_sample(spec.panel, spec.design)
+    frame = spec.panel.frame
+    if isinstance(variable, Indicators):
+        shown = variable.shares(spec.panel, sample.rows)
+    elif pd.api.types.is_numeric_dtype(frame[variable]):
+        shown = {variable: frame[variable].to_numpy(dtype=np.float64, na_value=np.nan)[sample.rows]}
+    else:
+        return []
+    counts = np.ones(len(sample.rows)) if sample.counts is None else sample.counts
+    treated = sample.adoption <= sample.period.max()
+    is_mean = spec.panel.within is not None and variable == spec.design.outcome
+    rows = []
+    for column, values in shown.items():
+        for group, inside in (("all", np.ones(len(values), bool)), ("treated", treated), ("comparison", ~treated)):
+            chosen = inside & ~np.isnan(values)
+            told = _describe(values[chosen], counts[chosen])
+            unknown = dict.fromkeys(("sd", "min", "max"), float("nan")) if is_mean else {}
+            rows.append({"variable": column, "group": group, **told, **unknown})
+    return rows
 
 
 def _describe(values: Floats, counts: Floats) -> dict[str, float]:

@@ -72,7 +72,8 @@ def _takes(hint: Any, wanted: type) -> bool:
 class PanelConfig:
     """How the sources become a panel. `unit` may be left out only with `repeated_cross_sections = true`.
 
-    `regions` says where the regions lie that a column names; tables are then joined on their codes (see `assemble`).
+    `regions` says where the regions lie that a column names; tables are then joined on their codes (see `assemble`). With an
+    `engine` the first source is read, joined and collapsed by DuckDB or Spark, and never in memory (see `study.large`).
     """
 
     sources: tuple[str, ...]
@@ -82,6 +83,7 @@ class PanelConfig:
     counts: str | None = None
     where: dict[str, str | int | float | bool] = dataclasses.field(default_factory=dict)
     regions: dict[str, Area] = dataclasses.field(default_factory=dict)
+    engine: Literal["duckdb", "spark"] | None = None
 
 
 @dataclass(frozen=True)

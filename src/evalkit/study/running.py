@@ -21,6 +21,7 @@ from evalkit.results.filing import require_file_name
 from evalkit.results.finding import Finding
 from evalkit.study.config import StudyConfig, find_study, project_root, read_study, supply
 from evalkit.study.kept import KeptSteps
+from evalkit.study.large import LargePanel, describe_large, large_source
 from evalkit.study.storage import explain_failed_writes, open_staging, put_in_place, require_writable
 from evalkit.study.volumes import find_disagreements
 from evalkit.tables.table import Provenance, Table, file_sha256
@@ -33,9 +34,8 @@ Say = Callable[[str], None]
 def evaluate_study(config: StudyConfig, say: Say = lambda _: None, kept: KeptSteps | None = None) -> Evidence:
     """Load, carry out steps, assemble, estimate, check and judge claims, in memory; `kept` spares steps done before."""
     tables = load_tables(config, say, kept)
-    panel = None if config.panel is None else build_panel(config, tables)
-    estimates = {} if panel is None else _estimate_all(config, panel, tables, say)
-    findings = [] if panel is None else _check_all(config, panel, tables, estimates, say)
+    estimates = {} if config.panel is None else _estimate_all(config, tables, say)
+    findings = _check_all(config, tables, estimates, say) if estimates else []
     rested_on = [tables[name] for name in config.sources if name not in config.references]
     findings += find_disagreements(rested_on, estimates, config.derive) if estimates else []
     if config.claims:
@@ -48,24 +48,30 @@ def evaluate_study(config: StudyConfig, say: Say = lambda _: None, kept: KeptSte
     return Evidence(config.name, estimates, tuple(findings), manifest, config.labels, judged, references)
 
 
-def _estimate_all(config: StudyConfig, panel: Panel, tables: Mapping[str, Table], say: Say) -> dict[str, Estimate]:
+def _estimate_all(config: StudyConfig, tables: Mapping[str, Table], say: Say) -> dict[str, Estimate]:
     estimates = {}
+    panel = _whole_panel(config, tables)
     for name, planned in config.estimates.items():
         say(f"estimating {name}")
-        with _naming(name, panel):
-            estimator, inference = supply(planned.estimator, tables), supply(planned.inference, tables)
-            estimates[name] = estimate(panel, planned.design, estimator, inference=inference)
+        estimator, inference = supply(planned.estimator, tables), supply(planned.inference, tables)
+        here = (
+            panel.of(planned.design, (*estimator.columns(), *inference.columns()))
+            if isinstance(panel, LargePanel)
+            else panel
+        )
+        with _naming(name, here):
+            estimates[name] = estimate(here, planned.design, estimator, inference=inference)
     return estimates
 
 
 def _check_all(
-    config: StudyConfig, panel: Panel, tables: Mapping[str, Table], estimates: Mapping[str, Estimate], say: Say
+    config: StudyConfig, tables: Mapping[str, Table], estimates: Mapping[str, Estimate], say: Say
 ) -> list[tuple[str, Finding]]:
     findings: list[tuple[str, Finding]] = []
     for one in config.checks:
         kind = type(one.check).__name__
         say(f"checking {one.on}: {kind}")
-        with _naming(f"{kind} on {one.on}", panel):
+        with _naming(f"{kind} on {one.on}", estimates[one.on].spec.panel):
             findings += [(one.on, finding) for finding in check(estimates[one.on], supply(one.check, tables))]
     return findings
 
@@ -76,7 +82,7 @@ def load_tables(config: StudyConfig, say: Say = lambda _: None, kept: KeptSteps 
     for name, source in config.sources.items():
         say(f"reading {_from_root_path(source.files()[0], config.root)}")
         with _inside(config):
-            table = source.load()
+            table = describe_large(config, name) if name == large_source(config) else source.load()
         tables[name] = _from_root(table, config.root)
     for name, step in config.steps.items():
         say(f"computing {name}")
@@ -99,12 +105,23 @@ def _from_root(table: Table, root: Path) -> Table:
 
 
 def build_panel(config: StudyConfig, tables: Mapping[str, Table]) -> Panel:
-    """Assemble the tables that the panel names; ConfigError for an account, which has none."""
+    """Assemble the tables that the panel names, with an engine as cells of the study's design; ConfigError for an account."""
+    panel = _whole_panel(config, tables)
+    if isinstance(panel, LargePanel):
+        assert config.design is not None  # a study with a panel has one
+        return panel.of(config.design)
+    return panel
+
+
+def _whole_panel(config: StudyConfig, tables: Mapping[str, Table]) -> Panel | LargePanel:
     settings = config.panel
     if settings is None:
         raise ConfigError(
             "this study is an account: it has no panel", where=config.name, remedy="add [panel], [design], [[estimate]]"
         )
+    if settings.engine is not None:
+        first, *others = (tables[name] for name in settings.sources)
+        return LargePanel(config, first, tuple(others))
     return assemble(
         *(tables[name] for name in settings.sources),
         unit=settings.unit,
