@@ -9,12 +9,13 @@ READY := .venv/.ready
 STUDIES := $(patsubst %/study.toml,%,$(wildcard analyses/*/study.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup paper test test-all mutants world bench regions montecarlo lock clean
+.PHONY: help setup paper test test-all test-spark mutants world bench regions montecarlo lock clean
 
 help:
 	@echo "make paper   rebuild every number, figure and PDF from data/raw/"
 	@echo "make test    lint, types, import contracts, tests"
 	@echo "make test-all  every combination of the tests' grids and all inputs of fuzz tests, where make test takes a sample"
+	@echo "make test-spark  the tests of Apache Spark in local mode (installs pyspark; needs Java 17)"
 	@echo "make mutants   plant 500 small faults, one at a time, and count those that the tests notice (hours)"
 	@echo "make bench   speed against pyfixest and diff-diff: estimators, wild bootstrap, permutations"
 	@echo "make regions  the lists of regions against the packages that hold such lists, year by year; 100,000 names timed"
@@ -41,9 +42,9 @@ paper: $(READY)
 
 # One thread per process: small matrices gain nothing from more, and pay for them. Compiled modules are kept, whatever the
 # surroundings say: hundreds of processes import the same ones.
-test test-all mutants: export OMP_NUM_THREADS = 1
-test test-all mutants: export OPENBLAS_NUM_THREADS = 1
-test test-all mutants: export PYTHONDONTWRITEBYTECODE =
+test test-all test-spark mutants: export OMP_NUM_THREADS = 1
+test test-all test-spark mutants: export OPENBLAS_NUM_THREADS = 1
+test test-all test-spark mutants: export PYTHONDONTWRITEBYTECODE =
 
 test: $(READY)
 	@echo "== lint"; $(BIN)/python -m ruff check . && $(BIN)/python -m ruff format --check .
@@ -53,6 +54,10 @@ test: $(READY)
 
 test-all: $(READY)
 	@$(BIN)/python -m pytest -n 2 --dist loadfile --exhaustive
+
+test-spark: $(READY)
+	@$(BIN)/python -m uv pip install --quiet --python $(BIN)/python "pyspark>=4.3,<5"
+	@$(BIN)/python -m pytest tests/test_spark.py --spark
 
 mutants: $(READY)
 	@$(BIN)/python benchmarks/mutations.py

@@ -104,6 +104,11 @@ def test_how_to_read_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     run("how-to-read-a-table.md")
 
 
+def test_how_to_use_large_data(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    run("how-to-use-large-data.md")
+
+
 @pytest.mark.parametrize("page", ["how-to-join-counties.md", "how-to-join-counties.zh.md"])
 def test_how_to_join_counties(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (table,) = (block.text for block in blocks(page) if block.language != "python")
@@ -236,7 +241,9 @@ def planned(name: str, estimator: str) -> str:
 
 PANEL = '[panel]\nsources = ["households"]\nunit = "hhno"\ntime = "year"\n'
 # What a page leaves out of a study that it shows.
+DESIGN = '[design]\noutcome = "log_cei"\nadoption = "pilot_year"\nassigned_at = "county"\n'
 COMPLETED = {
+    "how-to-use-large-data.md": source("farms") + source("policy") + DESIGN + planned("main", '{ kind = "TwoWayFE" }'),
     "README.md": source("households") + PANEL,
     "how-to-choose-an-estimator.md": source("households") + PANEL,
     "how-to-run-a-study.md": source("farms")
@@ -284,7 +291,7 @@ def test_the_claim_of_the_page_is_judged_as_it_says(tmp_path: Path) -> None:
 def test_every_block_is_of_a_kind_that_is_tested() -> None:
     tested = {"README.md", *(f"how-to-{name}.md" for name in ("account-emissions", "choose-an-estimator", "simulate"))}
     tested |= {"how-to-read-a-yearbook.md", "how-to-read-a-table.md"}
-    tested |= {"how-to-join-counties.md", "how-to-join-counties.zh.md"}
+    tested |= {"how-to-join-counties.md", "how-to-join-counties.zh.md", "how-to-use-large-data.md"}
     kinds = {page: {block.language for block in blocks(page)} for page in PAGES}
     assert {page for page, found in kinds.items() if "python" in found} == tested
     assert {page for page, found in kinds.items() if "toml" in found} == {
@@ -292,7 +299,7 @@ def test_every_block_is_of_a_kind_that_is_tested() -> None:
     }  # fmt: skip
     assert {page for page, found in kinds.items() if found - {"python", "toml"}} == {
         "README.md", "architecture.md", "how-to-account-emissions.md", "how-to-read-a-table.md",
-        "how-to-join-counties.md", "how-to-join-counties.zh.md",
+        "how-to-join-counties.md", "how-to-join-counties.zh.md", "how-to-use-large-data.md",
     }  # fmt: skip
 
 

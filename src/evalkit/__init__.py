@@ -75,7 +75,7 @@ _HOME = {
     "check": "verbs",
     "estimate": "verbs",
 }
-_MODULES = ("accounting", "checks", "estimators", "inference", "regions", "sources")
+_MODULES = ("accounting", "checks", "engines", "estimators", "inference", "regions", "sources")
 __all__ = sorted([*_HOME, *_MODULES])
 
 

@@ -124,6 +124,12 @@ class _Kinds:
         return np.unique(self.cell, return_index=True)[1][int((self.cell < 0).any()) :]
 
     @cached_property
+    def example(self) -> Any:
+        """The first unit of each cell (C,), in whatever order an engine gives the kinds."""
+        inside = self.cell >= 0
+        return self.frame["example"][inside].groupby(self.cell[inside]).min().array
+
+    @cached_property
     def units(self) -> Ints:
         """Units in each cell (C,)."""
         inside = self.cell >= 0
@@ -538,7 +544,7 @@ class _Aggregation:
             columns[name] = self._alike_values(cells, name, at, n)
         columns |= {COUNT: n.astype(np.float64), WITHIN: np.maximum(squares - apart**2 / n, 0.0)}
         frame = pd.DataFrame(columns)
-        who = kinds.frame["example"].array.take(kinds.first[cell])
+        who = kinds.example.take(cell)
         frame.index = pd.Index([f"of {self.unit} {one} in {at}" for one, at in zip(who, when, strict=True)])
         return Panel.from_frame(frame, unit=self.unit, time=self.time, counts=COUNT)
 
