@@ -52,7 +52,7 @@ def least_squares(
         root = None if weights is None else np.sqrt(weights)
         A, b = (X, y) if root is None else (X * root[:, None], y * root)
         factor = _householder(A, present, scale, floor)
-        chosen = np.asfortranarray(A[:, factor.kept])
+        chosen = A if len(factor.kept) == A.shape[1] else np.asfortranarray(A[:, factor.kept])
         coefficients = np.zeros(len(factor.kept))
         for _ in range(2):
             coefficients += factor.inverse @ (factor.Q.T @ (b - chosen @ coefficients)) / factor.scale
