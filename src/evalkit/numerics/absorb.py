@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from evalkit.numerics.arrays import Flags, Floats, Ints, cut_blocks, first_rows, in_blocks
@@ -41,7 +43,8 @@ class Absorber:
     starts (U,) first row and sizes (U,) number of rows of each unit (its rows are contiguous); unit (n,) its code; levels: a
     tuple of (n,) codes, one array for each further effect, offset so that all levels are numbered jointly 0..L-1; mass (U,) and
     level_mass (L,) the weight of each unit and level. `factored` is the de-meaned system of the levels (L, L), where its blocks
-    are small; columns are swept with it to the last digit, and otherwise by pyfixest's demeaner up to `TOLERANCE`.
+    are small; columns are swept with it to the last digit, and otherwise by pyfixest's demeaner up to `TOLERANCE`. `depth` is
+    how many rows each unit has where all have the same levels in the same order, as in a balanced panel, else 0.
     """
 
     starts: Ints
@@ -52,6 +55,7 @@ class Absorber:
     mass: Floats
     level_mass: Floats
     factored: Factored | None = field(compare=False, repr=False)
+    depth: int = 0
 
     @cached_property
     def system(self) -> LevelSystem:
@@ -92,29 +96,30 @@ class Absorber:
     def sweep(self, columns: Sequence[Floats | Flags]) -> Floats:
         """Return the residuals (n, k), column by column in memory, of k columns (each (n,)) on all effects."""
         left = np.empty((len(self.unit), len(columns)), order="F")
-        means = np.empty((len(self.starts), len(columns)), order="F")
         blocks = cut_blocks(len(self.unit), self.starts)
 
         def centre(rows: slice) -> Floats:
-            scratch = np.empty(rows.stop - rows.start)  # fresh memory costs more than the arithmetic on it
             measured = []
             for j, column in enumerate(columns):
+                block, values = self._lay(left[rows, j]), column[rows]
                 # a large constant would cost digits in every sum below
-                np.subtract(column[rows], float(column[len(column) // 2]), out=left[rows, j])
-                measured.append(self._centre(left[rows, j], rows, means[:, j], scratch))
+                np.subtract(self._turn(values), float(column[len(column) // 2]), out=block)
+                measured.append(self._centre(block, rows))
             return np.array(measured)
 
         measured = np.sum(in_blocks(centre, blocks), axis=0)
         if self.factored is None:
-            return self._demean(left, means, measured[:, -1])
+            return self._demean(left, measured[:, -1])
         todo = np.arange(len(columns))
         for _ in range(3):  # once; again only where rounding has left more than it should
             effects = [self.system.solve(load) for load in measured[:, :-1]]
-            measured = np.sum(in_blocks(partial(self._lessen, left, means, todo, effects), blocks), axis=0)
+            measured = np.sum(in_blocks(partial(self._lessen, left, todo, effects), blocks), axis=0)
             again = [not self._is_orthogonal(one) for one in measured]
             todo, measured = todo[again], measured[again]
             if not len(todo):
                 break
+        if self.depth:
+            in_blocks(partial(self._turn_back, left), blocks)
         return left
 
     def load(self, columns: Floats) -> Floats:
@@ -157,42 +162,64 @@ class Absorber:
         """Weight (n,) of each row."""
         return np.ones(len(self.unit)) if self.weights is None else self.weights
 
-    def _lessen(self, left: Floats, means: Floats, todo: Ints, effects: Sequence[Floats], rows: slice) -> Floats:
+    def _lay(self, block: Floats) -> Floats:
+        """View memory (m,) for a block of a column as its rows (m,) or, where units have a `depth`, as (depth, units)."""
+        return block.reshape(self.depth, -1) if self.depth else block
+
+    def _turn(self, values: NDArray[Any]) -> NDArray[Any]:
+        """View values (m,) of rows in the shape that _lay gives their block."""
+        return values.reshape(-1, self.depth).T if self.depth else values
+
+    def _turn_back(self, left: Floats, rows: slice) -> None:
+        """Put the rows of a block of all columns (n, k) that _lay has laid out in order again."""
+        for column in left[rows].T:
+            column[:] = self._lay(column).T.ravel()
+
+    def _lessen(self, left: Floats, todo: Ints, effects: Sequence[Floats], rows: slice) -> Floats:
         """Take the effects (each (L,)) out of a block of the columns `todo`, and measure what is left as _centre does."""
-        scratch = np.empty(rows.stop - rows.start)
-        measured = []
+        scratch, measured = np.empty(rows.stop - rows.start), []  # fresh memory costs more than the arithmetic on it
         for j, effect in zip(todo, effects, strict=True):
-            column = left[rows, j]
+            block = self._lay(left[rows, j])
             for level in self.levels:
-                column -= np.take(effect, level[rows], out=scratch, mode="clip")
-            measured.append(self._centre(column, rows, means[:, j], scratch))
+                if self.depth:
+                    block -= effect[level[: self.depth], None]
+                else:
+                    block -= np.take(effect, level[rows], out=scratch, mode="clip")
+            measured.append(self._centre(block, rows))
         return np.array(measured)
 
-    def _centre(self, left: Floats, rows: slice, means: Floats, scratch: Floats) -> Floats:
-        """Take the means of its units, put into means (U,), out of a block (m,) of a column; measure what is left.
+    def _centre(self, block: Floats, rows: slice) -> Floats:
+        """Take the means of its units out of a block of a column, and measure what is left.
 
         Its load on the levels and, last, its square: (L + 1,).
         """
-        units = slice(self.unit[rows.start], self.unit[rows.stop - 1] + 1)
-        weights = None if self.weights is None else self.weights[rows]
-        weighted = left if weights is None else np.multiply(left, weights, out=scratch)
-        np.divide(np.add.reduceat(weighted, self.starts[units] - rows.start), self.mass[units], out=means[units])
-        left -= np.take(means, self.unit[rows], out=scratch, mode="clip")
-        weighted = left if weights is None else np.multiply(left, weights, out=scratch)
+        first, end = int(self.unit[rows.start]), int(self.unit[rows.stop - 1]) + 1
+        weights = None if self.weights is None else self._turn(self.weights[rows])
+        weighted = block if weights is None else block * weights
+        if self.depth:
+            block -= weighted.sum(axis=0) / self.mass[first:end]
+        else:
+            means = np.add.reduceat(weighted, self.starts[first:end] - rows.start) / self.mass[first:end]
+            block -= np.take(means, self.unit[rows] - first, mode="clip")
+        weighted = block if weights is None else block * weights
         measured = np.zeros(len(self.level_mass) + 1)
         for level in self.levels:
-            measured[:-1] += np.bincount(level[rows], weights=weighted, minlength=len(self.level_mass))
-        measured[-1] = np.einsum("i,i->", weighted, left)
+            if self.depth:
+                own, sums = level[: self.depth], weighted.sum(axis=1)
+            else:
+                own, sums = level[rows], weighted
+            measured[:-1] += np.bincount(own, weights=sums, minlength=len(self.level_mass))
+        measured[-1] = np.einsum("i,i->", weighted.ravel(), block.ravel())
         return measured
 
-    def _demean(self, left: Floats, means: Floats, squares: Floats) -> Floats:
+    def _demean(self, left: Floats, squares: Floats) -> Floats:
         """Sweep columns, centred by unit and of `squares` (k,), by pyfixest's demeaners, until orthogonal to the levels."""
         # a third of a second, for those who absorb so much
         from pyfixest.core.demean import Preconditioner, demean, demean_within
 
         effects = [self.unit, *(level for level in self.levels if self.meetings.is_active(level))]
         codes = np.asfortranarray(np.stack(effects, axis=1).astype(np.uint32))
-        whole, scratch = slice(0, len(self.unit)), np.empty(len(self.unit))
+        whole = slice(0, len(self.unit))
         scale = np.sqrt(squares)
         scale[scale == 0] = 1.0
         left /= scale
@@ -208,7 +235,7 @@ class Absorber:
                 if not solved:
                     raise UnsolvedError(f"not solved after {_STEPS} steps")
             left = np.asfortranarray(swept)
-            measured = [self._centre(left[:, j], whole, means[:, j], scratch) for j in range(len(scale))]
+            measured = [self._centre(column, whole) for column in left.T]
             if all(map(self._is_orthogonal, measured)):
                 break
         left *= scale
@@ -236,8 +263,14 @@ def make_absorber(*, unit: Ints, starts: Ints, factors: tuple[Ints, ...], weight
     mass = sizes.astype(np.float64) if weights is None else np.add.reduceat(weights, starts)
     crossed = level_cross_product(levels, n_levels, weights)
     level_mass = np.diag(crossed).copy()
-    system = crossed - _shared_within_units(starts, sizes, levels, n_levels, weights, mass)
-    return Absorber(starts, sizes, unit, levels, weights, mass, level_mass, factorise_whole(system, level_mass))
+    depth = _depth(sizes, levels)
+    if depth and weights is None:  # all units alike
+        presence = sum(np.bincount(level[:depth], minlength=n_levels) for level in levels)
+        shared = np.outer(presence, presence) * (len(starts) / depth)
+    else:
+        shared = _shared_within_units(starts, sizes, levels, n_levels, weights, mass)
+    factored = factorise_whole(crossed - shared, level_mass)
+    return Absorber(starts, sizes, unit, levels, weights, mass, level_mass, factored, depth)
 
 
 def gather_levels(*, unit: Ints, starts: Ints, factors: tuple[Ints, ...], weights: Floats | None) -> Absorber:
@@ -249,6 +282,18 @@ def gather_levels(*, unit: Ints, starts: Ints, factors: tuple[Ints, ...], weight
     for level in levels:
         level_mass += np.bincount(level, weights=weights, minlength=n_levels)
     return Absorber(starts, sizes, unit, levels, weights, mass, level_mass, None)
+
+
+def _depth(sizes: Ints, levels: tuple[Ints, ...]) -> int:
+    """How many rows each unit has where all have the same levels in the same order, else 0."""
+    n, depth = len(levels[0]), int(sizes[0])
+    if (sizes != depth).any():
+        return 0
+
+    def alike(rows: slice) -> bool:
+        return all(bool((level[rows].reshape(-1, depth) == level[:depth]).all()) for level in levels)
+
+    return depth if all(in_blocks(alike, cut_blocks(n, np.arange(0, n, depth)))) else 0
 
 
 def _shared_within_units(
@@ -266,7 +311,7 @@ def _shared_within_units(
             presence = np.zeros(n_levels * len(root))
             for level in levels:
                 presence += np.bincount(level[rows] * len(root) + unit, weights=values, minlength=len(presence))
-            return cross_products((presence.reshape(n_levels, len(root)) / root).T)
+            return cross_products(list(presence.reshape(n_levels, len(root)) / root))
         place = (np.concatenate([unit] * len(levels)), np.concatenate([level[rows] for level in levels]))
         table = sparse.csr_array(
             (np.concatenate([(1.0 if values is None else values) / root[unit]] * len(levels)), place),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,8 +43,8 @@ def least_squares(
     With `overwrite_y` the residuals take the memory of y.
     Source: Bjoerck, Numerical Methods for Least Squares Problems, 1996, 6.6.5 (corrected semi-normal equations).
     """
-    products = cross_products(X, weights)
-    length = np.sqrt(np.diag(products))
+    products = cross_products([*X.T, y], weights)
+    length = np.sqrt(np.diag(products)[:-1])
     floor = length if reference is None else reference
     present = np.flatnonzero(length > COLLINEAR * floor)
     scale = np.exp2(np.round(np.log2(length[present])))  # powers of two: scaling itself rounds nothing
@@ -59,9 +60,8 @@ def least_squares(
         for _ in range(2):
             coefficients += factor.solve(chosen.T @ (b - chosen @ coefficients))
     else:
-        coefficients = np.zeros(len(factor.kept))
-        for _ in range(2):
-            coefficients += factor.solve(_pull(X, y, weights, factor.kept, coefficients))
+        coefficients = factor.solve(products[factor.kept, -1])
+        coefficients += factor.solve(_pull(X, y, weights, factor.kept, coefficients))
     residuals = y if overwrite_y else np.empty_like(y)
 
     def leave(rows: slice) -> None:
@@ -72,22 +72,22 @@ def least_squares(
     return Solution(factor.kept, coefficients, residuals, bread)
 
 
-def cross_products(columns: Floats, weights: Floats | None = None) -> Floats:
-    """Return A'WA (k, k) of tall columns (n, k), stored column by column, weighted by weights (n,).
+def cross_products(columns: Sequence[Floats], weights: Floats | None = None) -> Floats:
+    """Return the products (k, k) of k columns (each (n,)) with each other, weighted by weights (n,).
 
     Without BLAS: for few columns it is as fast, and neither its threads nor their number touch a bit of the result.
     """
-    k = columns.shape[1]
+    k = len(columns)
 
     def multiply(rows: slice) -> Floats:
         products = np.empty((k, k))
         for i in range(k):
-            column = columns[rows, i] if weights is None else columns[rows, i] * weights[rows]
+            column = columns[i][rows] if weights is None else columns[i][rows] * weights[rows]
             for j in range(i + 1):
-                products[i, j] = products[j, i] = np.einsum("i,i->", column, columns[rows, j])
+                products[i, j] = products[j, i] = np.einsum("i,i->", column, columns[j][rows])
         return products
 
-    return np.sum(in_blocks(multiply, cut_blocks(len(columns))), axis=0)
+    return np.sum(in_blocks(multiply, cut_blocks(len(columns[0]))), axis=0)
 
 
 def _pull(X: Floats, y: Floats, weights: Floats | None, kept: Ints, coefficients: Floats) -> Floats:

@@ -77,8 +77,7 @@ class Regression:
     @cached_property
     def noise(self) -> float:
         """Sum of squared residuals, weighted."""
-        products = cross_products(self.residuals[:, None], self.weights)
-        return float(products[0, 0])
+        return float(cross_products([self.residuals], self.weights)[0, 0])
 
     def sum_within(self, groups: Ints, n_groups: int) -> Floats:
         """Sum the influence bread·x·w·u within groups."""
