@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 _T = TypeVar("_T")
 
-# Rows of a block: the few columns that a step touches stay in a core's own cache.
-BLOCK = 32_768
+# Rows of a block: few enough for what a step touches to stay in the processor's cache, and enough for its threads seldom to meet.
+BLOCK = 65_536
 # Rows from which starting threads pays.
 _WORTH_THREADS = 250_000
 
@@ -44,4 +44,5 @@ def in_blocks(work: Callable[[slice], _T], blocks: Sequence[slice]) -> list[_T]:
     if workers == 1:
         return [work(rows) for rows in blocks]
     with ThreadPoolExecutor(workers) as pool:
-        return list(pool.map(work, blocks))
+        shares = list(pool.map(lambda first: [work(rows) for rows in blocks[first::workers]], range(workers)))
+    return [shares[i % workers][i // workers] for i in range(len(blocks))]
