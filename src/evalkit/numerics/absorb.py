@@ -322,7 +322,8 @@ def _shared_within_units(
 
     # of many levels few blocks, for each of which there is a table of them
     blocks = cut_blocks(n, starts, least=_BLOCK if dense else max(_BLOCK, n // _FEW_BLOCKS))
-    return np.sum(in_blocks(share, blocks), axis=0)
+    total: Floats = np.sum(in_blocks(share, blocks), axis=0)
+    return total
 
 
 def _is_spanned(i: int, factors: Sequence[Ints]) -> bool:
@@ -378,9 +379,11 @@ def _mass_of_levels(level: Ints, n_levels: int, weights: Floats | None) -> Float
     """Weight of the rows on each level of one factor, (L,)."""
 
     def count(rows: slice) -> Floats:
-        return np.bincount(level[rows], weights=None if weights is None else weights[rows], minlength=n_levels)
+        held = None if weights is None else weights[rows]
+        return np.bincount(level[rows], weights=held, minlength=n_levels).astype(np.float64)
 
-    return np.sum(in_blocks(count, cut_blocks(len(level), least=_BLOCK)), axis=0).astype(np.float64)
+    mass: Floats = np.sum(in_blocks(count, cut_blocks(len(level), least=_BLOCK)), axis=0)
+    return mass
 
 
 # Working with patterns pays where they have at most this share of the rows.

@@ -87,7 +87,8 @@ def cross_products(columns: Sequence[Floats], weights: Floats | None = None) -> 
                 products[i, j] = products[j, i] = np.einsum("i,i->", column, columns[j][rows])
         return products
 
-    return np.sum(in_blocks(multiply, cut_blocks(len(columns[0]))), axis=0)
+    total: Floats = np.sum(in_blocks(multiply, cut_blocks(len(columns[0]))), axis=0)
+    return total
 
 
 def _pull(X: Floats, y: Floats, weights: Floats | None, kept: Ints, coefficients: Floats) -> Floats:
@@ -99,7 +100,8 @@ def _pull(X: Floats, y: Floats, weights: Floats | None, kept: Ints, coefficients
             left = left * weights[rows]
         return [float(np.einsum("i,i->", X[rows, j], left)) for j in kept]
 
-    return np.sum(in_blocks(multiply, cut_blocks(len(y))), axis=0)
+    pull: Floats = np.sum(in_blocks(multiply, cut_blocks(len(y))), axis=0)
+    return pull
 
 
 def _residuals(X: Floats, y: Floats, kept: Ints, coefficients: Floats, rows: slice) -> Floats:
