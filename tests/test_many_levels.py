@@ -14,7 +14,7 @@ from evalkit import Design, Estimate, Panel, estimate
 from evalkit.errors import DesignError, EvalkitError
 from evalkit.estimators import EventStudy, Imputation, Split, Stacked, TripleDifference, TwoStage, TwoWayFE
 from evalkit.inference import BiasReduced, Cluster, Jackknife, Robust, WildBootstrap
-from evalkit.numerics import absorb, level_systems
+from evalkit.numerics import absorb, arrays, level_systems
 from evalkit.numerics.absorb import effects_rank, make_absorber
 from evalkit.numerics.arrays import first_rows
 from evalkit.numerics.level_systems import Factored, Iterated
@@ -169,6 +169,53 @@ def test_both_systems_give_the_effects_of_least_squares(limit: Limit) -> None:
         np.testing.assert_allclose(absorber.sweep([f["y"].to_numpy()])[:, 0], left, atol=1e-10)
         root_of = absorber.system.root(load)
         assert float((root_of**2).sum()) == pytest.approx(float(np.sum(load * effects)), rel=1e-9)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("missing", [0.0, 0.1])
+@pytest.mark.parametrize("names", [("month",), ("month", "late"), ("month", "sector*month")])
+def test_blocks_of_units_leave_what_least_squares_leaves(
+    names: tuple[str, ...], missing: float, weighted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(absorb, "cut_blocks", lambda n, starts=None, least=0: arrays.cut_blocks(n, starts, least=100))
+    f = loans(units=60, missing=missing)
+    f["late"] = f["month"].isin([2, 5, 6]).astype(int)  # two rows of a unit on one level
+    unit, *factors = (f.groupby(one.split("*")).ngroup().to_numpy().astype(np.int64) for one in ("loan", *names))
+    weights = f["size"].to_numpy() * (1 + f["month"].to_numpy() % 3) if weighted else None
+    absorber = make_absorber(unit=unit, starts=first_rows(unit), factors=tuple(factors), weights=weights)
+    alike = missing == 0 and "sector*month" not in names
+    assert absorber.depth == (8 if alike else 0)
+    columns = [f["y"].to_numpy(), f["d"].to_numpy() == 1, f["x"].to_numpy()]
+    D = np.hstack([np.eye(int(one.max()) + 1)[one] for one in (unit, *factors)])
+    root = np.ones(len(f)) if weights is None else np.sqrt(weights)
+    left = [one - D @ np.linalg.lstsq(D * root[:, None], one * root, rcond=None)[0] for one in columns]
+    columns[0] = columns[0] + 1e6  # a constant, which is swept out
+    np.testing.assert_allclose(absorber.sweep(columns), np.column_stack(left), atol=1e-9)
+    assert absorber.rank == np.linalg.matrix_rank(D)
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.05])
+def test_the_number_of_threads_changes_no_bit(missing: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    f = loans(units=15_000, months=8, missing=missing)  # some four blocks
+    designs: list[dict[str, Any]] = [
+        {"absorb": ()},
+        {"absorb": (), "covariates": ("x",), "weights": "size"},
+        {"absorb": ("sector*month",), "covariates": ("x",)},
+    ]
+    monkeypatch.setattr(arrays, "_WORTH_THREADS", 0)
+
+    def fitted(threads: int) -> list[Estimate]:
+        monkeypatch.setattr(arrays.os, "cpu_count", lambda: threads)
+        return [run(f, TwoWayFE(), Cluster(), **change) for change in designs]
+
+    for one, other in zip(fitted(1), fitted(3), strict=True):
+        first, second = (each.fit.parts[0].regression for each in (one, other))
+        assert first is not None
+        assert second is not None
+        assert np.array_equal(first.regressors, second.regressors)
+        assert np.array_equal(first.residuals, second.residuals)
+        assert one.tidy().equals(other.tidy())
+        assert list(map(str, one.notes)) == list(map(str, other.notes))
 
 
 @pytest.mark.parametrize("estimator", [Imputation(), TwoStage(), Stacked(leads=1, lags=1)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -277,3 +278,26 @@ def test_a_declaration_is_kept_as_a_tuple() -> None:
     assert design(never=-1) != design()
     assert "never=(-1,)" in repr(design(never=-1))
     assert "never" not in repr(design())
+
+
+@pytest.mark.parametrize("never", [np.nan, np.inf, 0.0, -9.0])
+def test_adoption_read_of_first_rows_is_that_of_all_rows(never: float) -> None:
+    first = np.where(np.arange(40) % 4 == 0, never, 2012.0 + np.arange(40) % 4)
+    first[0] = 2031.0  # after the data
+    f = pd.DataFrame({"county": np.repeat(np.arange(40), 5), "year": np.tile(np.arange(2010, 2015), 40)})
+    f["first"] = np.repeat(first, 5)
+    f["text"] = pd.Series(f["first"].astype(str)).where(np.isfinite(f["first"]), None if never != np.inf else "inf")
+    f["y"] = 0.0
+    panel = Panel.from_frame(f, unit="county", time="year")
+    design = Design(outcome="y", adoption="first", assigned_at="county", never=(-9,) if never == -9 else ())
+    assert panel.is_constant("first")
+    assert not panel.is_constant("text")  # text is read row by row
+    _, position = read_assignment(panel, design)
+    expected = np.where(np.isfinite(f["first"]) & (f["first"] > 0), f["first"] - 2010, np.inf)
+    assert position.tolist() == expected.tolist()
+    notes = [str(note) for note in draw_sample(panel, design).notes]
+    assert [note for note in notes if "2031" in note]
+    if never in (0.0, -9.0):
+        rows = replace(design, adoption="text")
+        assert read_assignment(panel, rows)[1].tolist() == expected.tolist()
+        assert [str(note).replace("text", "first") for note in draw_sample(panel, rows).notes] == notes

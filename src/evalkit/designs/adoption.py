@@ -74,7 +74,7 @@ def _assignment(panel: Panel, design: Design) -> Codes:
             where=f"assigned_at = '{design.assigned_at}'",
             remedy="name the column of the units to which the treatment was assigned; at least two are needed",
         )
-    if panel.unit_codes is None:
+    if panel.unit_codes is None or panel.is_constant(design.assigned_at):
         return codes
     return Codes(codes.values[panel.starts][panel.unit_codes.values], codes.labels)
 
@@ -109,18 +109,27 @@ def _adoption(panel: Panel, design: Design, assigned: Codes) -> tuple[Floats, tu
 
 def _read_adoption(panel: Panel, design: Design, assigned: Codes) -> tuple[Floats, tuple[Message, ...]]:
     """Read the adoption column: positions (n,), inf = never, constant within units; and what there is to note."""
-    column, periods = str(design.adoption), panel.periods
+    column, periods, level = str(design.adoption), panel.periods, assigned.values
     require_column(panel.frame, column)
-    values, declared = _set_aside(panel.frame[column], design.never_codes())
+    whole = panel.frame[column]
+    by_unit = panel.unit_codes if panel.is_constant(column) else None
+    # where the column is constant within units, what is read of their first rows holds for all
+    values, level = (whole, level) if by_unit is None else (whole.iloc[panel.starts], level[panel.starts])
+
+    def of_rows(found: Any) -> Any:
+        return found if by_unit is None else found[by_unit.values]
+
+    values, declared = _set_aside(values, design.never_codes())
     try:
-        codes = factorise(values) if (declared >= 0).any() else panel.codes(column)
+        codes = factorise(values)
         labels = pd.Series(list(codes.labels), name=column)
         if pd.api.types.is_float_dtype(labels):
             labels = labels.where(labels != np.inf)
         try:
             ordinals, infinite, frequency = read_periods(labels, periods.frequency, year_end=periods.year_end)
         except DataError:
-            read_periods(values, periods.frequency, year_end=periods.year_end)  # says in which row
+            every = _set_aside(whole, design.never_codes())[0]
+            read_periods(every, periods.frequency, year_end=periods.year_end)  # says in which row
             raise
     except DataError as error:
         never = "where this means never treated, leave the cell empty, or declare it in the design (never=…)"
@@ -135,17 +144,19 @@ def _read_adoption(panel: Panel, design: Design, assigned: Codes) -> tuple[Float
     dated = ~infinite & ~zero
     far = dated & periods.far_off(ordinals)
     if far.any():
-        _refuse_far(panel, column, np.isin(codes.values, np.flatnonzero(far)), ordinals[far])
+        _refuse_far(panel, column, of_rows(np.isin(codes.values, np.flatnonzero(far))), ordinals[far])
     # Between two periods of the grid, the first period that can show the treatment is the next one.
     steps = np.where(dated, np.ceil((ordinals - periods.first) / periods.step), np.inf)
-    position = np.append(steps, np.inf)[codes.values]  # code -1, missing, takes the last
-    _require_constant(panel, column, design.assigned_at, position)
+    read = np.append(steps, np.inf)[codes.values]  # code -1, missing, takes the last
+    position = of_rows(read)
+    if by_unit is None:
+        _require_constant(panel, column, design.assigned_at, position)
     way = np.append(np.where(infinite, _INFINITE, np.where(zero, _ZERO, _DATE)), _EMPTY)[codes.values]
     if (declared >= 0).any():
         way = np.where(declared >= 0, _DECLARED + declared, way)
-    starts = panel.starts[np.isfinite(position[panel.starts])]
-    dates = _note_dates(panel, design, assigned, ordinals[codes.values[starts]], assigned.values[starts])
-    return position, (*_note_never(panel, design, assigned, way), *dates)
+    on_date = np.isfinite(read)
+    dates = _note_dates(panel, design, assigned, ordinals[codes.values[on_date]], level[on_date])
+    return position, (*_note_never(panel, design, assigned, level, way), *dates)
 
 
 def _set_aside(values: pd.Series, never: tuple[str | float, ...]) -> tuple[pd.Series, Ints]:
@@ -214,10 +225,10 @@ def _require_constant(panel: Panel, column: str, level: str, position: Floats) -
         )
 
 
-def _note_never(panel: Panel, design: Design, assigned: Codes, way: Ints) -> tuple[Message, ...]:
-    """Count who is never treated by which code, where there are several, or one that could be a period; (n,) ways of saying it.
+def _note_never(panel: Panel, design: Design, assigned: Codes, unit: Ints, way: Ints) -> tuple[Message, ...]:
+    """Count who is never treated by which code, where there are several, or one that could be a period.
 
-    Of one code that can mean nothing else there is nothing to say.
+    Units of assignment (m,) say it in these ways (m,). Of one code that can mean nothing else there is nothing to say.
     """
     column, level, never = str(design.adoption), design.assigned_at, design.never_codes()
     ways = [one for one in np.flatnonzero(np.bincount(way)).tolist() if one != _DATE]
@@ -229,7 +240,7 @@ def _note_never(panel: Panel, design: Design, assigned: Codes, way: Ints) -> tup
         return tuple(notes)
     told: Message | None = None
     for one in ways:
-        who = np.unique(assigned.values[way == one])
+        who = np.unique(unit[way == one])
         listed = {"units": len(who), "level": level, "listed": _list_units(assigned, who)}
         if one == _EMPTY:
             said = message("note.never_empty", **listed)

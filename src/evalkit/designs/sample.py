@@ -16,7 +16,7 @@ from evalkit.designs.adoption import adoption_notes, read_assignment, read_dose,
 from evalkit.designs.design import Design
 from evalkit.designs.indicators import Category, Indicators
 from evalkit.errors import DataError, DesignError
-from evalkit.numerics.arrays import Flags, Floats, Ints, first_rows
+from evalkit.numerics.arrays import Flags, Floats, Ints, cut_blocks, first_rows, in_blocks
 from evalkit.panels.panel import Dropped, Panel
 from evalkit.tables.columns import Codes, count_lost_units, name_rows, numbers, require_column
 from evalkit.tables.contents import in_short, same_content
@@ -83,6 +83,16 @@ class Sample:
         """Adoption of each absorbed unit (U,)."""
         return self.adoption[self.starts]
 
+    @cached_property
+    def unit_cluster(self) -> Ints:
+        """Unit of assignment of each absorbed unit (U,)."""
+        return self.cluster[self.starts]
+
+    @cached_property
+    def last_period(self) -> int:
+        """Position of the last period that has a row."""
+        return int(self.period.max())
+
     @property
     def event_time(self) -> Floats:
         """Steps since adoption (n,), -inf where never treated."""
@@ -91,13 +101,13 @@ class Sample:
     def cluster_adoption(self) -> Floats:
         """Adoption of each unit of assignment, indexed by code; NaN where the sample has none of its rows."""
         adoption = np.full(len(self.clusters), np.nan)
-        adoption[self.cluster[self.starts]] = self.unit_adoption
+        adoption[self.unit_cluster] = self.unit_adoption
         return adoption
 
 
 @dataclass(frozen=True)
 class _Columns:
-    """What a design reads, one value per row of the panel; in those of `named` a missing value drops the row.
+    """What a design reads, one value per row of the panel; of those with `gaps` a missing value drops the row.
 
     Of a covariate of categories these are codes.
     """
@@ -109,7 +119,7 @@ class _Columns:
     counts: Floats | None
     dose: Floats | None
     eligible: Floats | None
-    named: tuple[tuple[str, Floats], ...]
+    gaps: tuple[tuple[str, Floats], ...]
 
 
 def draw_sample(
@@ -131,7 +141,7 @@ def draw_sample(
     chosen = {
         one: one.category(panel, usable) for one in categories
     }  # those of all rows: refits of some name them alike
-    rows = np.flatnonzero(kept)
+    rows = panel.rows if kept.all() else np.flatnonzero(kept)
     if panel.unit_codes is None:
         # Order by everything the arithmetic sees, so that the order of the input changes no bit of the result.
         keys = [assigned.values, panel.position, adoption, read.outcome, *read.covariates, read.weights, read.counts]
@@ -218,8 +228,9 @@ def _read_columns(panel: Panel, design: Design, adoption: Floats) -> _Columns:
     for field, also in ((design.dose, dose), (design.eligible, eligible)):
         if field is not None and also is not None:
             named.append((field, also))
-    for column, values in named:
-        if not np.isfinite(values).all() and np.isinf(values).any():
+    gaps = tuple((column, values) for column, values in named if not _is_finite(values))
+    for column, values in gaps:
+        if np.isinf(values).any():
             infinite = np.isinf(values)
             raise DataError(
                 f"'{column}' is infinite in {int(infinite.sum())} rows",
@@ -227,7 +238,12 @@ def _read_columns(panel: Panel, design: Design, adoption: Floats) -> _Columns:
                 remedy="was a logarithm taken of 0? Leave these rows out, or choose another transformation",
             )
     effects = tuple(_crossed(panel, effect) for effect in design.absorb)
-    return _Columns(outcome, covariates, effects, weights, counts, dose, eligible, tuple(named))
+    return _Columns(outcome, covariates, effects, weights, counts, dose, eligible, gaps)
+
+
+def _is_finite(values: Floats) -> bool:
+    """Say whether all values (n,) are there, and finite."""
+    return all(in_blocks(lambda rows: bool(np.isfinite(values[rows]).all()), cut_blocks(len(values))))
 
 
 def _read_covariate(panel: Panel, covariate: str | Indicators) -> Floats:
@@ -274,7 +290,7 @@ def _leave_out(
     panel: Panel, design: Design, read: _Columns, unit: Ints, ahead: Floats | None, keep: Flags | None
 ) -> tuple[Flags, tuple[Dropped, ...]]:
     """Flag the rows (n,) that stay; count in the ledger those that `keep` flags but that cannot be used, reason by reason."""
-    reasons = [(np.isnan(values), message("ledger.missing", column=column)) for column, values in read.named]
+    reasons = [(np.isnan(values), message("ledger.missing", column=column)) for column, values in read.gaps]
     reasons += [
         (codes < 0, message("ledger.missing", column=effect))
         for effect, codes in zip(design.absorb, read.effects, strict=True)
@@ -311,7 +327,7 @@ def smallest_attainable_p(sample: Sample) -> float:
     once, because the mirror assignment then gives the same absolute effect.
     """
     adoption = sample.cluster_adoption()
-    adoption[adoption > sample.period[sample.ends].max()] = np.inf
+    adoption[adoption > sample.last_period] = np.inf
     _, sizes = np.unique(adoption[~np.isnan(adoption)], return_counts=True)
     ties = 2 if len(sizes) == 2 and sizes[0] == sizes[1] else 1
     if sizes.sum() > 1000:  # exact integers would have thousands of digits
@@ -324,6 +340,8 @@ def _moved(panel: Panel, design: Design, assigned: Codes) -> list[str]:
     if panel.unit_codes is None:
         return []
     now = panel.codes(design.assigned_at)
+    if now is assigned:
+        return []
     rows = np.flatnonzero(now.values != assigned.values)
     units, first = np.unique(panel.unit_codes.values[rows], return_index=True)
     named = []
@@ -358,7 +376,7 @@ def _check_identified(sample: Sample) -> None:
     design, periods = sample.design, sample.panel.periods
     where = f"adoption = '{design.adoption or design.treated}'"
     first, last = sample.period[sample.starts], sample.period[sample.ends]
-    if first.min() == last.max():
+    if first.min() == sample.last_period:
         raise DesignError(
             f"there is only one period, {periods.label(sample.period[0])}",
             where=f"time = '{sample.panel.time}'",
@@ -367,7 +385,7 @@ def _check_identified(sample: Sample) -> None:
     adoption = sample.unit_adoption
     finite = np.isfinite(adoption)
     if not (last >= adoption).any():
-        late = f"; the first adoption is after {periods.label(last.max())}" if finite.any() else ""
+        late = f"; the first adoption is after {periods.label(sample.last_period)}" if finite.any() else ""
         raise DesignError(
             f"nobody is treated in the periods observed{late}",
             where=where,
@@ -402,4 +420,4 @@ def _check_identified(sample: Sample) -> None:
 def share_assignment(sample: Sample) -> bool:
     """Say whether several units (rows, for repeated cross-sections) belong to one unit of assignment."""
     units = len(sample.rows) if sample.panel.unit is None else sample.n_units
-    return len(np.unique(sample.cluster[sample.starts])) < units
+    return len(np.unique(sample.unit_cluster)) < units

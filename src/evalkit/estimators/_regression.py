@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -14,7 +14,7 @@ from evalkit.designs.design import Design
 from evalkit.designs.sample import Sample
 from evalkit.errors import DesignError
 from evalkit.numerics.absorb import TOLERANCE, Absorber, make_absorber
-from evalkit.numerics.arrays import Flags, Floats, Ints, first_rows
+from evalkit.numerics.arrays import Flags, Floats, Ints, cut_blocks, first_rows, in_blocks
 from evalkit.numerics.extrapolate import Shocked, sum_cells
 from evalkit.numerics.least_squares import COLLINEAR, least_squares
 from evalkit.numerics.level_systems import UnsolvedError
@@ -29,7 +29,7 @@ _ROUNDING = 1e-10
 
 def regress(
     sample: Sample,
-    effects: list[tuple[Term, Floats]],
+    effects: Sequence[tuple[Term, Floats | Flags]],
     notes: tuple[Message, ...] = (),
     *,
     once: str = "note.singletons",
@@ -41,13 +41,13 @@ def regress(
     """
     factors = (_dense_period(sample), *sample.absorb)
     absorber = make_absorber(unit=sample.unit, starts=sample.starts, factors=factors, weights=sample.weights)
-    columns = [column for _, column in effects] + list(sample.covariates)
+    columns = [*(column for _, column in effects), *sample.covariates]
     terms = [term for term, _ in effects] + [Term(name, "covariate") for name in sample.covariate_names]
     with told_as_refusal():
         swept = absorber.sweep([*columns, sample.outcome])
     X, y = swept[:, :-1], swept[:, -1]
     reference = np.array([_length(column, sample.weights) for column in columns])
-    solution = least_squares(X=X, y=y, weights=sample.weights, reference=reference)
+    solution = least_squares(X=X, y=y, weights=sample.weights, reference=reference, overwrite_y=True)
 
     lost = sorted(set(range(len(columns))) - set(solution.kept.tolist()))
     for j in lost:
@@ -62,7 +62,7 @@ def regress(
         X = np.asfortranarray(X[:, solution.kept])
 
     residuals = solution.residuals
-    if max(residuals.max(), -residuals.min()) <= 1e-13 * max(sample.outcome.max(), -sample.outcome.min()):
+    if _largest(residuals) <= 1e-13 * _largest(sample.outcome):
         residuals = np.zeros_like(residuals)
         notes = (*notes, message("note.no_residual", outcome=sample.design.outcome))
     n_singletons = int((sample.starts == sample.ends).sum())
@@ -129,20 +129,28 @@ def _within(sample: Sample) -> tuple[Floats | None, int]:
 
 
 def _dense_period(sample: Sample) -> Ints:
-    observed = np.zeros(int(sample.period.max()) + 1, dtype=bool)
-    observed[sample.period] = True
+    observed = np.bincount(sample.period) > 0
     if observed.all():
         return sample.period
     dense: Ints = (np.cumsum(observed) - 1)[sample.period]
     return dense
 
 
-def _length(column: Floats, weights: Floats | None) -> float:
+def _largest(values: Floats) -> float:
+    """Largest size among values (n,)."""
+    return max(in_blocks(lambda rows: float(np.abs(values[rows]).max()), cut_blocks(len(values))))
+
+
+def _length(column: Floats | Flags, weights: Floats | None) -> float:
     """Length of a column about its mean, raised to what rounding alone can leave of a large constant."""
-    if weights is not None:
-        column = column * np.sqrt(weights)
-    square = float(np.einsum("i,i->", column, column))
-    spread = square - len(column) * float(column.mean()) ** 2
+
+    def measure(rows: slice) -> tuple[float, float]:
+        block = column[rows].astype(np.float64, copy=False)
+        block = block if weights is None else block * np.sqrt(weights[rows])
+        return float(block.sum()), float(np.einsum("i,i->", block, block))
+
+    total, square = np.sum(in_blocks(measure, cut_blocks(len(column))), axis=0).tolist()
+    spread = square - total**2 / len(column)
     rounding = 1e-15 / COLLINEAR
     return math.sqrt(max(spread, rounding**2 * square, 0.0))
 
@@ -153,7 +161,7 @@ def count_cohorts(sample: Sample, among: Flags | None = None) -> int:
     Raises DesignError where there are several, but only the never treated may be compared with.
     """
     adoption = sample.unit_adoption if among is None else sample.unit_adoption[among]
-    cohorts = len(np.unique(adoption[adoption <= sample.period[sample.ends].max()]))
+    cohorts = len(np.unique(adoption[adoption <= sample.last_period]))
     if sample.design.comparison == "never_treated" and cohorts > 1:
         raise DesignError(
             f"comparison is 'never_treated', but {cohorts} cohorts adopt at different dates and a regression with "
@@ -164,7 +172,7 @@ def count_cohorts(sample: Sample, among: Flags | None = None) -> int:
     return cohorts
 
 
-def slope_notes(fit: Fit, treatment: Floats, cohorts: int) -> tuple[Message, ...]:
+def slope_notes(fit: Fit, treatment: Floats | Flags, cohorts: int) -> tuple[Message, ...]:
     """Say how the one effect of a fit weighs the effects in the treated rows; treatment (n,) is its column.
 
     The estimate is the sum of outcomes times w·e/Σw·e·D, where e is the residual of the treatment D on all the rest, so that
@@ -174,13 +182,24 @@ def slope_notes(fit: Fit, treatment: Floats, cohorts: int) -> tuple[Message, ...
     (part,) = fit.parts
     assert part.regression is not None
     regression, design = part.regression, part.sample.design
-    weight = np.einsum("ij,j->i", regression.regressors, regression.bread[:, 0]) * treatment
-    if regression.weights is not None:
-        weight *= regression.weights
-    negative = weight < -_ROUNDING * np.abs(weight).max()
-    times = np.ones(len(weight)) if regression.counts is None else regression.counts
-    share = 100 * times[negative].sum() / times[treatment > 0].sum()
-    told = {"share": f"{share:.1f}", "total": f"{round(weight[negative].sum(), 3) + 0.0:.3f}"}  # never -0.000
+    if cohorts == 1 and design.dose is None:
+        return ()
+    blocks = cut_blocks(len(treatment))
+
+    def weigh(rows: slice) -> Floats:
+        weight = treatment[rows] * np.einsum("ij,j->i", regression.regressors[rows], regression.bread[:, 0])
+        return weight if regression.weights is None else weight * regression.weights[rows]
+
+    largest = max(in_blocks(lambda rows: float(np.abs(weigh(rows)).max()), blocks))
+
+    def count(rows: slice) -> tuple[float, float, float]:
+        weight = weigh(rows)
+        negative, treated = weight < -_ROUNDING * largest, treatment[rows] > 0
+        times = np.ones(len(weight)) if regression.counts is None else regression.counts[rows]
+        return weight[negative].sum(), times[negative].sum(), times[treated].sum()
+
+    total, negative, treated = np.sum(in_blocks(count, blocks), axis=0)
+    told = {"share": f"{100 * negative / treated:.1f}", "total": f"{round(total, 3) + 0.0:.3f}"}  # never -0.000
     notes: tuple[Message, ...] = ()
     if cohorts > 1:
         notes = (message("note.staggered", cohorts=cohorts, **told),)
@@ -256,9 +275,7 @@ def floor_of_outcome(sample: Sample) -> float:
 
 def without_rounding_of(regression: Regression, sample: Sample, n_effects: int) -> WithoutRounding:
     """Judge a regression's influence against the classical standard errors, that of its first slopes against outcomes, too."""
-    weights = 1.0 if regression.weights is None else regression.weights
-    noise = float(np.sum(weights * regression.residuals**2))
-    floor = _OF_RESIDUALS * np.sqrt(np.diag(regression.bread) * noise)
+    floor = _OF_RESIDUALS * np.sqrt(np.diag(regression.bread) * regression.noise)
     floor[:n_effects] = np.maximum(floor[:n_effects], floor_of_outcome(sample))  # slopes of covariates have other units
     return WithoutRounding(regression, floor)
 

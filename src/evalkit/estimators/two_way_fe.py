@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from evalkit.designs.design import Design
 from evalkit.designs.sample import draw_sample
 from evalkit.estimators._regression import always_treated_notes, count_cohorts, refuse_unused, regress, slope_notes
@@ -35,9 +33,7 @@ class TwoWayFE:
         refuse_unused(design, "TwoWayFE", "eligible")
         sample = draw_sample(panel, design, keep, without_anticipation=True)
         cohorts = count_cohorts(sample)
-        if sample.dose is None:
-            treatment, term = (sample.period >= sample.adoption).astype(np.float64), Term("ATT")
-        else:
-            treatment, term = sample.dose, Term("slope")
+        treatment = sample.period >= sample.adoption if sample.dose is None else sample.dose
+        term = Term("ATT" if sample.dose is None else "slope")
         fit = regress(sample, [(term, treatment)])
         return replace(fit, notes=(*fit.notes, *slope_notes(fit, treatment, cohorts), *always_treated_notes(sample)))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
-from evalkit.numerics.arrays import Floats, Ints, first_rows
+from evalkit.numerics.arrays import Flags, Floats, Ints, cut_blocks, first_rows, in_blocks
 from evalkit.numerics.least_squares import cross_products
 from evalkit.numerics.level_systems import (
     LARGEST_BLOCK,
@@ -29,11 +28,12 @@ from evalkit.numerics.level_systems import (
 TOLERANCE = 1e-12  # of pyfixest's demeaner, as a share of the column
 _SWEEPS, _FEW_STEPS, _STEPS = 4, 40, 2_000
 _DENSE_LEVELS = 64
-_BLOCK = 8192
+_BLOCK, _FEW_BLOCKS = (
+    100_000,
+    16,
+)  # rows of a block whose units and levels are crossed; most blocks where levels are many
 # |z'r| at most this share of |z||r|: residuals orthogonal to every level as well as rounding lets them be.
 _ORTHOGONAL = 1e-13
-# Numbers to sweep above which starting threads pays.
-_WORTH_THREADS = 500_000
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,8 @@ class Absorber:
     starts (U,) first row and sizes (U,) number of rows of each unit (its rows are contiguous); unit (n,) its code; levels: a
     tuple of (n,) codes, one array for each further effect, offset so that all levels are numbered jointly 0..L-1; mass (U,) and
     level_mass (L,) the weight of each unit and level. `factored` is the de-meaned system of the levels (L, L), where its blocks
-    are small; columns are swept with it to the last digit, and otherwise by pyfixest's demeaner up to `TOLERANCE`.
+    are small; columns are swept with it to the last digit, and otherwise by pyfixest's demeaner up to `TOLERANCE`. `depth` is
+    how many rows each unit has where all have the same levels in the same order, as in a balanced panel, else 0.
     """
 
     starts: Ints
@@ -54,6 +55,7 @@ class Absorber:
     mass: Floats
     level_mass: Floats
     factored: Factored | None = field(compare=False, repr=False)
+    depth: int = 0
 
     @cached_property
     def system(self) -> LevelSystem:
@@ -91,24 +93,34 @@ class Absorber:
         """Say whether columns are swept without a tolerance."""
         return self.factored is not None
 
-    def sweep(self, columns: Sequence[Floats]) -> Floats:
+    def sweep(self, columns: Sequence[Floats | Flags]) -> Floats:
         """Return the residuals (n, k), column by column in memory, of k columns (each (n,)) on all effects."""
+        left = np.empty((len(self.unit), len(columns)), order="F")
+        blocks = cut_blocks(len(self.unit), self.starts)
+
+        def centre(rows: slice) -> Floats:
+            measured = []
+            for j, column in enumerate(columns):
+                block, values = self._lay(left[rows, j]), column[rows]
+                # a large constant would cost digits in every sum below
+                np.subtract(self._turn(values), float(column[len(column) // 2]), out=block)
+                measured.append(self._centre(block, rows))
+            return np.array(measured)
+
+        measured = np.sum(in_blocks(centre, blocks), axis=0)
         if self.factored is None:
-            return self._demean(columns)
-        residuals = np.empty((len(self.unit), len(columns)), order="F")
-        workers = min(len(columns), os.cpu_count() or 1) if residuals.size > _WORTH_THREADS else 1
-
-        def sweep_share(first: int) -> None:
-            scratch = np.empty(len(self.unit))  # fresh memory costs more than the arithmetic on it
-            for j in range(first, len(columns), workers):
-                self._sweep_into(residuals[:, j], columns[j], scratch)
-
-        if workers == 1:
-            sweep_share(0)
-        else:  # each column is one thread's from first to last: how many there are changes no bit
-            with ThreadPoolExecutor(workers) as pool:
-                list(pool.map(sweep_share, range(workers)))
-        return residuals
+            return self._demean(left, measured[:, -1])
+        todo = np.arange(len(columns))
+        for _ in range(3):  # once; again only where rounding has left more than it should
+            effects = [self.system.solve(load) for load in measured[:, :-1]]
+            measured = np.sum(in_blocks(partial(self._lessen, left, todo, effects), blocks), axis=0)
+            again = [not self._is_orthogonal(one) for one in measured]
+            todo, measured = todo[again], measured[again]
+            if not len(todo):
+                break
+        if self.depth:
+            in_blocks(partial(self._turn_back, left), blocks)
+        return left
 
     def load(self, columns: Floats) -> Floats:
         """Products (L, m) of the levels' indicators with columns (n, m)."""
@@ -150,31 +162,66 @@ class Absorber:
         """Weight (n,) of each row."""
         return np.ones(len(self.unit)) if self.weights is None else self.weights
 
-    def _sweep_into(self, left: Floats, column: Floats, scratch: Floats) -> None:
-        np.subtract(column, column[len(column) // 2], out=left)  # a large constant would cost digits in every sum below
-        left -= np.take(self._means(left, scratch), self.unit, out=scratch, mode="clip")
-        load = self._load(left, scratch)
-        for _ in range(3):  # once; again only where rounding has left more than it should
-            effects = self.system.solve(load)
-            for level in self.levels:
-                left -= np.take(effects, level, out=scratch, mode="clip")
-            left -= np.take(self._means(left, scratch), self.unit, out=scratch, mode="clip")
-            load = self._load(left, scratch)
-            if self._is_orthogonal(load, left):
-                break
+    def _lay(self, block: Floats) -> Floats:
+        """View memory (m,) for a block of a column as its rows (m,) or, where units have a `depth`, as (depth, units)."""
+        return block.reshape(self.depth, -1) if self.depth else block
 
-    def _demean(self, columns: Sequence[Floats]) -> Floats:
-        """Sweep by pyfixest's demeaners, and sweep residuals anew as long as they are not orthogonal to the levels."""
+    def _turn(self, values: NDArray[Any]) -> NDArray[Any]:
+        """View values (m,) of rows in the shape that _lay gives their block."""
+        return values.reshape(-1, self.depth).T if self.depth else values
+
+    def _turn_back(self, left: Floats, rows: slice) -> None:
+        """Put the rows of a block of all columns (n, k) that _lay has laid out in order again."""
+        for column in left[rows].T:
+            column[:] = self._lay(column).T.ravel()
+
+    def _lessen(self, left: Floats, todo: Ints, effects: Sequence[Floats], rows: slice) -> Floats:
+        """Take the effects (each (L,)) out of a block of the columns `todo`, and measure what is left as _centre does."""
+        scratch, measured = np.empty(rows.stop - rows.start), []  # fresh memory costs more than the arithmetic on it
+        for j, effect in zip(todo, effects, strict=True):
+            block = self._lay(left[rows, j])
+            for level in self.levels:
+                if self.depth:
+                    block -= effect[level[: self.depth], None]
+                else:
+                    block -= np.take(effect, level[rows], out=scratch, mode="clip")
+            measured.append(self._centre(block, rows))
+        return np.array(measured)
+
+    def _centre(self, block: Floats, rows: slice) -> Floats:
+        """Take the means of its units out of a block of a column, and measure what is left.
+
+        Its load on the levels and, last, its square: (L + 1,).
+        """
+        first, end = int(self.unit[rows.start]), int(self.unit[rows.stop - 1]) + 1
+        weights = None if self.weights is None else self._turn(self.weights[rows])
+        weighted = block if weights is None else block * weights
+        if self.depth:
+            block -= weighted.sum(axis=0) / self.mass[first:end]
+        else:
+            means = np.add.reduceat(weighted, self.starts[first:end] - rows.start) / self.mass[first:end]
+            block -= np.take(means, self.unit[rows] - first, mode="clip")
+        weighted = block if weights is None else block * weights
+        measured = np.zeros(len(self.level_mass) + 1)
+        for level in self.levels:
+            if self.depth:
+                own, sums = level[: self.depth], weighted.sum(axis=1)
+            else:
+                own, sums = level[rows], weighted
+            measured[:-1] += np.bincount(own, weights=sums, minlength=len(self.level_mass))
+        measured[-1] = np.einsum("i,i->", weighted.ravel(), block.ravel())
+        return measured
+
+    def _demean(self, left: Floats, squares: Floats) -> Floats:
+        """Sweep columns, centred by unit and of `squares` (k,), by pyfixest's demeaners, until orthogonal to the levels."""
         # a third of a second, for those who absorb so much
         from pyfixest.core.demean import Preconditioner, demean, demean_within
 
         effects = [self.unit, *(level for level in self.levels if self.meetings.is_active(level))]
         codes = np.asfortranarray(np.stack(effects, axis=1).astype(np.uint32))
-        left, scratch = np.empty((len(self.unit), len(columns)), order="F"), np.empty(len(self.unit))
-        for j, column in enumerate(columns):
-            np.subtract(column, column[len(column) // 2], out=left[:, j])
-            left[:, j] -= self._means(left[:, j], scratch)[self.unit]
-        scale = np.array([math.sqrt(self._square(column)) or 1.0 for column in left.T])
+        whole = slice(0, len(self.unit))
+        scale = np.sqrt(squares)
+        scale[scale == 0] = 1.0
         left /= scale
         weights, near = self.row_weights, True
         preconditioner: Preconditioner | None = None
@@ -188,35 +235,15 @@ class Absorber:
                 if not solved:
                     raise UnsolvedError(f"not solved after {_STEPS} steps")
             left = np.asfortranarray(swept)
-            for j in range(len(columns)):
-                left[:, j] -= self._means(left[:, j], scratch)[self.unit]
-            if all(self._is_orthogonal(self._load(column, scratch), column) for column in left.T):
+            measured = [self._centre(column, whole) for column in left.T]
+            if all(map(self._is_orthogonal, measured)):
                 break
         left *= scale
         return left
 
-    def _is_orthogonal(self, load: Floats, left: Floats) -> bool:
-        """Say whether a residual (n,) is as orthogonal to the levels as rounding lets it be, given its load (L,)."""
-        return bool((load**2 <= _ORTHOGONAL**2 * self.level_mass * self._square(left)).all())
-
-    def _weighted(self, column: Floats, scratch: Floats) -> Floats:
-        return column if self.weights is None else np.multiply(column, self.weights, out=scratch)
-
-    def _means(self, column: Floats, scratch: Floats) -> Floats:
-        means: Floats = np.add.reduceat(self._weighted(column, scratch), self.starts) / self.mass
-        return means
-
-    def _load(self, column: Floats, scratch: Floats) -> Floats:
-        weighted = self._weighted(column, scratch)
-        load = np.zeros(len(self.level_mass))
-        for level in self.levels:
-            load += np.bincount(level, weights=weighted, minlength=len(load))
-        return load
-
-    def _square(self, column: Floats) -> float:
-        if self.weights is None:
-            return float(np.einsum("i,i->", column, column))
-        return float(np.einsum("i,i,i->", column, column, self.weights))
+    def _is_orthogonal(self, measured: Floats) -> bool:
+        """Say whether a column, as _centre measures it (L + 1,), is as orthogonal to the levels as rounding lets it be."""
+        return bool((measured[:-1] ** 2 <= _ORTHOGONAL**2 * self.level_mass * measured[-1]).all())
 
 
 def make_absorber(*, unit: Ints, starts: Ints, factors: tuple[Ints, ...], weights: Floats | None) -> Absorber:
@@ -236,8 +263,14 @@ def make_absorber(*, unit: Ints, starts: Ints, factors: tuple[Ints, ...], weight
     mass = sizes.astype(np.float64) if weights is None else np.add.reduceat(weights, starts)
     crossed = level_cross_product(levels, n_levels, weights)
     level_mass = np.diag(crossed).copy()
-    system = crossed - _shared_within_units(starts, sizes, levels, n_levels, weights, mass)
-    return Absorber(starts, sizes, unit, levels, weights, mass, level_mass, factorise_whole(system, level_mass))
+    depth = _depth(sizes, levels)
+    if depth and weights is None:  # all units alike
+        presence = sum(np.bincount(level[:depth], minlength=n_levels) for level in levels)
+        shared = np.outer(presence, presence) * (len(starts) / depth)
+    else:
+        shared = _shared_within_units(starts, sizes, levels, n_levels, weights, mass)
+    factored = factorise_whole(crossed - shared, level_mass)
+    return Absorber(starts, sizes, unit, levels, weights, mass, level_mass, factored, depth)
 
 
 def gather_levels(*, unit: Ints, starts: Ints, factors: tuple[Ints, ...], weights: Floats | None) -> Absorber:
@@ -251,31 +284,46 @@ def gather_levels(*, unit: Ints, starts: Ints, factors: tuple[Ints, ...], weight
     return Absorber(starts, sizes, unit, levels, weights, mass, level_mass, None)
 
 
+def _depth(sizes: Ints, levels: tuple[Ints, ...]) -> int:
+    """How many rows each unit has where all have the same levels in the same order, else 0."""
+    n, depth = len(levels[0]), int(sizes[0])
+    if (sizes != depth).any():
+        return 0
+
+    def alike(rows: slice) -> bool:
+        return all(bool((level[rows].reshape(-1, depth) == level[:depth]).all()) for level in levels)
+
+    return depth if all(in_blocks(alike, cut_blocks(n, np.arange(0, n, depth)))) else 0
+
+
 def _shared_within_units(
     starts: Ints, sizes: Ints, levels: tuple[Ints, ...], n_levels: int, weights: Floats | None, mass: Floats
 ) -> Floats:
     """P' diag(1/mass) P (L, L), where P (U, L) is the weight of each unit on each level."""
-    ends = starts + sizes
-    shared = np.zeros((n_levels, n_levels))
-    for first in range(0, len(starts), _BLOCK):  # blocks stay in the processor's cache
-        units = slice(first, min(first + _BLOCK, len(starts)))
-        rows = slice(int(starts[units][0]), int(ends[units][-1]))
+    n, dense = len(levels[0]), n_levels <= _DENSE_LEVELS
+
+    def share(rows: slice) -> Floats:
+        units = slice(*np.searchsorted(starts, [rows.start, rows.stop]))
         unit = np.repeat(np.arange(len(starts[units])), sizes[units])
         values = None if weights is None else weights[rows]
         root = np.sqrt(mass[units])
-        if n_levels <= _DENSE_LEVELS:
+        if dense:
             presence = np.zeros(n_levels * len(root))
             for level in levels:
                 presence += np.bincount(level[rows] * len(root) + unit, weights=values, minlength=len(presence))
-            shared += cross_products((presence.reshape(n_levels, len(root)) / root).T)
-        else:
-            place = (np.concatenate([unit] * len(levels)), np.concatenate([level[rows] for level in levels]))
-            table = sparse.csr_array(
-                (np.concatenate([(1.0 if values is None else values) / root[unit]] * len(levels)), place),
-                (len(root), n_levels),
-            )
-            shared += (table.T @ table).toarray()
-    return shared
+            return cross_products(list(presence.reshape(n_levels, len(root)) / root))
+        place = (np.concatenate([unit] * len(levels)), np.concatenate([level[rows] for level in levels]))
+        table = sparse.csr_array(
+            (np.concatenate([(1.0 if values is None else values) / root[unit]] * len(levels)), place),
+            (len(root), n_levels),
+        )
+        shared: Floats = (table.T @ table).toarray()
+        return shared
+
+    # of many levels few blocks, for each of which there is a table of them
+    blocks = cut_blocks(n, starts, least=_BLOCK if dense else max(_BLOCK, n // _FEW_BLOCKS))
+    total: Floats = np.sum(in_blocks(share, blocks), axis=0)
+    return total
 
 
 def _is_spanned(i: int, factors: Sequence[Ints]) -> bool:
@@ -302,8 +350,8 @@ def number_jointly(factors: tuple[Ints, ...]) -> tuple[tuple[Ints, ...], int]:
 
 def effects_rank(factors: tuple[Ints, ...]) -> int:
     """Count the independent effects among a constant and these factors (each (n,) dense codes)."""
-    if not factors:
-        return 1
+    if len(factors) < 2:
+        return int(factors[0].max()) + 1 if factors else 1
     levels, n_levels = number_jointly(factors)
     if n_levels <= LARGEST_BLOCK:
         system = level_cross_product(levels, n_levels, None)
@@ -319,12 +367,23 @@ def level_cross_product(levels: tuple[Ints, ...], n_levels: int, weights: Floats
     for i, one in enumerate(levels):
         for other in levels[: i + 1]:
             if one is other:
-                total[np.diag_indices(n_levels)] += np.bincount(one, weights=weights, minlength=n_levels)
+                total[np.diag_indices(n_levels)] += _mass_of_levels(one, n_levels, weights)
                 continue
             values = np.ones(len(one)) if weights is None else weights
             cross = sparse.coo_array((values, (one, other)), shape=(n_levels, n_levels)).toarray()
             total += cross + cross.T
     return total
+
+
+def _mass_of_levels(level: Ints, n_levels: int, weights: Floats | None) -> Floats:
+    """Weight of the rows on each level of one factor, (L,)."""
+
+    def count(rows: slice) -> Floats:
+        held = None if weights is None else weights[rows]
+        return np.bincount(level[rows], weights=held, minlength=n_levels).astype(np.float64)
+
+    mass: Floats = np.sum(in_blocks(count, cut_blocks(len(level), least=_BLOCK)), axis=0)
+    return mass
 
 
 # Working with patterns pays where they have at most this share of the rows.

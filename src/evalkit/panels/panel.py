@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,7 +15,7 @@ import pyarrow as pa
 
 from evalkit.catalogue import Message
 from evalkit.errors import DataError
-from evalkit.numerics.arrays import Flags, Ints, first_rows
+from evalkit.numerics.arrays import Flags, Ints, cut_blocks, first_rows, in_blocks
 from evalkit.tables.columns import Codes, count_lost_units, factorise, name_rows, numbers, require_column, require_ids
 from evalkit.tables.contents import cut_short, hash_columns, in_full, same_content
 from evalkit.tables.periods import Periods, end_of_year, read_periods
@@ -110,9 +109,11 @@ class Panel:
         if codes is not None:
             require_ids(table, str(unit), codes, "unit")
         first, last = int(ordinals.min()), int(ordinals.max())
-        distinct = _distinct(ordinals, first, last)
+        position = ordinals - first
+        distinct = first + _distinct(position, last - first)
         step = int(np.gcd.reduce(np.diff(distinct))) if len(distinct) > 1 else 1
-        position = (ordinals - first) // step
+        if step > 1:
+            position //= step
         periods = Periods(frequency, first, step, (distinct - first) // step, end_of_year(table[time], frequency))
         if periods.observed[-1] > _LONGEST:
             raise DataError(
@@ -121,14 +122,12 @@ class Panel:
                 remedy="write periods as years, quarters, months or days, not as moments",
             )
         if codes is not None:
-            key = codes.values * (int(periods.observed[-1]) + 1) + position
-            steps = np.diff(key)
-            if (steps < 0).any():
-                order = np.argsort(key, kind="stable")
+            if _least_step(codes.values, position, periods) < 0:
+                order = np.lexsort([position, codes.values])
                 table, position, codes = table.iloc[order], position[order], replace(codes, values=codes.values[order])
-                steps = np.diff(key[order])
-            if (steps == 0).any():
-                _refuse_duplicates(table, str(unit), time, steps == 0)
+            if _least_step(codes.values, position, periods) == 0:
+                repeats = (np.diff(codes.values) == 0) & (np.diff(position) == 0)
+                _refuse_duplicates(table, str(unit), time, repeats)
         if counts is not None:
             times = numbers(table, counts)
             if not (np.isfinite(times) & (times > 0)).all():
@@ -153,14 +152,46 @@ class Panel:
         """First row of each unit (U,); every row, for repeated cross-sections."""
         return np.arange(len(self.frame)) if self.unit_codes is None else first_rows(self.unit_codes.values)
 
+    @property
+    def rows(self) -> Ints:
+        """Positions (n,) of all rows; nobody may change them."""
+
+        def count() -> Ints:
+            rows = np.arange(len(self.frame))
+            rows.flags.writeable = False
+            return rows
+
+        return self.once("rows", (), count)
+
     def codes(self, column: str) -> Codes:
         """Return a column as sorted integer codes (computed once)."""
 
         def read() -> Codes:
             require_column(self.frame, column)
-            return factorise(self.frame[column])
+            values = self.frame[column]
+            if self.unit_codes is None or not self.is_constant(column):
+                return factorise(values)
+            of_units = factorise(values.iloc[self.starts])
+            return Codes(of_units.values[self.unit_codes.values], of_units.labels)
 
         return self.once("codes", (column,), read)
+
+    def is_constant(self, column: str) -> bool:
+        """Say whether all rows of a unit hold one value, where the column is of numbers or categories; of others it says no."""
+
+        def read() -> bool:
+            if self.unit_codes is None:
+                return True
+            values = self.frame[column]
+            held = values.cat.codes if isinstance(values.dtype, pd.CategoricalDtype) else values
+            if not isinstance(held.dtype, np.dtype) or held.dtype.kind not in "iufb" or held.dtype.itemsize > 8:
+                return False
+            raw = held.to_numpy().view(f"u{held.dtype.itemsize}")  # what is alike in all bits is alike, if missing
+            unit, of_units = self.unit_codes.values, raw[self.starts]
+            blocks = cut_blocks(len(raw))
+            return all(in_blocks(lambda rows: np.array_equal(raw[rows], of_units[unit[rows]]), blocks))
+
+        return self.once("constant", (column,), read)
 
     def once(self, what: str, columns: tuple[str, ...], read: Callable[[], _T]) -> _T:
         """Return what is read of these columns, reading it once; nobody may change it."""
@@ -289,7 +320,19 @@ def _read_stream(frame: Any) -> pd.DataFrame:
     return table
 
 
-def _distinct(ordinals: Ints, first: int, last: int) -> Ints:
-    if last - first < max(1_000_000, len(ordinals)) and math.isfinite(last - first):
-        return np.flatnonzero(np.bincount(ordinals - first)) + first  # no sort of a long column
-    return np.unique(ordinals)
+def _distinct(since: Ints, last: int) -> Ints:
+    """Sort the different values among those from 0 to `last`."""
+    if last < max(1_000_000, len(since)):
+        return np.flatnonzero(np.bincount(since))  # no sort of a long column
+    return np.unique(since)
+
+
+def _least_step(unit: Ints, position: Ints, periods: Periods) -> int:
+    """Least step from one row's key to the next: below 0 where rows are not sorted by unit and period, 0 where two share one."""
+    n_periods = int(periods.observed[-1]) + 1
+
+    def step(rows: slice) -> int:
+        across = slice(rows.start, rows.stop + 1)  # the first row of the next block, too
+        return int(np.diff(unit[across] * n_periods + position[across]).min(initial=1))
+
+    return min(in_blocks(step, cut_blocks(len(unit))))

@@ -143,7 +143,7 @@ def _count(fit: Fit, way: Way, members: list[int]) -> Clusters:
     present, treated, control = (np.zeros(way.n_codes, dtype=bool) for _ in range(3))
     for sample, codes in ((fit.parts[i].sample, way.codes[i]) for i in members):
         here, adoption = (codes[sample.starts], sample.unit_adoption) if way.nests_units else (codes, sample.adoption)
-        adoption = np.where(adoption > sample.period[sample.ends].max(), np.inf, adoption)
+        adoption = np.where(adoption > sample.last_period, np.inf, adoption)
         comparison = adoption == adoption.max()
         present[here] = True
         control[here[comparison]] = True
@@ -171,9 +171,8 @@ def floors(fit: Fit) -> Floats:
     for part in fit.parts:
         floor[part.positions] = 0.0
         if part.regression is not None:
-            weights = 1.0 if part.regression.weights is None else part.regression.weights
-            noise = float(np.sum(weights * part.regression.residuals**2))
-            floor[part.positions] = _ROUNDING * np.sqrt(np.diag(part.of_slopes(part.regression.bread)) * noise)
+            scale = np.diag(part.of_slopes(part.regression.bread)) * part.regression.noise
+            floor[part.positions] = _ROUNDING * np.sqrt(scale)
     return floor
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -12,7 +13,8 @@ from evalkit.catalogue import Message
 from evalkit.designs.sample import Sample
 from evalkit.errors import DesignError, InferenceError
 from evalkit.numerics.absorb import Absorber
-from evalkit.numerics.arrays import Flags, Floats, Ints
+from evalkit.numerics.arrays import BLOCK, Flags, Floats, Ints, cut_blocks, in_blocks
+from evalkit.numerics.least_squares import cross_products
 from evalkit.numerics.loadings import Masses, ShockCells, ShockMap
 from evalkit.tables.contents import in_short, same_content
 
@@ -72,14 +74,23 @@ class Regression:
     def n_slopes(self) -> int:
         return int(self.regressors.shape[1])
 
+    @cached_property
+    def noise(self) -> float:
+        """Sum of squared residuals, weighted."""
+        return float(cross_products([self.residuals], self.weights)[0, 0])
+
     def sum_within(self, groups: Ints, n_groups: int) -> Floats:
         """Sum the influence bread·x·w·u within groups."""
-        pull = self.residuals if self.weights is None else self.residuals * self.weights
-        score = np.empty(len(pull))
-        scores = np.empty((n_groups, self.n_slopes))
-        for j, column in enumerate(self.regressors.T):
-            scores[:, j] = np.bincount(groups, weights=np.multiply(column, pull, out=score), minlength=n_groups)
-        influence: Floats = scores @ self.bread
+
+        def score(rows: slice) -> Floats:
+            pull = self.residuals[rows] if self.weights is None else self.residuals[rows] * self.weights[rows]
+            scores = np.empty((n_groups, self.n_slopes))
+            for j, column in enumerate(self.regressors[rows].T):
+                scores[:, j] = np.bincount(groups[rows], weights=column * pull, minlength=n_groups)
+            return scores
+
+        blocks = cut_blocks(len(groups), least=max(BLOCK, 32 * n_groups))  # sums take little beside rows
+        influence: Floats = np.sum(in_blocks(score, blocks), axis=0) @ self.bread
         return influence
 
 

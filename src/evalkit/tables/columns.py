@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from evalkit.errors import DataError, nearest
-from evalkit.numerics.arrays import Flags, Floats, Ints
+from evalkit.numerics.arrays import Flags, Floats, Ints, first_rows
 from evalkit.tables.contents import cut_short, in_short, same_content
 
 _NAMED = 5  # texts that an error names
@@ -48,11 +48,11 @@ def require_column(frame: pd.DataFrame, column: str) -> None:
 
 def require_ids(frame: pd.DataFrame, column: str, codes: Codes, noun: str) -> None:
     """Raise DataError where an identifier is missing, or an infinite number."""
-    wrong, how = codes.values < 0, "missing"
     infinite = [i for i, label in enumerate(codes.labels) if isinstance(label, float) and math.isinf(label)]
-    if infinite and not wrong.any():
-        wrong, how = np.isin(codes.values, infinite), "infinite"
-    if wrong.any():
+    missing = bool(codes.values.min(initial=0) < 0)
+    if missing or infinite:
+        wrong = codes.values < 0 if missing else np.isin(codes.values, infinite)
+        how = "missing" if missing else "infinite"
         raise DataError(
             f"the {noun} is {how} in {int(wrong.sum())} rows",
             where=name_rows(frame, wrong, column),
@@ -160,10 +160,10 @@ def factorise(values: pd.Series) -> Codes:
     """Turn a column into sorted integer codes; -1 where missing. Text and numbers in one column are refused."""
     if isinstance(values.dtype, np.dtype) and values.dtype.kind in "iu" and len(values):
         raw = values.to_numpy(dtype=np.int64)
-        steps = np.diff(raw)
-        if (steps >= 0).all():  # already sorted: no hashing
-            starts = np.concatenate([[True], steps > 0])
-            return Codes(np.cumsum(starts) - 1, tuple(raw[starts].tolist()))
+        if (raw[1:] >= raw[:-1]).all():  # already sorted: no hashing
+            starts = first_rows(raw)
+            sizes = np.diff(np.append(starts, len(raw)))
+            return Codes(np.repeat(np.arange(len(starts)), sizes), tuple(raw[starts].tolist()))
     if isinstance(values.dtype, pd.CategoricalDtype):
         levels = factorise(pd.Series(values.cat.categories, name=values.name))
         raw = values.cat.codes.to_numpy(dtype=np.int64)
