@@ -17,7 +17,9 @@ _BY_DESIGN = ByDesign()
 def estimate(panel: Panel, design: Design, estimator: Estimator, *, inference: Inference = _BY_DESIGN) -> Estimate:
     """Estimate a design on a panel, judged by what the design supports (ByDesign), or by the inference named.
 
-    Where the p of a named inference is no guide, a summary shows the one by design beside it.
+    Where the p of a named inference is no guide, a summary shows the one by design beside it. From 20,000 rows on the estimate is
+    made on cells of rows that share their part in the design (see `collapse`), wherever it is the same; they are found once for
+    each panel and design. Then `estimate.spec.panel` holds the cells, and `estimate.spec.panel.rows` the rows.
     """
     require_member(estimator, "fit", "estimator", "TwoWayFE()")
     require_member(inference, "assess", "inference", "Cluster()")
@@ -25,7 +27,7 @@ def estimate(panel: Panel, design: Design, estimator: Estimator, *, inference: I
         raise DataError(
             f"panel is a {type(panel).__name__}", where="estimate", remedy="make one with Panel.from_frame(frame, …)"
         )
-    return replace(Specification(panel, design, estimator, inference).run(), beside=_BY_DESIGN)
+    return replace(Specification(panel, design, estimator, inference).estimate(), beside=_BY_DESIGN)
 
 
 def check(estimate: Estimate, *checks: Check) -> tuple[Finding, ...]:

@@ -285,7 +285,7 @@ def _average_many(sample: Sample, cells: Cells, aggregate: Aggregate, notes: tup
     terms = (*shown, *(Term(names[j], "covariate") for j in found.kept))
     notes = (*sample.notes, *notes, *(message("note.collinear", column=names[j]) for j in lost))
     notes = (*notes, *demeaner_notes(found.absorber), message("note.many_cells", cells=len(cells.mass)))
-    singletons = int((sample.starts == sample.ends).sum())
+    singletons = sample.count_units(sample.starts == sample.ends)
     if singletons and sample.panel.unit is not None:
         notes = (*notes, message("note.singletons", units=singletons))
     deviation = found.residuals if sample.weights is None else found.residuals * sample.weights

@@ -46,6 +46,7 @@ class SyntheticControl:
     weights_by: _WeightsBy = "minimum"
 
     columns = no_columns
+    on_cells = False
 
     def __post_init__(self) -> None:
         _check_options("SyntheticControl", self.aggregate, self.weights_by)
@@ -92,6 +93,7 @@ class SyntheticDID:
     weights_by: _WeightsBy = "synthdid"
 
     columns = no_columns
+    on_cells = False
 
     def __post_init__(self) -> None:
         _check_options("SyntheticDID", self.aggregate, self.weights_by)
