@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from evalkit.designs.design import Design
-from evalkit.errors import DataError, DesignError
+from evalkit.errors import CostError, DataError, DesignError, EvalkitError
 from evalkit.inference.by_design import ByDesign
 from evalkit.panels.panel import Panel
 from evalkit.results.estimation import Estimate, Estimator, Inference, Specification, require_member
@@ -31,8 +31,19 @@ def estimate(panel: Panel, design: Design, estimator: Estimator, *, inference: I
 
 
 def check(estimate: Estimate, *checks: Check) -> tuple[Finding, ...]:
-    """Challenge an estimate: run each check on its specification, in order."""
+    """Challenge an estimate: run each check on its specification, in order; on its rows where cells would not do."""
     for one in checks:
         if isinstance(one, type) or not hasattr(one, "run"):
             raise DesignError(f"{one!r} is not a check", where="check", remedy="pass values such as LeaveOneOut()")
-    return tuple(one.run(estimate.spec) for one in checks)
+    return tuple(_challenge(one, estimate.spec) for one in checks)
+
+
+def _challenge(one: Check, spec: Specification) -> Finding:
+    if spec.panel.rows is not None and getattr(one, "on_cells", False) and spec.inference.on_cells == "always":
+        try:
+            return one.run(spec)
+        except CostError:
+            raise
+        except EvalkitError:
+            pass  # the rows say what is wrong with which of them
+    return one.run(spec.on_rows())

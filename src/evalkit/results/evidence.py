@@ -154,7 +154,7 @@ class Evidence:
         """
         if not self.estimates:
             return pd.DataFrame(columns=DESCRIPTIVE_COLUMNS)
-        spec = next(iter(self.estimates.values())).spec
+        spec = next(iter(self.estimates.values())).spec.on_rows()
         sample = draw_sample(spec.panel, spec.design)
         frame = spec.panel.frame.iloc[sample.rows]
         specs = [one.spec for one in self.estimates.values()]
