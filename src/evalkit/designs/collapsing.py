@@ -98,7 +98,7 @@ def _collapse(
     if fewer is not None and (int(code.max()) + 1) * fewer > len(code):
         return None
     found = _group(read, code)
-    if fewer is not None and len(found.rows) * fewer > len(read.period):
+    if fewer is not None and (len(found.rows) * fewer > len(read.period) or len(found.rows) == len(read.period)):
         return None
     for name in design.covariates:
         if isinstance(name, str):

@@ -106,7 +106,7 @@ class Specification:
         The estimate's specification is then that on cells; `spec.panel.rows` are the rows.
         """
         cells = self.on_cells()
-        if cells is not self:
+        if cells.panel.rows is not None:
             try:
                 fit = cells.estimator.fit(cells.panel, cells.design)
                 if cells.holds(fit):
@@ -118,17 +118,17 @@ class Specification:
         return self.on_rows().run()
 
     def on_cells(self) -> Specification:
-        """Return the specification on cells of its rows, or itself where there are few rows or cells would not give the same."""
+        """Return the specification on cells of its rows; on the rows where these are few, or cells would not give the same."""
         need = _need(self.inference)
         if need == "never" or not getattr(self.estimator, "on_cells", False):
-            return self
+            return self.on_rows()
         constant, within = self.inference.columns(), need == "with_squares"
         rows = self.panel.rows or self.panel
         try:
             cells = cells_of(rows, self.design, by=self.estimator.columns(), constant=constant, within=within)
         except EvalkitError:
-            return self
-        return self if cells is None else replace(self, panel=cells)
+            return self.on_rows()
+        return self.on_rows() if cells is None else replace(self, panel=cells)
 
     def on_rows(self) -> Specification:
         """Return the specification on the rows, where it is on cells of them."""

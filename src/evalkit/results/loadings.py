@@ -269,7 +269,13 @@ def _collapse(fit: Fit, spec: Specification) -> tuple[Specification, Fit] | None
     panel = spec.panel
     linear = all(part.response is not None and part.response.of_design for part in fit.parts)
     n_rows = max(len(part.sample.rows) for part in fit.parts)
-    if not linear or len(fit.parts) > 1 or panel.unit is None or panel.counts is not None or n_rows < collapsing.WORTH_CELLS:
+    if (
+        not linear
+        or len(fit.parts) > 1
+        or panel.unit is None
+        or panel.counts is not None
+        or n_rows < collapsing.WORTH_CELLS
+    ):
         return None
     used = np.zeros(len(panel), dtype=bool)
     used[fit.parts[0].sample.rows] = True
@@ -278,7 +284,9 @@ def _collapse(fit: Fit, spec: Specification) -> tuple[Specification, Fit] | None
         small = spec.estimator.fit(cells, spec.design)
     except EvalkitError:
         return None
-    same = collapsing.FEWER * len(cells) <= n_rows and [term.name for term in small.terms] == [term.name for term in fit.terms]
+    same = collapsing.FEWER * len(cells) <= n_rows and [term.name for term in small.terms] == [
+        term.name for term in fit.terms
+    ]
     return (replace(spec, panel=cells), small) if same else None
 
 
