@@ -18,7 +18,7 @@ from evalkit.designs.sample import smallest_attainable_p
 from evalkit.errors import CostError, DataError, EvalkitError, InferenceError, nearest
 from evalkit.numerics.arrays import Flags, Floats
 from evalkit.panels.panel import Dropped, Panel
-from evalkit.results.fit import Fit, headline_effects
+from evalkit.results.fit import Fit, Part, headline_effects
 from evalkit.results.summary import simultaneous_bands, write_summary
 from evalkit.results.uncertainty import Clusters, ReferenceDistribution, StudentT, Uncertainty, Wald, require_level
 from evalkit.tables.contents import cut_short, in_full, same_content
@@ -139,7 +139,7 @@ class Specification:
 
         They are not where nothing is left of the cells, or where an inference needs more than cells know.
         """
-        if any(note.key == "note.no_residual" for note in _innermost(fit.notes)):
+        if any(_is_without_residual(part) for part in fit.parts):
             return False
         regressions = [part.regression for part in fit.parts]
         need = _need(self.inference)
@@ -500,13 +500,10 @@ def _need(inference: Inference) -> OnCells:
     return need
 
 
-def _innermost(notes: Sequence[Message]) -> list[Message]:
-    """Take notes out of those that say of which subgroup they are."""
-    found = []
-    for note in notes:
-        inner = dict(note.values).get("note")
-        found += _innermost([inner]) if isinstance(inner, Message) else [note]
-    return found
+def _is_without_residual(part: Part) -> bool:
+    if part.regression is not None:
+        return not part.regression.residuals.any()
+    return not part.influence.sum_within(part.sample.unit, len(part.sample.starts)).any()
 
 
 def _escape(text: str) -> str:
