@@ -247,7 +247,8 @@ def _unit_keys(panel: Panel, design: Design, read: _Read, by: tuple[str, ...], c
 
 def _number(values: Any) -> Ints:
     """Number values from 0 on, in any order."""
-    return pd.factorize(values, use_na_sentinel=False)[0].astype(np.int64)
+    codes: Ints = pd.factorize(values, use_na_sentinel=False)[0].astype(np.int64)
+    return codes
 
 
 def _cross(keys: Sequence[Ints]) -> Ints:
@@ -341,5 +342,7 @@ def _squares(read: _Read, found: _Groups, values: Floats) -> Floats:
     size = np.bincount(found.cell, minlength=len(found.rows))
     deviation -= (np.bincount(found.cell, weights=deviation, minlength=len(found.rows)) / size)[found.cell]
     deviation *= deviation
-    squares = np.bincount(found.cell, weights=deviation, minlength=len(found.rows))
-    return squares if read.usable is None else np.where(read.usable[found.rows], squares, np.nan)
+    squares: Floats = np.bincount(found.cell, weights=deviation, minlength=len(found.rows))
+    if read.usable is not None:
+        squares[~read.usable[found.rows]] = np.nan
+    return squares
