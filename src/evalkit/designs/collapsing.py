@@ -342,7 +342,7 @@ def _squares(read: _Read, found: _Groups, values: Floats) -> Floats:
     size = np.bincount(found.cell, minlength=len(found.rows))
     deviation -= (np.bincount(found.cell, weights=deviation, minlength=len(found.rows)) / size)[found.cell]
     deviation *= deviation
-    squares: Floats = np.bincount(found.cell, weights=deviation, minlength=len(found.rows))
+    squares = np.bincount(found.cell, weights=deviation, minlength=len(found.rows)).astype(np.float64)
     if read.usable is not None:
         squares[~read.usable[found.rows]] = np.nan
     return squares
