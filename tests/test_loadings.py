@@ -27,6 +27,7 @@ from evalkit.inference.jackknife import EffectiveT
 from evalkit.numerics.loadings import Alike, ShockMap, find_alike, own_shocks, shared_within, turning_noise
 from evalkit.results.basis import see
 from evalkit.results.clusters import assignment, way_of
+from evalkit.results.estimation import Specification
 from evalkit.results.fit import headline_effects
 from evalkit.results.loadings import Loadings, _RefitResponse, loadings_of
 
@@ -219,7 +220,7 @@ def test_cells_answer_as_rows_do() -> None:
     f = f[(f["county"] % 3 > 0) | (f["farm"] % 300 < 180)]  # counties of two sizes
     panel = Panel.from_frame(f, unit="farm", time="year")
     for estimator in (CallawaySantAnna(), Imputation(), TwoStage()):
-        one = estimate(panel, DESIGN, estimator, inference=Jackknife())
+        one = Specification(panel, DESIGN, estimator, Jackknife()).run()  # on the rows, as estimate() would not
         found = rests(one)
         assert found.in_cells is not None
         rows = Loadings(one.fit, found.way, one.spec)

@@ -125,3 +125,27 @@ def test_averages_that_the_rows_do_not_tell_are_refused(monkeypatch: pytest.Monk
     f = panel_of().assign(own=lambda f: f["county"])
     with pytest.raises(DesignError, match=r"the effect ATT\(e=.*\) cannot be told from the fixed effects"):
         run(f, SunAbraham(), Cluster(), absorb=("own*t",))
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.1])
+@pytest.mark.parametrize("estimator", [SunAbraham(), ExtendedTWFE(aggregate="cohort")], ids=repr)
+def test_what_some_cells_rest_on_is_the_same_by_regressors(
+    estimator: Any, missing: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From 100 cells on it is found from what rows put into the averages."""
+    rng = np.random.default_rng(5)
+    farm, year = np.repeat(np.arange(60), 8), np.tile(np.arange(2010, 2018), 60)
+    first = np.array([2013.0, 2015.0, np.nan])[farm % 12 % 3]
+    f = pd.DataFrame({"farm": farm, "year": year, "county": farm % 12, "first": first, "y": rng.normal(size=480)})
+    panel = Panel.from_frame(f[rng.random(480) >= missing], unit="farm", time="year")
+    found = []
+    for some in (0, 10**9):
+        monkeypatch.setattr(_saturated, "_SOME", some)
+        one = estimate(
+            panel, Design(outcome="y", adoption="first", assigned_at="county"), estimator, inference=Cluster()
+        )
+        assert (one.fit.parts[0].response is not None) == (some == 0)
+        weights = np.eye(len(one.fit.terms))[[term.role == "effect" for term in one.fit.terms]]
+        reliance = one.uncertainty.reliance
+        found.append([(reliance.effective(row), reliance.expected_size(row)) for row in weights])
+    np.testing.assert_allclose(found[0], found[1], rtol=1e-8)

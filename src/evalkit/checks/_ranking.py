@@ -91,8 +91,10 @@ def _line(values: Floats) -> Line:
 def _tabulate(found: Reassigned, statistic: Statistic, names: list[str]) -> pd.DataFrame:
     """One row per assignment."""
     sample, lottery = found.sample, found.lottery
-    units_in = np.bincount(sample.cluster[sample.starts], minlength=len(sample.clusters))[lottery.present]
-    rows_in = np.bincount(sample.cluster, minlength=len(sample.clusters))[lottery.present]
+    of_units, of_rows = (None, None) if sample.counts is None else (sample.counts[sample.starts], sample.counts)
+    many, of_unit = len(sample.clusters), sample.cluster[sample.starts]
+    units_in = np.bincount(of_unit, of_units, minlength=many)[lottery.present].round().astype(np.int64)
+    rows_in = np.bincount(sample.cluster, of_rows, minlength=many)[lottery.present].round().astype(np.int64)
     labels = [str(sample.clusters[code]) for code in lottery.present]
     blocks = []
     for block in found.estimates():

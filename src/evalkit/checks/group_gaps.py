@@ -87,6 +87,8 @@ class GroupGaps:
     draws: Draws = None
     seed: int | None = None
 
+    on_cells = True
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "under", tuple(self.under))
         for inference in self.under:
@@ -111,7 +113,8 @@ class GroupGaps:
                 where="GroupGaps",
                 remedy=f"use it on an estimate by Split, for example Split(by=…, estimator={describe_member(split)})",
             )
-        one = spec.run()
+        one = spec.estimate()
+        spec = one.spec
         groups = _averages(one.fit)
         if len(groups) < 2:
             raise DesignError(

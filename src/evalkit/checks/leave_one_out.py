@@ -28,6 +28,8 @@ class LeaveOneOut:
     (without the only treated unit there is no effect).
     """
 
+    on_cells = True
+
     def run(self, spec: Specification) -> Finding:
         """Re-estimate once per unit of assignment."""
         sample = draw_sample(spec.panel, spec.design)

@@ -34,6 +34,8 @@ class PlaceboAdoption:
     draws: Draws = None
     seed: int | None = None
 
+    on_cells = True
+
     def __post_init__(self) -> None:
         if not isinstance(self.shift, int) or self.shift < 1:
             raise DesignError(
@@ -126,6 +128,8 @@ class PlaceboAssignment:
 
     draws: Draws = None
     seed: int | None = None
+
+    on_cells = True
 
     def __post_init__(self) -> None:
         require_draws(self.draws, self.seed, by="PlaceboAssignment")

@@ -57,6 +57,8 @@ class Power:
     draws: int | None = None
     seed: int | None = None
 
+    on_cells = False
+
     def __post_init__(self) -> None:
         for name in ("noise_sd", "place_sd", "unit_sd"):
             value = getattr(self, name)
@@ -77,7 +79,7 @@ class Power:
 
     def run(self, spec: Specification) -> Finding:
         """Draw outcomes on the design's rows, and solve for the effect."""
-        layout = _lay_out(spec, noise_sd=self.noise_sd, place_sd=self.place_sd, unit_sd=self.unit_sd)
+        layout = _lay_out(spec.on_rows(), noise_sd=self.noise_sd, place_sd=self.place_sd, unit_sd=self.unit_sd)
         outcome = layout.draw(_generator(self.seed or 0, 0))
         one = layout.estimate(outcome)
         if one.uncertainty.unsupported is not None:

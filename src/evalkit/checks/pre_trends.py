@@ -53,19 +53,21 @@ class PreTrends:
     draws: Draws = None
     seed: int | None = None
 
+    on_cells = True
+
     def __post_init__(self) -> None:
         require_draws(self.draws, self.seed, by="PreTrends")
 
     def run(self, spec: Specification) -> Finding:
         """Estimate the leads and judge them."""
-        path = replace(spec, estimator=self.estimator).run()
+        path = replace(spec.on_rows(), estimator=self.estimator).estimate()  # which may need other cells
         leads = _leads(path.fit)
         one, test, why = self._tested(path, [path.fit.terms[i].name for i in leads])
         how = "joint" if test is not None and test.reason is None else "no_joint" if why else "none"
         statistic, p = (test.statistic, test.p_value) if test is not None else (float("nan"), float("nan"))
         floor = float("nan")
         too_long: CostError | None = None
-        if how != "joint" and (self.draws is not None or can_enumerate(spec)):
+        if how != "joint" and (self.draws is not None or can_enumerate(path.spec)):
             names = {path.fit.terms[i].name for i in leads}
             try:
                 ranked = rank_among_assignments(

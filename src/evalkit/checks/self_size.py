@@ -56,6 +56,8 @@ class SelfSize:
     draws: int = 200
     seed: int | None = None
 
+    on_cells = True
+
     def __post_init__(self) -> None:
         for name, value, least in (("draws", self.draws, 20), ("seed", self.seed, 0)):
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):

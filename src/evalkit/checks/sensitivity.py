@@ -53,6 +53,8 @@ class Sensitivity:
     grid: tuple[float, ...] | None = None
     bound: float | None = None
 
+    on_cells = True
+
     def __post_init__(self) -> None:
         if self.kind not in get_args(_Restriction):
             raise _wrong("kind", self.kind, nearest(str(self.kind), get_args(_Restriction)))
@@ -73,7 +75,7 @@ class Sensitivity:
 
     def run(self, spec: Specification) -> Finding:
         """Estimate the event study and solve for the intervals."""
-        one = spec.run()
+        one = spec.estimate()
         path = self._path(one)
 
         def interval(bound: float) -> Interval:

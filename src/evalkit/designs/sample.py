@@ -65,7 +65,15 @@ class Sample:
         """Count units (those that collapsed units stand for); the absorbed groups, for repeated cross-sections."""
         if self.counts is None or self.panel.unit_codes is None:
             return len(self.starts)
-        return round(float(self.counts[self.starts].sum()))
+        return self.count_units(np.ones(len(self.starts), dtype=bool))
+
+    def count_rows(self, rows: Flags) -> int:
+        """Count the flagged rows (n,): the rows that they stand for, where they are collapsed."""
+        return int(rows.sum()) if self.counts is None else round(float(self.counts[rows].sum()))
+
+    def count_units(self, units: Flags) -> int:
+        """Count the flagged absorbed units (U,): the units that they stand for, where they are collapsed."""
+        return int(units.sum()) if self.counts is None else round(float(self.counts[self.starts][units].sum()))
 
     @cached_property
     def starts(self) -> Ints:
@@ -153,11 +161,8 @@ def draw_sample(
         return values if every else values[rows]
 
     # Collapsed cells keep the notes of their rows, of which they show one each.
-    notes = panel.notes if panel.within is not None else (*panel.notes, *adoption_notes(panel, design))
-    moved = _moved(panel, design, assigned)
-    if moved:
-        listed = "; ".join(moved[:5]) + ("; …" if len(moved) > 5 else "")
-        notes = (*notes, message("note.moved", units=len(moved), column=design.assigned_at, listed=listed))
+    told = panel.within is not None or panel.rows is not None
+    notes = panel.notes if told else (*panel.notes, *assignment_notes(panel, design))
     notes = (*notes, *(one.note() for one in chosen.values()))
     names, covariates = _lay_out(design, read, chosen, rows, pick)
     counts = None if read.counts is None else pick(read.counts)
@@ -195,7 +200,8 @@ def leave_out(sample: Sample, rows: Flags, reason: Message) -> Sample:
     def pick(values: Any) -> Any:
         return None if values is None else values[~rows]
 
-    line = Dropped("design", reason, int(rows.sum()), count_lost_units(sample.unit, ~rows))
+    lost = np.add.reduceat(~rows, sample.starts, dtype=np.int64) == 0
+    line = Dropped("design", reason, sample.count_rows(rows), sample.count_units(lost))
     names = ("rows", "outcome", "period", "adoption", "cluster", "weights", "counts", "dose", "eligible")
     smaller = replace(
         sample,
@@ -304,8 +310,13 @@ def _leave_out(
     for rows, reason in reasons:
         if not rows.any() or not (kept & rows).any():
             continue
-        lost = len(np.unique(unit[kept])) - len(np.unique(unit[kept & ~rows]))
-        ledger.append(Dropped("design", reason, int((kept & rows).sum()), lost))
+        lost, gone = count_lost_units(unit[kept], ~rows[kept]), int((kept & rows).sum())
+        if read.counts is not None and panel.unit_codes is not None:  # what collapsed rows stand for
+            before, after = (np.bincount(unit[some], minlength=len(panel.starts)) > 0 for some in (kept, kept & ~rows))
+            lost = round(float(read.counts[panel.starts][before & ~after].sum()))
+        if read.counts is not None:
+            gone = round(float(read.counts[kept & rows].sum()))
+        ledger.append(Dropped("design", reason, gone, lost))
         kept &= ~rows
     if not kept.any():
         where = "; ".join(f"{line.reason} ({line.rows} rows)" for line in ledger) or "the filter keeps none"
@@ -333,6 +344,16 @@ def smallest_attainable_p(sample: Sample) -> float:
     if sizes.sum() > 1000:  # exact integers would have thousands of digits
         return float(ties * np.exp(gammaln(sizes + 1).sum() - gammaln(sizes.sum() + 1)))
     return ties / (math.factorial(int(sizes.sum())) // math.prod(math.factorial(int(size)) for size in sizes))
+
+
+def assignment_notes(panel: Panel, design: Design) -> tuple[Message, ...]:
+    """Say what in the adoption column may be meant otherwise, and which units change their unit of assignment."""
+    moved = _moved(panel, design, read_assignment(panel, design)[0])
+    if not moved:
+        return adoption_notes(panel, design)
+    listed = "; ".join(moved[:5]) + ("; …" if len(moved) > 5 else "")
+    told = message("note.moved", units=len(moved), column=design.assigned_at, listed=listed)
+    return (*adoption_notes(panel, design), told)
 
 
 def _moved(panel: Panel, design: Design, assigned: Codes) -> list[str]:

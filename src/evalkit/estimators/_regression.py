@@ -65,7 +65,7 @@ def regress(
     if _largest(residuals) <= 1e-13 * _largest(sample.outcome):
         residuals = np.zeros_like(residuals)
         notes = (*notes, message("note.no_residual", outcome=sample.design.outcome))
-    n_singletons = int((sample.starts == sample.ends).sum())
+    n_singletons = sample.count_units(sample.starts == sample.ends)
     if n_singletons and sample.panel.unit is not None:
         notes = (*notes, message(once, units=n_singletons))
     notes = (*notes, *demeaner_notes(absorber))
@@ -122,9 +122,11 @@ def _within(sample: Sample) -> tuple[Floats | None, int]:
     if sample.panel.within is None or sample.panel.unit_codes is None:
         return None, 0
     codes = sample.panel.unit_codes.values
-    here, all_rows = (np.bincount(one, minlength=len(sample.panel)) for one in (codes[sample.rows], codes))
+    squares = numbers(sample.panel.frame, sample.panel.within)
+    counted = codes[~np.isnan(squares)]  # rows that no design can use have none
+    here, all_rows = (np.bincount(one, minlength=len(sample.panel)) for one in (codes[sample.rows], counted))
     cut = int(((here > 0) & (here < all_rows)).sum())
-    within = numbers(sample.panel.frame, sample.panel.within)[sample.rows]
+    within = squares[sample.rows]
     return (np.full(len(within), np.nan) if cut else within), cut
 
 
@@ -217,14 +219,14 @@ def dose_notes(sample: Sample) -> tuple[Message, ...]:
     if none.any():
         with_dose = np.unique(sample.cluster[sample.dose > 0])
         clusters = len(np.setdiff1d(sample.cluster[treated], with_dose))
-        notes = (*notes, message("note.dose_zero", rows=int(none.sum()), clusters=clusters))
+        notes = (*notes, message("note.dose_zero", rows=sample.count_rows(none), clusters=clusters))
     return notes
 
 
 def always_treated_notes(sample: Sample, among: Flags | None = None) -> tuple[Message, ...]:
     """Say how many units (of those flagged in `among`, (U,)) are treated from their first row on."""
     always = sample.period[sample.starts] >= sample.unit_adoption
-    n_always = int((always if among is None else always & among).sum())
+    n_always = sample.count_units(always if among is None else always & among)
     return (message("note.always_treated", units=n_always),) if n_always else ()
 
 

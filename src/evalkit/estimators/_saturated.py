@@ -33,6 +33,7 @@ from evalkit.tables.periods import Periods
 
 Aggregate = Literal["dynamic", "simple", "cohort", "cohort_time"]
 _ROUNDING = 1e-13  # residuals below this share of the outcome's range are none
+_SOME = 100  # cells beyond which what they rest on is found from what rows put in, not from the regressors
 _MANY = 500  # cells beyond which they are averaged without a table of rows by cells
 _LARGEST = 5e8  # numbers in the regressors' table: 4 GB
 
@@ -176,7 +177,11 @@ def regress_cells(sample: Sample, cells: Cells, aggregate: Aggregate, notes: tup
     regression, which a note says.
     """
     if len(cells.mass) <= _MANY:
-        return average(regress_codes(sample, cells.code, cells.terms(), notes), cells, aggregate)
+        fit = average(regress_codes(sample, cells.code, cells.terms(), notes), cells, aggregate)
+        if len(cells.mass) <= _SOME or sample.covariates or sample.absorb:
+            return fit
+        response = _LateResponse(sample, cells, _averages(cells, aggregate)[1])
+        return replace(fit, parts=tuple(replace(part, response=response) for part in fit.parts))
     return _insert_observed_bases(_average_many(sample, cells, aggregate, notes), cells, aggregate)
 
 
@@ -262,18 +267,7 @@ def _average_many(sample: Sample, cells: Cells, aggregate: Aggregate, notes: tup
     """Average very many cells by what each row puts into the averages."""
     shown, mapping = _averages(cells, aggregate)
     with told_as_refusal():
-        found = average_cells(
-            unit=sample.unit,
-            starts=sample.starts,
-            code=cells.code,
-            mapping=mapping,
-            period=sample.period,
-            factors=sample.absorb,
-            covariates=sample.covariates,
-            reference=np.array([_length(column, sample.weights) for column in sample.covariates]),
-            outcome=sample.outcome,
-            weights=sample.weights,
-        )
+        found = _put_in(sample, cells, mapping)
     if len(found.untold):
         raise DesignError(
             f"the effect {shown[found.untold[0]].name} cannot be told from the fixed effects and the other effects",
@@ -285,7 +279,7 @@ def _average_many(sample: Sample, cells: Cells, aggregate: Aggregate, notes: tup
     terms = (*shown, *(Term(names[j], "covariate") for j in found.kept))
     notes = (*sample.notes, *notes, *(message("note.collinear", column=names[j]) for j in lost))
     notes = (*notes, *demeaner_notes(found.absorber), message("note.many_cells", cells=len(cells.mass)))
-    singletons = int((sample.starts == sample.ends).sum())
+    singletons = sample.count_units(sample.starts == sample.ends)
     if singletons and sample.panel.unit is not None:
         notes = (*notes, message("note.singletons", units=singletons))
     deviation = found.residuals if sample.weights is None else found.residuals * sample.weights
@@ -304,6 +298,22 @@ def _average_many(sample: Sample, cells: Cells, aggregate: Aggregate, notes: tup
     response = _TableResponse(found, sample, cells, mapping, cells.base is not None)
     part = Part(sample, np.arange(len(terms)), influence, response=response, parameters=parameters)
     return Fit(terms, found.estimates, (part,), notes)
+
+
+def _put_in(sample: Sample, cells: Cells, mapping: Floats) -> AveragedCells:
+    """Average cells by what each row puts in; the averages are rows of mapping (m, k)."""
+    return average_cells(
+        unit=sample.unit,
+        starts=sample.starts,
+        code=cells.code,
+        mapping=mapping,
+        period=sample.period,
+        factors=sample.absorb,
+        covariates=sample.covariates,
+        reference=np.array([_length(column, sample.weights) for column in sample.covariates]),
+        outcome=sample.outcome,
+        weights=sample.weights,
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -478,6 +488,37 @@ class _TableResponse:
         tag = tag * self._weights
         sums = [self._weights, tag, np.bincount(unit, weights=tag, minlength=n_units)[unit] * self._weights]
         return find_alike(np.hstack([cells.sum(one).reshape(cells.n_clusters, -1) for one in sums]))
+
+
+@dataclass(frozen=True, eq=False)
+class _LateResponse:
+    """How averages of many cells answer to shocks, found from what rows put in when it is first asked for."""
+
+    sample: Sample
+    cells: Cells
+    shares: Floats
+    of_design = True
+
+    __eq__ = same_content
+    __repr__ = in_short
+
+    @cached_property
+    def of(self) -> _TableResponse:
+        """The answer."""
+        found = _put_in(self.sample, self.cells, self.shares)
+        return _TableResponse(found, self.sample, self.cells, self.shares, self.cells.base is not None)
+
+    def loadings(self, cells: ShockCells) -> Floats:
+        """Sum what rows put in, (G·T, k)."""
+        return self.of.loadings(cells)
+
+    def shock_map(self, weights: Floats, cells: ShockCells) -> ShockMap | None:
+        """Map shocks to the clusters' sums of influence on a combination; None beyond memory."""
+        return self.of.shock_map(weights, cells)
+
+    def by_mass(self, cells: ShockCells) -> Masses | None:
+        """Say how loadings follow from the masses of cohorts alone."""
+        return self.of.by_mass(cells)
 
 
 def _map_by_cohort(masses: Masses, weights: Floats) -> ShockMap:

@@ -408,8 +408,10 @@ def list_rows(sample: Sample, rows: Ints) -> str:
     cohorts, code = ranks(sample.adoption[rows])
     listed = []
     for i, cohort in enumerate(cohorts[:8]):
-        periods = sample.period[rows[code == i]]
-        listed.append(f"{label(cohort)} [{', '.join(label(t) for t in np.unique(periods))}]: {len(periods)}")
+        here = np.zeros(len(sample.rows), dtype=bool)
+        here[rows[code == i]] = True
+        periods = ", ".join(label(t) for t in np.unique(sample.period[here]))
+        listed.append(f"{label(cohort)} [{periods}]: {sample.count_rows(here)}")
     return "; ".join(listed) + ("; …" if len(cohorts) > 8 else "")
 
 
@@ -434,10 +436,10 @@ def _keep_known(sample: Sample, known: Flags, base: Flags, name: str) -> tuple[S
     shown = list_rows(sample, np.flatnonzero(~known))
     if not (known & ~base).any():
         raise DesignError(
-            f"none of the {int((~base).sum())} treated rows can be imputed: {shown}",
+            f"none of the {sample.count_rows(~base)} treated rows can be imputed: {shown}",
             where=f"{name}, cohort [periods]: rows",
             remedy="add rows before adoption, units not yet treated in the treated periods, or absorb fewer effects; "
             "a covariate must vary among untreated rows",
         )
     kept = leave_out(sample, ~known, message("ledger.not_imputable"))
-    return kept, message("note.not_imputable", rows=int((~known).sum()), listed=shown)
+    return kept, message("note.not_imputable", rows=sample.count_rows(~known), listed=shown)

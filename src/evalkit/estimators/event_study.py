@@ -12,7 +12,7 @@ from evalkit.designs.sample import Sample, draw_sample, leave_out
 from evalkit.errors import DesignError
 from evalkit.estimators._regression import always_treated_notes, count_cohorts, dose_notes, refuse_unused, regress
 from evalkit.estimators._saturated import regress_codes
-from evalkit.numerics.arrays import Flags, Floats, Ints
+from evalkit.numerics.arrays import Flags, Floats
 from evalkit.panels.panel import Panel
 from evalkit.results.estimation import no_columns
 from evalkit.results.fit import Fit, Term
@@ -39,6 +39,7 @@ class EventStudy:
     bin: bool = True
 
     columns = no_columns
+    on_cells = True
 
     def __post_init__(self) -> None:
         for name, value, least in (("leads", self.leads, 1), ("lags", self.lags, 0)):
@@ -73,7 +74,7 @@ class EventStudy:
         observed = np.unique(binned).tolist()
         cohorts = count_cohorts(sample)
         base, about_base = self._base(observed, design.anticipation)
-        binned_ends = self._binned_ends(true_times)
+        binned_ends = self._binned_ends(sample, height > 0)
         notes = (*notes, *about_base, *self._about_window(binned_ends, observed))
         if cohorts > 1:
             notes = (*notes, message("note.staggered_path", cohorts=cohorts))
@@ -118,10 +119,11 @@ class EventStudy:
         late = ", ".join(str(e) for e in base if e > last)
         return base, (message("note.base_late", event_times=late),) if late else ()
 
-    def _binned_ends(self, true_times: Ints) -> dict[int, int]:
-        """Count the rows beyond the window by the end of it that they are binned into, if there are any."""
-        beyond = {-self.leads: true_times < -self.leads, self.lags: true_times > self.lags}
-        return {end: int(rows.sum()) for end, rows in beyond.items() if rows.any()}
+    def _binned_ends(self, sample: Sample, ever: Flags) -> dict[int, int]:
+        """Count the flagged rows (n,) beyond the window by the end of it that they are binned into, if there are any."""
+        time = sample.event_time
+        beyond = {-self.leads: ever & (time < -self.leads), self.lags: ever & (time > self.lags)}
+        return {end: sample.count_rows(rows) for end, rows in beyond.items() if rows.any()}
 
     def _about_window(self, binned_ends: dict[int, int], observed: list[int]) -> tuple[Message, ...]:
         """Say what is binned into the ends of the window, and which of its event times are not observed."""
@@ -153,7 +155,7 @@ def _heights(sample: Sample) -> tuple[Floats, tuple[Message, ...]]:
             remedy="derive one dose for each unit, such as its first or its mean, or use TwoWayFE",
         )
     notes = dose_notes(sample)
-    unknown = int((np.isnan(dose) & np.isfinite(sample.unit_adoption)).sum())
+    unknown = sample.count_units(np.isnan(dose) & np.isfinite(sample.unit_adoption))
     if unknown:
         notes = (*notes, message("note.dose_unknown", units=unknown))
     return np.nan_to_num(dose)[sample.unit], notes

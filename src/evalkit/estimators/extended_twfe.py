@@ -66,6 +66,11 @@ class ExtendedTWFE:
 
     columns = no_columns
 
+    @property
+    def on_cells(self) -> bool:
+        """A Poisson regression leaves out units whose outcome is always 0, and refuses negative ones: it needs the rows."""
+        return self.family == "linear"
+
     def __post_init__(self) -> None:
         check_aggregate(self.aggregate, "ExtendedTWFE")
         if self.family not in get_args(Family):

@@ -66,6 +66,7 @@ class Imputation:
     leave_out: bool = False
 
     columns = no_columns
+    on_cells = True
 
     def __post_init__(self) -> None:
         check_choice(self.aggregate, ("simple", "dynamic", "cohort", "cohort_time"), "aggregate", "Imputation")

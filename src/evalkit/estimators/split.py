@@ -52,6 +52,11 @@ class Split:
                 remedy=f"give a whole number from 2 to {_MOST}, such as 4 for quarters",
             )
 
+    @property
+    def on_cells(self) -> bool:
+        """As the estimator of the subgroups has it."""
+        return self.estimator.on_cells
+
     def columns(self) -> tuple[str, ...]:
         """Name the column of the subgroups, and what is read in each."""
         return self.by, *self.estimator.columns()
@@ -63,7 +68,10 @@ class Split:
         fits: list[tuple[str, Fit]] = []
         notes: list[Message] = []
         failed: list[str] = []
-        missing = int((rows & (groups < 0)).sum())
+        unknown = rows & (groups < 0)
+        missing = int(unknown.sum())
+        if panel.counts is not None:
+            missing = round(float(numbers(panel.frame, panel.counts)[unknown].sum()))
         if missing:
             notes.append(message("note.subgroup_missing", rows=missing, column=self.by))
         for code, label in enumerate(labels):

@@ -79,6 +79,7 @@ class Stacked:
     effects: Absorbed = "unit"
 
     columns = no_columns
+    on_cells = True
 
     def __post_init__(self) -> None:
         for name, value, least in (("leads", self.leads, 1), ("lags", self.lags, 0)):
@@ -115,7 +116,7 @@ class Stacked:
         else:
             stacked = _grouped_sample(sample, stack)
             columns = [(term, (code == j).astype(np.float64)) for j, term in enumerate(terms)]
-            fit = regress(stacked, columns, (*notes, message("note.stack_groups", rows=len(stack.row))))
+            fit = regress(stacked, columns, (*notes, message("note.stack_groups", rows=round(stacked.n_obs))))
             groups = (stacked.unit, stacked.period, *stacked.absorb)
             counted = (stacked.n_obs, len(fit.terms) + effects_rank(groups))
         (part,) = fit.parts
@@ -164,9 +165,10 @@ class Stacked:
         row = np.concatenate([rows for _, rows in found])
         number = np.repeat(np.arange(len(found)), [len(rows) for _, rows in found])
         event_time = sample.period[row] - cohorts[number].astype(np.int64)
-        times = np.bincount(row)
-        rows, repeated = int((times > 0).sum()), int((times > 1).sum())
-        counted = {"stacks": len(found), "stacked": len(row), "rows": rows, "repeated": repeated}
+        times = np.bincount(row, minlength=len(sample.rows))
+        rows, repeated = sample.count_rows(times > 0), sample.count_rows(times > 1)
+        stacked = len(row) if sample.counts is None else round(float(times @ sample.counts))
+        counted = {"stacks": len(found), "stacked": stacked, "rows": rows, "repeated": repeated}
         stack = _Stack(cohorts, row, number, sample.adoption[row] == cohorts[number], event_time)
         return stack, (*notes, message("note.stacked", **counted))
 

@@ -37,6 +37,7 @@ class SunAbraham:
     aggregate: Aggregate = "dynamic"
 
     columns = no_columns
+    on_cells = True
 
     def __post_init__(self) -> None:
         check_aggregate(self.aggregate, "SunAbraham")

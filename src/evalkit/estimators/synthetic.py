@@ -38,7 +38,8 @@ class SyntheticControl:
     All outcomes before adoption are matched, and nothing else. Treated units beyond the reach of the donors are fitted badly,
     which the note on the fit shows. Units are the units of assignment, whose outcomes are averaged first; they must be observed
     in every period. Donors are never treated, whatever the design's comparison says; the treated of a cohort share one synthetic
-    unit. Covariates are refused. There is no influence function: use Placebo; Jackknife makes errors far too wide.
+    unit. Covariates are refused. There is no influence function: use Placebo; Jackknife makes errors far too wide. Large panels
+    stay rows (no cells as of `collapse`): weights found in steps would follow the other rounding of the means.
     Source: Abadie, Diamond and Hainmueller, Journal of the American Statistical Association 105 (2010).
     """
 
@@ -46,6 +47,7 @@ class SyntheticControl:
     weights_by: _WeightsBy = "minimum"
 
     columns = no_columns
+    on_cells = False
 
     def __post_init__(self) -> None:
         _check_options("SyntheticControl", self.aggregate, self.weights_by)
@@ -83,7 +85,8 @@ class SyntheticDID:
     weighs the donors anew; these are never treated, whatever the design's comparison says. Covariates are refused: make the
     outcome a residual beforehand. Effects before adoption show the fit that the weights were made for and are no test.
     Constants added to periods move the weights a little, because the ridge follows the spread of one-period changes. There is no
-    influence function: use Placebo, or Jackknife where several units are treated.
+    influence function: use Placebo, or Jackknife where several units are treated. Large panels stay rows (no cells as of
+    `collapse`): weights found in steps would follow the other rounding of the means.
     Source: Arkhangelsky, Athey, Hirshberg, Imbens and Wager, American Economic Review 111 (2021), Algorithm 1; cohorts as in
     Clarke, Pailañir, Athey and Imbens, Stata Journal 24 (2024).
     """
@@ -92,6 +95,7 @@ class SyntheticDID:
     weights_by: _WeightsBy = "synthdid"
 
     columns = no_columns
+    on_cells = False
 
     def __post_init__(self) -> None:
         _check_options("SyntheticDID", self.aggregate, self.weights_by)

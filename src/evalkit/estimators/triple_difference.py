@@ -43,6 +43,7 @@ class TripleDifference:
     saturated: bool = True
 
     columns = no_columns
+    on_cells = True
 
     def fit(self, panel: Panel, design: Design, keep: Flags | None = None) -> Fit:
         """Estimate on the panel's rows (those flagged in `keep`, if given)."""

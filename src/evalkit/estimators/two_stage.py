@@ -54,6 +54,7 @@ class TwoStage:
     leads: int = 0
 
     columns = no_columns
+    on_cells = True
 
     def __post_init__(self) -> None:
         check_choice(self.aggregate, ("simple", "dynamic"), "aggregate", "TwoStage")

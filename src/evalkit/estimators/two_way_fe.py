@@ -27,6 +27,7 @@ class TwoWayFE:
     """
 
     columns = no_columns
+    on_cells = True
 
     def fit(self, panel: Panel, design: Design, keep: Flags | None = None) -> Fit:
         """Estimate on the panel's rows (those flagged in `keep`, if given)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 from scipy import stats
@@ -12,7 +13,7 @@ from evalkit.errors import InferenceError
 from evalkit.numerics.arrays import Floats
 from evalkit.results.basis import Seen, SeenByRows, name_determined, see
 from evalkit.results.clusters import count_clusters, floors, named, only_rounding, smallest_p, way_of, without
-from evalkit.results.estimation import Specification
+from evalkit.results.estimation import OnCells, Specification
 from evalkit.results.fit import Fit
 from evalkit.results.loadings import loadings_of
 from evalkit.results.uncertainty import Joint, Uncertainty, quadratic_form, t_interval
@@ -39,6 +40,8 @@ class BiasReduced:
     """
 
     by: str | None = None
+
+    on_cells: ClassVar[OnCells] = "always"
 
     def columns(self) -> tuple[str, ...]:
         """Name the column of the clusters."""

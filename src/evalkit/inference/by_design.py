@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ from evalkit.reassignment.effects import reassign
 from evalkit.reassignment.refits import rows_to_keep
 from evalkit.results.basis import see
 from evalkit.results.clusters import count_clusters, way_of
-from evalkit.results.estimation import Estimate, Inference, Specification, no_columns
+from evalkit.results.estimation import Estimate, Inference, OnCells, Specification, no_columns
 from evalkit.results.fit import Fit, headline_effects
 from evalkit.results.loadings import IN_WORDS, LEAST_EFFECTIVE, STANDS, Loadings, loadings_of
 from evalkit.results.uncertainty import ReferenceDistribution, Turning, Uncertainty
@@ -72,6 +73,7 @@ class ByDesign:
     seed: int | None = None
 
     columns = no_columns
+    on_cells: ClassVar[OnCells] = "always"
 
     def __post_init__(self) -> None:
         if (self.draws is None) != (self.seed is None):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from evalkit.results.clusters import (
     summed_influence,
     without,
 )
-from evalkit.results.estimation import Specification
+from evalkit.results.estimation import OnCells, Specification
 from evalkit.results.fit import Fit, Part
 from evalkit.results.loadings import ByBothSides, ByExpectedSize, loadings_of
 from evalkit.results.uncertainty import Uncertainty
@@ -68,6 +68,8 @@ class Cluster:
                     remedy="name one column, or two different ones",
                 )
             object.__setattr__(self, "by", tuple(by))
+
+    on_cells: ClassVar[OnCells] = "always"
 
     def columns(self) -> tuple[str, ...]:
         """Name the columns of the clusters."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -11,7 +12,7 @@ from evalkit.catalogue import message
 from evalkit.designs.sample import share_assignment
 from evalkit.numerics.arrays import Floats
 from evalkit.results.clusters import assignment, count_clusters, regression_of, smallest_p
-from evalkit.results.estimation import Specification, no_columns
+from evalkit.results.estimation import OnCells, Specification, no_columns
 from evalkit.results.fit import Fit, Regression
 from evalkit.results.loadings import ByExpectedSize, OneByOne, loadings_of
 from evalkit.results.uncertainty import Uncertainty
@@ -71,6 +72,7 @@ class Classical:
     """
 
     columns = no_columns
+    on_cells: ClassVar[OnCells] = "with_squares"
 
     def assess(self, fit: Fit, spec: Specification) -> Uncertainty:
         """Estimate the covariance from the residual variance of each part."""
@@ -91,6 +93,7 @@ class Robust:
     """
 
     columns = no_columns
+    on_cells: ClassVar[OnCells] = "with_squares"
 
     def assess(self, fit: Fit, spec: Specification) -> Uncertainty:
         """Estimate the covariance from squared residuals, part by part."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 from scipy import sparse
@@ -17,7 +17,7 @@ from evalkit.progress import watched
 from evalkit.reassignment.refits import find_terms, rounding, rows_of
 from evalkit.results.basis import Seen, SeenByRows, name_determined, see
 from evalkit.results.clusters import Way, assignment, cluster_by, count_clusters, smallest_p, way_of
-from evalkit.results.estimation import Specification
+from evalkit.results.estimation import OnCells, Specification
 from evalkit.results.fit import Fit, Part
 from evalkit.results.loadings import ByBothSides, ByEffective, Loadings, cluster_means, exchangeable, loadings_of
 from evalkit.results.uncertainty import StudentT, Uncertainty
@@ -57,6 +57,8 @@ class Jackknife:
             raise InferenceError(
                 f"weights '{self.weights}' is unknown", where="Jackknife", remedy=nearest(self.weights, _WEIGHTS)
             )
+
+    on_cells: ClassVar[OnCells] = "always"
 
     def columns(self) -> tuple[str, ...]:
         """Name the column of the clusters."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 from scipy import stats
@@ -23,7 +24,7 @@ from evalkit.results.clusters import (
     way_of,
     without,
 )
-from evalkit.results.estimation import Specification
+from evalkit.results.estimation import OnCells, Specification
 from evalkit.results.fit import Fit
 from evalkit.results.loadings import ByBothSides, ByExpectedSize, loadings_of
 from evalkit.results.uncertainty import StudentT, Uncertainty
@@ -61,6 +62,8 @@ class Multiplier:
                 raise InferenceError(
                     f"{name} is {value!r}", where="Multiplier", remedy=f"give a whole number from {least} on"
                 )
+
+    on_cells: ClassVar[OnCells] = "always"
 
     def columns(self) -> tuple[str, ...]:
         """Name the column of the clusters."""

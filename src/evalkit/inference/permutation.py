@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from evalkit.reassignment.cost import BUDGET, Draws
 from evalkit.reassignment.effects import reassign
 from evalkit.reassignment.refits import effects_of, influence_of_assigned, part_of_effects, rows_to_keep
 from evalkit.results.clusters import assignment, count_clusters, named, only_rounding, smallest_p
-from evalkit.results.estimation import Specification
+from evalkit.results.estimation import OnCells, Specification
 from evalkit.results.fit import Fit
 from evalkit.results.loadings import loadings_of
 from evalkit.results.uncertainty import Joint, Uncertainty
@@ -61,6 +62,8 @@ class Permutation:
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < least):
                 remedy = f"give a whole number from {least} on" + (', or "all"' if name == "draws" else "")
                 raise InferenceError(f"{name} is {value!r}", where="Permutation", remedy=remedy)
+
+    on_cells: ClassVar[OnCells] = "always"
 
     def columns(self) -> tuple[str, ...]:
         """Name the column of the strata."""

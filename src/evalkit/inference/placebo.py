@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from evalkit.progress import watched
 from evalkit.reassignment.assignments import Lottery
 from evalkit.reassignment.refits import refit, rows_of
 from evalkit.results.clusters import assignment, count_clusters, smallest_p
-from evalkit.results.estimation import Specification, no_columns
+from evalkit.results.estimation import OnCells, Specification, no_columns
 from evalkit.results.fit import Fit
 from evalkit.results.loadings import Always, loadings_of
 from evalkit.results.uncertainty import Uncertainty
@@ -41,6 +42,7 @@ class Placebo:
     seed: int
 
     columns = no_columns
+    on_cells: ClassVar[OnCells] = "always"
 
     def __post_init__(self) -> None:
         for name, value, least in (("draws", self.draws, _LEAST_DRAWS), ("seed", self.seed, 0)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from scipy import stats
@@ -13,7 +14,7 @@ from evalkit.errors import DataError, InferenceError
 from evalkit.numerics.arrays import Flags, Floats
 from evalkit.numerics.group_means import Differences, compare, fit_by_size, significant_ratios
 from evalkit.results.clusters import assignment, count_clusters, smallest_p
-from evalkit.results.estimation import Specification
+from evalkit.results.estimation import OnCells, Specification
 from evalkit.results.fit import Fit, Part
 from evalkit.results.loadings import Always, loadings_of
 from evalkit.results.uncertainty import Uncertainty
@@ -57,6 +58,8 @@ class PooledGroups:
                 where="PooledGroups",
                 remedy='name the column with the number of units behind each unit of assignment, or write "rows"',
             )
+
+    on_cells: ClassVar[OnCells] = "always"
 
     def columns(self) -> tuple[str, ...]:
         """Name the column of the sizes, be it only that "rows" would count if the panel had it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 from scipy import sparse
@@ -27,7 +27,7 @@ from evalkit.results.clusters import (
     summed_influence,
     without,
 )
-from evalkit.results.estimation import Specification, no_columns
+from evalkit.results.estimation import OnCells, Specification, no_columns
 from evalkit.results.fit import Fit, Part
 from evalkit.results.loadings import Always, ByExpectedSize, OneByOne, loadings_of
 from evalkit.results.uncertainty import Doubt, JointDoubt, Uncertainty
@@ -85,6 +85,8 @@ class Conley:
             raise InferenceError(
                 f"latitude and longitude are both '{self.latitude}'", where="Conley", remedy="name two columns"
             )
+
+    on_cells: ClassVar[OnCells] = "of_regressions"
 
     def columns(self) -> tuple[str, ...]:
         """Name the coordinates."""
@@ -193,6 +195,7 @@ class DriscollKraay:
     lags: int | None = None
 
     columns = no_columns
+    on_cells: ClassVar[OnCells] = "of_regressions"
 
     def __post_init__(self) -> None:
         if self.lags is not None and (not isinstance(self.lags, int) or isinstance(self.lags, bool) or self.lags < 0):

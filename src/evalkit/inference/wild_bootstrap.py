@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -37,7 +37,7 @@ from evalkit.results.clusters import (
     way_of,
     without,
 )
-from evalkit.results.estimation import Specification
+from evalkit.results.estimation import OnCells, Specification
 from evalkit.results.fit import Fit
 from evalkit.results.loadings import Always, ByEffective, ByExpectedSize, OneByOne, loadings_of
 from evalkit.results.uncertainty import Doubt, Joint, Ranks, Uncertainty, covariance_of, quadratic_form
@@ -92,6 +92,8 @@ class WildBootstrap:
             raise InferenceError(
                 f"restricted is {self.restricted!r}", where="WildBootstrap", remedy="give True (WCR) or False (WCU)"
             )
+
+    on_cells: ClassVar[OnCells] = "always"
 
     def columns(self) -> tuple[str, ...]:
         """Name the column of the clusters."""

@@ -43,7 +43,8 @@ class Panel:
     `position` (n,) places each row on `periods`; `unit_codes` is None for repeated cross-sections. `counts` names the column
     of frequencies of collapsed rows, `within` the column with the squares inside each collapsed row (see `collapse`). `origins`
     says of which file a column is, where the panel was assembled from several. `boundaries` is the year whose boundaries
-    the units have in all periods, where the panel was carried to one (see `carry`).
+    the units have in all periods, where the panel was carried to one (see `carry`). `rows` is the panel whose rows these are
+    the cells of, where `estimate` went over to cells by itself.
     """
 
     frame: pd.DataFrame
@@ -60,6 +61,7 @@ class Panel:
     notes: tuple[Message, ...] = ()
     origins: Mapping[str, str] = field(default_factory=dict)
     boundaries: int | None = None
+    rows: Panel | None = field(default=None, repr=False, compare=False)
     _cache: dict[tuple[str, ...], Any] = field(init=False, default_factory=dict, repr=False, compare=False)
 
     __eq__ = same_content
@@ -234,11 +236,12 @@ class Panel:
             periods=replace(self.periods, observed=np.unique(self.position[rows])),
             unit_codes=None if self.unit_codes is None else _subset(self.unit_codes, rows),
             ledger=(*self.ledger, Dropped(step, reason, int((~rows).sum()), lost)),
+            rows=None,
         )
 
     def with_column(self, column: str, values: Any) -> Panel:
         """Return the panel with one column added or replaced (values in the panel's row order)."""
-        changed = replace(self, frame=self.frame.assign(**{column: values}))
+        changed = replace(self, frame=self.frame.assign(**{column: values}), rows=None)
         changed._cache.update((key, kept) for key, kept in self._cache.items() if column not in key[1:])
         return changed
 
@@ -246,8 +249,11 @@ class Panel:
         """Hash what numbers can come from: the rows, what these columns hold, the time axis and the ledger (SHA-256).
 
         It does not change with the order of the rows that the panel was made from, nor with the types that hold the values
-        (see `hash_columns`). A column that the panel lacks is as good as not named.
+        (see `hash_columns`), nor because rows were replaced by cells that give the same. A column that the panel lacks is as
+        good as not named.
         """
+        if self.rows is not None:
+            return self.rows.fingerprint(columns)
         own = (self.unit, self.time, self.counts, self.within)
         named = dict.fromkeys(name for name in (*own, *columns) if name is not None and name in self.frame.columns)
         rows = {f"column {name}": self.frame[name] for name in named}

@@ -6,18 +6,19 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pandas as pd
 
 from evalkit.catalogue import Labels, Message, message
+from evalkit.designs.collapsing import cells_of
 from evalkit.designs.design import Design
 from evalkit.designs.sample import smallest_attainable_p
-from evalkit.errors import DataError, EvalkitError, InferenceError, nearest
+from evalkit.errors import CostError, DataError, EvalkitError, InferenceError, nearest
 from evalkit.numerics.arrays import Flags, Floats
 from evalkit.panels.panel import Dropped, Panel
-from evalkit.results.fit import Fit, headline_effects
+from evalkit.results.fit import Fit, Part, headline_effects
 from evalkit.results.summary import simultaneous_bands, write_summary
 from evalkit.results.uncertainty import Clusters, ReferenceDistribution, StudentT, Uncertainty, Wald, require_level
 from evalkit.tables.contents import cut_short, in_full, same_content
@@ -28,8 +29,25 @@ TIDY = (
 ).split()
 
 
+OnCells = Literal["never", "always", "of_regressions", "with_squares"]
+"""Whether an inference says the same of cells as of the rows that they stand for.
+
+"always"; "of_regressions": where the estimator is a regression, since it asks how influence varies from row to row otherwise;
+"with_squares": where the cells carry the squares inside them; "never".
+"""
+
+
 class Estimator(Protocol):
-    """A rule from panel and design to effects; its fields are its tuning choices."""
+    """A rule from panel and design to effects; its fields are its tuning choices.
+
+    `on_cells` says that it gives the same from cells of rows that share their part in the design (see `collapse`): it is linear
+    in the outcome, and counts what rows stand for. Without that line an estimator gets the rows.
+    """
+
+    @property
+    def on_cells(self) -> bool:
+        """Say so."""
+        ...
 
     def fit(self, panel: Panel, design: Design, keep: Flags | None = None) -> Fit:
         """Estimate on the panel's rows (those flagged in `keep`, if given)."""
@@ -41,7 +59,12 @@ class Estimator(Protocol):
 
 
 class Inference(Protocol):
-    """A rule from fit to uncertainty."""
+    """A rule from fit to uncertainty. Without the line `on_cells` it is asked of rows only."""
+
+    @property
+    def on_cells(self) -> OnCells:
+        """Say of which cells it says the same as of their rows."""
+        ...
 
     def assess(self, fit: Fit, spec: Specification) -> Uncertainty:
         """State the uncertainty of a fit."""
@@ -73,9 +96,57 @@ class Specification:
         return cut_short(f"Specification({members}, {self.design!r}, {self.panel!r})")
 
     def run(self) -> Estimate:
-        """Estimate it."""
+        """Estimate it on the panel as it is."""
         fit = self.estimator.fit(self.panel, self.design)
         return Estimate(fit, self.inference.assess(fit, self), self)
+
+    def estimate(self) -> Estimate:
+        """Estimate it, on cells of a large panel's rows where these give the same, and else on the panel as it is.
+
+        The estimate's specification is then that on cells; `spec.panel.rows` are the rows.
+        """
+        cells = self.on_cells()
+        if cells.panel.rows is not None:
+            try:
+                fit = cells.estimator.fit(cells.panel, cells.design)
+                if cells.holds(fit):
+                    return Estimate(fit, cells.inference.assess(fit, cells), cells)
+            except CostError:
+                raise
+            except EvalkitError:
+                pass  # the rows say what is wrong with which of them
+        return self.on_rows().run()
+
+    def on_cells(self) -> Specification:
+        """Return the specification on cells of its rows; on the rows where these are few, or cells would not give the same."""
+        need = _need(self.inference)
+        if need == "never" or not getattr(self.estimator, "on_cells", False):
+            return self.on_rows()
+        constant, within = self.inference.columns(), need == "with_squares"
+        rows = self.panel.rows or self.panel
+        try:
+            cells = cells_of(rows, self.design, by=self.estimator.columns(), constant=constant, within=within)
+        except EvalkitError:
+            return self.on_rows()
+        return self.on_rows() if cells is None else replace(self, panel=cells)
+
+    def on_rows(self) -> Specification:
+        """Return the specification on the rows, where it is on cells of them."""
+        return self if self.panel.rows is None else replace(self, panel=self.panel.rows)
+
+    def holds(self, fit: Fit) -> bool:
+        """Say whether a fit of cells, and its inference, are those of the rows.
+
+        They are not where nothing is left of the cells, or where an inference needs more than cells know.
+        """
+        if any(_is_without_residual(part) for part in fit.parts):
+            return False
+        regressions = [part.regression for part in fit.parts]
+        need = _need(self.inference)
+        if need == "with_squares":
+            squares = [None if one is None else one.within for one in regressions]
+            return all(one is not None and not np.isnan(one).any() for one in squares)
+        return need == "always" or (need == "of_regressions" and None not in regressions)
 
     def digest(self) -> str:
         """Hash every setting, and all of the panel that design, estimator and inference read (SHA-256, hexadecimal).
@@ -169,9 +240,11 @@ class Estimate:
         )
 
     def under(self, inference: Inference) -> Estimate:
-        """Judge the same fit by another inference."""
+        """Judge the same fit by another inference; estimate anew where that needs rows, or other cells, than the fit has."""
         require_member(inference, "assess", "inference", "Cluster()")
         spec = replace(self.spec, inference=inference)
+        if spec.panel.rows is not None and not (spec.on_cells().panel is spec.panel and spec.holds(self.fit)):
+            return replace(spec.on_rows().estimate(), beside=self.beside)
         return Estimate(self.fit, inference.assess(self.fit, spec), spec, self.beside)
 
     def doubt(self, weights: Floats) -> Message | None:
@@ -373,10 +446,12 @@ class Estimate:
         """Count distinct units over all parts; rows, for repeated cross-sections."""
         if self.spec.panel.unit_codes is None:
             return int(sum(part.sample.n_obs for part in self.fit.parts))
-        if self.spec.panel.counts is not None:
-            return sum(part.sample.n_units for part in self.fit.parts)
-        codes = self.spec.panel.unit_codes.values
-        return len(np.unique(np.concatenate([codes[part.sample.rows] for part in self.fit.parts])))
+        times = np.zeros(len(self.spec.panel.unit_codes.labels))
+        for part in self.fit.parts:
+            times[self.spec.panel.unit_codes.values[part.sample.rows]] = (
+                1 if part.sample.counts is None else part.sample.counts
+            )
+        return round(float(times.sum()))
 
     def _cluster_columns(self, clusters: Clusters, weights: Floats) -> dict[str, float]:
         return {
@@ -418,6 +493,17 @@ def require_member(value: object, method: str, role: str, example: str) -> None:
     """Raise InferenceError where a class, or anything without the method, is given in the place of a member of a family."""
     if isinstance(value, type) or not hasattr(value, method):
         raise InferenceError(f"{role} is {value!r}", where="estimate", remedy=f"pass a value such as {example}")
+
+
+def _need(inference: Inference) -> OnCells:
+    need: OnCells = getattr(inference, "on_cells", "never")
+    return need
+
+
+def _is_without_residual(part: Part) -> bool:
+    if part.regression is not None:
+        return not part.regression.residuals.any()
+    return not part.influence.sum_within(part.sample.unit, len(part.sample.starts)).any()
 
 
 def _escape(text: str) -> str:

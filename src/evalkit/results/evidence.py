@@ -157,7 +157,7 @@ class Evidence:
 
     def _described(self) -> dict[str | Indicators, Specification]:
         """List the outcomes, covariates and splitting variables, each with the first specification whose panel has it."""
-        specs = [one.spec for one in self.estimates.values()]
+        specs = [one.spec.on_rows() for one in self.estimates.values()]
         covariates = dict.fromkeys(covariate for one in specs for covariate in one.design.covariates)
         splits = (column for one in specs for column in one.estimator.columns())
         plain = (one for one in covariates if isinstance(one, str))

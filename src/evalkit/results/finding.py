@@ -79,7 +79,12 @@ class Finding:
 
 
 class Check(Protocol):
-    """A challenge to a specification."""
+    """A challenge to a specification. Without the line `on_cells` it gets the rows of a large panel."""
+
+    @property
+    def on_cells(self) -> bool:
+        """Say whether it finds the same on cells as on the rows that they stand for (see `Specification.on_cells`)."""
+        ...
 
     def run(self, spec: Specification) -> Finding:
         """Carry it out."""

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from evalkit.catalogue import Message, message
-from evalkit.designs.collapsing import collapse_panel
+from evalkit.designs import collapsing
 from evalkit.errors import EvalkitError, InferenceError
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.numerics.clusters import ShockBasis
@@ -261,28 +261,32 @@ def cluster_means(loadings: Loadings) -> Floats:
     return means.reshape(cells.n_clusters, -1)
 
 
-_WORTH_CELLS = 20_000  # rows from which collapsing them pays
-_FEWER = 4  # and by how much
-
-
 def _collapse(fit: Fit, spec: Specification) -> tuple[Specification, Fit] | None:
     """Estimate on cells of a panel's rows where a linear estimator then gives the same from far fewer.
 
-    Regressions need it not: their rows are summed by cluster as it is.
+    Regressions need it not: their rows are summed by cluster as it is. Nor do estimates that are on cells already.
     """
     panel = spec.panel
     linear = all(part.response is not None and part.response.of_design for part in fit.parts)
     n_rows = max(len(part.sample.rows) for part in fit.parts)
-    if not linear or len(fit.parts) > 1 or panel.unit is None or panel.counts is not None or n_rows < _WORTH_CELLS:
+    if (
+        not linear
+        or len(fit.parts) > 1
+        or panel.unit is None
+        or panel.counts is not None
+        or n_rows < collapsing.WORTH_CELLS
+    ):
         return None
     used = np.zeros(len(panel), dtype=bool)
     used[fit.parts[0].sample.rows] = True
     try:
-        cells = collapse_panel(panel, spec.design, keep=used)
+        cells = collapsing.collapse_panel(panel, spec.design, keep=used)
         small = spec.estimator.fit(cells, spec.design)
     except EvalkitError:
         return None
-    same = _FEWER * len(cells) <= n_rows and [term.name for term in small.terms] == [term.name for term in fit.terms]
+    same = collapsing.FEWER * len(cells) <= n_rows and [term.name for term in small.terms] == [
+        term.name for term in fit.terms
+    ]
     return (replace(spec, panel=cells), small) if same else None
 
 

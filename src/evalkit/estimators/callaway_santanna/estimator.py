@@ -72,6 +72,7 @@ class CallawaySantAnna:
     units: Units = "pairs"
 
     columns = no_columns
+    on_cells = True
 
     def __post_init__(self) -> None:
         for name, known in (("aggregate", _Aggregate), ("method", Method), ("base", Base), ("units", Units)):
