@@ -149,7 +149,7 @@ def draw_sample(
     chosen = {
         one: one.category(panel, usable) for one in categories
     }  # those of all rows: refits of some name them alike
-    rows = panel.rows if kept.all() else np.flatnonzero(kept)
+    rows = panel.places if kept.all() else np.flatnonzero(kept)
     if panel.unit_codes is None:
         # Order by everything the arithmetic sees, so that the order of the input changes no bit of the result.
         keys = [assigned.values, panel.position, adoption, read.outcome, *read.covariates, read.weights, read.counts]

@@ -189,7 +189,7 @@ def slope_notes(fit: Fit, treatment: Floats | Flags, cohorts: int) -> tuple[Mess
     blocks = cut_blocks(len(treatment))
 
     def weigh(rows: slice) -> Floats:
-        weight = treatment[rows] * np.einsum("ij,j->i", regression.regressors[rows], regression.bread[:, 0])
+        weight: Floats = treatment[rows] * np.einsum("ij,j->i", regression.regressors[rows], regression.bread[:, 0])
         return weight if regression.weights is None else weight * regression.weights[rows]
 
     largest = max(in_blocks(lambda rows: float(np.abs(weigh(rows)).max()), blocks))

@@ -155,7 +155,7 @@ class Panel:
         return np.arange(len(self.frame)) if self.unit_codes is None else first_rows(self.unit_codes.values)
 
     @property
-    def rows(self) -> Ints:
+    def places(self) -> Ints:
         """Positions (n,) of all rows; nobody may change them."""
 
         def count() -> Ints:

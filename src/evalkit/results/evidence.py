@@ -163,7 +163,8 @@ class Evidence:
         plain = (one for one in covariates if isinstance(one, str))
         indicators = (one for one in covariates if isinstance(one, Indicators))
         found: dict[str | Indicators, Specification] = {}
-        for one in dict.fromkeys((*(spec.design.outcome for spec in specs), *plain, *splits, *indicators)):
+        listed: list[str | Indicators] = [*(spec.design.outcome for spec in specs), *plain, *splits, *indicators]
+        for one in dict.fromkeys(listed):
             column = one.of if isinstance(one, Indicators) else one
             found[one] = next(spec for spec in specs if column in spec.panel.frame.columns)
         return found
