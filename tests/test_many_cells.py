@@ -64,7 +64,7 @@ CASES: dict[str, tuple[Estimator, dict[str, Any], dict[str, Any]]] = {
 def test_rows_put_in_what_the_regression_says(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     estimator, change, shape = CASES[name]
     f = panel_of(**shape)
-    inferences = [Cluster(), Cluster(correction="all_effects"), Jackknife()]
+    inferences: list[Inference] = [Cluster(), Cluster(correction="all_effects"), Jackknife()]
     whole = [run(f, estimator, inference, **change) for inference in inferences]
     before = sizes(whole[0])
     monkeypatch.setattr(_saturated, "_MANY", 0)

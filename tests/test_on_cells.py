@@ -95,7 +95,7 @@ ON_CELLS = {name: one for name, one in ESTIMATORS.items() if getattr(one, "on_ce
 
 @pytest.mark.parametrize("name", ON_CELLS)
 def test_every_estimator(name: str) -> None:
-    design = {"eligible": "eligible"} if isinstance(ESTIMATORS[name], TripleDifference) else {}
+    design: dict[str, Any] = {"eligible": "eligible"} if isinstance(ESTIMATORS[name], TripleDifference) else {}
     compare(world(), ESTIMATORS[name], Cluster(), **design)
 
 
@@ -275,7 +275,8 @@ def test_checks_of_rows_see_rows() -> None:
             return checks.LeaveOneOut().run(spec)
 
     panel = panel_of(world(farms=120))
-    ek.check(ek.estimate(panel, DESIGN, TwoWayFE(), inference=Cluster()), Looks())
+    looks: Any = Looks()
+    ek.check(ek.estimate(panel, DESIGN, TwoWayFE(), inference=Cluster()), looks)
     assert seen == [panel]
     assert seen[0] is panel
 
