@@ -253,9 +253,10 @@ def table(head: str, rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(c.ljust(w) for c, w in zip(line, widths, strict=True))} |" for line in lines)
 
 
-def ratio(above: float, below: float) -> str:
-    """A ratio with one decimal; – where either is missing."""
-    return f"{above / below:.1f}" if above == above and below == below and below > 0 else "–"
+def ratio(above: float, below: float = 1.0) -> str:
+    """A ratio with one decimal, two below one; – where either is missing."""
+    times = above / below
+    return "–" if times != times else f"{times:.1f}" if times >= 0.95 else f"{times:.2f}"
 
 
 def reached(value: float, target: float, *, most: bool) -> str:
@@ -280,10 +281,10 @@ def of_cells(found: dict[Job, Found], sizes: dict[str, Panel]) -> Iterator[str]:
                     verdict += f"; GB {reached(max(one.peaks), CELLS_MEMORY, most=True)}"
             who = job.tool if job.tool != "SQL" else "DuckDB"
             rows.append(
-                [name, who, one.show("cold"), f"{cold:.1f}", one.show("warm"), f"{warm:.1f}",
+                [name, who, one.show("cold"), ratio(cold), one.show("warm"), ratio(warm),
                  one.peak(), one.remark(), verdict]
             )  # fmt: skip
-        yield f"{sizes[panel].say()}:\n"
+        yield f"{sizes[panel].say()}:"
         yield table("case | tool | cold, s | × SQL | warm, s | × SQL | peak, GB | numbers | target", rows)
 
 
@@ -309,7 +310,7 @@ def of_rows(found: dict[Job, Found], sizes: dict[str, Panel]) -> Iterator[str]:
                              ratio(other.median("second"), mine.median("second")),
                              ratio(other.median("first"), mine.median("panel", "first")),
                              other.remark(), reached(times, target, most=False) if target else ""])  # fmt: skip
-        yield f"{sizes[panel].say()}:\n"
+        yield f"{sizes[panel].say()}:"
         yield table(
             "case | tool | first, s | second, s | first, from the frame, s | peak, GB | second ÷ evalkit's | "
             "from the frame ÷ evalkit's | numbers | target",
@@ -331,8 +332,8 @@ def of_growth(found: dict[Job, Found], sizes: dict[str, Panel]) -> Iterator[str]
         rows.append(
             [f"{estimator}{' with x1, x2' if covariates == 'x' else ''}",
              f"{sizes[small].units:,} × {sizes[small].periods} to {sizes[large].units:,} × {sizes[large].periods}",
-             below.show("first"), above.show("first"), f"{ratios[0]:.1f}", below.show("second"), above.show("second"),
-             f"{ratios[1]:.1f}", above.peak(), reached(max(ratios), GROWTH_TARGETS[large], most=True)]
+             below.show("first"), above.show("first"), ratio(ratios[0]), below.show("second"), above.show("second"),
+             ratio(ratios[1]), above.peak(), reached(max(ratios), GROWTH_TARGETS[large], most=True)]
         )  # fmt: skip
     yield table(
         "estimator | units × periods | first, s | first, s | times | second, s | second, s | times | peak, GB | target",
@@ -348,7 +349,7 @@ def of_checks(found: dict[Job, Found], sizes: dict[str, Panel]) -> Iterator[str]
     verdicts = (plain.failure or reached(plain.median(*names), CHECKS_TARGET, most=True),
                 with_x.failure or reached(with_x.median(*names), CHECKS_TARGET, most=True))  # fmt: skip
     rows += [["peak, GB", plain.peak(), with_x.peak()], ["target", *verdicts]]
-    yield f"{sizes['tenth'].say()}, each check once, 999 draws where it draws:\n"
+    yield f"{sizes['tenth'].say()}, each check once, 999 draws where it draws:"
     yield table("check | without covariates, s | with x1, x2, s", rows)
 
 
@@ -360,7 +361,7 @@ def of_limit(found: dict[Job, Found], sizes: dict[str, Panel]) -> Iterator[str]:
         "pass": "the sum of a column in memory (NumPy, one thread)",
         "count": "sums by unit of a column in memory (NumPy's bincount, one thread)",
     }
-    yield f"{sizes['whole'].say()}:\n"
+    yield f"{sizes['whole'].say()}:"
     rows = [[words, f"{1000 * one.median(name):.0f}"] for name, words in what.items()]
     yield table("what | ms", [*rows, ["numbers", one.failure]] if one.failure else rows)
 
@@ -386,7 +387,7 @@ def machine() -> str:
 def pins(tool: str) -> Iterator[str]:
     """The version of a peer that its environment has, from the file that pins it."""
     for line in (HERE / "environments" / f"{tool}.txt").read_text(encoding="utf-8").splitlines():
-        if line.lower().startswith(tool.lower()):
+        if line.startswith(f"{tool}=="):
             yield line.replace("==", " ")
 
 

@@ -75,7 +75,7 @@ PEERS = {
         },
         {
             "CallawaySantAnna": "not offered",
-            "Imputation": "did2s, the two-stage estimator, has the same effect on other standard errors and fails with pandas 3",
+            "Imputation": "not asked: its did2s is the two-stage estimator, with other standard errors",
         },
     ),
     "diff-diff": Peer(
@@ -104,7 +104,7 @@ PEERS = {
         },
         {
             "TwoWayFE": "TwoWayFixedEffects absorbs a 0/1 column, not the periods (see findings/)",
-            "TwoWayFE with x1, x2": "the same",
+            "TwoWayFE with x1, x2": "TwoWayFixedEffects absorbs a 0/1 column, not the periods (see findings/)",
             "EventStudy": "MultiPeriodDiD is for a treatment that begins for all at once",
         },
     ),
