@@ -105,7 +105,7 @@ PEERS = {
         {
             "TwoWayFE": "TwoWayFixedEffects absorbs a 0/1 column, not the periods (see findings/)",
             "TwoWayFE with x1, x2": "TwoWayFixedEffects absorbs a 0/1 column, not the periods (see findings/)",
-            "EventStudy": "MultiPeriodDiD is for a treatment that begins for all at once",
+            "EventStudy": "TwoWayFixedEffects(event_study=True) has one date of adoption for all",
         },
     ),
     "StatsPAI": Peer(
