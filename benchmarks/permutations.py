@@ -15,7 +15,6 @@ from __future__ import annotations
 import io
 import statistics
 import sys
-import time
 import warnings
 from collections.abc import Callable
 from contextlib import redirect_stderr
@@ -23,6 +22,7 @@ from contextlib import redirect_stderr
 import numpy as np
 import pandas as pd
 import pyfixest as pf
+from panels import once
 
 from evalkit import Design, Estimate, Panel, check, estimate
 from evalkit.checks import PlaceboAssignment
@@ -57,12 +57,7 @@ def simulate_few() -> pd.DataFrame:
 
 def take(call: Callable[[], object], per: float = 1.0) -> float:
     """Median seconds of a call over the rounds after the first, times `per`."""
-    times = []
-    for _ in range(ROUNDS + 1):
-        start = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - start)
-    return per * statistics.median(times[1:])
+    return per * statistics.median([once(call) for _ in range(ROUNDS + 1)][1:])
 
 
 def main() -> int:

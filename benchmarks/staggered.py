@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import diff_diff as dd
 import pandas as pd
 import pyfixest as pf
-from panels import measure, simulate_panel, thin
+from panels import measure, simulate_panel, thin, with_codes
 
 from evalkit import Design, Panel, estimate
 from evalkit.estimators import CallawaySantAnna, EventStudy, Imputation, SunAbraham, TwoStage
@@ -93,8 +93,7 @@ def main() -> int:
     print(f"{'estimator':<22}{'panel':<12}{'peer':>9}{'evalkit':>9}{'ratio':>8}{'target':>8}")
     whole = simulate_panel()
     for name, frame in (("balanced", whole), ("unbalanced", thin(whole))):
-        frame = frame.assign(cohort=frame["first"].fillna(0).astype(int))
-        frame["rel"] = (frame["year"] - frame["first"]).fillna(-1).astype(int)
+        frame = with_codes(frame)
         panel = Panel.from_frame(frame, unit="unit", time="year")
         for race in RACES:
             design = Design(outcome="y", adoption="first", assigned_at="county", covariates=race.covariates)

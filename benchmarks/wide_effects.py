@@ -9,14 +9,12 @@ default of 1e-6; numbers are compared with its demeaning to 1e-14. CV3 is timed 
 from __future__ import annotations
 
 import sys
-import time
 import warnings
-from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 import pyfixest as pf
-from panels import measure
+from panels import measure, once
 
 from evalkit import Design, Panel, estimate
 from evalkit.estimators import ExtendedTWFE, SunAbraham, TwoWayFE
@@ -36,13 +34,6 @@ def loans(units: int, months: int, banks: int, movers: float) -> pd.DataFrame:
     f["d"] = (f["month"] >= f["first"]).astype(int)
     f["y"] = rng.normal(size=len(f)) + 0.2 * f["d"]
     return f
-
-
-def once(run: Callable[[], object]) -> float:
-    """Seconds of one call."""
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
 
 
 def of_loans(units: int, months: int, banks: int, movers: float, *, cv3: bool) -> bool:

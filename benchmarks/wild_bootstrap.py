@@ -11,17 +11,15 @@ disagree.
 from __future__ import annotations
 
 import importlib.util
-import resource
 import subprocess
 import sys
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from panels import measure, simulate_panel
+from panels import measure, once, peak_memory, simulate_panel
 
 from evalkit import Design, Estimate, Panel, estimate
 from evalkit.estimators import TwoWayFE
@@ -106,13 +104,10 @@ def run_many(inference: Inference) -> None:
         one.tidy(covariates=True)
         return one
 
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    before = peak_memory()
     one = call()
-    start = time.perf_counter()
-    call()
-    seconds = time.perf_counter() - start
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    print(seconds, before, after, one.pvalues["ATT"])
+    seconds = once(call)
+    print(seconds, before, peak_memory(), one.pvalues["ATT"])
 
 
 def main() -> int:

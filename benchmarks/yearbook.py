@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
 import openpyxl
+from panels import peak_memory
 
 from evalkit.sources import Yearbook
 
@@ -39,16 +39,7 @@ def main() -> None:
         start = time.process_time()
         rows = len(Yearbook(path).load().frame)
         print(f"{SHEETS} sheets, {rows:,} values: {time.process_time() - start:.1f} s of processor time")
-        print(f"peak memory of the process {_peak():.0f} MB" if _peak() else "peak memory: not told by this system")
-
-
-def _peak() -> float:
-    """Return the peak memory in MB; 0 on Windows, which does not tell it."""
-    if sys.platform == "win32":
-        return 0.0
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+        print(f"peak memory of the process {1000 * peak_memory():.0f} MB")  # nan on Windows
 
 
 if __name__ == "__main__":
