@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from evalkit.catalogue import Message, message
 from evalkit.designs.collapsing import COUNT, WITHIN
 from evalkit.designs.design import Design
+from evalkit.designs.indicators import Indicators
 from evalkit.designs.sample import draw_sample
 from evalkit.engines.engine import Engine, Frame
 from evalkit.errors import DataError, DesignError
@@ -27,11 +28,12 @@ from evalkit.tables.periods import Periods, end_of_year, read_periods
 from evalkit.tables.text_columns import BLANKS, CODE, MISSING, PLAIN_NUMBER, parse_column
 
 _LIMB = 30  # bits of a whole number that is summed: the sum of 2**32 of them fits into 64 bits
-_LIMBS = 3  # 90 bits: a number 2**37 times smaller than the largest keeps all of its digits
-_WORD = 31  # periods that a whole number marks, so that 2**32 rows of one unit-period do not overflow it
+_OF_OUTCOME = ("y0", "y1", "y2")  # 90 bits: a number 2**37 times smaller than the largest keeps all of its digits
+_OF_SQUARE = ("d0", "d1", "d2", "d3", "d4")  # as squares are spread twice as far
+_WORD = 31  # bits that mark the periods in a whole number, so that 2**32 rows of one unit-period do not overflow it
 _MOST_PERIODS = 10_000
-_LARGEST = 1e150  # outcomes whose squares are still numbers
-_SMALLEST = 400  # powers of two below 1 to which outcomes are told apart
+_MOST_VALUES = 10_000  # of a dose or a category, of which cells have one path each
+_SMALLEST, _LARGEST = 1e-120, 1e150  # outcomes whose squares are still numbers
 _LISTED = 5  # units that a note names
 _GROUPED = (nw.String, nw.Categorical, nw.Enum, nw.Boolean, nw.Date, nw.Datetime)
 
@@ -61,12 +63,13 @@ class _NotCells(Exception):  # noqa: N818 - no error: the rows are used as they 
 class _Audit:
     """What a first pass over the rows finds: the periods as they are written (T,), and how many rows each reason leaves out.
 
-    Outcomes are below 2**exponent.
+    Outcomes that are used are below 2**exponent, and lie less than 2**spread apart.
     """
 
     written: pa.Array
     lost: Ints
     exponent: int
+    spread: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,10 +86,13 @@ class _Axis:
         """Columns of whole numbers that mark a set of periods."""
         return [f"w{w}" for w in range(int(self.position.max()) // _WORD + 1)]
 
-    def table(self) -> pa.Table:
-        """Place each period as it is written, and mark it in one of the words."""
+    def table(self, paths: Iterable[_Path]) -> pa.Table:
+        """Place each period as it is written, and mark it in one of the words, and in one of each path."""
         word, bit = np.divmod(self.position, _WORD)
         marks = {name: np.where(word == w, 1 << bit, 0) for w, name in enumerate(self.words)}
+        for path in paths:
+            word, number = np.divmod(self.position, path.each)
+            marks |= {name: np.where(word == w, 1 << path.bits * number, 0) for w, name in enumerate(path.words(self))}
         return pa.table({"c1": self.written, "position": self.position, **marks})
 
     def values_at(self, position: Ints) -> Any:
@@ -97,23 +103,50 @@ class _Axis:
 
 
 @dataclass(frozen=True, eq=False)
+class _Path:
+    """A column whose values (k,) are numbered from 1, so that few whole numbers hold what a unit has in each of its periods."""
+
+    at: str
+    values: pa.Array
+
+    @property
+    def bits(self) -> int:
+        """Bits that a number takes."""
+        return len(self.values).bit_length()
+
+    @property
+    def each(self) -> int:
+        """Periods in one whole number."""
+        return _WORD // self.bits
+
+    def words(self, axis: _Axis) -> list[str]:
+        """Columns of whole numbers that hold the path."""
+        return [f"p{w}_{self.at}" for w in range(int(axis.position.max()) // self.each + 1)]
+
+    def table(self) -> pa.Table:
+        """Number the values."""
+        return pa.table({self.at: self.values, f"number_{self.at}": np.arange(1, len(self.values) + 1)})
+
+
+@dataclass(frozen=True, eq=False)
 class _Kinds:
     """Units that are alike in everything but their outcomes: `table` (k,) as the engine gives it, `frame` (k,) as values.
 
     Its columns: `units` so many of them, such as `example`; of their `rows`, `used` are used; `last` is the reason that left out
-    the last of the others; `moves …` says what changes within them.
+    the last of the others; `moves_…` says what changes within them. `keys` are columns by their names, and where they stand.
     """
 
     table: pa.Table
     frame: pd.DataFrame
-    keys: list[str]
+    keys: dict[str, str]
     words: list[str]
 
     @cached_property
     def cell(self) -> Ints:
         """Cell (k,) of each kind, numbered in the order of what tells them apart; -1 where no row is used."""
         used = self.frame["used"].to_numpy() > 0
-        ranks = [_rank(self.frame[name])[used] for name in (*self.keys, *self.words)]
+        named = [self.frame[at].rename(name) for name, at in self.keys.items()]
+        ranks = [factorise(one).values[used] for one in (*named, *(self.frame[word] for word in self.words))]
         numbered = np.full(len(self.frame), -1, dtype=np.int64)
         numbered[used] = np.unique(np.stack(ranks, axis=1), axis=0, return_inverse=True)[1].reshape(-1)
         return numbered
@@ -130,9 +163,15 @@ class _Kinds:
         counted = np.bincount(self.cell[inside], weights=self.frame["units"].to_numpy()[inside])
         return np.rint(counted).astype(np.int64)
 
-    def of_cells(self, name: str) -> Any:
+    @cached_property
+    def example(self) -> Any:
+        """The first unit (C,) of each cell."""
+        inside = self.frame["example"][self.cell >= 0]
+        return inside.groupby(self.cell[self.cell >= 0]).min().array
+
+    def of_cells(self, at: str) -> Any:
         """Values (C,) of a key."""
-        return self.frame[name].array.take(self.first)
+        return self.frame[at].array.take(self.first)
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +182,7 @@ class _Aggregation:
     unit: str
     time: str
     by: tuple[str, ...]
+    counted: tuple[str, ...] = ()  # keys of a text file that are numbers, not all of them written in one way
 
     # ---- columns -------------------------------------------------------------------------------------------------
 
@@ -154,8 +194,11 @@ class _Aggregation:
 
     @cached_property
     def _crossed(self) -> tuple[str, ...]:
-        parts = (part.strip() for effect in self.design.absorb for part in effect.split("*"))
-        return tuple(dict.fromkeys(part for part in parts if part not in (self.time, self.unit)))
+        parts = (part for effect in self.design.absorb for part in self._parts(effect))
+        return tuple(dict.fromkeys(part for part in parts if part != self.unit))
+
+    def _parts(self, effect: str) -> list[str]:
+        return [part.strip() for part in effect.split("*") if part.strip() != self.time]
 
     @cached_property
     def _constant(self) -> tuple[str, ...]:
@@ -164,10 +207,17 @@ class _Aggregation:
         return tuple(dict.fromkeys(one for one in single if one is not None and one not in self._settled))
 
     @cached_property
+    def _followed(self) -> tuple[str, ...]:
+        """Columns by whose values in each period units are told apart."""
+        categories = (one.of for one in self.design.covariates if isinstance(one, Indicators))
+        taken = (*self._settled, *self._constant)
+        return tuple(dict.fromkeys(one for one in (self.design.dose, *categories) if one and one not in taken))
+
+    @cached_property
     def _alike(self) -> tuple[str, ...]:
         """Columns that have to be the same in all rows of a cell and period."""
         single = (self.design.treated, self.design.dose, *self.design.covariate_columns())
-        taken = (*self._settled, *self._constant)
+        taken = (*self._settled, *self._constant, self.time)
         return tuple(dict.fromkeys(one for one in single if one is not None and one not in taken))
 
     @cached_property
@@ -178,11 +228,13 @@ class _Aggregation:
         return tuple(dict.fromkeys(one for one in single if one is not None))
 
     @cached_property
-    def _needed(self) -> tuple[tuple[str, Message], ...]:
+    def _needed(self) -> tuple[tuple[list[str], Message], ...]:
         """Columns without a value of which a row is left out, in the order in which this is counted, and the reason."""
         of = self.design
-        single = (of.outcome, *of.covariate_columns(), of.weights, of.eligible, *self._crossed)
-        return tuple((one, message("ledger.missing", column=one)) for one in dict.fromkeys(filter(None, single)))
+        single = dict.fromkeys(filter(None, (of.outcome, *of.covariate_columns(), of.weights, of.eligible)))
+        effects = {effect: parts for effect in of.absorb if (parts := self._parts(effect))}
+        needed = {**{one: [one] for one in single}, **effects}
+        return tuple((columns, message("ledger.missing", column=name)) for name, columns in needed.items())
 
     @cached_property
     def _reasons(self) -> tuple[Message, ...]:
@@ -199,8 +251,9 @@ class _Aggregation:
         reason = nw.lit(len(self._reasons))
         if self.design.weights is not None:
             reason = nw.when(nw.col(self._at(self.design.weights)) == 0).then(len(self._needed)).otherwise(reason)
-        for i, (column, _) in reversed(list(enumerate(self._needed))):
-            reason = nw.when(nw.col(self._at(column)).is_null()).then(i).otherwise(reason)
+        for i, (columns, _) in reversed(list(enumerate(self._needed))):
+            missing = nw.any_horizontal(*(nw.col(self._at(one)).is_null() for one in columns), ignore_nulls=True)
+            reason = nw.when(missing).then(i).otherwise(reason)
         return rows.with_columns(reason.cast(nw.Int64()).alias("reason"))
 
     def _clean(self, name: str, kind: Any) -> _Expr:
@@ -216,8 +269,10 @@ class _Aggregation:
         if self.engine.is_text:
             text = cell.str.strip_chars(BLANKS)
             text = nw.when(~text.is_in(list(MISSING))).then(text)
-            if name not in self._numeric:
+            if name not in (*self._numeric, *self.counted):
                 return text
+            for word, truth in (("true", "1"), ("false", "0")):
+                text = nw.when(text.str.to_lowercase() == word).then(nw.lit(truth)).otherwise(text)
             number = text.str.contains(PLAIN_NUMBER) & ~text.str.contains(CODE)
             return nw.when(number).then(text).otherwise(nw.when(~text.is_null()).then(nw.lit("nan"))).cast(nw.Float64())
         if name in self._numeric:
@@ -238,13 +293,22 @@ class _Aggregation:
         """Make the panel of cells."""
         audit = self._audit()
         axis = self._read_axis(audit)
-        rows = self._rows.join(self.engine.lift(axis.table()), on="c1", how="inner")
-        units, kinds = self._group_units(rows, axis, audit)
+        if self.unit in (*self._settled, *self._constant, *self._alike):
+            raise _NotCells(message("cells.none"))
+        paths = [self._number(name) for name in self._followed]
+        rows = self._rows.join(self.engine.lift(axis.table(paths)), on="c1", how="inner")
+        for path in paths:
+            rows = rows.join(self.engine.lift(path.table()), on=path.at, how="left")
+        units, kinds = self._group_units(rows, axis, audit, paths)
         moved: tuple[Message, ...] = ()
-        moving = [name for name in self._settled if kinds.frame[f"moves {name}"].any()]
+        moving = [name for name in self._settled if kinds.frame[f"moves_{self._at(name)}"].any()]
         if moving:
+            of = self.design
+            for name in moving:
+                if name in (*self._crossed, *of.covariate_columns(), of.weights, of.dose, of.eligible, of.treated):
+                    raise _NotCells(message("cells.changes", column=name))
             rows, moved = self._settle(rows, moving, axis)
-            units, kinds = self._group_units(rows, axis, audit)
+            units, kinds = self._group_units(rows, axis, audit, paths)
         if (kinds.units == 1).all():
             raise _NotCells(message("cells.none"))
         panel = self._panel(self._group_cells(rows, units, kinds, audit), kinds, axis, audit)
@@ -262,6 +326,15 @@ class _Aggregation:
         panel = Panel.from_frame(frame, unit=self.unit, time=self.time)
         return replace(panel, notes=(message("note.not_collapsed", why=why),))
 
+    def _number(self, name: str) -> _Path:
+        """Number the values that a column has in rows that are used."""
+        used = self._rows.filter(nw.col("reason") == len(self._reasons))
+        at = self._at(name)
+        found = self.engine.fetch(used.filter(~nw.col(at).is_null()).select(at).unique(at).head(_MOST_VALUES + 1))
+        if found.num_rows > _MOST_VALUES:
+            raise _NotCells(message("cells.values", column=name, most=_MOST_VALUES))
+        return _Path(at, found.sort_by(at).column(at).combine_chunks())
+
     def _audit(self) -> _Audit:
         """Count rows, gaps and what cannot be used, by period."""
         flags = {
@@ -275,12 +348,13 @@ class _Aggregation:
             if self.engine.is_text:
                 flags[f"words {name}"] = cell.is_nan()
         sums = {name: f"s{i}" for i, name in enumerate(flags)}
+        outcome = nw.when(nw.col("reason") == len(self._reasons)).then(nw.col("c2"))
         flagged = self._rows.with_columns(_as_number(flag).alias(sums[name]) for name, flag in flags.items())
         found = self.engine.fetch(
             flagged.group_by("c1")
             .agg(
                 nw.len().alias("rows"),
-                nw.col("c2").abs().max().alias("largest"),
+                *(getattr(outcome, end)().alias(end) for end in ("min", "max")),
                 *(nw.col(one).sum().alias(one) for one in sums.values()),
             )
             .head(_MOST_PERIODS + 1)
@@ -298,14 +372,17 @@ class _Aggregation:
                 f"{reason} ({rows} rows)" for reason, rows in zip(self._reasons, lost.tolist(), strict=True) if rows
             ]
             raise DesignError("no rows are left", where="; ".join(listed), remedy="check these columns")
-        largest = float(pc.max(found.column("largest")).as_py())
-        if largest > _LARGEST:
+        low, high = float(pc.min(found.column("min")).as_py()), float(pc.max(found.column("max")).as_py())
+        largest = max(-low, high)
+        if largest > _LARGEST or 0 < largest < _SMALLEST:
             raise DataError(
-                f"'{self.design.outcome}' is as large as {largest:.3g}",
+                f"'{self.design.outcome}' is at most {largest:.3g}, of which no squares can be taken",
                 where=f"column '{self.design.outcome}'",
-                remedy="express it in larger units",
+                remedy=f"express it in {'larger' if largest > 1 else 'smaller'} units",
             )
-        return _Audit(written, lost, max(math.frexp(largest)[1], -_SMALLEST))
+        exponent = math.frexp(largest)[1]
+        # Means of units are right to some 2**-53 of the largest outcome; two bits for them, and for what is rounded.
+        return _Audit(written, lost, exponent, max(math.frexp(high - low)[1], exponent - 50) + 2)
 
     def _refuse_counts(self, counts: dict[str, int], timeless: int) -> None:
         """Raise DataError for keys that are missing, and numbers that are none."""
@@ -363,27 +440,30 @@ class _Aggregation:
         periods = Periods(frequency, int(observed[0]), step, np.unique(position), end)
         return _Axis(audit.written, values, position, periods)
 
-    def _group_units(self, rows: Frame, axis: _Axis, audit: _Audit) -> tuple[Frame, _Kinds]:
+    def _group_units(
+        self, rows: Frame, axis: _Axis, audit: _Audit, paths: list[_Path]
+    ) -> tuple[Frame, _Kinds]:
         """Group the rows by unit, and the units by kind.
 
-        The words w0, w1, … mark the periods of used rows, a0, a1, … those of all (where they differ); y0, y1, … are the whole
-        numbers that make up the sum of outcomes.
+        The words w0, w1, … mark the periods of used rows, a0, a1, … those of all (where they differ), p0_c7, … the values of c7
+        in them; y0, y1, … are the whole numbers that make up the sum of outcomes.
         """
         used = nw.col("reason") == len(self._reasons)
-        sums = _names("y")
         keys = self._named((*self._settled, *self._constant))
         varied = [at for name, at in keys.items() if name in self._constant and name != self.design.adoption]
-        all_words = [f"a{word}" for word in axis.words] if audit.lost.any() else []
-        rows = _split(rows, nw.col("c2"), audit.exponent, "y").with_columns(
-            *(nw.col(word[1:]).alias(word) for word in all_words),
+        all_words = [f"a{word[1:]}" for word in axis.words] if audit.lost.any() else []
+        path_words = {word: f"number_{path.at}" for path in paths for word in path.words(axis)}
+        words = [*axis.words, *path_words]
+        rows = rows.with_columns(
+            *(nw.col(f"w{word[1:]}").alias(word) for word in all_words),
             *(nw.when(used).then(nw.col(at)).alias(at) for at in varied),
+            *((nw.col(word) * nw.col(number).fill_null(0)).alias(word) for word, number in path_words.items()),
             _as_number(used).alias("used"),
         )
         if audit.lost.any():
-            rows = rows.with_columns(
-                nw.when(used).then(nw.col(one)).otherwise(0).alias(one) for one in (*axis.words, *sums)
-            )
-        whole = ["used", *axis.words, *all_words, *sums]
+            rows = rows.with_columns(nw.when(used).then(nw.col(word)).otherwise(0).alias(word) for word in words)
+        rows = _split(rows, nw.when(used).then(nw.col("c2")).otherwise(0.0), audit.exponent, _OF_OUTCOME)
+        whole = ["used", *words, *all_words, *_OF_OUTCOME]
         units = rows.group_by("c0").agg(
             nw.len().alias("rows"),
             nw.col("reason").max().alias("last"),
@@ -396,23 +476,15 @@ class _Aggregation:
             *(nw.col(one).cast(nw.Int64()).alias(one) for one in ("rows", *whole)),
             *(_as_number(_changes(at, at not in varied)).alias(f"moves_{at}") for at in keys.values()),
         )
-        of_kind = [
-            "rows",
-            "used",
-            "last",
-            *axis.words,
-            *all_words,
-            *keys.values(),
-            *(f"moves_{at}" for at in keys.values()),
-        ]
-        units = self.engine.keep(units.select("c0", *of_kind, *sums))
+        moves = [f"moves_{at}" for at in keys.values()]
+        of_kind = ["rows", "used", "last", *words, *all_words, *keys.values(), *moves]
+        units = self.engine.keep(units.select("c0", *of_kind, *_OF_OUTCOME))
         found = self.engine.fetch(
             units.group_by(*of_kind).agg(nw.len().alias("units"), nw.col("c0").min().alias("example"))
         )
-        names = {at: name for name, at in keys.items()}
-        frame = self._to_pandas(found, {**names, **{f"moves_{at}": f"moves {name}" for at, name in names.items()}})
+        frame = self._to_pandas(found, {})
         self._refuse_kinds(frame, all_words or axis.words)
-        return units, _Kinds(found, frame, list(keys), axis.words)
+        return units, _Kinds(found, frame, keys, words)
 
     def _refuse_kinds(self, kinds: pd.DataFrame, words: list[str]) -> None:
         """Raise DataError for repeated unit-periods, and for what changes within units but must not."""
@@ -428,7 +500,7 @@ class _Aggregation:
                 "and pass unit=None to Panel.from_frame",
             )
         for name in self._constant:
-            wrong = kinds[kinds[f"moves {name}"] == 1]
+            wrong = kinds[kinds[f"moves_{self._at(name)}"] == 1]
             if not len(wrong):
                 continue
             example, where = wrong["example"].min(), f"column '{name}'"
@@ -479,7 +551,7 @@ class _Aggregation:
         Of each: how many there are (n), the whole numbers that make up the sums of outcomes (y0, …) and of squared distances from
         the units' means (d0, …), and the lowest and highest of what must be alike.
         """
-        keys = [*self._named(kinds.keys).values(), *kinds.words]
+        keys = [*kinds.keys.values(), *kinds.words]
         lifted = kinds.table.take(kinds.first).select(keys)
         on = []
         for at in keys:
@@ -495,7 +567,7 @@ class _Aggregation:
                 units = units.with_columns(_as_number(nw.col(at).is_null()).alias(gap))
                 units = units.with_columns(nw.col(at).fill_null(filled.as_py()))
         lifted = lifted.select(on).append_column("cell", pa.array(np.arange(len(kinds.first))))
-        total = nw.col("y0") + sum(nw.col(f"y{i}") * 2.0 ** (-_LIMB * i) for i in range(1, _LIMBS))
+        total = nw.col("y0") + sum(nw.col(one) * 2.0 ** (-_LIMB * i) for i, one in enumerate(_OF_OUTCOME) if i)
         mean = total * 2.0 ** (audit.exponent - _LIMB) / nw.col("used")
         placed = units.filter(nw.col("used") > 0).with_columns(mean.alias("mean"))
         placed = self.engine.keep(
@@ -505,9 +577,9 @@ class _Aggregation:
         used = rows.filter(nw.col("reason") == len(self._reasons)).select("c0", "c2", "position", *alike.values())
         used = used.join(placed, on="c0", how="inner")
         distance = nw.col("c2") - nw.col("mean")
-        used = _split(used, nw.col("c2"), audit.exponent, "y")
-        used = _split(used, distance * distance, 2 * audit.exponent + 2, "d")
-        sums = [*_names("y"), *_names("d")]
+        used = _split(used, nw.col("c2"), audit.exponent, _OF_OUTCOME)
+        used = _split(used, distance * distance, 2 * audit.spread, _OF_SQUARE)
+        sums = (*_OF_OUTCOME, *_OF_SQUARE)
         cells = used.group_by("cell", "position").agg(
             nw.len().alias("n"),
             *(nw.col(one).sum().alias(one) for one in sums),
@@ -525,20 +597,20 @@ class _Aggregation:
             raise DataError(
                 "the rows changed while they were read", where="collapse", remedy="let nothing write to them meanwhile"
             )
-        total = _join(cells, "y", audit.exponent)
-        squares = _join(cells, "d", 2 * audit.exponent + 2)
+        total = _join(cells, audit.exponent, _OF_OUTCOME)
+        squares = _join(cells, 2 * audit.spread, _OF_SQUARE)
         starts = first_rows(cell)
         length = np.diff(np.append(starts, len(cell)))
         # Units of a cell are observed in the same periods, so that the sum of their means is the mean of these sums.
         apart = total - np.repeat(np.add.reduceat(total, starts) / length, length)
         when = axis.values_at(position)
         columns = {self.unit: cell, self.time: when, self.design.outcome: total / n}
-        columns |= {name: kinds.of_cells(name).take(cell) for name in kinds.keys}
+        columns |= {name: kinds.of_cells(at).take(cell) for name, at in kinds.keys.items()}
         for name, at in self._named(self._alike).items():
             columns[name] = self._alike_values(cells, name, at, n)
         columns |= {COUNT: n.astype(np.float64), WITHIN: np.maximum(squares - apart**2 / n, 0.0)}
         frame = pd.DataFrame(columns)
-        who = kinds.frame["example"].array.take(kinds.first[cell])
+        who = kinds.example.take(cell)
         frame.index = pd.Index([f"of {self.unit} {one} in {at}" for one, at in zip(who, when, strict=True)])
         return Panel.from_frame(frame, unit=self.unit, time=self.time, counts=COUNT)
 
@@ -595,14 +667,10 @@ def _changes(at: str, gaps: bool) -> _Expr:
     return several | ((known > 0) & (known < nw.col("rows"))) if gaps else several
 
 
-def _names(of: str) -> list[str]:
-    return [f"{of}{i}" for i in range(_LIMBS)]
-
-
-def _split(rows: Frame, value: _Expr, exponent: int, of: str) -> Frame:
+def _split(rows: Frame, value: _Expr, exponent: int, names: tuple[str, ...]) -> Frame:
     """Write a number below 2**exponent as whole numbers of 30 bits, the first with the sign, whose sums no order changes."""
     rows = rows.with_columns((value * 2.0 ** (_LIMB - exponent)).alias("left"))
-    for name in _names(of):
+    for name in names:
         rows = rows.with_columns(nw.col("left").floor().alias(name))
         rows = rows.with_columns(
             ((nw.col("left") - nw.col(name)) * 2.0**_LIMB).alias("left"), nw.col(name).cast(nw.Int64()).alias(name)
@@ -610,14 +678,9 @@ def _split(rows: Frame, value: _Expr, exponent: int, of: str) -> Frame:
     return rows.drop("left")
 
 
-def _join(table: pa.Table, of: str, exponent: int) -> Floats:
+def _join(table: pa.Table, exponent: int, names: tuple[str, ...]) -> Floats:
     """Add up sums of whole numbers (c,) to the sums of the numbers that `_split` wrote with them."""
     total = np.zeros(table.num_rows)
-    for i, name in reversed(list(enumerate(_names(of)))):
+    for i, name in reversed(list(enumerate(names))):
         total += table.column(name).to_numpy() * 2.0 ** (exponent - _LIMB * (i + 1))
     return total
-
-
-def _rank(values: pd.Series) -> Ints:
-    """Rank (k,) of values, missing ones first."""
-    return factorise(values).values
