@@ -34,6 +34,8 @@ _WORD = 31  # bits that mark the periods in a whole number, so that 2**32 rows o
 _MOST_PERIODS = 10_000
 _MOST_VALUES = 10_000  # of a dose or a category, of which cells have one path each
 _SMALLEST, _LARGEST = 1e-120, 1e150  # outcomes whose squares are still numbers
+_FORMS = {"whole": "^(?:0|-?[1-9][0-9]*)$", "point": r"^-?(?:0|[1-9][0-9]*)\.(?:0|[0-9]*[1-9])$"}
+"""Two ways to write numbers, each of which has one text for a number; in a text file that mixes them, 7 and 7.0 are one unit."""
 _LISTED = 5  # units that a note names
 _GROUPED = (nw.String, nw.Categorical, nw.Enum, nw.Boolean, nw.Date, nw.Datetime)
 
@@ -63,13 +65,14 @@ class _NotCells(Exception):  # noqa: N818 - no error: the rows are used as they 
 class _Audit:
     """What a first pass over the rows finds: the periods as they are written (T,), and how many rows each reason leaves out.
 
-    Outcomes that are used are below 2**exponent, and lie less than 2**spread apart.
+    Outcomes that are used are below 2**exponent, and lie less than 2**spread apart. `counted` are keys to read as numbers.
     """
 
     written: pa.Array
     lost: Ints
     exponent: int
     spread: int
+    counted: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -246,7 +249,11 @@ class _Aggregation:
         """The rows: numbers as float64, what is missing as null whatever an engine takes NaN for, and who is left out why."""
         found = self.engine.rows.collect_schema()
         rows = self.engine.rows.with_columns(
-            *(self._clean(name, found[f"c{i}"]).alias(f"c{i}") for i, name in enumerate(self.names))
+            *(self._clean(name, found[f"c{i}"]).alias(f"c{i}") for i, name in enumerate(self.names)),
+            *(
+                nw.col(at).str.strip_chars(BLANKS).str.to_lowercase().is_in(["true", "false"]).alias(f"truth_{at}")
+                for at in self._named(self._numeric if self.engine.is_text else ()).values()
+            ),
         )
         reason = nw.lit(len(self._reasons))
         if self.design.weights is not None:
@@ -292,6 +299,8 @@ class _Aggregation:
     def collapse(self) -> Panel:
         """Make the panel of cells."""
         audit = self._audit()
+        if audit.counted:
+            return replace(self, counted=audit.counted).collapse()
         axis = self._read_axis(audit)
         if self.unit in (*self._settled, *self._constant, *self._alike):
             raise _NotCells(message("cells.none"))
@@ -347,6 +356,14 @@ class _Aggregation:
             flags[f"infinite {name}"] = cell.abs() == math.inf
             if self.engine.is_text:
                 flags[f"words {name}"] = cell.is_nan()
+                flags[f"truths {name}"] = nw.col(f"truth_{self._at(name)}")
+        keys = dict.fromkeys(one for one in (self.unit, *self._settled, *self._constant, *self._followed))
+        written_keys = [one for one in keys if self.engine.is_text and one not in (*self._numeric, *self.counted)]
+        for name in written_keys:
+            cell = nw.col(self._at(name))
+            flags[f"known {name}"] = ~cell.is_null()
+            flags[f"plain {name}"] = cell.str.contains(PLAIN_NUMBER) & ~cell.str.contains(CODE)
+            flags |= {f"{form} {name}": cell.str.contains(how) for form, how in _FORMS.items()}
         sums = {name: f"s{i}" for i, name in enumerate(flags)}
         outcome = nw.when(nw.col("reason") == len(self._reasons)).then(nw.col("c2"))
         flagged = self._rows.with_columns(_as_number(flag).alias(sums[name]) for name, flag in flags.items())
@@ -365,9 +382,10 @@ class _Aggregation:
             raise DataError("the table has no rows", remedy="check the source and the filters before this step")
         counts = {name: int(pc.sum(found.column(one)).as_py()) for name, one in sums.items()}
         written = found.column("c1").combine_chunks()
-        self._refuse_counts(counts, int(pc.sum(pc.if_else(written.is_null(), found.column("rows"), 0)).as_py()))
+        every = int(pc.sum(found.column("rows")).as_py())
+        self._refuse_counts(counts, int(pc.sum(pc.if_else(written.is_null(), found.column("rows"), 0)).as_py()), every)
         lost = np.array([counts[f"lost {i}"] for i in range(len(self._reasons))], dtype=np.int64)
-        if lost.sum() == pc.sum(found.column("rows")).as_py():
+        if lost.sum() == every:
             listed = [
                 f"{reason} ({rows} rows)" for reason, rows in zip(self._reasons, lost.tolist(), strict=True) if rows
             ]
@@ -382,10 +400,16 @@ class _Aggregation:
             )
         exponent = math.frexp(largest)[1]
         # Means of units are right to some 2**-53 of the largest outcome; two bits for them, and for what is rounded.
-        return _Audit(written, lost, exponent, max(math.frexp(high - low)[1], exponent - 50) + 2)
+        spread = max(math.frexp(high - low)[1], exponent - 50) + 2
+        counted = [
+            name
+            for name in written_keys
+            if counts[f"plain {name}"] == counts[f"known {name}"] > max(counts[f"{form} {name}"] for form in _FORMS)
+        ]
+        return _Audit(written, lost, exponent, spread, tuple(counted))
 
-    def _refuse_counts(self, counts: dict[str, int], timeless: int) -> None:
-        """Raise DataError for keys that are missing, and numbers that are none."""
+    def _refuse_counts(self, counts: dict[str, int], timeless: int, every: int) -> None:
+        """Raise DataError for keys that are missing, and numbers that are none; a column of a file may be true or false throughout."""
         for column, rows, noun in (
             (self.time, timeless, "period"),
             (self.unit, counts["unit"], "unit"),
@@ -398,8 +422,9 @@ class _Aggregation:
                     remedy=f"fill in the {noun} or leave these rows out",
                 )
         for name in self._numeric:
-            if counts.get(f"words {name}"):
-                raise self._refuse_words(name, counts[f"words {name}"])
+            words, truths = counts.get(f"words {name}", 0), counts.get(f"truths {name}", 0)
+            if words or 0 < truths < every:
+                raise self._refuse_words(name, words + truths)
             if counts[f"infinite {name}"]:
                 raise DataError(
                     f"'{name}' is infinite in {counts[f'infinite {name}']} rows",
@@ -650,10 +675,16 @@ class _Aggregation:
             {
                 name: parse_column(column, as_text=False)
                 if pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-                else column.to_numpy()
+                else _as_whole(column.to_numpy())
                 for name, column in zip(table.column_names, table.columns, strict=True)
             }
         )
+
+
+def _as_whole(values: Any) -> Any:
+    """Write numbers (n,) that are all whole as such."""
+    whole = values.dtype.kind != "f" or not (np.floor(values) == values).all()
+    return values if whole else values.astype(np.int64)
 
 
 def _as_number(flag: _Expr) -> _Expr:
