@@ -23,7 +23,7 @@ from evalkit.engines.engine import Engine, Frame
 from evalkit.errors import DataError, DesignError
 from evalkit.numerics.arrays import Floats, Ints, first_rows
 from evalkit.panels.panel import Dropped, Panel
-from evalkit.tables.columns import factorise
+from evalkit.tables.columns import factorise, refuse_blanks
 from evalkit.tables.periods import Periods, end_of_year, read_periods
 from evalkit.tables.text_columns import BLANKS, CODE, MISSING, PLAIN_NUMBER, parse_column
 
@@ -357,6 +357,11 @@ class _Aggregation:
             if self.engine.is_text:
                 flags[f"words {name}"] = cell.is_nan()
                 flags[f"truths {name}"] = nw.col(f"truth_{self._at(name)}")
+        kind = self._rows.collect_schema()["c0"]
+        if kind.is_float() and not self.engine.is_text:
+            flags["endless"] = nw.col("c0").abs() == math.inf
+        if isinstance(kind, nw.String) and not self.engine.is_text:
+            flags["blanks"] = nw.col("c0") != nw.col("c0").str.strip_chars(BLANKS)
         keys = dict.fromkeys(one for one in (self.unit, *self._settled, *self._constant, *self._followed))
         written_keys = [one for one in keys if self.engine.is_text and one not in (*self._numeric, *self.counted)]
         for name in written_keys:
@@ -382,6 +387,8 @@ class _Aggregation:
             raise DataError("the table has no rows", remedy="check the source and the filters before this step")
         counts = {name: int(pc.sum(found.column(one)).as_py()) for name, one in sums.items()}
         written = found.column("c1").combine_chunks()
+        if counts.get("blanks"):
+            self._refuse_blanks()
         every = int(pc.sum(found.column("rows")).as_py())
         self._refuse_counts(counts, int(pc.sum(pc.if_else(written.is_null(), found.column("rows"), 0)).as_py()), every)
         lost = np.array([counts[f"lost {i}"] for i in range(len(self._reasons))], dtype=np.int64)
@@ -421,6 +428,12 @@ class _Aggregation:
                     where=f"column '{column}'",
                     remedy=f"fill in the {noun} or leave these rows out",
                 )
+        if counts.get("endless"):
+            raise DataError(
+                f"the unit is infinite in {counts['endless']} rows",
+                where=f"column '{self.unit}'",
+                remedy="fill in the unit or leave these rows out",
+            )
         for name in self._numeric:
             words, truths = counts.get(f"words {name}", 0), counts.get(f"truths {name}", 0)
             if words or 0 < truths < every:
@@ -431,6 +444,14 @@ class _Aggregation:
                     where=f"column '{name}'",
                     remedy="was a logarithm taken of 0? Leave these rows out, or choose another transformation",
                 )
+
+    def _refuse_blanks(self) -> None:
+        """Raise DataError where two units differ by blanks around their names alone."""
+        names = self._rows.select("c0").unique("c0").with_columns(nw.col("c0").str.strip_chars(BLANKS).alias("plain"))
+        both = names.group_by("plain").agg(nw.col("c0").min().alias("one"), nw.col("c0").max().alias("other"))
+        found = self.engine.fetch(both.filter(nw.col("one") != nw.col("other")).sort("plain").head(1)).to_pylist()
+        if found:
+            raise refuse_blanks(self.unit, found[0]["one"], found[0]["other"])
 
     def _refuse_words(self, name: str, rows: int) -> DataError:
         """Make the error for a column of a text file that has words among its numbers, naming one."""

@@ -48,8 +48,15 @@ class EmbeddedEngine:
     def __init__(self, of: DuckDB, frame: Any, columns: tuple[str, ...]) -> None:
         self._of, self._kept, self._where = of, 0, f"a {type(frame).__name__}"
         self.is_text = False
-        self._folder = tempfile.mkdtemp(prefix="evalkit-", dir=of.spill)
         self._database: Any = None
+        try:
+            self._folder = tempfile.mkdtemp(prefix="evalkit-", dir=of.spill)
+        except OSError as error:
+            raise SourceError(
+                f"no temporary folder can be made ({error.strerror or error})",
+                where=str(of.spill or tempfile.gettempdir()),
+                remedy="name a folder that you may write to: engine=DuckDB(spill=…)",
+            ) from None
         with ExitStack() as undo:
             undo.callback(self.close)
             self.rows = self._open(frame, columns)
