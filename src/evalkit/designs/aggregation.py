@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import narwhals as nw
@@ -720,14 +721,14 @@ def _changes(at: str, gaps: bool) -> _Expr:
 
 
 def _split(rows: Frame, value: _Expr, exponent: int, names: tuple[str, ...]) -> Frame:
-    """Write a number below 2**exponent as whole numbers of 30 bits, the first with the sign, whose sums no order changes."""
-    rows = rows.with_columns((value * 2.0 ** (_LIMB - exponent)).alias("left"))
-    for name in names:
-        rows = rows.with_columns(nw.col("left").floor().alias(name))
-        rows = rows.with_columns(
-            ((nw.col("left") - nw.col(name)) * 2.0**_LIMB).alias("left"), nw.col(name).cast(nw.Int64()).alias(name)
-        )
-    return rows.drop("left")
+    """Write a number below 2**exponent as whole numbers of 30 bits, the first with the sign, whose sums no order changes.
+
+    Every step is exact: a power of two only moves the point, and a number cut off there has fewer digits than it had.
+    """
+    rows = rows.with_columns((value * 2.0**-exponent).alias("left"))
+    whole = [(nw.col("left") * 2.0 ** (_LIMB * (i + 1))).floor() for i in range(len(names))]
+    limbs = [whole[0], *(more - less * 2.0**_LIMB for less, more in pairwise(whole))]
+    return rows.with_columns(limb.cast(nw.Int64()).alias(name) for limb, name in zip(limbs, names, strict=True))
 
 
 def _join(table: pa.Table, exponent: int, names: tuple[str, ...]) -> Floats:
