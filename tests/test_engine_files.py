@@ -121,7 +121,9 @@ def test_paths_that_lead_to_nothing_are_refused(tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     assert "holds no Parquet file" in str(refused(tmp_path / "none", spill))
     farms().to_csv(tmp_path / "x.csv")
-    assert "of several kinds: CSV, Parquet" in str(refused([tmp_path / "x.csv", tmp_path / "farms"], spill, SourceError))
+    assert "of several kinds: CSV, Parquet" in str(
+        refused([tmp_path / "x.csv", tmp_path / "farms"], spill, SourceError)
+    )
 
 
 TEXTS = {
@@ -246,7 +248,15 @@ def test_capitals_and_names_that_stand_twice_in_a_relation(tmp_path: Path) -> No
 
 def test_too_little_memory_is_said_and_leaves_nothing(tmp_path: Path) -> None:
     n = 60_000
-    table = pa.table({"farm": np.arange(n), "year": np.full(n, 2015), "county": np.arange(n) % 4, "first": np.full(n, 2017), "y": np.ones(n)})
+    table = pa.table(
+        {
+            "farm": np.arange(n),
+            "year": np.full(n, 2015),
+            "county": np.arange(n) % 4,
+            "first": np.full(n, 2017),
+            "y": np.ones(n),
+        }
+    )
     error = refused(table, tmp_path / "spill", memory="1MB")
     assert "memory" in error.what
     assert "DuckDB(memory=…, spill=…)" in error.remedy

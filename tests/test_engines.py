@@ -65,16 +65,28 @@ def dates(frame: pd.DataFrame) -> pd.DataFrame:
     first = pd.to_datetime(frame["first"].map(lambda year: None if np.isnan(year) else f"{year:.0f}-03-05"))
     year, farm = pd.to_datetime(frame["year"].astype(str) + "-12-31"), frame["farm"]
     county = ("县" + frame["county"].astype(str)).astype("category")
-    return frame.assign(year=year, first=first, county=county, farm=pd.Timestamp("1950-01-01") + farm * pd.Timedelta("1D"))
+    return frame.assign(
+        year=year, first=first, county=county, farm=pd.Timestamp("1950-01-01") + farm * pd.Timedelta("1D")
+    )
 
 
 def typed(frame: pd.DataFrame) -> pd.DataFrame:
     """Store whole numbers in other types, beyond what a float64 holds; adoption with NA."""
     farm, county = frame["farm"] + 2**53 + 1, frame["county"].astype("uint8")
-    return frame.assign(farm=farm.astype("uint64"), county=county, big=frame["big"] == 1, first=frame["first"].astype("Int64"))
+    return frame.assign(
+        farm=farm.astype("uint64"), county=county, big=frame["big"] == 1, first=frame["first"].astype("Int64")
+    )
 
 
-NAMES = {"farm": "position", "year": "cell", "county": "c0", "first": "reason", "y": "w0", "price": "left", "big": "used"}
+NAMES = {
+    "farm": "position",
+    "year": "cell",
+    "county": "c0",
+    "first": "reason",
+    "y": "w0",
+    "price": "left",
+    "big": "used",
+}
 ODD = {"farm": 'a"b', "year": "y.r", "county": "县 名", "first": "it's", "y": "select", "sector": "temp"}
 
 Case = tuple[Callable[[pd.DataFrame], pd.DataFrame], dict[str, Any], tuple[str, ...]]
@@ -197,7 +209,9 @@ def test_every_door_leads_to_the_same_cells(tmp_path: Path) -> None:
 def test_a_hundred_periods_take_several_words() -> None:
     rng = np.random.default_rng(2)
     farm, month = np.repeat(np.arange(80), 100), np.tile(np.arange(100), 80)
-    frame = pd.DataFrame({"farm": farm, "month": month, "county": farm % 8, "first": np.where(farm % 8 < 3, 40.0, np.nan)})
+    frame = pd.DataFrame(
+        {"farm": farm, "month": month, "county": farm % 8, "first": np.where(farm % 8 < 3, 40.0, np.nan)}
+    )
     frame["y"], frame["kind"] = rng.normal(size=8000), (farm // 8 % 2 + month // 30) % 3
     # A farm is away for some of the months, in all words; farms that are away in others make other cells.
     frame = frame[(month + farm // 40 * 31) % 90 > 4]
@@ -222,14 +236,13 @@ def test_an_outlier_that_a_group_does_not_hold_costs_it_no_digits() -> None:
     cells = ek.collapse(pl.from_pandas(frame), ek.Design(**PLAIN), unit="farm", time="year", by=("sector",))
     rows = ek.Panel.from_frame(frame, unit="farm", time="year")
     one, other = (
-        ek.estimate(panel, ek.Design(**PLAIN), Split(by="sector", estimator=TwoWayFE()), inference=Robust()) for panel in (cells, rows)
+        ek.estimate(panel, ek.Design(**PLAIN), Split(by="sector", estimator=TwoWayFE()), inference=Robust())
+        for panel in (cells, rows)
     )
     calm = [i for i, name in enumerate(other.params.index) if "粮" not in str(name)]
     assert len(calm) == 2
     np.testing.assert_allclose(one.params.iloc[calm], other.params.iloc[calm], rtol=1e-10)
-    np.testing.assert_allclose(
-        np.diag(one.vcov())[calm], np.diag(other.vcov())[calm], rtol=1e-10
-    )
+    np.testing.assert_allclose(np.diag(one.vcov())[calm], np.diag(other.vcov())[calm], rtol=1e-10)
 
 
 @pytest.mark.parametrize(
@@ -303,7 +316,9 @@ def test_numbers_are_split_and_joined_without_loss() -> None:
     import narwhals as nw
 
     rng = np.random.default_rng(3)
-    values = np.concatenate([rng.normal(size=500), -rng.normal(size=500) * 2.0**-30, [0.0, -1.0, 7.999, -7.999, 2.0**-80]])
+    values = np.concatenate(
+        [rng.normal(size=500), -rng.normal(size=500) * 2.0**-30, [0.0, -1.0, 7.999, -7.999, 2.0**-80]]
+    )
     names = ("d0", "d1", "d2", "d3", "d4")
     frame = nw.from_native(pl.DataFrame({"value": values}).lazy())
     split = _split(frame, nw.col("value"), 3, names).collect().to_native().to_arrow()

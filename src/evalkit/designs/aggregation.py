@@ -270,7 +270,7 @@ class _Aggregation:
         is_number = kind.is_numeric() or isinstance(kind, nw.Boolean)
         if not is_number and not isinstance(kind, _GROUPED):
             raise DataError(
-                f"the column holds {kind}, which is neither text, a number nor a date",
+                f"the column holds {'no value' if isinstance(kind, nw.Unknown) else kind}, which is neither text, a number nor a date",
                 where=where,
                 remedy="write it as one of these before; periods of pandas as text, such as 2011Q3",
             )
@@ -333,7 +333,9 @@ class _Aggregation:
         """Take the rows as they are, with the columns needed, and say why."""
         table = self.engine.fetch(self.engine.rows)
         frame = self._to_pandas(table, {f"c{i}": name for i, name in enumerate(self.names)})
-        frame.index = pd.MultiIndex.from_arrays([frame[self.unit].array, frame[self.time].array])  # engines number no rows
+        frame.index = pd.MultiIndex.from_arrays(
+            [frame[self.unit].array, frame[self.time].array]
+        )  # engines number no rows
         panel = Panel.from_frame(frame, unit=self.unit, time=self.time)
         return replace(panel, notes=(message("note.not_collapsed", why=why),))
 
@@ -418,7 +420,7 @@ class _Aggregation:
         return _Audit(written, lost, exponent, spread, tuple(counted))
 
     def _refuse_counts(self, counts: dict[str, int], timeless: int, every: int) -> None:
-        """Raise DataError for keys that are missing, and numbers that are none; a column of a file may be true or false throughout."""
+        """Raise DataError for keys that are missing, and numbers that are none; in a text file they may all be true or false."""
         for column, rows, noun in (
             (self.time, timeless, "period"),
             (self.unit, counts["unit"], "unit"),
@@ -488,9 +490,7 @@ class _Aggregation:
         periods = Periods(frequency, int(observed[0]), step, np.unique(position), end)
         return _Axis(audit.written, values, position, periods)
 
-    def _group_units(
-        self, rows: Frame, axis: _Axis, audit: _Audit, paths: list[_Path]
-    ) -> tuple[Frame, _Kinds]:
+    def _group_units(self, rows: Frame, axis: _Axis, audit: _Audit, paths: list[_Path]) -> tuple[Frame, _Kinds]:
         """Group the rows by unit, and the units by kind.
 
         The words w0, w1, … mark the periods of used rows, a0, a1, … those of all (where they differ), p0_c7, … the values of c7

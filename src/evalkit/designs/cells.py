@@ -39,6 +39,12 @@ def collapse(
     """
     if isinstance(frame, pd.DataFrame):
         return collapse_panel(Panel.from_frame(frame, unit=unit, time=time), design, by=by)
+    if time in (*by, design.assigned_at, design.above):
+        raise DataError(
+            f"'{time}' is the period, and says of no unit where it belongs",
+            where="by, assigned_at and above",
+            remedy="name columns of the units",
+        )
     if len({unit, time, design.outcome}) < 3:
         raise DataError(
             "unit, time and outcome are not three columns",

@@ -92,7 +92,8 @@ class EmbeddedEngine:
     def _open(self, frame: Any, columns: tuple[str, ...]) -> Frame:
         if not isinstance(frame, str | Path | list | tuple):
             self._connect(":memory:")
-            return self._take(frame, columns)
+            with self._told():
+                return self._take(frame, columns)
         scan = scan_files(frame, columns)
         self._where, self.is_text = scan.where, scan.kind == CSV
         self._connect(scan.files[0] if scan.kind == DATABASE else ":memory:")
@@ -100,7 +101,9 @@ class EmbeddedEngine:
             rows: Frame = nw.from_native(self._scan(scan))
             names = rows.collect_schema().names()
         if self.is_text:
-            return rows.select(*(nw.col(f"all_{scan.header.index(name)}").alias(f"c{i}") for i, name in enumerate(columns)))
+            return rows.select(
+                *(nw.col(f"all_{scan.header.index(name)}").alias(f"c{i}") for i, name in enumerate(columns))
+            )
         require_distinct_columns(names, columns, self._where)
         return rows.select(*(nw.col(name).alias(f"c{i}") for i, name in enumerate(columns)))
 
@@ -191,12 +194,14 @@ class EmbeddedEngine:
                 where=self._where,
                 remedy="give DuckDB more memory, or a folder with more room: engine=DuckDB(memory=…, spill=…)",
             ) from None
-        except duckdb.Error as error:
+        except (duckdb.Error, pa.ArrowException) as error:
             raise SourceError(
                 f"DuckDB cannot read this ({_first_line(error)})",
                 where=self._where,
                 remedy="check that all files are whole, are not changed meanwhile, and hold what their header says"
-                + ("; evalkit.sources.Delimited reads other text files, too, and names the row" if self.is_text else ""),
+                + (
+                    "; evalkit.sources.Delimited reads other text files, too, and names the row" if self.is_text else ""
+                ),
             ) from None
 
 

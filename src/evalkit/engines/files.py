@@ -128,7 +128,9 @@ def _kind(file: Path) -> str:
 def _check_headers(files: list[Path], columns: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
     """Read the header of every CSV file: what separates its columns, and their names, which have to be the same in all."""
     lines = [_first_line(file) for file in files]
-    split = {mark: tuple(name.strip(BLANKS) for name in next(csv.reader([lines[0]], delimiter=mark))) for mark in _DELIMITERS}
+    split = {
+        mark: tuple(name.strip(BLANKS) for name in next(csv.reader([lines[0]], delimiter=mark))) for mark in _DELIMITERS
+    }
     delimiter = max(split, key=lambda mark: len(set(columns) & set(split[mark])))
     header = split[delimiter]
     require_distinct_columns(list(header), columns, files[0].as_posix())
