@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import evalkit as ek
-from evalkit.designs.aggregation import _join, _split
 from evalkit.engines.embedded import DuckDB, EmbeddedEngine
+from evalkit.engines.whole_numbers import join_sums, split
 from evalkit.estimators import Split, TripleDifference, TwoWayFE
 from evalkit.inference import Cluster, Robust
 
@@ -321,9 +321,9 @@ def test_numbers_are_split_and_joined_without_loss() -> None:
     )
     names = ("d0", "d1", "d2", "d3", "d4")
     frame = nw.from_native(pl.DataFrame({"value": values}).lazy())
-    split = _split(frame, nw.col("value"), 3, names).collect().to_native().to_arrow()
+    limbs = split(frame, nw.col("value"), 3, names).collect().to_native().to_arrow()
     for name in names[1:]:
-        limb = split.column(name).to_numpy()
+        limb = limbs.column(name).to_numpy()
         assert limb.min() >= 0
         assert limb.max() < 2**30
-    np.testing.assert_array_equal(_join(split, 3, names), values)
+    np.testing.assert_array_equal(join_sums(limbs, 3, names), values)

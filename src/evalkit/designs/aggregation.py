@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 import narwhals as nw
@@ -19,19 +18,19 @@ from evalkit.catalogue import Message, message
 from evalkit.designs.collapsing import COUNT, WITHIN
 from evalkit.designs.design import Design
 from evalkit.designs.indicators import Indicators
+from evalkit.designs.kinds import Audit, Axis, Kinds, ValuePath
 from evalkit.designs.sample import draw_sample
 from evalkit.engines.engine import Engine, Frame
+from evalkit.engines.whole_numbers import LIMB, join_sums, split
 from evalkit.errors import DataError, DesignError
-from evalkit.numerics.arrays import Floats, Ints, first_rows
+from evalkit.numerics.arrays import Ints, first_rows
 from evalkit.panels.panel import Dropped, Panel
-from evalkit.tables.columns import factorise, refuse_blanks
+from evalkit.tables.columns import refuse_blanks
 from evalkit.tables.periods import Periods, end_of_year, read_periods
 from evalkit.tables.text_columns import BLANKS, CODE, MISSING, PLAIN_NUMBER, parse_column
 
-_LIMB = 30  # bits of a whole number that is summed: the sum of 2**32 of them fits into 64 bits
 _OF_OUTCOME = ("y0", "y1", "y2")  # 90 bits: a number 2**37 times smaller than the largest keeps all of its digits
 _OF_SQUARE = ("d0", "d1", "d2", "d3", "d4")  # as squares are spread twice as far
-_WORD = 31  # bits that mark the periods in a whole number, so that 2**32 rows of one unit-period do not overflow it
 _MOST_PERIODS = 10_000
 _MOST_VALUES = 10_000  # of a dose or a category, of which cells have one path each
 _SMALLEST, _LARGEST = 1e-120, 1e150  # outcomes whose squares are still numbers
@@ -60,122 +59,6 @@ class _NotCells(Exception):  # noqa: N818 - no error: the rows are used as they 
     def __init__(self, why: Message) -> None:
         super().__init__(str(why))
         self.why = why
-
-
-@dataclass(frozen=True, eq=False)
-class _Audit:
-    """What a first pass over the rows finds: the periods as they are written (T,), and how many rows each reason leaves out.
-
-    Outcomes that are used are below 2**exponent, and lie less than 2**spread apart. `counted` are keys to read as numbers.
-    """
-
-    written: pa.Array
-    lost: Ints
-    exponent: int
-    spread: int
-    counted: tuple[str, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class _Axis:
-    """The periods as the frame writes them (T,), their values as read (T,), and their positions (T,) on the axis."""
-
-    written: pa.Array
-    values: pd.Series
-    position: Ints
-    periods: Periods
-
-    @property
-    def words(self) -> list[str]:
-        """Columns of whole numbers that mark a set of periods."""
-        return [f"w{w}" for w in range(int(self.position.max()) // _WORD + 1)]
-
-    def table(self, paths: Iterable[_Path]) -> pa.Table:
-        """Place each period as it is written, and mark it in one of the words, and in one of each path."""
-        word, bit = np.divmod(self.position, _WORD)
-        marks = {name: np.where(word == w, 1 << bit, 0) for w, name in enumerate(self.words)}
-        for path in paths:
-            word, number = np.divmod(self.position, path.each)
-            marks |= {name: np.where(word == w, 1 << path.bits * number, 0) for w, name in enumerate(path.words(self))}
-        return pa.table({"c1": self.written, "position": self.position, **marks})
-
-    def values_at(self, position: Ints) -> Any:
-        """Values (n,) of positions (n,)."""
-        of = np.zeros(int(self.position.max()) + 1, dtype=np.int64)
-        of[self.position] = np.arange(len(self.position))
-        return self.values.array.take(of[position])
-
-
-@dataclass(frozen=True, eq=False)
-class _Path:
-    """A column whose values (k,) are numbered from 1, so that few whole numbers hold what a unit has in each of its periods."""
-
-    at: str
-    values: pa.Array
-
-    @property
-    def bits(self) -> int:
-        """Bits that a number takes."""
-        return len(self.values).bit_length()
-
-    @property
-    def each(self) -> int:
-        """Periods in one whole number."""
-        return _WORD // self.bits
-
-    def words(self, axis: _Axis) -> list[str]:
-        """Columns of whole numbers that hold the path."""
-        return [f"p{w}_{self.at}" for w in range(int(axis.position.max()) // self.each + 1)]
-
-    def table(self) -> pa.Table:
-        """Number the values."""
-        return pa.table({self.at: self.values, f"number_{self.at}": np.arange(1, len(self.values) + 1)})
-
-
-@dataclass(frozen=True, eq=False)
-class _Kinds:
-    """Units that are alike in everything but their outcomes: `table` (k,) as the engine gives it, `frame` (k,) as values.
-
-    Its columns: `units` so many of them, such as `example`; of their `rows`, `used` are used; `last` is the reason that left out
-    the last of the others; `moves_…` says what changes within them. `keys` are columns by their names, and where they stand.
-    """
-
-    table: pa.Table
-    frame: pd.DataFrame
-    keys: dict[str, str]
-    words: list[str]
-
-    @cached_property
-    def cell(self) -> Ints:
-        """Cell (k,) of each kind, numbered in the order of what tells them apart; -1 where no row is used."""
-        used = self.frame["used"].to_numpy() > 0
-        named = [self.frame[at].rename(name) for name, at in self.keys.items()]
-        ranks = [factorise(one).values[used] for one in (*named, *(self.frame[word] for word in self.words))]
-        numbered = np.full(len(self.frame), -1, dtype=np.int64)
-        numbered[used] = np.unique(np.stack(ranks, axis=1), axis=0, return_inverse=True)[1].reshape(-1)
-        return numbered
-
-    @cached_property
-    def first(self) -> Ints:
-        """One kind of each cell (C,)."""
-        return np.unique(self.cell, return_index=True)[1][int((self.cell < 0).any()) :]
-
-    @cached_property
-    def units(self) -> Ints:
-        """Units in each cell (C,)."""
-        inside = self.cell >= 0
-        counted = np.bincount(self.cell[inside], weights=self.frame["units"].to_numpy()[inside])
-        return np.rint(counted).astype(np.int64)
-
-    @cached_property
-    def example(self) -> Any:
-        """The first unit (C,) of each cell."""
-        inside = self.frame["example"][self.cell >= 0]
-        return inside.groupby(self.cell[self.cell >= 0]).min().array
-
-    def of_cells(self, at: str) -> Any:
-        """Values (C,) of a key."""
-        return self.frame[at].array.take(self.first)
 
 
 @dataclass(frozen=True, eq=False)
@@ -270,7 +153,7 @@ class _Aggregation:
         is_number = kind.is_numeric() or isinstance(kind, nw.Boolean)
         if not is_number and not isinstance(kind, _GROUPED):
             raise DataError(
-                f"the column holds {'no value' if isinstance(kind, nw.Unknown) else kind}, which is neither text, a number nor a date",
+                f"the column holds {'no value' if isinstance(kind, nw.Unknown) else kind}: neither text, numbers nor dates",
                 where=where,
                 remedy="write it as one of these before; periods of pandas as text, such as 2011Q3",
             )
@@ -339,16 +222,16 @@ class _Aggregation:
         panel = Panel.from_frame(frame, unit=self.unit, time=self.time)
         return replace(panel, notes=(message("note.not_collapsed", why=why),))
 
-    def _number(self, name: str) -> _Path:
+    def _number(self, name: str) -> ValuePath:
         """Number the values that a column has in rows that are used."""
         used = self._rows.filter(nw.col("reason") == len(self._reasons))
         at = self._at(name)
         found = self.engine.fetch(used.filter(~nw.col(at).is_null()).select(at).unique(at).head(_MOST_VALUES + 1))
         if found.num_rows > _MOST_VALUES:
             raise _NotCells(message("cells.values", column=name, most=_MOST_VALUES))
-        return _Path(at, found.sort_by(at).column(at).combine_chunks())
+        return ValuePath(at, found.sort_by(at).column(at).combine_chunks())
 
-    def _audit(self) -> _Audit:
+    def _audit(self) -> Audit:
         """Count rows, gaps and what cannot be used, by period."""
         flags = {
             "unit": nw.col("c0").is_null(),
@@ -417,7 +300,7 @@ class _Aggregation:
             for name in written_keys
             if counts[f"plain {name}"] == counts[f"known {name}"] > max(counts[f"{form} {name}"] for form in _FORMS)
         ]
-        return _Audit(written, lost, exponent, spread, tuple(counted))
+        return Audit(written, lost, exponent, spread, tuple(counted))
 
     def _refuse_counts(self, counts: dict[str, int], timeless: int, every: int) -> None:
         """Raise DataError for keys that are missing, and numbers that are none; in a text file they may all be true or false."""
@@ -478,7 +361,7 @@ class _Aggregation:
             remedy="write periods as years, quarters, months or days, not as moments",
         )
 
-    def _read_axis(self, audit: _Audit) -> _Axis:
+    def _read_axis(self, audit: Audit) -> Axis:
         values = self._to_pandas(pa.table({"c1": audit.written}), {"c1": self.time})[self.time]
         ordinals, _, frequency = read_periods(values)
         observed = np.unique(ordinals)
@@ -488,9 +371,9 @@ class _Aggregation:
             raise self._refuse_moments(f"{len(observed)} periods lie up to {position.max():,} steps apart")
         end = end_of_year(values, frequency)
         periods = Periods(frequency, int(observed[0]), step, np.unique(position), end)
-        return _Axis(audit.written, values, position, periods)
+        return Axis(audit.written, values, position, periods)
 
-    def _group_units(self, rows: Frame, axis: _Axis, audit: _Audit, paths: list[_Path]) -> tuple[Frame, _Kinds]:
+    def _group_units(self, rows: Frame, axis: Axis, audit: Audit, paths: list[ValuePath]) -> tuple[Frame, Kinds]:
         """Group the rows by unit, and the units by kind.
 
         The words w0, w1, … mark the periods of used rows, a0, a1, … those of all (where they differ), p0_c7, … the values of c7
@@ -510,7 +393,7 @@ class _Aggregation:
         )
         if audit.lost.any():
             rows = rows.with_columns(nw.when(used).then(nw.col(word)).otherwise(0).alias(word) for word in words)
-        rows = _split(rows, nw.when(used).then(nw.col("c2")).otherwise(0.0), audit.exponent, _OF_OUTCOME)
+        rows = split(rows, nw.when(used).then(nw.col("c2")).otherwise(0.0), audit.exponent, _OF_OUTCOME)
         whole = ["used", *words, *all_words, *_OF_OUTCOME]
         units = rows.group_by("c0").agg(
             nw.len().alias("rows"),
@@ -532,7 +415,7 @@ class _Aggregation:
         )
         frame = self._to_pandas(found, {})
         self._refuse_kinds(frame, all_words or axis.words)
-        return units, _Kinds(found, frame, keys, words)
+        return units, Kinds(found, frame, keys, words)
 
     def _refuse_kinds(self, kinds: pd.DataFrame, words: list[str]) -> None:
         """Raise DataError for repeated unit-periods, and for what changes within units but must not."""
@@ -566,7 +449,7 @@ class _Aggregation:
                 )
             raise _NotCells(message("cells.changes", column=name))
 
-    def _settle(self, rows: Frame, moving: list[str], axis: _Axis) -> tuple[Frame, tuple[Message, ...]]:
+    def _settle(self, rows: Frame, moving: list[str], axis: Axis) -> tuple[Frame, tuple[Message, ...]]:
         """Let units that move stay where their first row places them; say which of them change their unit of assignment."""
         at = self._named(moving)
         first = rows.group_by("c0").agg(nw.col("position").min().alias("position"))
@@ -593,7 +476,7 @@ class _Aggregation:
         more = "; …" if len(movers) > _LISTED else ""
         return settled, (message("note.moved", units=len(movers), column=level, listed="; ".join(listed) + more),)
 
-    def _group_cells(self, rows: Frame, units: Frame, kinds: _Kinds, audit: _Audit) -> pa.Table:
+    def _group_cells(self, rows: Frame, units: Frame, kinds: Kinds, audit: Audit) -> pa.Table:
         """Group the used rows by cell and period.
 
         Of each: how many there are (n), the whole numbers that make up the sums of outcomes (y0, …) and of squared distances from
@@ -615,8 +498,8 @@ class _Aggregation:
                 units = units.with_columns(_as_number(nw.col(at).is_null()).alias(gap))
                 units = units.with_columns(nw.col(at).fill_null(filled.as_py()))
         lifted = lifted.select(on).append_column("cell", pa.array(np.arange(len(kinds.first))))
-        total = nw.col("y0") + sum(nw.col(one) * 2.0 ** (-_LIMB * i) for i, one in enumerate(_OF_OUTCOME) if i)
-        mean = total * 2.0 ** (audit.exponent - _LIMB) / nw.col("used")
+        total = nw.col("y0") + sum(nw.col(one) * 2.0 ** (-LIMB * i) for i, one in enumerate(_OF_OUTCOME) if i)
+        mean = total * 2.0 ** (audit.exponent - LIMB) / nw.col("used")
         placed = units.filter(nw.col("used") > 0).with_columns(mean.alias("mean"))
         placed = self.engine.keep(
             placed.join(self.engine.lift(lifted), on=on, how="inner").select("c0", "cell", "mean")
@@ -625,8 +508,8 @@ class _Aggregation:
         used = rows.filter(nw.col("reason") == len(self._reasons)).select("c0", "c2", "position", *alike.values())
         used = used.join(placed, on="c0", how="inner")
         distance = nw.col("c2") - nw.col("mean")
-        used = _split(used, nw.col("c2"), audit.exponent, _OF_OUTCOME)
-        used = _split(used, distance * distance, 2 * audit.spread, _OF_SQUARE)
+        used = split(used, nw.col("c2"), audit.exponent, _OF_OUTCOME)
+        used = split(used, distance * distance, 2 * audit.spread, _OF_SQUARE)
         sums = (*_OF_OUTCOME, *_OF_SQUARE)
         cells = used.group_by("cell", "position").agg(
             nw.len().alias("n"),
@@ -638,15 +521,15 @@ class _Aggregation:
         found = self.engine.fetch(cells.with_columns(nw.col(one).cast(nw.Int64()).alias(one) for one in ("n", *sums)))
         return found.sort_by([("cell", "ascending"), ("position", "ascending")])
 
-    def _panel(self, cells: pa.Table, kinds: _Kinds, axis: _Axis, audit: _Audit) -> Panel:
+    def _panel(self, cells: pa.Table, kinds: Kinds, axis: Axis, audit: Audit) -> Panel:
         """Make the panel: a row for each cell and period."""
         cell, position, n = (cells.column(one).to_numpy() for one in ("cell", "position", "n"))
         if (n != kinds.units[cell]).any():
             raise DataError(
                 "the rows changed while they were read", where="collapse", remedy="let nothing write to them meanwhile"
             )
-        total = _join(cells, audit.exponent, _OF_OUTCOME)
-        squares = _join(cells, 2 * audit.spread, _OF_SQUARE)
+        total = join_sums(cells, audit.exponent, _OF_OUTCOME)
+        squares = join_sums(cells, 2 * audit.spread, _OF_SQUARE)
         starts = first_rows(cell)
         length = np.diff(np.append(starts, len(cell)))
         # Units of a cell are observed in the same periods, so that the sum of their means is the mean of these sums.
@@ -670,7 +553,7 @@ class _Aggregation:
             raise _NotCells(message("cells.differs", column=name))
         return self._to_pandas(cells.select([at]), {at: name})[name].array
 
-    def _ledger(self, kinds: _Kinds, audit: _Audit) -> tuple[Dropped, ...]:
+    def _ledger(self, kinds: Kinds, audit: Audit) -> tuple[Dropped, ...]:
         """Count the rows that each reason leaves out, and the units that lose their last rows by it."""
         frame = kinds.frame
         last = np.bincount(frame["last"], weights=frame["units"], minlength=len(self._reasons) + 1)
@@ -719,34 +602,3 @@ def _changes(at: str, gaps: bool) -> _Expr:
     several = nw.col(at) != nw.col(f"high_{at}")
     known = nw.col(f"known_{at}")
     return several | ((known > 0) & (known < nw.col("rows"))) if gaps else several
-
-
-def _split(rows: Frame, value: _Expr, exponent: int, names: tuple[str, ...]) -> Frame:
-    """Write a number below 2**exponent as whole numbers of 30 bits, the first with the sign, whose sums no order changes.
-
-    Every step is exact: a power of two only moves the point, and a number cut off there has fewer digits than it had.
-    """
-    rows = rows.with_columns((value * 2.0**-exponent).alias("left"))
-    whole = [(nw.col("left") * 2.0 ** (_LIMB * (i + 1))).floor() for i in range(len(names))]
-    limbs = [whole[0], *(more - less * 2.0**_LIMB for less, more in pairwise(whole))]
-    return rows.with_columns(limb.cast(nw.Int64()).alias(name) for limb, name in zip(limbs, names, strict=True))
-
-
-def _join(table: pa.Table, exponent: int, names: tuple[str, ...]) -> Floats:
-    """Add up sums of whole numbers (c,) to the sums of the numbers that `_split` wrote with them."""
-    limbs = _carry([table.column(name).to_numpy() for name in names])
-    sign = np.where(limbs[0] < 0, -1, 1)
-    limbs = _carry([limb * sign for limb in limbs])  # none is negative, so that nothing cancels
-    total = np.zeros(table.num_rows)
-    for i, limb in reversed(list(enumerate(limbs))):
-        total += limb * 2.0 ** (exponent - _LIMB * (i + 1))
-    return total * sign
-
-
-def _carry(limbs: list[Ints]) -> list[Ints]:
-    """Carry what is above 30 bits to the whole number (c,) before, so that only the first has a sign."""
-    carried, over = list[Ints](), np.zeros_like(limbs[0])
-    for limb in reversed(limbs[1:]):
-        carried.append((limb + over) & ((1 << _LIMB) - 1))
-        over = (limb + over) >> _LIMB
-    return [limbs[0] + over, *reversed(carried)]
