@@ -126,7 +126,8 @@ def test_paths_that_lead_to_nothing_are_refused(tmp_path: Path) -> None:
     )
 
 
-TEXTS = {
+Change = Callable[[pd.DataFrame], pd.DataFrame]
+TEXTS: dict[str, tuple[Change, type[EvalkitError], str]] = {
     "thousands": (lambda f: f.assign(y=f["y"].astype(str).where(f.index != 4, "1,234")), DataError, "'1,234' is not"),
     "code": (lambda f: f.assign(y=f["y"].astype(str).where(f.index != 4, "0123")), DataError, "'0123' is not"),
     "word": (lambda f: f.assign(y=f["y"].astype(str).where(f.index != 4, "不详")), DataError, "'不详' is not"),
@@ -181,7 +182,7 @@ def test_text_files_in_which_columns_stand_otherwise_are_refused(tmp_path: Path)
     assert "the header is not that of a.csv" in str(refused(tmp_path / "*.csv", tmp_path / "spill"))
 
 
-READ = {
+READ: dict[str, Change] = {
     "codes": lambda f: f.assign(farm=f["farm"].map("{:04d}".format), county="0" + f["county"].astype(str)),
     "blanks": lambda f: f.assign(county=np.where(f["year"] % 2, "县", "\u3000县") + f["county"].astype(str) + "\xa0"),
     "7 and 7.0": lambda f: f.assign(farm=f["farm"].astype(str) + np.where(f["year"] % 2, "", ".0")),
@@ -273,7 +274,7 @@ def test_folders_that_cannot_be_spilled_to(tmp_path: Path, monkeypatch: pytest.M
         ek.collapse("x.csv", DESIGN, unit="farm", time="year", engine=DuckDB(spill=tmp_path))
 
 
-ROWS: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], type[EvalkitError], str]] = {
+ROWS: dict[str, tuple[Change, type[EvalkitError], str]] = {
     "no rows": (lambda f: f[:0], DataError, "the table has no rows"),
     "no outcome": (lambda f: f.assign(y=np.nan), DesignError, "y is missing (200 rows): no rows are left"),
     "no unit": (lambda f: f.assign(farm=f["farm"].where(f.index != 3)), DataError, "the unit is missing in 1 rows"),
@@ -319,7 +320,7 @@ ROWS: dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], type[EvalkitError]
     ),
     "text": (lambda f: f.assign(y="高"), DataError, "the column holds String, not numbers"),
     "structure": (
-        lambda f: f.assign(county=[{"code": one} for one in f["county"]]),
+        lambda f: f.assign(county=pd.Series([{"code": one} for one in f["county"]], dtype=object)),
         DataError,
         "neither text, numbers nor dates",
     ),
