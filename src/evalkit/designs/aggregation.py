@@ -17,21 +17,25 @@ import pyarrow.compute as pc
 from evalkit.catalogue import Message, message
 from evalkit.designs.collapsing import COUNT, WITHIN
 from evalkit.designs.design import Design
+from evalkit.designs.indicators import Indicators
+from evalkit.designs.kinds import Audit, Axis, Kinds, ValuePath
 from evalkit.designs.sample import draw_sample
 from evalkit.engines.engine import Engine, Frame
+from evalkit.engines.whole_numbers import LIMB, join_sums, split
 from evalkit.errors import DataError, DesignError
-from evalkit.numerics.arrays import Floats, Ints, first_rows
+from evalkit.numerics.arrays import Ints, first_rows
 from evalkit.panels.panel import Dropped, Panel
-from evalkit.tables.columns import factorise
+from evalkit.tables.columns import refuse_blanks
 from evalkit.tables.periods import Periods, end_of_year, read_periods
 from evalkit.tables.text_columns import BLANKS, CODE, MISSING, PLAIN_NUMBER, parse_column
 
-_LIMB = 30  # bits of a whole number that is summed: the sum of 2**32 of them fits into 64 bits
-_LIMBS = 3  # 90 bits: a number 2**37 times smaller than the largest keeps all of its digits
-_WORD = 31  # periods that a whole number marks, so that 2**32 rows of one unit-period do not overflow it
+_OF_OUTCOME = ("y0", "y1", "y2")  # 90 bits: a number 2**37 times smaller than the largest keeps all of its digits
+_OF_SQUARE = ("d0", "d1", "d2", "d3", "d4")  # as squares are spread twice as far
 _MOST_PERIODS = 10_000
-_LARGEST = 1e150  # outcomes whose squares are still numbers
-_SMALLEST = 400  # powers of two below 1 to which outcomes are told apart
+_MOST_VALUES = 10_000  # of a dose or a category, of which cells have one path each
+_SMALLEST, _LARGEST = 1e-120, 1e150  # outcomes whose squares are still numbers
+_FORMS = {"whole": "^(?:0|-?[1-9][0-9]*)$", "point": r"^-?(?:0|[1-9][0-9]*)\.(?:0|[0-9]*[1-9])$"}
+"""Two ways to write numbers, each of which has one text for a number; in a text file that mixes them, 7 and 7.0 are one unit."""
 _LISTED = 5  # units that a note names
 _GROUPED = (nw.String, nw.Categorical, nw.Enum, nw.Boolean, nw.Date, nw.Datetime)
 
@@ -58,90 +62,6 @@ class _NotCells(Exception):  # noqa: N818 - no error: the rows are used as they 
 
 
 @dataclass(frozen=True, eq=False)
-class _Audit:
-    """What a first pass over the rows finds: the periods as they are written (T,), and how many rows each reason leaves out.
-
-    Outcomes are below 2**exponent.
-    """
-
-    written: pa.Array
-    lost: Ints
-    exponent: int
-
-
-@dataclass(frozen=True, eq=False)
-class _Axis:
-    """The periods as the frame writes them (T,), their values as read (T,), and their positions (T,) on the axis."""
-
-    written: pa.Array
-    values: pd.Series
-    position: Ints
-    periods: Periods
-
-    @property
-    def words(self) -> list[str]:
-        """Columns of whole numbers that mark a set of periods."""
-        return [f"w{w}" for w in range(int(self.position.max()) // _WORD + 1)]
-
-    def table(self) -> pa.Table:
-        """Place each period as it is written, and mark it in one of the words."""
-        word, bit = np.divmod(self.position, _WORD)
-        marks = {name: np.where(word == w, 1 << bit, 0) for w, name in enumerate(self.words)}
-        return pa.table({"c1": self.written, "position": self.position, **marks})
-
-    def values_at(self, position: Ints) -> Any:
-        """Values (n,) of positions (n,)."""
-        of = np.zeros(int(self.position.max()) + 1, dtype=np.int64)
-        of[self.position] = np.arange(len(self.position))
-        return self.values.array.take(of[position])
-
-
-@dataclass(frozen=True, eq=False)
-class _Kinds:
-    """Units that are alike in everything but their outcomes: `table` (k,) as the engine gives it, `frame` (k,) as values.
-
-    Its columns: `units` so many of them, such as `example`; of their `rows`, `used` are used; `last` is the reason that left out
-    the last of the others; `moves …` says what changes within them.
-    """
-
-    table: pa.Table
-    frame: pd.DataFrame
-    keys: list[str]
-    words: list[str]
-
-    @cached_property
-    def cell(self) -> Ints:
-        """Cell (k,) of each kind, numbered in the order of what tells them apart; -1 where no row is used."""
-        used = self.frame["used"].to_numpy() > 0
-        ranks = [_rank(self.frame[name])[used] for name in (*self.keys, *self.words)]
-        numbered = np.full(len(self.frame), -1, dtype=np.int64)
-        numbered[used] = np.unique(np.stack(ranks, axis=1), axis=0, return_inverse=True)[1].reshape(-1)
-        return numbered
-
-    @cached_property
-    def first(self) -> Ints:
-        """One kind of each cell (C,)."""
-        return np.unique(self.cell, return_index=True)[1][int((self.cell < 0).any()) :]
-
-    @cached_property
-    def example(self) -> Any:
-        """The first unit of each cell (C,), in whatever order an engine gives the kinds."""
-        inside = self.cell >= 0
-        return self.frame["example"][inside].groupby(self.cell[inside]).min().array
-
-    @cached_property
-    def units(self) -> Ints:
-        """Units in each cell (C,)."""
-        inside = self.cell >= 0
-        counted = np.bincount(self.cell[inside], weights=self.frame["units"].to_numpy()[inside])
-        return np.rint(counted).astype(np.int64)
-
-    def of_cells(self, name: str) -> Any:
-        """Values (C,) of a key."""
-        return self.frame[name].array.take(self.first)
-
-
-@dataclass(frozen=True, eq=False)
 class _Aggregation:
     engine: Engine
     names: tuple[str, ...]
@@ -149,6 +69,7 @@ class _Aggregation:
     unit: str
     time: str
     by: tuple[str, ...]
+    counted: tuple[str, ...] = ()  # keys of a text file that are numbers, not all of them written in one way
 
     # ---- columns -------------------------------------------------------------------------------------------------
 
@@ -160,8 +81,11 @@ class _Aggregation:
 
     @cached_property
     def _crossed(self) -> tuple[str, ...]:
-        parts = (part.strip() for effect in self.design.absorb for part in effect.split("*"))
-        return tuple(dict.fromkeys(part for part in parts if part not in (self.time, self.unit)))
+        parts = (part for effect in self.design.absorb for part in self._parts(effect))
+        return tuple(dict.fromkeys(part for part in parts if part != self.unit))
+
+    def _parts(self, effect: str) -> list[str]:
+        return [part.strip() for part in effect.split("*") if part.strip() != self.time]
 
     @cached_property
     def _constant(self) -> tuple[str, ...]:
@@ -170,10 +94,17 @@ class _Aggregation:
         return tuple(dict.fromkeys(one for one in single if one is not None and one not in self._settled))
 
     @cached_property
+    def _followed(self) -> tuple[str, ...]:
+        """Columns by whose values in each period units are told apart."""
+        categories = (one.of for one in self.design.covariates if isinstance(one, Indicators))
+        taken = (*self._settled, *self._constant)
+        return tuple(dict.fromkeys(one for one in (self.design.dose, *categories) if one and one not in taken))
+
+    @cached_property
     def _alike(self) -> tuple[str, ...]:
         """Columns that have to be the same in all rows of a cell and period."""
         single = (self.design.treated, self.design.dose, *self.design.covariate_columns())
-        taken = (*self._settled, *self._constant)
+        taken = (*self._settled, *self._constant, self.time)
         return tuple(dict.fromkeys(one for one in single if one is not None and one not in taken))
 
     @cached_property
@@ -184,11 +115,13 @@ class _Aggregation:
         return tuple(dict.fromkeys(one for one in single if one is not None))
 
     @cached_property
-    def _needed(self) -> tuple[tuple[str, Message], ...]:
+    def _needed(self) -> tuple[tuple[list[str], Message], ...]:
         """Columns without a value of which a row is left out, in the order in which this is counted, and the reason."""
         of = self.design
-        single = (of.outcome, *of.covariate_columns(), of.weights, of.eligible, *self._crossed)
-        return tuple((one, message("ledger.missing", column=one)) for one in dict.fromkeys(filter(None, single)))
+        single = dict.fromkeys(filter(None, (of.outcome, *of.covariate_columns(), of.weights, of.eligible)))
+        effects = {effect: parts for effect in of.absorb if (parts := self._parts(effect))}
+        needed = {**{one: [one] for one in single}, **effects}
+        return tuple((columns, message("ledger.missing", column=name)) for name, columns in needed.items())
 
     @cached_property
     def _reasons(self) -> tuple[Message, ...]:
@@ -200,13 +133,18 @@ class _Aggregation:
         """The rows: numbers as float64, what is missing as null whatever an engine takes NaN for, and who is left out why."""
         found = self.engine.rows.collect_schema()
         rows = self.engine.rows.with_columns(
-            *(self._clean(name, found[f"c{i}"]).alias(f"c{i}") for i, name in enumerate(self.names))
+            *(self._clean(name, found[f"c{i}"]).alias(f"c{i}") for i, name in enumerate(self.names)),
+            *(
+                nw.col(at).str.strip_chars(BLANKS).str.to_lowercase().is_in(["true", "false"]).alias(f"truth_{at}")
+                for at in self._named(self._numeric if self.engine.is_text else ()).values()
+            ),
         )
         reason = nw.lit(len(self._reasons))
         if self.design.weights is not None:
             reason = nw.when(nw.col(self._at(self.design.weights)) == 0).then(len(self._needed)).otherwise(reason)
-        for i, (column, _) in reversed(list(enumerate(self._needed))):
-            reason = nw.when(nw.col(self._at(column)).is_null()).then(i).otherwise(reason)
+        for i, (columns, _) in reversed(list(enumerate(self._needed))):
+            missing = nw.any_horizontal(*(nw.col(self._at(one)).is_null() for one in columns), ignore_nulls=True)
+            reason = nw.when(missing).then(i).otherwise(reason)
         return rows.with_columns(reason.cast(nw.Int64()).alias("reason"))
 
     def _clean(self, name: str, kind: Any) -> _Expr:
@@ -215,15 +153,17 @@ class _Aggregation:
         is_number = kind.is_numeric() or isinstance(kind, nw.Boolean)
         if not is_number and not isinstance(kind, _GROUPED):
             raise DataError(
-                f"the column holds {kind}, which is neither text, a number nor a date",
+                f"the column holds {'no value' if isinstance(kind, nw.Unknown) else kind}: neither text, numbers nor dates",
                 where=where,
                 remedy="write it as one of these before; periods of pandas as text, such as 2011Q3",
             )
         if self.engine.is_text:
             text = cell.str.strip_chars(BLANKS)
             text = nw.when(~text.is_in(list(MISSING))).then(text)
-            if name not in self._numeric:
+            if name not in (*self._numeric, *self.counted):
                 return text
+            for word, truth in (("true", "1"), ("false", "0")):
+                text = nw.when(text.str.to_lowercase() == word).then(nw.lit(truth)).otherwise(text)
             number = text.str.contains(PLAIN_NUMBER) & ~text.str.contains(CODE)
             return nw.when(number).then(text).otherwise(nw.when(~text.is_null()).then(nw.lit("nan"))).cast(nw.Float64())
         if name in self._numeric:
@@ -243,14 +183,25 @@ class _Aggregation:
     def collapse(self) -> Panel:
         """Make the panel of cells."""
         audit = self._audit()
+        if audit.counted:
+            return replace(self, counted=audit.counted).collapse()
         axis = self._read_axis(audit)
-        rows = self._rows.join(self.engine.lift(axis.table()), on="c1", how="inner")
-        units, kinds = self._group_units(rows, axis, audit)
+        if self.unit in (*self._settled, *self._constant, *self._alike):
+            raise _NotCells(message("cells.none"))
+        paths = [self._number(name) for name in self._followed]
+        rows = self._rows.join(self.engine.lift(axis.table(paths)), on="c1", how="inner")
+        for path in paths:
+            rows = rows.join(self.engine.lift(path.table()), on=path.at, how="left")
+        units, kinds = self._group_units(rows, axis, audit, paths)
         moved: tuple[Message, ...] = ()
-        moving = [name for name in self._settled if kinds.frame[f"moves {name}"].any()]
+        moving = [name for name in self._settled if kinds.frame[f"moves_{self._at(name)}"].any()]
         if moving:
+            of = self.design
+            for name in moving:
+                if name in (*self._crossed, *of.covariate_columns(), of.weights, of.dose, of.eligible, of.treated):
+                    raise _NotCells(message("cells.changes", column=name))
             rows, moved = self._settle(rows, moving, axis)
-            units, kinds = self._group_units(rows, axis, audit)
+            units, kinds = self._group_units(rows, axis, audit, paths)
         if (kinds.units == 1).all():
             raise _NotCells(message("cells.none"))
         panel = self._panel(self._group_cells(rows, units, kinds, audit), kinds, axis, audit)
@@ -265,10 +216,22 @@ class _Aggregation:
         """Take the rows as they are, with the columns needed, and say why."""
         table = self.engine.fetch(self.engine.rows)
         frame = self._to_pandas(table, {f"c{i}": name for i, name in enumerate(self.names)})
+        frame.index = pd.MultiIndex.from_arrays(
+            [frame[self.unit].array, frame[self.time].array]
+        )  # engines number no rows
         panel = Panel.from_frame(frame, unit=self.unit, time=self.time)
         return replace(panel, notes=(message("note.not_collapsed", why=why),))
 
-    def _audit(self) -> _Audit:
+    def _number(self, name: str) -> ValuePath:
+        """Number the values that a column has in rows that are used."""
+        used = self._rows.filter(nw.col("reason") == len(self._reasons))
+        at = self._at(name)
+        found = self.engine.fetch(used.filter(~nw.col(at).is_null()).select(at).unique(at).head(_MOST_VALUES + 1))
+        if found.num_rows > _MOST_VALUES:
+            raise _NotCells(message("cells.values", column=name, most=_MOST_VALUES))
+        return ValuePath(at, found.sort_by(at).column(at).combine_chunks())
+
+    def _audit(self) -> Audit:
         """Count rows, gaps and what cannot be used, by period."""
         flags = {
             "unit": nw.col("c0").is_null(),
@@ -280,13 +243,27 @@ class _Aggregation:
             flags[f"infinite {name}"] = cell.abs() == math.inf
             if self.engine.is_text:
                 flags[f"words {name}"] = cell.is_nan()
+                flags[f"truths {name}"] = nw.col(f"truth_{self._at(name)}")
+        kind = self._rows.collect_schema()["c0"]
+        if kind.is_float() and not self.engine.is_text:
+            flags["endless"] = nw.col("c0").abs() == math.inf
+        if isinstance(kind, nw.String) and not self.engine.is_text:
+            flags["blanks"] = nw.col("c0") != nw.col("c0").str.strip_chars(BLANKS)
+        keys = dict.fromkeys(one for one in (self.unit, *self._settled, *self._constant, *self._followed))
+        written_keys = [one for one in keys if self.engine.is_text and one not in (*self._numeric, *self.counted)]
+        for name in written_keys:
+            cell = nw.col(self._at(name))
+            flags[f"known {name}"] = ~cell.is_null()
+            flags[f"plain {name}"] = cell.str.contains(PLAIN_NUMBER) & ~cell.str.contains(CODE)
+            flags |= {f"{form} {name}": cell.str.contains(how) for form, how in _FORMS.items()}
         sums = {name: f"s{i}" for i, name in enumerate(flags)}
+        outcome = nw.when(nw.col("reason") == len(self._reasons)).then(nw.col("c2"))
         flagged = self._rows.with_columns(_as_number(flag).alias(sums[name]) for name, flag in flags.items())
         found = self.engine.fetch(
             flagged.group_by("c1")
             .agg(
                 nw.len().alias("rows"),
-                nw.col("c2").abs().max().alias("largest"),
+                *(getattr(outcome, end)().alias(end) for end in ("min", "max")),
                 *(nw.col(one).sum().alias(one) for one in sums.values()),
             )
             .head(_MOST_PERIODS + 1)
@@ -297,24 +274,36 @@ class _Aggregation:
             raise DataError("the table has no rows", remedy="check the source and the filters before this step")
         counts = {name: int(pc.sum(found.column(one)).as_py()) for name, one in sums.items()}
         written = found.column("c1").combine_chunks()
-        self._refuse_counts(counts, int(pc.sum(pc.if_else(written.is_null(), found.column("rows"), 0)).as_py()))
+        if counts.get("blanks"):
+            self._refuse_blanks()
+        every = int(pc.sum(found.column("rows")).as_py())
+        self._refuse_counts(counts, int(pc.sum(pc.if_else(written.is_null(), found.column("rows"), 0)).as_py()), every)
         lost = np.array([counts[f"lost {i}"] for i in range(len(self._reasons))], dtype=np.int64)
-        if lost.sum() == pc.sum(found.column("rows")).as_py():
+        if lost.sum() == every:
             listed = [
                 f"{reason} ({rows} rows)" for reason, rows in zip(self._reasons, lost.tolist(), strict=True) if rows
             ]
             raise DesignError("no rows are left", where="; ".join(listed), remedy="check these columns")
-        largest = float(pc.max(found.column("largest")).as_py())
-        if largest > _LARGEST:
+        low, high = float(pc.min(found.column("min")).as_py()), float(pc.max(found.column("max")).as_py())
+        largest = max(-low, high)
+        if largest > _LARGEST or 0 < largest < _SMALLEST:
             raise DataError(
-                f"'{self.design.outcome}' is as large as {largest:.3g}",
+                f"'{self.design.outcome}' is at most {largest:.3g}, of which no squares can be taken",
                 where=f"column '{self.design.outcome}'",
-                remedy="express it in larger units",
+                remedy=f"express it in {'larger' if largest > 1 else 'smaller'} units",
             )
-        return _Audit(written, lost, max(math.frexp(largest)[1], -_SMALLEST))
+        exponent = math.frexp(largest)[1]
+        # Means of units are right to some 2**-53 of the largest outcome; two bits for them, and for what is rounded.
+        spread = max(math.frexp(high - low)[1], exponent - 50) + 2
+        counted = [
+            name
+            for name in written_keys
+            if counts[f"plain {name}"] == counts[f"known {name}"] > max(counts[f"{form} {name}"] for form in _FORMS)
+        ]
+        return Audit(written, lost, exponent, spread, tuple(counted))
 
-    def _refuse_counts(self, counts: dict[str, int], timeless: int) -> None:
-        """Raise DataError for keys that are missing, and numbers that are none."""
+    def _refuse_counts(self, counts: dict[str, int], timeless: int, every: int) -> None:
+        """Raise DataError for keys that are missing, and numbers that are none; in a text file they may all be true or false."""
         for column, rows, noun in (
             (self.time, timeless, "period"),
             (self.unit, counts["unit"], "unit"),
@@ -326,15 +315,30 @@ class _Aggregation:
                     where=f"column '{column}'",
                     remedy=f"fill in the {noun} or leave these rows out",
                 )
+        if counts.get("endless"):
+            raise DataError(
+                f"the unit is infinite in {counts['endless']} rows",
+                where=f"column '{self.unit}'",
+                remedy="fill in the unit or leave these rows out",
+            )
         for name in self._numeric:
-            if counts.get(f"words {name}"):
-                raise self._refuse_words(name, counts[f"words {name}"])
+            words, truths = counts.get(f"words {name}", 0), counts.get(f"truths {name}", 0)
+            if words or 0 < truths < every:
+                raise self._refuse_words(name, words + truths)
             if counts[f"infinite {name}"]:
                 raise DataError(
                     f"'{name}' is infinite in {counts[f'infinite {name}']} rows",
                     where=f"column '{name}'",
                     remedy="was a logarithm taken of 0? Leave these rows out, or choose another transformation",
                 )
+
+    def _refuse_blanks(self) -> None:
+        """Raise DataError where two units differ by blanks around their names alone."""
+        names = self._rows.select("c0").unique("c0").with_columns(nw.col("c0").str.strip_chars(BLANKS).alias("plain"))
+        both = names.group_by("plain").agg(nw.col("c0").min().alias("one"), nw.col("c0").max().alias("other"))
+        found = self.engine.fetch(both.filter(nw.col("one") != nw.col("other")).sort("plain").head(1)).to_pylist()
+        if found:
+            raise refuse_blanks(self.unit, found[0]["one"], found[0]["other"])
 
     def _refuse_words(self, name: str, rows: int) -> DataError:
         """Make the error for a column of a text file that has words among its numbers, naming one."""
@@ -357,7 +361,7 @@ class _Aggregation:
             remedy="write periods as years, quarters, months or days, not as moments",
         )
 
-    def _read_axis(self, audit: _Audit) -> _Axis:
+    def _read_axis(self, audit: Audit) -> Axis:
         values = self._to_pandas(pa.table({"c1": audit.written}), {"c1": self.time})[self.time]
         ordinals, _, frequency = read_periods(values)
         observed = np.unique(ordinals)
@@ -367,29 +371,30 @@ class _Aggregation:
             raise self._refuse_moments(f"{len(observed)} periods lie up to {position.max():,} steps apart")
         end = end_of_year(values, frequency)
         periods = Periods(frequency, int(observed[0]), step, np.unique(position), end)
-        return _Axis(audit.written, values, position, periods)
+        return Axis(audit.written, values, position, periods)
 
-    def _group_units(self, rows: Frame, axis: _Axis, audit: _Audit) -> tuple[Frame, _Kinds]:
+    def _group_units(self, rows: Frame, axis: Axis, audit: Audit, paths: list[ValuePath]) -> tuple[Frame, Kinds]:
         """Group the rows by unit, and the units by kind.
 
-        The words w0, w1, … mark the periods of used rows, a0, a1, … those of all (where they differ); y0, y1, … are the whole
-        numbers that make up the sum of outcomes.
+        The words w0, w1, … mark the periods of used rows, a0, a1, … those of all (where they differ), p0_c7, … the values of c7
+        in them; y0, y1, … are the whole numbers that make up the sum of outcomes.
         """
         used = nw.col("reason") == len(self._reasons)
-        sums = _names("y")
         keys = self._named((*self._settled, *self._constant))
         varied = [at for name, at in keys.items() if name in self._constant and name != self.design.adoption]
-        all_words = [f"a{word}" for word in axis.words] if audit.lost.any() else []
-        rows = _split(rows, nw.col("c2"), audit.exponent, "y").with_columns(
-            *(nw.col(word[1:]).alias(word) for word in all_words),
+        all_words = [f"a{word[1:]}" for word in axis.words] if audit.lost.any() else []
+        path_words = {word: f"number_{path.at}" for path in paths for word in path.words(axis)}
+        words = [*axis.words, *path_words]
+        rows = rows.with_columns(
+            *(nw.col(f"w{word[1:]}").alias(word) for word in all_words),
             *(nw.when(used).then(nw.col(at)).alias(at) for at in varied),
+            *((nw.col(word) * nw.col(number).fill_null(0)).alias(word) for word, number in path_words.items()),
             _as_number(used).alias("used"),
         )
         if audit.lost.any():
-            rows = rows.with_columns(
-                nw.when(used).then(nw.col(one)).otherwise(0).alias(one) for one in (*axis.words, *sums)
-            )
-        whole = ["used", *axis.words, *all_words, *sums]
+            rows = rows.with_columns(nw.when(used).then(nw.col(word)).otherwise(0).alias(word) for word in words)
+        rows = split(rows, nw.when(used).then(nw.col("c2")).otherwise(0.0), audit.exponent, _OF_OUTCOME)
+        whole = ["used", *words, *all_words, *_OF_OUTCOME]
         units = rows.group_by("c0").agg(
             nw.len().alias("rows"),
             nw.col("reason").max().alias("last"),
@@ -402,23 +407,15 @@ class _Aggregation:
             *(nw.col(one).cast(nw.Int64()).alias(one) for one in ("rows", *whole)),
             *(_as_number(_changes(at, at not in varied)).alias(f"moves_{at}") for at in keys.values()),
         )
-        of_kind = [
-            "rows",
-            "used",
-            "last",
-            *axis.words,
-            *all_words,
-            *keys.values(),
-            *(f"moves_{at}" for at in keys.values()),
-        ]
-        units = self.engine.keep(units.select("c0", *of_kind, *sums))
+        moves = [f"moves_{at}" for at in keys.values()]
+        of_kind = ["rows", "used", "last", *words, *all_words, *keys.values(), *moves]
+        units = self.engine.keep(units.select("c0", *of_kind, *_OF_OUTCOME))
         found = self.engine.fetch(
             units.group_by(*of_kind).agg(nw.len().alias("units"), nw.col("c0").min().alias("example"))
         )
-        names = {at: name for name, at in keys.items()}
-        frame = self._to_pandas(found, {**names, **{f"moves_{at}": f"moves {name}" for at, name in names.items()}})
+        frame = self._to_pandas(found, {})
         self._refuse_kinds(frame, all_words or axis.words)
-        return units, _Kinds(found, frame, list(keys), axis.words)
+        return units, Kinds(found, frame, keys, words)
 
     def _refuse_kinds(self, kinds: pd.DataFrame, words: list[str]) -> None:
         """Raise DataError for repeated unit-periods, and for what changes within units but must not."""
@@ -434,7 +431,7 @@ class _Aggregation:
                 "and pass unit=None to Panel.from_frame",
             )
         for name in self._constant:
-            wrong = kinds[kinds[f"moves {name}"] == 1]
+            wrong = kinds[kinds[f"moves_{self._at(name)}"] == 1]
             if not len(wrong):
                 continue
             example, where = wrong["example"].min(), f"column '{name}'"
@@ -452,7 +449,7 @@ class _Aggregation:
                 )
             raise _NotCells(message("cells.changes", column=name))
 
-    def _settle(self, rows: Frame, moving: list[str], axis: _Axis) -> tuple[Frame, tuple[Message, ...]]:
+    def _settle(self, rows: Frame, moving: list[str], axis: Axis) -> tuple[Frame, tuple[Message, ...]]:
         """Let units that move stay where their first row places them; say which of them change their unit of assignment."""
         at = self._named(moving)
         first = rows.group_by("c0").agg(nw.col("position").min().alias("position"))
@@ -479,13 +476,13 @@ class _Aggregation:
         more = "; …" if len(movers) > _LISTED else ""
         return settled, (message("note.moved", units=len(movers), column=level, listed="; ".join(listed) + more),)
 
-    def _group_cells(self, rows: Frame, units: Frame, kinds: _Kinds, audit: _Audit) -> pa.Table:
+    def _group_cells(self, rows: Frame, units: Frame, kinds: Kinds, audit: Audit) -> pa.Table:
         """Group the used rows by cell and period.
 
         Of each: how many there are (n), the whole numbers that make up the sums of outcomes (y0, …) and of squared distances from
         the units' means (d0, …), and the lowest and highest of what must be alike.
         """
-        keys = [*self._named(kinds.keys).values(), *kinds.words]
+        keys = [*kinds.keys.values(), *kinds.words]
         lifted = kinds.table.take(kinds.first).select(keys)
         on = []
         for at in keys:
@@ -501,8 +498,8 @@ class _Aggregation:
                 units = units.with_columns(_as_number(nw.col(at).is_null()).alias(gap))
                 units = units.with_columns(nw.col(at).fill_null(filled.as_py()))
         lifted = lifted.select(on).append_column("cell", pa.array(np.arange(len(kinds.first))))
-        total = nw.col("y0") + sum(nw.col(f"y{i}") * 2.0 ** (-_LIMB * i) for i in range(1, _LIMBS))
-        mean = total * 2.0 ** (audit.exponent - _LIMB) / nw.col("used")
+        total = nw.col("y0") + sum(nw.col(one) * 2.0 ** (-LIMB * i) for i, one in enumerate(_OF_OUTCOME) if i)
+        mean = total * 2.0 ** (audit.exponent - LIMB) / nw.col("used")
         placed = units.filter(nw.col("used") > 0).with_columns(mean.alias("mean"))
         placed = self.engine.keep(
             placed.join(self.engine.lift(lifted), on=on, how="inner").select("c0", "cell", "mean")
@@ -511,9 +508,9 @@ class _Aggregation:
         used = rows.filter(nw.col("reason") == len(self._reasons)).select("c0", "c2", "position", *alike.values())
         used = used.join(placed, on="c0", how="inner")
         distance = nw.col("c2") - nw.col("mean")
-        used = _split(used, nw.col("c2"), audit.exponent, "y")
-        used = _split(used, distance * distance, 2 * audit.exponent + 2, "d")
-        sums = [*_names("y"), *_names("d")]
+        used = split(used, nw.col("c2"), audit.exponent, _OF_OUTCOME)
+        used = split(used, distance * distance, 2 * audit.spread, _OF_SQUARE)
+        sums = (*_OF_OUTCOME, *_OF_SQUARE)
         cells = used.group_by("cell", "position").agg(
             nw.len().alias("n"),
             *(nw.col(one).sum().alias(one) for one in sums),
@@ -524,22 +521,22 @@ class _Aggregation:
         found = self.engine.fetch(cells.with_columns(nw.col(one).cast(nw.Int64()).alias(one) for one in ("n", *sums)))
         return found.sort_by([("cell", "ascending"), ("position", "ascending")])
 
-    def _panel(self, cells: pa.Table, kinds: _Kinds, axis: _Axis, audit: _Audit) -> Panel:
+    def _panel(self, cells: pa.Table, kinds: Kinds, axis: Axis, audit: Audit) -> Panel:
         """Make the panel: a row for each cell and period."""
         cell, position, n = (cells.column(one).to_numpy() for one in ("cell", "position", "n"))
         if (n != kinds.units[cell]).any():
             raise DataError(
                 "the rows changed while they were read", where="collapse", remedy="let nothing write to them meanwhile"
             )
-        total = _join(cells, "y", audit.exponent)
-        squares = _join(cells, "d", 2 * audit.exponent + 2)
+        total = join_sums(cells, audit.exponent, _OF_OUTCOME)
+        squares = join_sums(cells, 2 * audit.spread, _OF_SQUARE)
         starts = first_rows(cell)
         length = np.diff(np.append(starts, len(cell)))
         # Units of a cell are observed in the same periods, so that the sum of their means is the mean of these sums.
         apart = total - np.repeat(np.add.reduceat(total, starts) / length, length)
         when = axis.values_at(position)
         columns = {self.unit: cell, self.time: when, self.design.outcome: total / n}
-        columns |= {name: kinds.of_cells(name).take(cell) for name in kinds.keys}
+        columns |= {name: kinds.of_cells(at).take(cell) for name, at in kinds.keys.items()}
         for name, at in self._named(self._alike).items():
             columns[name] = self._alike_values(cells, name, at, n)
         columns |= {COUNT: n.astype(np.float64), WITHIN: np.maximum(squares - apart**2 / n, 0.0)}
@@ -556,7 +553,7 @@ class _Aggregation:
             raise _NotCells(message("cells.differs", column=name))
         return self._to_pandas(cells.select([at]), {at: name})[name].array
 
-    def _ledger(self, kinds: _Kinds, audit: _Audit) -> tuple[Dropped, ...]:
+    def _ledger(self, kinds: Kinds, audit: Audit) -> tuple[Dropped, ...]:
         """Count the rows that each reason leaves out, and the units that lose their last rows by it."""
         frame = kinds.frame
         last = np.bincount(frame["last"], weights=frame["units"], minlength=len(self._reasons) + 1)
@@ -584,10 +581,16 @@ class _Aggregation:
             {
                 name: parse_column(column, as_text=False)
                 if pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-                else column.to_numpy()
+                else _as_whole(column.to_numpy())
                 for name, column in zip(table.column_names, table.columns, strict=True)
             }
         )
+
+
+def _as_whole(values: Any) -> Any:
+    """Write numbers (n,) that are all whole as such."""
+    whole = values.dtype.kind != "f" or not (np.floor(values) == values).all()
+    return values if whole else values.astype(np.int64)
 
 
 def _as_number(flag: _Expr) -> _Expr:
@@ -599,31 +602,3 @@ def _changes(at: str, gaps: bool) -> _Expr:
     several = nw.col(at) != nw.col(f"high_{at}")
     known = nw.col(f"known_{at}")
     return several | ((known > 0) & (known < nw.col("rows"))) if gaps else several
-
-
-def _names(of: str) -> list[str]:
-    return [f"{of}{i}" for i in range(_LIMBS)]
-
-
-def _split(rows: Frame, value: _Expr, exponent: int, of: str) -> Frame:
-    """Write a number below 2**exponent as whole numbers of 30 bits, the first with the sign, whose sums no order changes."""
-    rows = rows.with_columns((value * 2.0 ** (_LIMB - exponent)).alias("left"))
-    for name in _names(of):
-        rows = rows.with_columns(nw.col("left").floor().alias(name))
-        rows = rows.with_columns(
-            ((nw.col("left") - nw.col(name)) * 2.0**_LIMB).alias("left"), nw.col(name).cast(nw.Int64()).alias(name)
-        )
-    return rows.drop("left")
-
-
-def _join(table: pa.Table, of: str, exponent: int) -> Floats:
-    """Add up sums of whole numbers (c,) to the sums of the numbers that `_split` wrote with them."""
-    total = np.zeros(table.num_rows)
-    for i, name in reversed(list(enumerate(_names(of)))):
-        total += table.column(name).to_numpy() * 2.0 ** (exponent - _LIMB * (i + 1))
-    return total
-
-
-def _rank(values: pd.Series) -> Ints:
-    """Rank (k,) of values, missing ones first."""
-    return factorise(values).values

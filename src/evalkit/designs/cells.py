@@ -13,6 +13,7 @@ from evalkit.engines.distributed import SparkEngine
 from evalkit.engines.embedded import DuckDB
 from evalkit.engines.engine import Engine
 from evalkit.engines.in_memory import PolarsEngine
+from evalkit.errors import DataError
 from evalkit.panels.panel import Panel
 
 
@@ -38,6 +39,18 @@ def collapse(
     """
     if isinstance(frame, pd.DataFrame):
         return collapse_panel(Panel.from_frame(frame, unit=unit, time=time), design, by=by)
+    if time in (*by, design.assigned_at, design.above):
+        raise DataError(
+            f"'{time}' is the period, and says of no unit where it belongs",
+            where="by, assigned_at and above",
+            remedy="name columns of the units",
+        )
+    if len({unit, time, design.outcome}) < 3:
+        raise DataError(
+            "unit, time and outcome are not three columns",
+            where=f"unit = '{unit}', time = '{time}', outcome = '{design.outcome}'",
+            remedy="name a column of its own for each",
+        )
     names = tuple(dict.fromkeys((unit, time, design.outcome, *design.columns(), *by)))
     opened = _open(frame, names, engine or DuckDB())
     try:

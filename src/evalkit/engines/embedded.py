@@ -17,6 +17,8 @@ from evalkit.engines.engine import Frame, require_distinct_columns
 from evalkit.engines.files import CSV, DATABASE, Scan, scan_files
 from evalkit.errors import DataError, SourceError
 
+_SAFE = ("Expected Number of Columns", "Invalid unicode", "Value with unterminated quote", "file = ")
+
 
 @dataclass(frozen=True)
 class DuckDB:
@@ -46,8 +48,15 @@ class EmbeddedEngine:
     def __init__(self, of: DuckDB, frame: Any, columns: tuple[str, ...]) -> None:
         self._of, self._kept, self._where = of, 0, f"a {type(frame).__name__}"
         self.is_text = False
-        self._folder = tempfile.mkdtemp(prefix="evalkit-", dir=of.spill)
         self._database: Any = None
+        try:
+            self._folder = tempfile.mkdtemp(prefix="evalkit-", dir=of.spill)
+        except OSError as error:
+            raise SourceError(
+                f"no temporary folder can be made ({error.strerror or error})",
+                where=str(of.spill or tempfile.gettempdir()),
+                remedy="name a folder that you may write to: engine=DuckDB(spill=…)",
+            ) from None
         with ExitStack() as undo:
             undo.callback(self.close)
             self.rows = self._open(frame, columns)
@@ -83,13 +92,19 @@ class EmbeddedEngine:
     def _open(self, frame: Any, columns: tuple[str, ...]) -> Frame:
         if not isinstance(frame, str | Path | list | tuple):
             self._connect(":memory:")
-            return self._take(frame, columns)
+            with self._told():
+                return self._take(frame, columns)
         scan = scan_files(frame, columns)
         self._where, self.is_text = scan.where, scan.kind == CSV
         self._connect(scan.files[0] if scan.kind == DATABASE else ":memory:")
         with self._told():
             rows: Frame = nw.from_native(self._scan(scan))
-            require_distinct_columns(rows.collect_schema().names(), columns, self._where)
+            names = rows.collect_schema().names()
+        if self.is_text:
+            return rows.select(
+                *(nw.col(f"all_{scan.header.index(name)}").alias(f"c{i}") for i, name in enumerate(columns))
+            )
+        require_distinct_columns(names, columns, self._where)
         return rows.select(*(nw.col(name).alias(f"c{i}") for i, name in enumerate(columns)))
 
     def _connect(self, path: str) -> None:
@@ -114,8 +129,14 @@ class EmbeddedEngine:
 
     def _scan(self, scan: Scan) -> Any:
         if scan.kind == CSV:
-            return self._database.read_csv(
-                list(scan.files), all_varchar=True, header=True, delimiter=scan.delimiter, quotechar='"', escapechar='"'
+            return self._database.read_csv(  # as it is declared: left to itself, DuckDB guesses where the header stands
+                list(scan.files),
+                columns={f"all_{i}": "VARCHAR" for i in range(len(scan.header))},
+                auto_detect=False,
+                header=True,
+                delimiter=scan.delimiter,
+                quotechar='"',
+                escapechar='"',
             )
         if scan.kind != DATABASE:
             return self._database.read_parquet(list(scan.files), hive_partitioning=scan.in_folders)
@@ -173,13 +194,18 @@ class EmbeddedEngine:
                 where=self._where,
                 remedy="give DuckDB more memory, or a folder with more room: engine=DuckDB(memory=…, spill=…)",
             ) from None
-        except duckdb.Error as error:
+        except (duckdb.Error, pa.ArrowException) as error:
             raise SourceError(
                 f"DuckDB cannot read this ({_first_line(error)})",
                 where=self._where,
-                remedy="check that all files are whole, are not changed meanwhile, and hold what their header says",
+                remedy="check that all files are whole, are not changed meanwhile, and hold what their header says"
+                + (
+                    "; evalkit.sources.Delimited reads other text files, too, and names the row" if self.is_text else ""
+                ),
             ) from None
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """The first line of an error, and what else it says of a CSV file; not the row, which may tell of persons."""
+    first, *others = str(error).splitlines() or [type(error).__name__]
+    return ", ".join((first, *(one.strip() for one in others if one.strip().startswith(_SAFE))))

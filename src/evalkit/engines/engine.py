@@ -52,6 +52,8 @@ def require_distinct_columns(names: list[str], wanted: tuple[str, ...], where: s
         folded.setdefault(name.casefold(), []).append(name)
     for column in wanted:
         alike = folded[column.casefold()]
+        if names.count(column) > 1:
+            raise DataError(f"column '{column}' stands twice", where=where, remedy="rename or drop one of them")
         if len(alike) > 1:
             listed = " and ".join(f"'{name}'" for name in alike[:3])
             raise DataError(

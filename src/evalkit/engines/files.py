@@ -6,6 +6,7 @@ import csv
 import glob
 import gzip
 import re
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 
 from evalkit.engines.engine import require_distinct_columns
 from evalkit.errors import SourceError
+from evalkit.tables.text_columns import BLANKS
 
 PARQUET, CSV, DATABASE = "Parquet", "CSV", "DuckDB"
 _KINDS = {
@@ -22,18 +24,24 @@ _KINDS = {
     **dict.fromkeys((".csv", ".tsv", ".csv.gz", ".tsv.gz"), CSV),
     **dict.fromkeys((".duckdb", ".ddb", ".db"), DATABASE),
 }
+_DELIMITERS = (",", "\t", ";", "|")
+_LONGEST_HEADER = 10_000_000  # characters
 _SUMMARY = "_metadata"  # of a folder: which parts it has
 _LEADING_ZERO = re.compile(r"[^=/\\]+=0\d+")
 
 
 @dataclass(frozen=True)
 class Scan:
-    """Files to read as one table: their kind, what errors call them, and whether folders `column=value` add columns."""
+    """Files to read as one table: their kind, what errors call them, and whether folders `column=value` add columns.
+
+    Of CSV files, also the columns of their header, and what separates them.
+    """
 
     kind: str
     files: tuple[str, ...]
     where: str
     delimiter: str = ","
+    header: tuple[str, ...] = ()
     in_folders: bool = False
 
 
@@ -64,8 +72,7 @@ def scan_files(path: Any, columns: tuple[str, ...]) -> Scan:
             "several databases are named", where=where, remedy="name one, or export their tables as Parquet"
         )
     if kind == CSV:
-        is_tab = ".tsv" in files[0].name.lower()
-        return Scan(kind, names, where, "\t" if is_tab else ",")
+        return Scan(kind, names, where, *_check_headers(files, columns))
     if kind == DATABASE:
         return Scan(kind, names, where)
     below = [file.relative_to(root).as_posix() if root is not None else "" for file in files]
@@ -129,6 +136,47 @@ def _kind(file: Path) -> str:
             remedy="name a Parquet, CSV or DuckDB file; load others with evalkit.sources, and pass the frame",
         )
     return kind
+
+
+def _check_headers(files: list[Path], columns: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """Read the header of every CSV file: what separates its columns, and their names, which have to be the same in all."""
+    lines = [_first_line(file) for file in files]
+    split = {
+        mark: tuple(name.strip(BLANKS) for name in next(csv.reader([lines[0]], delimiter=mark))) for mark in _DELIMITERS
+    }
+    delimiter = max(split, key=lambda mark: len(set(columns) & set(split[mark])))
+    header = split[delimiter]
+    require_distinct_columns(list(header), columns, files[0].as_posix())
+    for file, line in zip(files, lines, strict=True):
+        here = tuple(name.strip(BLANKS) for name in next(csv.reader([line], delimiter=delimiter)))
+        if here != header:
+            raise SourceError(
+                f"the header is not that of {files[0].name}, column by column",
+                where=file.as_posix(),
+                remedy="write all files with the same columns in one order",
+            )
+    return delimiter, header
+
+
+def _first_line(file: Path) -> str:
+    """Read the header of a CSV file, which may be compressed; names in quotes may hold line breaks."""
+    read = gzip.open if file.name.lower().endswith(".gz") else open
+    try:
+        with read(file, "rt", encoding="utf-8-sig", newline="") as lines:
+            line = lines.readline(_LONGEST_HEADER)
+            while line.count('"') % 2 and len(line) < _LONGEST_HEADER and (more := lines.readline(_LONGEST_HEADER)):
+                line += more
+    except UnicodeDecodeError:
+        raise SourceError(
+            "the text is not UTF-8",
+            where=file.as_posix(),
+            remedy="save it as UTF-8, or load it by evalkit.sources.Delimited, which reads GB18030, too, and pass the frame",
+        ) from None
+    except (EOFError, OSError, zlib.error) as error:
+        raise SourceError(
+            f"the file cannot be read ({error})", where=file.as_posix(), remedy="write or copy it again, whole"
+        ) from None
+    return line.rstrip("\r\n") or " "
 
 
 def _check_parts(files: list[Path], columns: tuple[str, ...], root: Path | None, where: str) -> None:

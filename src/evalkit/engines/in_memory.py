@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import narwhals as nw
@@ -18,7 +20,8 @@ class PolarsEngine:
 
     def __init__(self, frame: Any, columns: tuple[str, ...]) -> None:
         rows = nw.from_native(frame.lazy())
-        names = rows.collect_schema().names()
+        with _told():
+            names = rows.collect_schema().names()
         if not set(columns) <= set(names):  # polars tells capitals apart
             require_distinct_columns(names, columns, f"a {type(frame).__name__}")
         self.rows = rows.select(*(nw.col(name).alias(f"c{i}") for i, name in enumerate(columns)))
@@ -45,13 +48,20 @@ class PolarsEngine:
         """There is nothing to let go of."""
 
     def _collect(self, frame: Frame) -> Any:
-        import polars as pl
-
-        try:
+        with _told():
             return nw.to_native(frame).collect(engine="streaming")
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise SourceError(
-                f"polars cannot carry this out ({str(error).splitlines()[0]})",
-                where="a LazyFrame",
-                remedy="check what the frame reads",
-            ) from None
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Raise SourceError, with a remedy, for what polars cannot do."""
+    import polars as pl
+
+    try:
+        yield
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise SourceError(
+            f"polars cannot carry this out ({str(error).splitlines()[0]})",
+            where="a LazyFrame",
+            remedy="check what the frame reads",
+        ) from None

@@ -180,7 +180,27 @@ def factorise(values: pd.Series) -> Codes:
             where=f"column '{values.name}'",
             remedy="write all of its values as text or all as numbers, or '1' and 1 count as two",
         ) from None
+    _require_no_blanks_apart(str(values.name), labels.tolist())
     return Codes(codes.astype(np.int64), tuple(labels.tolist()))
+
+
+def _require_no_blanks_apart(column: str, labels: list[Any]) -> None:
+    """Raise DataError where two labels of text differ by blanks around them alone, and would count as two."""
+    blank = [label for label in labels if isinstance(label, str) and label != label.strip()]
+    known = {label: label for label in labels} if blank else {}
+    for label in blank:
+        other = known.setdefault(label.strip(), label)
+        if other != label:
+            raise refuse_blanks(column, other, label)
+
+
+def refuse_blanks(column: str, one: str, other: str) -> DataError:
+    """Make the error for two values that differ by blanks around them alone; those of persons are not shown."""
+    return DataError(
+        f"{_show(one)} and {_show(other)} differ by blanks around them alone, and would count as two",
+        where=f"column '{column}'",
+        remedy=f'take the blanks off before: frame["{column}"].str.strip() in pandas; Delimited and LoanLedger take them off',
+    )
 
 
 def write_label(label: Any) -> str:
