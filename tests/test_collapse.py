@@ -1,4 +1,4 @@
-"""Collapse equals rows, exactly, and refuses what it cannot carry."""
+"""Collapse equals rows, exactly, and leaves as rows what it cannot carry."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 
 import evalkit as ek
-from evalkit.errors import DataError
 from evalkit.estimators import EventStudy, Split, TwoWayFE
 from evalkit.inference import Classical, Cluster, Robust
 
@@ -120,14 +119,16 @@ def test_the_input_is_not_modified() -> None:
     ("change", "design", "says"),
     [
         ({"w": lambda f: f["year"] - 2014.0}, {"weights": "w"}, "'w' changes within a unit"),
-        ({"x": lambda f: f["farm"] * 0.1}, {"covariates": ("x",)}, "covariate 'x' varies inside a cell"),
+        ({"x": lambda f: f["farm"] * 0.1}, {"covariates": ("x",)}, "'x' differs between units of one cell"),
         ({"s": lambda f: f["year"] % 2}, {"absorb": ("s*county",)}, "'s' changes within a unit"),
     ],
 )
-def test_what_cells_cannot_carry_is_refused(change: dict, design: dict, says: str) -> None:
+def test_what_cells_cannot_carry_is_left_as_rows(change: dict, design: dict, says: str) -> None:
     frame = staggered().assign(**change)
-    with pytest.raises(DataError, match=says) as caught:
-        ek.collapse(
-            frame, ek.Design(outcome="y", adoption="first", assigned_at="county", **design), unit="farm", time="year"
-        )
-    assert "Panel.from_frame" in caught.value.remedy
+    chosen = ek.Design(outcome="y", adoption="first", assigned_at="county", **design)
+    panel = ek.collapse(frame, chosen, unit="farm", time="year")
+    (note,) = panel.notes
+    assert says in str(note)
+    assert len(panel) == len(frame)
+    rows = ek.Panel.from_frame(frame, unit="farm", time="year")
+    assert_same(ek.estimate(rows, chosen, TwoWayFE()), ek.estimate(panel, chosen, TwoWayFE()))

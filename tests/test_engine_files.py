@@ -318,7 +318,7 @@ ROWS: dict[str, tuple[Change, type[EvalkitError], str]] = {
         DataError,
         "differ by blanks around them alone",
     ),
-    "text": (lambda f: f.assign(y="高"), DataError, "the column holds String, not numbers"),
+    "text": (lambda f: f.assign(y="高"), DataError, "'高' is not a number; 200 values"),
     "structure": (
         lambda f: f.assign(county=pd.Series([{"code": one} for one in f["county"]], dtype=object)),
         DataError,

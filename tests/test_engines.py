@@ -323,7 +323,5 @@ def test_numbers_are_split_and_joined_without_loss() -> None:
     frame = nw.from_native(pl.DataFrame({"value": values}).lazy())
     limbs = split(frame, nw.col("value"), 3, names).collect().to_native().to_arrow()
     for name in names[1:]:
-        limb = limbs.column(name).to_numpy()
-        assert limb.min() >= 0
-        assert limb.max() < 2**30
+        assert np.abs(limbs.column(name).to_numpy()).max() < 2**30
     np.testing.assert_array_equal(join_sums(limbs, 3, names), values)

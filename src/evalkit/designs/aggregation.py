@@ -15,27 +15,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from evalkit.catalogue import Message, message
-from evalkit.designs.collapsing import COUNT, WITHIN
+from evalkit.designs.collapsing import COUNT, WITHIN, NotCellsError
 from evalkit.designs.design import Design
 from evalkit.designs.indicators import Indicators
 from evalkit.designs.kinds import Audit, Axis, Kinds, ValuePath
 from evalkit.designs.sample import draw_sample
-from evalkit.engines.engine import Engine, Frame
+from evalkit.engines.engine import Engine, Frame, Prepared
+from evalkit.engines.text import read_text
 from evalkit.engines.whole_numbers import LIMB, join_sums, split
 from evalkit.errors import DataError, DesignError
 from evalkit.numerics.arrays import Ints, first_rows
 from evalkit.panels.panel import Dropped, Panel
 from evalkit.tables.columns import refuse_blanks
 from evalkit.tables.periods import Periods, end_of_year, read_periods
-from evalkit.tables.text_columns import BLANKS, CODE, MISSING, PLAIN_NUMBER, parse_column
+from evalkit.tables.text_columns import BLANKS, CODE, PLAIN_NUMBER
 
 _OF_OUTCOME = ("y0", "y1", "y2")  # 90 bits: a number 2**37 times smaller than the largest keeps all of its digits
 _OF_SQUARE = ("d0", "d1", "d2", "d3", "d4")  # as squares are spread twice as far
 _MOST_PERIODS = 10_000
 _MOST_VALUES = 10_000  # of a dose or a category, of which cells have one path each
 _SMALLEST, _LARGEST = 1e-120, 1e150  # outcomes whose squares are still numbers
-_FORMS = {"whole": "^(?:0|-?[1-9][0-9]*)$", "point": r"^-?(?:0|[1-9][0-9]*)\.(?:0|[0-9]*[1-9])$"}
-"""Two ways to write numbers, each of which has one text for a number; in a text file that mixes them, 7 and 7.0 are one unit."""
 _LISTED = 5  # units that a note names
 _GROUPED = (nw.String, nw.Categorical, nw.Enum, nw.Boolean, nw.Date, nw.Datetime)
 
@@ -46,19 +45,13 @@ def aggregate(
     engine: Engine, names: tuple[str, ...], design: Design, *, unit: str, time: str, by: tuple[str, ...]
 ) -> Panel:
     """Collapse the rows of an engine, whose columns c0, c1, … are called `names`, as `collapse` says."""
+    if engine.is_text:
+        engine = Prepared(engine, read_text(engine, [f"c{i}" for i in range(len(names))]))
     work = _Aggregation(engine, names, design, unit, time, by)
     try:
         return work.collapse()
-    except _NotCells as rows_needed:
+    except NotCellsError as rows_needed:
         return work.take_rows(rows_needed.why)
-
-
-class _NotCells(Exception):  # noqa: N818 - no error: the rows are used as they are
-    """Cells would not carry the same regression, or would be nearly as many as the rows."""
-
-    def __init__(self, why: Message) -> None:
-        super().__init__(str(why))
-        self.why = why
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +62,6 @@ class _Aggregation:
     unit: str
     time: str
     by: tuple[str, ...]
-    counted: tuple[str, ...] = ()  # keys of a text file that are numbers, not all of them written in one way
 
     # ---- columns -------------------------------------------------------------------------------------------------
 
@@ -134,10 +126,6 @@ class _Aggregation:
         found = self.engine.rows.collect_schema()
         rows = self.engine.rows.with_columns(
             *(self._clean(name, found[f"c{i}"]).alias(f"c{i}") for i, name in enumerate(self.names)),
-            *(
-                nw.col(at).str.strip_chars(BLANKS).str.to_lowercase().is_in(["true", "false"]).alias(f"truth_{at}")
-                for at in self._named(self._numeric if self.engine.is_text else ()).values()
-            ),
         )
         reason = nw.lit(len(self._reasons))
         if self.design.weights is not None:
@@ -157,17 +145,10 @@ class _Aggregation:
                 where=where,
                 remedy="write it as one of these before; periods of pandas as text, such as 2011Q3",
             )
-        if self.engine.is_text:
-            text = cell.str.strip_chars(BLANKS)
-            text = nw.when(~text.is_in(list(MISSING))).then(text)
-            if name not in (*self._numeric, *self.counted):
-                return text
-            for word, truth in (("true", "1"), ("false", "0")):
-                text = nw.when(text.str.to_lowercase() == word).then(nw.lit(truth)).otherwise(text)
-            number = text.str.contains(PLAIN_NUMBER) & ~text.str.contains(CODE)
-            return nw.when(number).then(text).otherwise(nw.when(~text.is_null()).then(nw.lit("nan"))).cast(nw.Float64())
         if name in self._numeric:
             if not is_number:
+                if isinstance(kind, nw.String):
+                    raise self._refuse_words(name)
                 raise DataError(
                     f"the column holds {kind}, not numbers",
                     where=where,
@@ -183,11 +164,9 @@ class _Aggregation:
     def collapse(self) -> Panel:
         """Make the panel of cells."""
         audit = self._audit()
-        if audit.counted:
-            return replace(self, counted=audit.counted).collapse()
         axis = self._read_axis(audit)
         if self.unit in (*self._settled, *self._constant, *self._alike):
-            raise _NotCells(message("cells.none"))
+            raise NotCellsError(message("cells.none"))
         paths = [self._number(name) for name in self._followed]
         rows = self._rows.join(self.engine.lift(axis.table(paths)), on="c1", how="inner")
         for path in paths:
@@ -199,15 +178,15 @@ class _Aggregation:
             of = self.design
             for name in moving:
                 if name in (*self._crossed, *of.covariate_columns(), of.weights, of.dose, of.eligible, of.treated):
-                    raise _NotCells(message("cells.changes", column=name))
+                    raise NotCellsError(message("cells.changes", column=name))
             rows, moved = self._settle(rows, moving, axis)
             units, kinds = self._group_units(rows, axis, audit, paths)
         if (kinds.units == 1).all():
-            raise _NotCells(message("cells.none"))
+            raise NotCellsError(message("cells.none"))
         panel = self._panel(self._group_cells(rows, units, kinds, audit), kinds, axis, audit)
         sample = draw_sample(panel, self.design)
         if len(sample.rows) < len(panel):  # treated rows without a dose
-            raise _NotCells(message("cells.gaps", column=str(self.design.dose)))
+            raise NotCellsError(message("cells.gaps", column=str(self.design.dose)))
         used = int((kinds.frame["used"] * kinds.frame["units"]).sum())
         told = message("note.collapsed", rows=used, cells=len(panel))
         return replace(panel, within=WITHIN, ledger=self._ledger(kinds, audit), notes=(*sample.notes, *moved, told))
@@ -228,7 +207,7 @@ class _Aggregation:
         at = self._at(name)
         found = self.engine.fetch(used.filter(~nw.col(at).is_null()).select(at).unique(at).head(_MOST_VALUES + 1))
         if found.num_rows > _MOST_VALUES:
-            raise _NotCells(message("cells.values", column=name, most=_MOST_VALUES))
+            raise NotCellsError(message("cells.values", column=name, most=_MOST_VALUES))
         return ValuePath(at, found.sort_by(at).column(at).combine_chunks())
 
     def _audit(self) -> Audit:
@@ -241,21 +220,11 @@ class _Aggregation:
         for name in self._numeric:
             cell = nw.col(self._at(name))
             flags[f"infinite {name}"] = cell.abs() == math.inf
-            if self.engine.is_text:
-                flags[f"words {name}"] = cell.is_nan()
-                flags[f"truths {name}"] = nw.col(f"truth_{self._at(name)}")
         kind = self._rows.collect_schema()["c0"]
-        if kind.is_float() and not self.engine.is_text:
+        if kind.is_float():
             flags["endless"] = nw.col("c0").abs() == math.inf
-        if isinstance(kind, nw.String) and not self.engine.is_text:
+        if isinstance(kind, nw.String):
             flags["blanks"] = nw.col("c0") != nw.col("c0").str.strip_chars(BLANKS)
-        keys = dict.fromkeys(one for one in (self.unit, *self._settled, *self._constant, *self._followed))
-        written_keys = [one for one in keys if self.engine.is_text and one not in (*self._numeric, *self.counted)]
-        for name in written_keys:
-            cell = nw.col(self._at(name))
-            flags[f"known {name}"] = ~cell.is_null()
-            flags[f"plain {name}"] = cell.str.contains(PLAIN_NUMBER) & ~cell.str.contains(CODE)
-            flags |= {f"{form} {name}": cell.str.contains(how) for form, how in _FORMS.items()}
         sums = {name: f"s{i}" for i, name in enumerate(flags)}
         outcome = nw.when(nw.col("reason") == len(self._reasons)).then(nw.col("c2"))
         flagged = self._rows.with_columns(_as_number(flag).alias(sums[name]) for name, flag in flags.items())
@@ -277,7 +246,7 @@ class _Aggregation:
         if counts.get("blanks"):
             self._refuse_blanks()
         every = int(pc.sum(found.column("rows")).as_py())
-        self._refuse_counts(counts, int(pc.sum(pc.if_else(written.is_null(), found.column("rows"), 0)).as_py()), every)
+        self._refuse_counts(counts, int(pc.sum(pc.if_else(written.is_null(), found.column("rows"), 0)).as_py()))
         lost = np.array([counts[f"lost {i}"] for i in range(len(self._reasons))], dtype=np.int64)
         if lost.sum() == every:
             listed = [
@@ -295,15 +264,10 @@ class _Aggregation:
         exponent = math.frexp(largest)[1]
         # Means of units are right to some 2**-53 of the largest outcome; two bits for them, and for what is rounded.
         spread = max(math.frexp(high - low)[1], exponent - 50) + 2
-        counted = [
-            name
-            for name in written_keys
-            if counts[f"plain {name}"] == counts[f"known {name}"] > max(counts[f"{form} {name}"] for form in _FORMS)
-        ]
-        return Audit(written, lost, exponent, spread, tuple(counted))
+        return Audit(written, lost, exponent, spread)
 
-    def _refuse_counts(self, counts: dict[str, int], timeless: int, every: int) -> None:
-        """Raise DataError for keys that are missing, and numbers that are none; in a text file they may all be true or false."""
+    def _refuse_counts(self, counts: dict[str, int], timeless: int) -> None:
+        """Raise DataError for keys that are missing, and numbers that are infinite."""
         for column, rows, noun in (
             (self.time, timeless, "period"),
             (self.unit, counts["unit"], "unit"),
@@ -322,9 +286,6 @@ class _Aggregation:
                 remedy="fill in the unit or leave these rows out",
             )
         for name in self._numeric:
-            words, truths = counts.get(f"words {name}", 0), counts.get(f"truths {name}", 0)
-            if words or 0 < truths < every:
-                raise self._refuse_words(name, words + truths)
             if counts[f"infinite {name}"]:
                 raise DataError(
                     f"'{name}' is infinite in {counts[f'infinite {name}']} rows",
@@ -340,18 +301,22 @@ class _Aggregation:
         if found:
             raise refuse_blanks(self.unit, found[0]["one"], found[0]["other"])
 
-    def _refuse_words(self, name: str, rows: int) -> DataError:
-        """Make the error for a column of a text file that has words among its numbers, naming one."""
-        cell = nw.col(self._at(name)).str.strip_chars(BLANKS)
-        is_word = ~cell.is_in(list(MISSING)) & ~(cell.str.contains(PLAIN_NUMBER) & ~cell.str.contains(CODE))
-        found = self.engine.fetch(self.engine.rows.filter(is_word).select(cell.min().alias("word")))
-        word = str(found.column("word")[0].as_py())
+    def _refuse_words(self, name: str) -> DataError:
+        """Make the error for a column of text where numbers should be, naming a word."""
+        cell = nw.col(self._at(name))
+        is_word = ~cell.str.contains(PLAIN_NUMBER) | cell.str.contains(CODE)
+        found = self.engine.fetch(
+            self.engine.rows.filter(is_word).select(nw.len().alias("n"), cell.min().alias("word"))
+        )
+        rows, word = found.column("n")[0].as_py(), str(found.column("word")[0].as_py())
         shown = "…" if sum(map(str.isdigit, word)) >= 11 else word[:40]  # as long as a telephone number
+        what = f"'{shown}' is not a number; {rows} values of the column are none" if rows else "all values are text"
         return DataError(
-            f"'{shown}' is not a number; {rows} values of the column are none",
+            what,
             where=f"column '{name}'",
             remedy="write plain numbers such as 1234.5 into the cells, or leave them empty; a file with other marks is read by "
-            "evalkit.sources.Delimited, which takes thousands= and missing=",
+            "evalkit.sources.Delimited, which takes thousands= and missing=; of a covariate of categories say so: "
+            'ek.indicators("…")',
         )
 
     def _refuse_moments(self, what: str) -> DataError:
@@ -447,7 +412,7 @@ class _Aggregation:
                     where=where,
                     remedy="take the group from before the treatment, such as the unit's first row",
                 )
-            raise _NotCells(message("cells.changes", column=name))
+            raise NotCellsError(message("cells.changes", column=name))
 
     def _settle(self, rows: Frame, moving: list[str], axis: Axis) -> tuple[Frame, tuple[Message, ...]]:
         """Let units that move stay where their first row places them; say which of them change their unit of assignment."""
@@ -550,7 +515,7 @@ class _Aggregation:
         known = cells.column(f"known_{at}").to_numpy()
         differs = pc.fill_null(pc.not_equal(cells.column(at), cells.column(f"high_{at}")), False).to_numpy()
         if (differs | ((known > 0) & (known < n))).any():
-            raise _NotCells(message("cells.differs", column=name))
+            raise NotCellsError(message("cells.differs", column=name))
         return self._to_pandas(cells.select([at]), {at: name})[name].array
 
     def _ledger(self, kinds: Kinds, audit: Audit) -> tuple[Dropped, ...]:
@@ -572,25 +537,10 @@ class _Aggregation:
         return {column: self._at(column) for column in columns}
 
     def _to_pandas(self, table: pa.Table, names: dict[str, str]) -> pd.DataFrame:
-        """Rename columns, and read them as values; of a text file, as `Delimited` would."""
-        table = table.rename_columns([names.get(one, one) for one in table.column_names])
-        if not self.engine.is_text:
-            frame: pd.DataFrame = table.to_pandas(date_as_object=False)
-            return frame
-        return pd.DataFrame(
-            {
-                name: parse_column(column, as_text=False)
-                if pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-                else _as_whole(column.to_numpy())
-                for name, column in zip(table.column_names, table.columns, strict=True)
-            }
-        )
-
-
-def _as_whole(values: Any) -> Any:
-    """Write numbers (n,) that are all whole as such."""
-    whole = values.dtype.kind != "f" or not (np.floor(values) == values).all()
-    return values if whole else values.astype(np.int64)
+        """Rename columns, and read them as values."""
+        named = table.rename_columns([names.get(one, one) for one in table.column_names])
+        frame: pd.DataFrame = named.to_pandas(date_as_object=False)
+        return frame
 
 
 def _as_number(flag: _Expr) -> _Expr:

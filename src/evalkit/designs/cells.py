@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
 
+from evalkit.catalogue import message
 from evalkit.designs.aggregation import aggregate
-from evalkit.designs.collapsing import collapse_panel
+from evalkit.designs.collapsing import NotCellsError, collapse_panel
 from evalkit.designs.design import Design
 from evalkit.engines.distributed import SparkEngine
 from evalkit.engines.embedded import DuckDB
@@ -38,7 +40,11 @@ def collapse(
     cannot be used, naming the file and the column.
     """
     if isinstance(frame, pd.DataFrame):
-        return collapse_panel(Panel.from_frame(frame, unit=unit, time=time), design, by=by)
+        panel = Panel.from_frame(frame, unit=unit, time=time)
+        try:
+            return collapse_panel(panel, design, by=by)
+        except NotCellsError as needed:
+            return replace(panel, notes=(*panel.notes, message("note.not_collapsed", why=needed.why)))
     if time in (*by, design.assigned_at, design.above):
         raise DataError(
             f"'{time}' is the period, and says of no unit where it belongs",

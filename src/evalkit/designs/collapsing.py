@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evalkit.catalogue import message
+from evalkit.catalogue import Message, message
 from evalkit.designs.adoption import read_assignment, read_dose, read_eligible
 from evalkit.designs.design import Design
 from evalkit.designs.indicators import Indicators
@@ -24,6 +24,18 @@ from evalkit.tables.contents import in_full
 COUNT, WITHIN = "collapsed_count", "collapsed_within"
 WORTH_CELLS = 20_000  # rows from which going over to cells pays
 FEWER = 4  # and by how much
+
+
+class NotCellsError(DataError):
+    """Cells would not carry the same regression, or would be nearly as many as the rows: `why`."""
+
+    def __init__(self, why: Message) -> None:
+        super().__init__(str(why), where="collapse", remedy="use Panel.from_frame instead of collapse")
+        self.why = why
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Say how to make it anew, so that it comes back whole from another process."""
+        return type(self), (self.why,)
 
 
 def collapse_panel(panel: Panel, design: Design, *, by: tuple[str, ...] = (), keep: Flags | None = None) -> Panel:
@@ -151,7 +163,7 @@ class _Read:
         return values[self.starts if self.rows is None else self.rows[self.starts]]
 
     def of_usable(self, values: Any, column: str) -> Any:
-        """Take the one value (U,) that each unit has among (n,) in its usable rows; DataError where it has several."""
+        """Take the one value (U,) that each unit has among (n,) in its usable rows; NotCellsError where it has several."""
         first = self.starts
         if self.usable is not None:
             n = len(self.usable)
@@ -161,11 +173,7 @@ class _Read:
         if self.usable is not None:
             varies &= self.usable
         if varies.any():
-            raise DataError(
-                f"'{column}' changes within a unit",
-                where="collapse",
-                remedy="cells need it to be constant: use Panel.from_frame instead of collapse",
-            )
+            raise NotCellsError(message("cells.changes", column=column))
         return values[first]
 
 
@@ -304,17 +312,13 @@ def _gather(read: _Read, code: Ints) -> _Groups | None:
 
 
 def _require_same(values: Floats, read: _Read, found: _Groups, column: str) -> None:
-    """Raise DataError where values (n,) of a covariate vary inside a cell."""
+    """Raise NotCellsError where values (n,) of a covariate vary inside a cell."""
     for some in (slice(0, 1000), slice(None)):  # the first rows mostly settle it
         differs = values[some] != values[found.rows][found.cell[some]]
         if read.usable is not None:
             differs &= read.usable[some]
         if differs.any():
-            raise DataError(
-                f"covariate '{column}' varies inside a cell",
-                where="collapse",
-                remedy="covariates that differ between units need the rows: use Panel.from_frame instead of collapse",
-            )
+            raise NotCellsError(message("cells.differs", column=column))
 
 
 def _squares(read: _Read, found: _Groups, values: Floats) -> Floats:

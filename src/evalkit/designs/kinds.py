@@ -22,14 +22,13 @@ _WORD = 31  # bits that mark the periods in a whole number, so that 2**32 rows o
 class Audit:
     """What a first pass over the rows finds: the periods as they are written (T,), and how many rows each reason leaves out.
 
-    Outcomes that are used are below 2**exponent, and lie less than 2**spread apart. `counted` are keys to read as numbers.
+    Outcomes that are used are below 2**exponent, and lie less than 2**spread apart.
     """
 
     written: pa.Array
     lost: Ints
     exponent: int
     spread: int
-    counted: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)

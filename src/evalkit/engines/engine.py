@@ -39,6 +39,16 @@ class Engine(Protocol):
         ...
 
 
+class Prepared:
+    """An engine whose rows have been worked on: joined, derived, read from text."""
+
+    is_text = False
+
+    def __init__(self, engine: Engine, rows: Frame) -> None:
+        self.rows = rows
+        self.keep, self.lift, self.fetch, self.close = engine.keep, engine.lift, engine.fetch, engine.close
+
+
 def require_distinct_columns(names: list[str], wanted: tuple[str, ...], where: str) -> None:
     """Raise DataError where a wanted column is missing, or another differs from it by capitals alone.
 

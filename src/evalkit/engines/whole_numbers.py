@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import narwhals as nw
@@ -17,14 +16,19 @@ LIMB = 30
 
 
 def split(rows: Frame, value: Any, exponent: int, names: tuple[str, ...]) -> Frame:
-    """Write a number below 2**exponent as whole numbers of 30 bits, the first with the sign, whose sums no order changes.
+    """Write a number below 2**exponent as whole numbers of 30 bits, all with its sign, whose sums no order changes.
 
     Every step is exact: a power of two only moves the point, and a number cut off there has fewer digits than it had.
     """
-    rows = rows.with_columns((value * 2.0**-exponent).alias("left"))
-    whole = [(nw.col("left") * 2.0 ** (LIMB * (i + 1))).floor() for i in range(len(names))]
-    limbs = [whole[0], *(more - less * 2.0**LIMB for less, more in pairwise(whole))]
-    return rows.with_columns(limb.cast(nw.Int64()).alias(name) for limb, name in zip(limbs, names, strict=True))
+    side = nw.when(value < 0).then(-1).otherwise(1).cast(nw.Int64())
+    rows = rows.with_columns((value.abs() * 2.0 ** (LIMB - exponent)).alias("left"), side.alias("side"))
+    for name in names:  # one by one: the floor of a double is a whole number of 64 bits in Spark
+        rows = rows.with_columns(nw.col("left").floor().alias(name))
+        rows = rows.with_columns(
+            ((nw.col("left") - nw.col(name)) * 2.0**LIMB).alias("left"),
+            (nw.col(name).cast(nw.Int64()) * nw.col("side")).alias(name),
+        )
+    return rows
 
 
 def join_sums(table: pa.Table, exponent: int, names: tuple[str, ...]) -> Floats:

@@ -16,7 +16,7 @@ from evalkit.designs.aggregation import aggregate
 from evalkit.designs.design import Design
 from evalkit.engines.distributed import open_spark
 from evalkit.engines.embedded import DuckDB
-from evalkit.engines.engine import Engine, Frame
+from evalkit.engines.engine import Engine, Frame, Prepared
 from evalkit.engines.files import Scan, list_names, scan_files
 from evalkit.engines.text import read_text
 from evalkit.errors import ConfigError, DataError, nearest
@@ -271,7 +271,7 @@ class _Rows:
 
     def chosen(self, wanted: tuple[str, ...]) -> Engine:
         """The engine with these columns alone, called c0, c1, …"""
-        return _Chosen(
+        return Prepared(
             self.engine, self.frame.select(*(nw.col(self._place(n)).alias(f"c{i}") for i, n in enumerate(wanted)))
         )
 
@@ -316,13 +316,3 @@ class _Rows:
                 remedy="declare it with the source, in units= or its sidecar, or leave out to=",
             )
         return "share" if above == below and derivation.to is None else f"{above}/{below}"
-
-
-class _Chosen:
-    """An engine whose rows are on their way."""
-
-    is_text = False
-
-    def __init__(self, engine: Engine, rows: Frame) -> None:
-        self.rows = rows
-        self.keep, self.lift, self.fetch, self.close = engine.keep, engine.lift, engine.fetch, engine.close
