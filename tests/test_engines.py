@@ -17,7 +17,7 @@ import pytest
 
 import evalkit as ek
 from evalkit.engines.embedded import DuckDB, EmbeddedEngine
-from evalkit.engines.whole_numbers import join_sums, split
+from evalkit.engines.whole_numbers import join_sums, split_values
 from evalkit.estimators import Split, TripleDifference, TwoWayFE
 from evalkit.inference import Cluster, Robust
 
@@ -321,7 +321,7 @@ def test_numbers_are_split_and_joined_without_loss() -> None:
     )
     names = ("d0", "d1", "d2", "d3", "d4")
     frame = nw.from_native(pl.DataFrame({"value": values}).lazy())
-    limbs = split(frame, nw.col("value"), 3, names).collect().to_native().to_arrow()
+    limbs = split_values(frame, nw.col("value"), 3, names).collect().to_native().to_arrow()
     for name in names[1:]:
         assert np.abs(limbs.column(name).to_numpy()).max() < 2**30
     np.testing.assert_array_equal(join_sums(limbs, 3, names), values)

@@ -18,11 +18,11 @@ from evalkit.catalogue import Message, message
 from evalkit.designs.collapsing import COUNT, WITHIN, NotCellsError
 from evalkit.designs.design import Design
 from evalkit.designs.indicators import Indicators
-from evalkit.designs.kinds import Audit, Axis, Kinds, ValuePath
+from evalkit.designs.kinds import Axis, Census, Kinds, ValuePath
 from evalkit.designs.sample import draw_sample
 from evalkit.engines.engine import Engine, Frame, Prepared
-from evalkit.engines.text import read_text
-from evalkit.engines.whole_numbers import LIMB, join_sums, split
+from evalkit.engines.text import type_columns
+from evalkit.engines.whole_numbers import LIMB, join_sums, split_values
 from evalkit.errors import DataError, DesignError
 from evalkit.numerics.arrays import Ints, first_rows
 from evalkit.panels.panel import Dropped, Panel
@@ -46,7 +46,7 @@ def aggregate(
 ) -> Panel:
     """Collapse the rows of an engine, whose columns c0, c1, … are called `names`, as `collapse` says."""
     if engine.is_text:
-        engine = Prepared(engine, read_text(engine, [f"c{i}" for i in range(len(names))]))
+        engine = Prepared(engine, type_columns(engine, [f"c{i}" for i in range(len(names))]))
     work = _Aggregation(engine, names, design, unit, time, by)
     try:
         return work.collapse()
@@ -210,7 +210,7 @@ class _Aggregation:
             raise NotCellsError(message("cells.values", column=name, most=_MOST_VALUES))
         return ValuePath(at, found.sort_by(at).column(at).combine_chunks())
 
-    def _audit(self) -> Audit:
+    def _audit(self) -> Census:
         """Count rows, gaps and what cannot be used, by period."""
         flags = {
             "unit": nw.col("c0").is_null(),
@@ -264,7 +264,7 @@ class _Aggregation:
         exponent = math.frexp(largest)[1]
         # Means of units are right to some 2**-53 of the largest outcome; two bits for them, and for what is rounded.
         spread = max(math.frexp(high - low)[1], exponent - 50) + 2
-        return Audit(written, lost, exponent, spread)
+        return Census(written, lost, exponent, spread)
 
     def _refuse_counts(self, counts: dict[str, int], timeless: int) -> None:
         """Raise DataError for keys that are missing, and numbers that are infinite."""
@@ -326,7 +326,7 @@ class _Aggregation:
             remedy="write periods as years, quarters, months or days, not as moments",
         )
 
-    def _read_axis(self, audit: Audit) -> Axis:
+    def _read_axis(self, audit: Census) -> Axis:
         values = self._to_pandas(pa.table({"c1": audit.written}), {"c1": self.time})[self.time]
         ordinals, _, frequency = read_periods(values)
         observed = np.unique(ordinals)
@@ -338,7 +338,7 @@ class _Aggregation:
         periods = Periods(frequency, int(observed[0]), step, np.unique(position), end)
         return Axis(audit.written, values, position, periods)
 
-    def _group_units(self, rows: Frame, axis: Axis, audit: Audit, paths: list[ValuePath]) -> tuple[Frame, Kinds]:
+    def _group_units(self, rows: Frame, axis: Axis, audit: Census, paths: list[ValuePath]) -> tuple[Frame, Kinds]:
         """Group the rows by unit, and the units by kind.
 
         The words w0, w1, … mark the periods of used rows, a0, a1, … those of all (where they differ), p0_c7, … the values of c7
@@ -358,7 +358,7 @@ class _Aggregation:
         )
         if audit.lost.any():
             rows = rows.with_columns(nw.when(used).then(nw.col(word)).otherwise(0).alias(word) for word in words)
-        rows = split(rows, nw.when(used).then(nw.col("c2")).otherwise(0.0), audit.exponent, _OF_OUTCOME)
+        rows = split_values(rows, nw.when(used).then(nw.col("c2")).otherwise(0.0), audit.exponent, _OF_OUTCOME)
         whole = ["used", *words, *all_words, *_OF_OUTCOME]
         units = rows.group_by("c0").agg(
             nw.len().alias("rows"),
@@ -441,7 +441,7 @@ class _Aggregation:
         more = "; …" if len(movers) > _LISTED else ""
         return settled, (message("note.moved", units=len(movers), column=level, listed="; ".join(listed) + more),)
 
-    def _group_cells(self, rows: Frame, units: Frame, kinds: Kinds, audit: Audit) -> pa.Table:
+    def _group_cells(self, rows: Frame, units: Frame, kinds: Kinds, audit: Census) -> pa.Table:
         """Group the used rows by cell and period.
 
         Of each: how many there are (n), the whole numbers that make up the sums of outcomes (y0, …) and of squared distances from
@@ -473,8 +473,8 @@ class _Aggregation:
         used = rows.filter(nw.col("reason") == len(self._reasons)).select("c0", "c2", "position", *alike.values())
         used = used.join(placed, on="c0", how="inner")
         distance = nw.col("c2") - nw.col("mean")
-        used = split(used, nw.col("c2"), audit.exponent, _OF_OUTCOME)
-        used = split(used, distance * distance, 2 * audit.spread, _OF_SQUARE)
+        used = split_values(used, nw.col("c2"), audit.exponent, _OF_OUTCOME)
+        used = split_values(used, distance * distance, 2 * audit.spread, _OF_SQUARE)
         sums = (*_OF_OUTCOME, *_OF_SQUARE)
         cells = used.group_by("cell", "position").agg(
             nw.len().alias("n"),
@@ -486,7 +486,7 @@ class _Aggregation:
         found = self.engine.fetch(cells.with_columns(nw.col(one).cast(nw.Int64()).alias(one) for one in ("n", *sums)))
         return found.sort_by([("cell", "ascending"), ("position", "ascending")])
 
-    def _panel(self, cells: pa.Table, kinds: Kinds, axis: Axis, audit: Audit) -> Panel:
+    def _panel(self, cells: pa.Table, kinds: Kinds, axis: Axis, audit: Census) -> Panel:
         """Make the panel: a row for each cell and period."""
         cell, position, n = (cells.column(one).to_numpy() for one in ("cell", "position", "n"))
         if (n != kinds.units[cell]).any():
@@ -518,7 +518,7 @@ class _Aggregation:
             raise NotCellsError(message("cells.differs", column=name))
         return self._to_pandas(cells.select([at]), {at: name})[name].array
 
-    def _ledger(self, kinds: Kinds, audit: Audit) -> tuple[Dropped, ...]:
+    def _ledger(self, kinds: Kinds, audit: Census) -> tuple[Dropped, ...]:
         """Count the rows that each reason leaves out, and the units that lose their last rows by it."""
         frame = kinds.frame
         last = np.bincount(frame["last"], weights=frame["units"], minlength=len(self._reasons) + 1)

@@ -19,7 +19,7 @@ _WORD = 31  # bits that mark the periods in a whole number, so that 2**32 rows o
 
 
 @dataclass(frozen=True, eq=False)
-class Audit:
+class Census:
     """What a first pass over the rows finds: the periods as they are written (T,), and how many rows each reason leaves out.
 
     Outcomes that are used are below 2**exponent, and lie less than 2**spread apart.

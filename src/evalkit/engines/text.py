@@ -12,7 +12,7 @@ from evalkit.tables.text_columns import BLANKS, CODE, MISSING, PLAIN_NUMBER
 _WHOLE = "^[+-]?[0-9]+$"
 
 
-def read_text(engine: Engine, columns: list[str]) -> Frame:
+def type_columns(engine: Engine, columns: list[str]) -> Frame:
     """Give each column of an engine's rows the type that all of its values have, in a pass of its own."""
     tests: dict[str, Any] = {}
     for name in columns:

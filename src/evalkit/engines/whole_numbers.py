@@ -15,7 +15,7 @@ LIMB = 30
 """Bits of a whole number that is summed: the sum of 2**32 of them fits into 64 bits."""
 
 
-def split(rows: Frame, value: Any, exponent: int, names: tuple[str, ...]) -> Frame:
+def split_values(rows: Frame, value: Any, exponent: int, names: tuple[str, ...]) -> Frame:
     """Write a number below 2**exponent as whole numbers of 30 bits, all with its sign, whose sums no order changes.
 
     Every step is exact: a power of two only moves the point, and a number cut off there has fewer digits than it had.
@@ -32,7 +32,7 @@ def split(rows: Frame, value: Any, exponent: int, names: tuple[str, ...]) -> Fra
 
 
 def join_sums(table: pa.Table, exponent: int, names: tuple[str, ...]) -> Floats:
-    """Add up sums of whole numbers (c,) to the sums of the numbers that `split` wrote with them."""
+    """Add up sums of whole numbers (c,) to the sums of the numbers that `split_values` wrote with them."""
     limbs = _carry([table.column(name).to_numpy() for name in names])
     sign = np.where(limbs[0] < 0, -1, 1)
     limbs = _carry([limb * sign for limb in limbs])  # none is negative, so that nothing cancels

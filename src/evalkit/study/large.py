@@ -18,7 +18,7 @@ from evalkit.engines.distributed import open_spark
 from evalkit.engines.embedded import DuckDB
 from evalkit.engines.engine import Engine, Frame, Prepared
 from evalkit.engines.files import Scan, list_names, scan_files
-from evalkit.engines.text import read_text
+from evalkit.engines.text import type_columns
 from evalkit.errors import ConfigError, DataError, nearest
 from evalkit.panels.derivation import AtLeast, Derivation, Log, Per
 from evalkit.panels.joining import join_table
@@ -159,7 +159,7 @@ def _open(settings: PanelConfig, source: Delimited, first: Table, needed: tuple[
         open_spark(Path(source.path), headers) if settings.engine == "spark" else DuckDB().open(source.path, headers)
     )
     places = [f"c{i}" for i in range(len(names))]
-    frame = read_text(engine, places) if engine.is_text else engine.rows
+    frame = type_columns(engine, places) if engine.is_text else engine.rows
     looked_at = engine.fetch(frame.head(_LOOKED_AT)).rename_columns(names).to_pandas(date_as_object=False)
     refuse_persons(looked_at, first.provenance[0].path, dict(zip(names, headers, strict=True)))
     return _Rows(engine, frame, first, dict(zip(names, places, strict=True)))
