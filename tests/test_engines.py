@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 
 import evalkit as ek
 from evalkit.engines.embedded import DuckDB, EmbeddedEngine
-from evalkit.engines.whole_numbers import join_sums, split_values
+from evalkit.engines.whole_numbers import WholeNumbers
 from evalkit.estimators import Split, TripleDifference, TwoWayFE
 from evalkit.inference import Cluster, Robust
 
@@ -312,16 +313,28 @@ def test_no_table_as_long_as_the_rows_is_made(monkeypatch: pytest.MonkeyPatch) -
     assert max(lengths) == len(cells)
 
 
-def test_numbers_are_split_and_joined_without_loss() -> None:
+@pytest.mark.parametrize("most", [1, 400, 2**20, 2**31])
+def test_numbers_are_split_and_joined_without_loss(most: int) -> None:
     import narwhals as nw
 
     rng = np.random.default_rng(3)
     values = np.concatenate(
         [rng.normal(size=500), -rng.normal(size=500) * 2.0**-30, [0.0, -1.0, 7.999, -7.999, 2.0**-80]]
     )
-    names = ("d0", "d1", "d2", "d3", "d4")
+    parts = WholeNumbers.summed("d", most, 140)
     frame = nw.from_native(pl.DataFrame({"value": values}).lazy())
-    limbs = split_values(frame, nw.col("value"), 3, names).collect().to_native().to_arrow()
-    for name in names[1:]:
-        assert np.abs(limbs.column(name).to_numpy()).max() < 2**30
-    np.testing.assert_array_equal(join_sums(limbs, 3, names), values)
+    table = parts.split(frame, nw.col("value"), 3).collect().to_native().to_arrow()
+    for name in parts.names:
+        assert np.abs(table.column(name).to_numpy()).max() * most < 2**63
+    np.testing.assert_array_equal(parts.join(table, 3), values)
+
+
+def test_sums_of_whole_numbers_are_exact() -> None:
+    import narwhals as nw
+
+    values = np.array([1e16, 1.0, -1e16, 3.0, 2.0**-20] * 100)
+    parts = WholeNumbers.summed("y", len(values), 120)
+    frame = nw.from_native(pl.DataFrame({"value": values}).lazy())
+    summed = parts.split(frame, nw.col("value"), 54).select(*(nw.col(name).sum() for name in parts.names))
+    (found,) = parts.join(summed.collect().to_native().to_arrow(), 54)
+    assert found == math.fsum(values)

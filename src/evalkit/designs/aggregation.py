@@ -22,7 +22,7 @@ from evalkit.designs.kinds import Axis, Census, Kinds, ValuePath
 from evalkit.designs.sample import draw_sample
 from evalkit.engines.engine import Engine, Frame, Prepared
 from evalkit.engines.text import type_columns
-from evalkit.engines.whole_numbers import LIMB, join_sums, split_values
+from evalkit.engines.whole_numbers import WholeNumbers
 from evalkit.errors import DataError, DesignError
 from evalkit.numerics.arrays import Ints, first_rows
 from evalkit.panels.panel import Dropped, Panel
@@ -30,8 +30,8 @@ from evalkit.tables.columns import refuse_blanks
 from evalkit.tables.periods import Periods, end_of_year, read_periods
 from evalkit.tables.text_columns import BLANKS, CODE, PLAIN_NUMBER
 
-_OF_OUTCOME = ("y0", "y1", "y2")  # 90 bits: a number 2**37 times smaller than the largest keeps all of its digits
-_OF_SQUARE = ("d0", "d1", "d2", "d3", "d4")  # as squares are spread twice as far
+_OF_OUTCOME = 90  # binary digits: a number 2**37 times smaller than the largest keeps all of its own
+_OF_SQUARE = 128  # as squares are spread twice as far
 _MOST_PERIODS = 10_000
 _MOST_VALUES = 10_000  # of a dose or a category, of which cells have one path each
 _SMALLEST, _LARGEST = 1e-120, 1e150  # outcomes whose squares are still numbers
@@ -344,37 +344,45 @@ class _Aggregation:
         The words w0, w1, … mark the periods of used rows, a0, a1, … those of all (where they differ), p0_c7, … the values of c7
         in them; y0, y1, … are the whole numbers that make up the sum of outcomes.
         """
+        some_lost = bool(audit.lost.any())
         used = nw.col("reason") == len(self._reasons)
+        outcomes = WholeNumbers.summed("y", _MOST_PERIODS, _OF_OUTCOME)
         keys = self._named((*self._settled, *self._constant))
         varied = [at for name, at in keys.items() if name in self._constant and name != self.design.adoption]
-        all_words = [f"a{word[1:]}" for word in axis.words] if audit.lost.any() else []
+        all_words = [f"a{word[1:]}" for word in axis.words] if some_lost else []
         path_words = {word: f"number_{path.at}" for path in paths for word in path.words(axis)}
         words = [*axis.words, *path_words]
         rows = rows.with_columns(
-            *(nw.col(f"w{word[1:]}").alias(word) for word in all_words),
-            *(nw.when(used).then(nw.col(at)).alias(at) for at in varied),
-            *((nw.col(word) * nw.col(number).fill_null(0)).alias(word) for word, number in path_words.items()),
             _as_number(used).alias("used"),
+            *(nw.col(f"w{word[1:]}").alias(word) for word in all_words),
+            *(nw.when(used).then(nw.col(at)).alias(at) for at in varied if some_lost),
+            *((nw.col(word) * nw.col(number).fill_null(0)).alias(word) for word, number in path_words.items()),
         )
-        if audit.lost.any():
+        outcome = nw.col("c2")
+        if some_lost:
             rows = rows.with_columns(nw.when(used).then(nw.col(word)).otherwise(0).alias(word) for word in words)
-        rows = split_values(rows, nw.when(used).then(nw.col("c2")).otherwise(0.0), audit.exponent, _OF_OUTCOME)
-        whole = ["used", *words, *all_words, *_OF_OUTCOME]
+            outcome = nw.when(used).then(outcome).otherwise(0.0)
+        rows = outcomes.split(rows, outcome, audit.exponent)
+        whole = [*words, *all_words, *outcomes.names]
+        gaps = [at for at in keys.values() if at not in (*varied, self._at(self.design.assigned_at))]
         units = rows.group_by("c0").agg(
             nw.len().alias("rows"),
-            nw.col("reason").max().alias("last"),
+            *([nw.col("reason").max().alias("last"), nw.col("used").sum().alias("used")] if some_lost else []),
             *(nw.col(one).sum().alias(one) for one in whole),
             *(nw.col(at).min().alias(at) for at in keys.values()),
             *(nw.col(at).max().alias(f"high_{at}") for at in keys.values()),
-            *(nw.col(at).count().alias(f"known_{at}") for at in keys.values()),
+            *(nw.col(at).count().alias(f"known_{at}") for at in gaps),
         )
+        if not some_lost:
+            units = units.with_columns(nw.col("rows").alias("used"), nw.lit(len(self._reasons)).alias("last"))
         units = units.with_columns(
-            *(nw.col(one).cast(nw.Int64()).alias(one) for one in ("rows", *whole)),
-            *(_as_number(_changes(at, at not in varied)).alias(f"moves_{at}") for at in keys.values()),
+            *(nw.col(one).cast(nw.Int64()).alias(one) for one in ("rows", "used", "last", *whole)),
+            *(_as_number(_changes(at, at in gaps)).alias(f"moves_{at}") for at in keys.values()),
         )
         moves = [f"moves_{at}" for at in keys.values()]
         of_kind = ["rows", "used", "last", *words, *all_words, *keys.values(), *moves]
-        units = self.engine.keep(units.select("c0", *of_kind, *_OF_OUTCOME))
+        mean = outcomes.total(audit.exponent) / nw.col("used")
+        units = self.engine.keep(units.select("c0", *of_kind, nw.when(nw.col("used") > 0).then(mean).alias("mean")))
         found = self.engine.fetch(
             units.group_by(*of_kind).agg(nw.len().alias("units"), nw.col("c0").min().alias("example"))
         )
@@ -463,19 +471,17 @@ class _Aggregation:
                 units = units.with_columns(_as_number(nw.col(at).is_null()).alias(gap))
                 units = units.with_columns(nw.col(at).fill_null(filled.as_py()))
         lifted = lifted.select(on).append_column("cell", pa.array(np.arange(len(kinds.first))))
-        total = nw.col("y0") + sum(nw.col(one) * 2.0 ** (-LIMB * i) for i, one in enumerate(_OF_OUTCOME) if i)
-        mean = total * 2.0 ** (audit.exponent - LIMB) / nw.col("used")
-        placed = units.filter(nw.col("used") > 0).with_columns(mean.alias("mean"))
-        placed = self.engine.keep(
-            placed.join(self.engine.lift(lifted), on=on, how="inner").select("c0", "cell", "mean")
-        )
+        placed = units.filter(nw.col("used") > 0).join(self.engine.lift(lifted), on=on, how="inner")
+        placed = self.engine.keep(placed.select("c0", "cell", "mean"))
         alike = self._named(self._alike)
-        used = rows.filter(nw.col("reason") == len(self._reasons)).select("c0", "c2", "position", *alike.values())
+        used = rows.filter(nw.col("reason") == len(self._reasons)) if audit.lost.any() else rows
+        used = used.select("c0", "c2", "position", *alike.values())
         used = used.join(placed, on="c0", how="inner")
         distance = nw.col("c2") - nw.col("mean")
-        used = split_values(used, nw.col("c2"), audit.exponent, _OF_OUTCOME)
-        used = split_values(used, distance * distance, 2 * audit.spread, _OF_SQUARE)
-        sums = (*_OF_OUTCOME, *_OF_SQUARE)
+        outcomes, squares = _summed(kinds)
+        used = outcomes.split(used, nw.col("c2"), audit.exponent)
+        used = squares.split(used, distance * distance, 2 * audit.spread)
+        sums = (*outcomes.names, *squares.names)
         cells = used.group_by("cell", "position").agg(
             nw.len().alias("n"),
             *(nw.col(one).sum().alias(one) for one in sums),
@@ -493,8 +499,8 @@ class _Aggregation:
             raise DataError(
                 "the rows changed while they were read", where="collapse", remedy="let nothing write to them meanwhile"
             )
-        total = join_sums(cells, audit.exponent, _OF_OUTCOME)
-        squares = join_sums(cells, 2 * audit.spread, _OF_SQUARE)
+        outcomes, distances = _summed(kinds)
+        total, squares = outcomes.join(cells, audit.exponent), distances.join(cells, 2 * audit.spread)
         starts = first_rows(cell)
         length = np.diff(np.append(starts, len(cell)))
         # Units of a cell are observed in the same periods, so that the sum of their means is the mean of these sums.
@@ -541,6 +547,12 @@ class _Aggregation:
         named = table.rename_columns([names.get(one, one) for one in table.column_names])
         frame: pd.DataFrame = named.to_pandas(date_as_object=False)
         return frame
+
+
+def _summed(kinds: Kinds) -> tuple[WholeNumbers, WholeNumbers]:
+    """Choose the whole numbers for outcomes and squares that are summed over the units of a cell."""
+    most = int(kinds.units.max())
+    return WholeNumbers.summed("y", most, _OF_OUTCOME), WholeNumbers.summed("d", most, _OF_SQUARE)
 
 
 def _as_number(flag: _Expr) -> _Expr:
