@@ -24,6 +24,7 @@ from evalkit.tables.contents import in_full
 COUNT, WITHIN = "collapsed_count", "collapsed_within"
 WORTH_CELLS = 20_000  # rows from which going over to cells pays
 FEWER = 4  # and by how much
+_SOME = 2_000  # units that are tried first
 
 
 class NotCellsError(DataError):
@@ -55,7 +56,7 @@ def cells_of(
 
     Rows that the design cannot use are cells as well, by what they lack, so that ledgers and notes come out as of the rows. `by`
     are columns of an estimator, `constant` those of an inference, which must not change within units; `within` says whether the
-    squares inside cells are wanted. Raises DataError where the rows themselves are needed. Found once for each panel.
+    squares inside cells are wanted. None, too, where the rows themselves are needed. Found once for each panel.
     """
     if panel.unit_codes is None or panel.counts is not None or len(panel) < WORTH_CELLS:
         return None
@@ -70,7 +71,14 @@ def cells_of(
     )
 
     def find() -> Panel | None:
-        cells = _collapse(panel, design, by=by, constant=constant, within=within, fewer=FEWER)
+        try:
+            if design.covariates and len(panel.starts) > _SOME:  # what some units refuse, all do
+                first = panel.starts[: _SOME + 1]
+                some = np.arange(first[-1])
+                _collapse(panel, design, rows=some, starts=first[:-1], by=by, constant=constant, within=False)
+            cells = _collapse(panel, design, by=by, constant=constant, within=within, fewer=FEWER)
+        except NotCellsError:
+            return None
         if cells is None:
             return None
         return replace(cells, ledger=panel.ledger, notes=(*panel.notes, *assignment_notes(panel, design)), rows=panel)
