@@ -17,7 +17,7 @@ from evalkit import Design, Panel, estimate
 from evalkit.estimators import TwoWayFE
 from evalkit.inference import Cluster
 
-TARGET = 4.0
+TARGET = 5.0
 COVARIATES = ("x1", "x2")
 
 

@@ -123,6 +123,25 @@ def test_duckdb_finds_what_is_found_in_memory(tmp_path: Path, ending: str) -> No
     np.testing.assert_allclose(told.loc["large", "sd"], known.loc["large", "sd"])
 
 
+def test_clusters_that_units_change_need_the_rows(tmp_path: Path) -> None:
+    f = farms()
+    f["village"] = f["农户"] % 36
+    here = project(tmp_path, f)
+    asked = (
+        (here / "study.toml").read_text(encoding="utf-8").replace('cei = "cei",', 'cei = "cei", village = "village",')
+    )
+    before, after = asked.rsplit('{ kind = "Cluster" }', 1)
+    asked = before + '{ kind = "Cluster", by = ["village"] }' + after
+    for moved, cells in ((f, True), (f.assign(village=f["village"].where(f["year"] < 2018, 0)), False)):
+        project(tmp_path, moved)
+        (here / "study.toml").write_text(asked, encoding="utf-8")
+        whole = evaluate_study(read_study(here / "study.toml")).estimates["split"]
+        (here / "study.toml").write_text(asked.replace("[panel]\n", '[panel]\nengine = "duckdb"\n'), encoding="utf-8")
+        large = evaluate_study(read_study(here / "study.toml")).estimates["split"]
+        assert (len(large.spec.panel) < len(f) / 2) == cells
+        np.testing.assert_allclose(large.bse, whole.bse, rtol=1e-9)
+
+
 def test_the_study_is_explained_on_cells(tmp_path: Path) -> None:
     study = project(tmp_path, farms(), panel='engine = "duckdb"')
     said = explain_study(read_study(study / "study.toml"))

@@ -42,12 +42,22 @@ _Expr = Any  # narwhals' expressions of any engine
 
 
 def aggregate(
-    engine: Engine, names: tuple[str, ...], design: Design, *, unit: str, time: str, by: tuple[str, ...]
+    engine: Engine,
+    names: tuple[str, ...],
+    design: Design,
+    *,
+    unit: str,
+    time: str,
+    by: tuple[str, ...],
+    constant: tuple[str, ...] = (),
 ) -> Panel:
-    """Collapse the rows of an engine, whose columns c0, c1, … are called `names`, as `collapse` says."""
+    """Collapse the rows of an engine, whose columns c0, c1, … are called `names`, as `collapse` says.
+
+    `constant` are columns, such as those of clusters, that tell cells apart and must not change within a unit.
+    """
     if engine.is_text:
         engine = Prepared(engine, type_columns(engine, [f"c{i}" for i in range(len(names))]))
-    work = _Aggregation(engine, names, design, unit, time, by)
+    work = _Aggregation(engine, names, design, unit, time, by, constant)
     try:
         return work.collapse()
     except NotCellsError as rows_needed:
@@ -62,6 +72,7 @@ class _Aggregation:
     unit: str
     time: str
     by: tuple[str, ...]
+    constant: tuple[str, ...]
 
     # ---- columns -------------------------------------------------------------------------------------------------
 
@@ -82,8 +93,14 @@ class _Aggregation:
     @cached_property
     def _constant(self) -> tuple[str, ...]:
         """Columns that have to be constant within units."""
-        single = (self.design.adoption, self.design.weights, self.design.eligible, *self._crossed)
+        single = (self.design.adoption, self.design.weights, self.design.eligible, *self._crossed, *self.constant)
         return tuple(dict.fromkeys(one for one in single if one is not None and one not in self._settled))
+
+    @cached_property
+    def _whole(self) -> tuple[str, ...]:
+        """Those of them that have to be so in all rows, also where they are missing."""
+        crossed = set(self._crossed)
+        return tuple(one for one in (self.design.adoption, *self.constant) if one is not None and one not in crossed)
 
     @cached_property
     def _followed(self) -> tuple[str, ...]:
@@ -348,7 +365,7 @@ class _Aggregation:
         used = nw.col("reason") == len(self._reasons)
         outcomes = WholeNumbers.summed("y", _MOST_PERIODS, _OF_OUTCOME)
         keys = self._named((*self._settled, *self._constant))
-        varied = [at for name, at in keys.items() if name in self._constant and name != self.design.adoption]
+        varied = [at for name, at in keys.items() if name in self._constant and name not in self._whole]
         all_words = [f"a{word[1:]}" for word in axis.words] if some_lost else []
         path_words = {word: f"number_{path.at}" for path in paths for word in path.words(axis)}
         words = [*axis.words, *path_words]

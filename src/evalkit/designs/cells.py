@@ -32,7 +32,7 @@ def collapse(
 
     `frame` is a table of pandas, polars, Arrow, DuckDB or Spark, or a path: of a Parquet, CSV or DuckDB file, a folder of Parquet
     parts, a pattern such as "farms/*.parquet", or several paths. Rows that are not in memory are grouped where they are, in
-    two passes: by DuckDB (`engine`: its memory, threads and folder to spill to), polars or Spark. Sums are of whole numbers, so
+    three passes: by DuckDB (`engine`: its memory, threads and folder to spill to), polars or Spark. Sums are of whole numbers, so
     that no order of the rows, no number of threads and no engine changes a bit.
 
     Where cells would not carry the same regression (a covariate varies inside a cell, a weight or absorbed column changes within

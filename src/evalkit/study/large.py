@@ -106,19 +106,21 @@ class LargePanel:
     config: StudyConfig
     first: Table
     others: tuple[Table, ...]
-    _kept: dict[tuple[Design, tuple[str, ...]], Panel] = field(default_factory=dict)
+    _kept: dict[tuple[Design, tuple[str, ...], tuple[str, ...]], Panel] = field(default_factory=dict)
 
-    def of(self, design: Design, by: tuple[str, ...] = ()) -> Panel:
+    def of(self, design: Design, by: tuple[str, ...] = (), clusters: tuple[str, ...] = ()) -> Panel:
         """Collapse the rows for a design, with the columns by which subgroups and clusters are made."""
         assert self.config.panel is not None
-        columns = tuple(one for one in dict.fromkeys(by) if one not in (self.config.panel.time, *design.columns()))
-        if (design, columns) not in self._kept:
-            self._kept[design, columns] = self._collapse(self.config.panel, design, columns)
-        return self._kept[design, columns]
+        known = (self.config.panel.time, *design.columns())
+        by, clusters = (tuple(one for one in dict.fromkeys(columns) if one not in known) for columns in (by, clusters))
+        key = (design, by, clusters)
+        if key not in self._kept:
+            self._kept[key] = self._collapse(self.config.panel, *key)
+        return self._kept[key]
 
-    def _collapse(self, settings: PanelConfig, design: Design, by: tuple[str, ...]) -> Panel:
+    def _collapse(self, settings: PanelConfig, design: Design, by: tuple[str, ...], clusters: tuple[str, ...]) -> Panel:
         unit, time = str(settings.unit), settings.time
-        wanted = tuple(dict.fromkeys((unit, time, design.outcome, *design.columns(), *by)))
+        wanted = tuple(dict.fromkeys((unit, time, design.outcome, *design.columns(), *by, *clusters)))
         needed = (*wanted, *settings.where, *(one for made in self.config.derive.values() for one in _inputs(made)))
         source = self.config.sources[settings.sources[0]]
         assert isinstance(source, Delimited)
@@ -133,7 +135,7 @@ class LargePanel:
                     rows.derive(name, derivation)
             for column, value in settings.where.items():
                 rows.filter(column, value, unit)
-            panel = aggregate(rows.chosen(wanted), wanted, design, unit=unit, time=time, by=by)
+            panel = aggregate(rows.chosen(wanted), wanted, design, unit=unit, time=time, by=by, constant=clusters)
         finally:
             rows.engine.close()
         provenance = (*self.first.provenance, *(one for table in self.others for one in table.provenance))

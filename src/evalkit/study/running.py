@@ -54,11 +54,9 @@ def _estimate_all(config: StudyConfig, tables: Mapping[str, Table], say: Say) ->
     for name, planned in config.estimates.items():
         say(f"estimating {name}")
         estimator, inference = supply(planned.estimator, tables), supply(planned.inference, tables)
-        here = (
-            panel.of(planned.design, (*estimator.columns(), *inference.columns()))
-            if isinstance(panel, LargePanel)
-            else panel
-        )
+        here = panel
+        if isinstance(here, LargePanel):
+            here = here.of(planned.design, estimator.columns(), inference.columns())
         with _naming(name, here):
             estimates[name] = estimate(here, planned.design, estimator, inference=inference)
     return estimates
