@@ -90,7 +90,7 @@ def run_cells(path: Path, estimator: str, inference: str) -> dict[str, object]:
     found = []
 
     def call() -> Estimate:
-        panel = evalkit.collapse(path, design_of("-"), unit="unit", time="year")
+        panel = evalkit.collapse(path, design_of("-"), unit="unit", time="year", squares=False)
         found[:] = [len(panel), float(panel.frame[str(panel.counts)].sum())]
         one = evalkit.estimate(panel, design_of("-"), named(estimator), inference=inferred(inference))
         one.tidy()

@@ -432,7 +432,8 @@ def main() -> int:
                     run(job, Path(folder) / f"{job.panel}.parquet", one, chosen.limit)
     wrong = compare(found)
     ours = [job for job, one in found.items() if one.failure and job.tool == "evalkit"]
-    written = [f"{machine()}. Medians of {chosen.rounds} rounds (least–most).", ""]
+    rounds = "One round" if chosen.rounds == 1 else f"Medians of {chosen.rounds} rounds (least–most)"
+    written = [f"{machine()}. {rounds}.", ""]
     for part in parts:
         written += [f"### {PARTS[part]}", "", *(f"{text}\n" for text in TABLES[part](found, sizes))]
     written += ["### What the peers were asked", "", *asked()]

@@ -313,6 +313,16 @@ def test_no_table_as_long_as_the_rows_is_made(monkeypatch: pytest.MonkeyPatch) -
     assert max(lengths) == len(cells)
 
 
+def test_without_squares_only_methods_by_rows_lack_an_error() -> None:
+    design, table = ek.Design(**PLAIN), pa.Table.from_pandas(farms(), preserve_index=False)
+    whole, less = (ek.collapse(table, design, unit="farm", time="year", squares=one) for one in (True, False))
+    assert "the variation inside cells was left out" in str(less.notes[-1])
+    one, other = (ek.estimate(panel, design, TwoWayFE(), inference=Cluster()) for panel in (whole, less))
+    assert one.params.equals(other.params)
+    assert one.bse.equals(other.bse)
+    assert np.isnan(ek.estimate(less, design, TwoWayFE(), inference=Robust()).bse["ATT"])
+
+
 @pytest.mark.parametrize("most", [1, 400, 2**20, 2**31])
 def test_numbers_are_split_and_joined_without_loss(most: int) -> None:
     import narwhals as nw

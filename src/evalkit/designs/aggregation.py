@@ -50,14 +50,16 @@ def aggregate(
     time: str,
     by: tuple[str, ...],
     constant: tuple[str, ...] = (),
+    squares: bool = True,
 ) -> Panel:
     """Collapse the rows of an engine, whose columns c0, c1, … are called `names`, as `collapse` says.
 
-    `constant` are columns, such as those of clusters, that tell cells apart and must not change within a unit.
+    `constant` are columns, such as those of clusters, that tell cells apart and must not change within a unit. Without `squares`
+    the variation inside cells is not known (NaN).
     """
     if engine.is_text:
         engine = Prepared(engine, type_columns(engine, [f"c{i}" for i in range(len(names))]))
-    work = _Aggregation(engine, names, design, unit, time, by, constant)
+    work = _Aggregation(engine, names, design, unit, time, by, constant, squares)
     try:
         return work.collapse()
     except NotCellsError as rows_needed:
@@ -73,6 +75,7 @@ class _Aggregation:
     time: str
     by: tuple[str, ...]
     constant: tuple[str, ...]
+    squares: bool
 
     # ---- columns -------------------------------------------------------------------------------------------------
 
@@ -206,7 +209,9 @@ class _Aggregation:
             raise NotCellsError(message("cells.gaps", column=str(self.design.dose)))
         used = int((kinds.frame["used"] * kinds.frame["units"]).sum())
         told = message("note.collapsed", rows=used, cells=len(panel))
-        return replace(panel, within=WITHIN, ledger=self._ledger(kinds, audit), notes=(*sample.notes, *moved, told))
+        without = () if self.squares else (message("note.without_squares"),)
+        notes = (*sample.notes, *moved, told, *without)
+        return replace(panel, within=WITHIN, ledger=self._ledger(kinds, audit), notes=notes)
 
     def take_rows(self, why: Message) -> Panel:
         """Take the rows as they are, with the columns needed, and say why."""
@@ -364,6 +369,7 @@ class _Aggregation:
         some_lost = bool(audit.lost.any())
         used = nw.col("reason") == len(self._reasons)
         outcomes = WholeNumbers.summed("y", _MOST_PERIODS, _OF_OUTCOME)
+        sums = outcomes.names if self.squares else []
         keys = self._named((*self._settled, *self._constant))
         varied = [at for name, at in keys.items() if name in self._constant and name not in self._whole]
         all_words = [f"a{word[1:]}" for word in axis.words] if some_lost else []
@@ -379,8 +385,9 @@ class _Aggregation:
         if some_lost:
             rows = rows.with_columns(nw.when(used).then(nw.col(word)).otherwise(0).alias(word) for word in words)
             outcome = nw.when(used).then(outcome).otherwise(0.0)
-        rows = outcomes.split(rows, outcome, audit.exponent)
-        whole = [*words, *all_words, *outcomes.names]
+        if self.squares:
+            rows = outcomes.split(rows, outcome, audit.exponent)
+        whole = [*words, *all_words, *sums]
         gaps = [at for at in keys.values() if at not in (*varied, self._at(self.design.assigned_at))]
         units = rows.group_by("c0").agg(
             nw.len().alias("rows"),
@@ -398,7 +405,7 @@ class _Aggregation:
         )
         moves = [f"moves_{at}" for at in keys.values()]
         of_kind = ["rows", "used", "last", *words, *all_words, *keys.values(), *moves]
-        mean = outcomes.total(audit.exponent) / nw.col("used")
+        mean = outcomes.total(audit.exponent) / nw.col("used") if self.squares else nw.lit(0.0)
         units = self.engine.keep(units.select("c0", *of_kind, nw.when(nw.col("used") > 0).then(mean).alias("mean")))
         found = self.engine.fetch(
             units.group_by(*of_kind).agg(nw.len().alias("units"), nw.col("c0").min().alias("example"))
@@ -497,8 +504,9 @@ class _Aggregation:
         distance = nw.col("c2") - nw.col("mean")
         outcomes, squares = _summed(kinds)
         used = outcomes.split(used, nw.col("c2"), audit.exponent)
-        used = squares.split(used, distance * distance, 2 * audit.spread)
-        sums = (*outcomes.names, *squares.names)
+        if self.squares:
+            used = squares.split(used, distance * distance, 2 * audit.spread)
+        sums = (*outcomes.names, *(squares.names if self.squares else ()))
         cells = used.group_by("cell", "position").agg(
             nw.len().alias("n"),
             *(nw.col(one).sum().alias(one) for one in sums),
@@ -517,7 +525,8 @@ class _Aggregation:
                 "the rows changed while they were read", where="collapse", remedy="let nothing write to them meanwhile"
             )
         outcomes, distances = _summed(kinds)
-        total, squares = outcomes.join(cells, audit.exponent), distances.join(cells, 2 * audit.spread)
+        total = outcomes.join(cells, audit.exponent)
+        squares = distances.join(cells, 2 * audit.spread) if self.squares else np.full(len(cell), np.nan)
         starts = first_rows(cell)
         length = np.diff(np.append(starts, len(cell)))
         # Units of a cell are observed in the same periods, so that the sum of their means is the mean of these sums.

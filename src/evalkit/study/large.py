@@ -106,19 +106,23 @@ class LargePanel:
     config: StudyConfig
     first: Table
     others: tuple[Table, ...]
-    _kept: dict[tuple[Design, tuple[str, ...], tuple[str, ...]], Panel] = field(default_factory=dict)
+    _kept: dict[tuple[Design, tuple[str, ...], tuple[str, ...], bool], Panel] = field(default_factory=dict)
 
-    def of(self, design: Design, by: tuple[str, ...] = (), clusters: tuple[str, ...] = ()) -> Panel:
-        """Collapse the rows for a design, with the columns by which subgroups and clusters are made."""
+    def of(
+        self, design: Design, by: tuple[str, ...] = (), clusters: tuple[str, ...] = (), squares: bool = False
+    ) -> Panel:
+        """Collapse the rows for a design, with the columns by which subgroups and clusters are made, and squares if needed."""
         assert self.config.panel is not None
         known = (self.config.panel.time, *design.columns())
         by, clusters = (tuple(one for one in dict.fromkeys(columns) if one not in known) for columns in (by, clusters))
-        key = (design, by, clusters)
+        key = (design, by, clusters, squares)
         if key not in self._kept:
             self._kept[key] = self._collapse(self.config.panel, *key)
         return self._kept[key]
 
-    def _collapse(self, settings: PanelConfig, design: Design, by: tuple[str, ...], clusters: tuple[str, ...]) -> Panel:
+    def _collapse(
+        self, settings: PanelConfig, design: Design, by: tuple[str, ...], clusters: tuple[str, ...], squares: bool
+    ) -> Panel:
         unit, time = str(settings.unit), settings.time
         wanted = tuple(dict.fromkeys((unit, time, design.outcome, *design.columns(), *by, *clusters)))
         needed = (*wanted, *settings.where, *(one for made in self.config.derive.values() for one in _inputs(made)))
@@ -135,7 +139,9 @@ class LargePanel:
                     rows.derive(name, derivation)
             for column, value in settings.where.items():
                 rows.filter(column, value, unit)
-            panel = aggregate(rows.chosen(wanted), wanted, design, unit=unit, time=time, by=by, constant=clusters)
+            panel = aggregate(
+                rows.chosen(wanted), wanted, design, unit=unit, time=time, by=by, constant=clusters, squares=squares
+            )
         finally:
             rows.engine.close()
         provenance = (*self.first.provenance, *(one for table in self.others for one in table.provenance))

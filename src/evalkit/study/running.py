@@ -56,7 +56,8 @@ def _estimate_all(config: StudyConfig, tables: Mapping[str, Table], say: Say) ->
         estimator, inference = supply(planned.estimator, tables), supply(planned.inference, tables)
         here = panel
         if isinstance(here, LargePanel):
-            here = here.of(planned.design, estimator.columns(), inference.columns())
+            squares = getattr(inference, "on_cells", "never") == "with_squares"
+            here = here.of(planned.design, estimator.columns(), inference.columns(), squares)
         with _naming(name, here):
             estimates[name] = estimate(here, planned.design, estimator, inference=inference)
     return estimates
