@@ -92,5 +92,5 @@ def test_what_spark_makes_of_periods_of_pandas_is_refused(session: Any) -> None:
     empty = session.createDataFrame(pa.Table.from_pandas(f, preserve_index=False)).selectExpr(
         "farm", "named_struct('of', year) as year", "`county.name`", "first", "y", "price"
     )
-    with pytest.raises(DataError, match="neither text, a number nor a date"):
+    with pytest.raises(DataError, match="neither text, numbers nor dates"):
         collapse(empty, DESIGN, unit="farm", time="year")
