@@ -26,7 +26,8 @@ from hypothesis import strategies as st
 from evalkit.errors import EvalkitError, SourceError
 from evalkit.panels.assembly import assemble
 from evalkit.sources import LoanLedger
-from evalkit.sources.ledger.values import kind_of_field, plain, read_day, read_number
+from evalkit.sources.ledger.fields import kind_of_field, plain
+from evalkit.sources.ledger.values import read_day, read_number
 from evalkit.sources.persons import citizen_check, read_document
 from evalkit.tables.table import Table
 from sampling import inputs
@@ -207,9 +208,14 @@ def test_a_sheet_is_chosen_by_name(tmp_path: Path) -> None:
     book = openpyxl.load_workbook(path)
     book.create_sheet("说明").append(["本表为合成数据"])
     book.save(path)
-    says(refused(tmp_path, path), "2 sheets hold data", "借据.xlsx", "sheet=: 'Sheet', '说明'")
-    assert len(LoanLedger(path, unit="农户编号", sheet="Sheet").load().frame) == 3
-    assert "there is no sheet '借据'" in refused(tmp_path, path, sheet="借据").what
+    assert "sheets without a list were not read: '说明'" in notes(LoanLedger(path, unit="农户编号").load())
+    other = book.create_sheet("2021")
+    for row in cells()[:3]:
+        other.append(row)
+    book.save(path)
+    says(refused(tmp_path, path), "2 sheets hold a list", "借据.xlsx", 'sheets=("Sheet", "2021")')
+    assert len(LoanLedger(path, unit="农户编号", sheets=("Sheet",)).load().frame) == 3
+    assert "there is no sheet '借据'" in refused(tmp_path, path, sheets=("借据",)).what
 
 
 def test_the_order_of_rows_changes_no_bit(tmp_path: Path) -> None:
@@ -357,7 +363,7 @@ def test_the_canonical_name_goes_first_and_two_candidates_are_refused(tmp_path: 
         error,
         "'贷款金额(万元)' and '贷款金额(元)' could both be the principal",
         "借据.csv",
-        "call the one that is meant",
+        'columns={"principal": "贷款金额(万元)"}',
     )
 
 
@@ -385,8 +391,8 @@ def test_a_ledger_without_a_header_shows_nobody(tmp_path: Path) -> None:
     says(refused(tmp_path, cells()[1:]), "no column is known as", "借据.csv", "name it in the first row")
     for person in (A, NAMES[0]):
         twice = [[person, person, *NAMES[1:]], ["1", "2", "3", "4", "5"]]
-        says(refused(tmp_path, twice), "are both called '…'", "row 1", "rename")
-    says(refused(tmp_path, rename("币种", "借据号")), "are both called '借据号'", "row 1", "rename")
+        says(refused(tmp_path, twice), "no column is known as", "借据.csv", "name it in the first row")
+    says(refused(tmp_path, rename("币种", "借据号")), "are both called '借据号'", "借据.csv", "rename")
 
 
 # --- dates, amounts, rates, flags ---
@@ -407,16 +413,22 @@ def test_a_ledger_without_a_header_shows_nobody(tmp_path: Path) -> None:
     ],
 )
 def test_dates(text: str, day: dt.date) -> None:
-    assert read_day(text) == day
+    assert read_day(text)[0] == day
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["2019", "19999", "60001", "20190230", "15/03/2019", "2019.3.15", "201903", "20200115.0", "2019-13-01", "00200101"],
+    ("text", "what"),
+    [
+        *((text, "not a date") for text in ("2019", "19999", "60001", "20190230", "20200115.0", "2019-13-01", "00200101")),
+        ("15/03/2019", "whether the day or the month stands first"),
+        ("15/03/19", "a year of two digits"),
+        ("190315", "six digits may be a year and a month"),
+    ],
 )
-def test_other_dates_are_refused_by_row(tmp_path: Path, text: str) -> None:
-    assert read_day(text) is None
-    says(refused(tmp_path, change(4, "贷款日期", text)), "not a date", "row 4, column '贷款日期'", "2020-01-15")
+def test_other_dates_are_refused_by_row(tmp_path: Path, text: str, what: str) -> None:
+    assert read_day(text)[0] is None
+    error = refused(tmp_path, change(4, "贷款日期", text))
+    says(error, what, "row 4, column '贷款日期'", "2020-01-15" if what == "not a date" else "dates=")
 
 
 def test_numbers() -> None:
@@ -492,10 +504,19 @@ def test_green_by_category_where_there_is_no_flag(tmp_path: Path) -> None:
     assert "1 rows with an empty '绿色贷款标识' count as no" in notes(load(tmp_path, with_flag))
 
 
-@pytest.mark.parametrize("word", ["合计", "小 计", "总计：", "Total"])
-def test_a_row_of_totals_is_refused(tmp_path: Path, word: str) -> None:
-    error = refused(tmp_path, append({"借据号": word, "客户名称": "", "农户编号": "", "贷款金额(万元)": "28.7"}))
-    says(error, "a total, not a loan", "row 8, column '借据号'", "delete rows of totals")
+@pytest.mark.parametrize("word", ["合计", "小 计", "总计：", "Total", "合计（元）", "共5笔"])
+def test_a_row_of_totals_is_left_out_below_the_table_and_refused_within(tmp_path: Path, word: str) -> None:
+    total = {"借据号": word, "客户名称": "", "农户编号": "", "贷款金额(万元)": "28.7345"}
+    loaded = load(tmp_path, append(total))
+    pd.testing.assert_frame_equal(loaded.frame, load(tmp_path).frame)
+    assert "row 8 below the table (totals) was left out" in notes(loaded)
+    assert "the total in row 8 is the sum of the rows above" in notes(loaded)
+    wrong = load(tmp_path, append({**total, "贷款金额(万元)": "28.8"}))
+    assert "is not the sum of the rows above, which is 28.7345 and differs by 0.0655" in notes(wrong)
+    error = refused(tmp_path, append(total, {"借据号": "J008"}))
+    says(error, "a total, not a loan", "row 8, column '借据号'", "leave_out=")
+    kept = load(tmp_path, append(total, {"借据号": "J008"}), leave_out=(8,))
+    assert kept.frame["loans"].tolist() == [3, 1, 2]
 
 
 # --- which rows are loans ---
@@ -746,14 +767,18 @@ def test_no_person_is_in_the_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("unit", ["客户名称", "customer_name", "手机号码", "居住地址", "phone"])
-def test_names_telephones_and_addresses_are_no_units(tmp_path: Path, unit: str) -> None:
-    says(refused(tmp_path, cells(), unit=unit), "which are never read", "借据.csv", "customer_id")
+def test_names_telephones_and_addresses_need_a_key(tmp_path: Path, unit: str) -> None:
+    says(refused(tmp_path, cells(), unit=unit), "never used as they are", "借据.csv", "key_file=")
+    frame = load(tmp_path, unit=unit, unit_as="person", key_file=put_key(tmp_path)).frame
+    assert set(frame["person"]) <= {hashed(one) for one in PEOPLE}
     assert kind_of_field("农户姓名") == kind_of_field("户主电话") == "personal"
 
 
 @pytest.mark.parametrize("values", [[A, "x", "y", "z", "", ""], [PHONE, PHONE[:-1] + "2", PHONE, PHONE, PHONE, ""]])
 def test_ids_under_another_name_are_no_codes(tmp_path: Path, values: list[str]) -> None:
-    says(refused(tmp_path, add("代码", *values), unit="代码"), "citizen ids or telephone numbers", "'代码'", "证件号码")
+    says(refused(tmp_path, add("代码", *values), unit="代码"), "never used as they are", "'代码'", "key_file=")
+    frame = load(tmp_path, add("代码", *values), unit="代码", key_file=put_key(tmp_path)).frame
+    assert set(frame["代码"]) == {hashed(one) for one in values if one}
 
 
 def test_a_key_that_is_not_needed_is_noted(tmp_path: Path) -> None:

@@ -8,9 +8,10 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from evalkit.catalogue import Message, message
-from evalkit.errors import DataError
+from evalkit.errors import DataError, nearest
 from evalkit.numerics.arrays import Ints
 from evalkit.numerics.digits import decimals
 from evalkit.regions.causes import date_names, explain_unmatched, identify, last_year, pair_names
@@ -59,6 +60,7 @@ def join_table(frame: pd.DataFrame, name: str, table: Table, time: str) -> tuple
         covered = ~matched
         if time in keys:
             covered &= frame[time].between(right[time].min(), right[time].max()).to_numpy()
+        covered &= _find_served(frame, table, name)
         for column, value in table.absent.items():
             merged[column] = merged[column].where(~covered, value)
         if covered.any():
@@ -68,6 +70,27 @@ def join_table(frame: pd.DataFrame, name: str, table: Table, time: str) -> tuple
     left_over, right_over = frame[keys][~matched], right[keys][~wanted]
     notes += [*_list_unmatched(left_over, name, table.name), *_list_unmatched(right_over, table.name, name)]
     return merged, notes + explain_unmatched(left_over, right_over, (frame, right), name, table.name, time)
+
+
+def _find_served(frame: pd.DataFrame, table: Table, name: str) -> NDArray[np.bool_]:
+    """Tell for which rows a table says what an absent key means; raise DataError where the panel has no such column or value."""
+    served = np.ones(len(frame), dtype=bool)
+    for column, values in table.covers.items():
+        if column not in frame.columns:
+            raise DataError(
+                f"covers= names column '{column}', which {name} does not have",
+                where=table.name,
+                remedy=nearest(column, map(str, frame.columns)),
+            )
+        for value in values:
+            if not frame[column].eq(value).any():
+                raise DataError(
+                    f"covers= names '{value}', which column '{column}' of {name} does not hold",
+                    where=table.name,
+                    remedy=nearest(value, map(str, frame[column].dropna().unique()[:200])),
+                )
+        served &= frame[column].isin(list(values)).to_numpy()
+    return served
 
 
 def is_volume(frame: pd.DataFrame, table: Table, keys: tuple[str, str]) -> bool:

@@ -1,4 +1,4 @@
-"""The sidecar of a raw file: who published it, under which licence, and in which units its columns are."""
+"""The sidecar of a raw file: who published it, under which licence, what its columns are, and in which units."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evalkit.sources.files.columns import check_known
 from evalkit.tables.table import Provenance
 
 _WORDS = ("publisher", "title", "vintage", "licence", "citation", "notes", "sha256")
-_KEYS = (*_WORDS, "synthetic", "units")
+_KEYS = (*_WORDS, "synthetic", "units", "columns")
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,7 @@ class Sidecar:
     words: Mapping[str, str] = field(default_factory=dict)
     synthetic: bool = False
     units: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict)
 
     def describe(self, path: str, sha256: str, notes: list[str]) -> Provenance:
         """Make the provenance of a file; raise SourceError when the file is not the one that the sidecar describes."""
@@ -85,7 +86,8 @@ def read_sidecar(path: Path) -> Sidecar:
     _check(entries, where)
     units = {column: unit.strip() for column, unit in entries.get("units", {}).items()}
     words = {key: entries[key].strip() for key in _WORDS if key in entries}
-    return Sidecar(where, words, entries.get("synthetic", False), units)
+    columns = {name: said if isinstance(said, str) else tuple(said) for name, said in entries.get("columns", {}).items()}
+    return Sidecar(where, words, entries.get("synthetic", False), units, columns)
 
 
 def _check(entries: dict[str, Any], where: str) -> None:
@@ -98,9 +100,15 @@ def _check(entries: dict[str, Any], where: str) -> None:
             raise _wrong_type(key, value, "write synthetic = true or synthetic = false, without quotes", where)
         if key == "units" and not isinstance(value, dict):
             raise _wrong_type(key, value, 'write a table: [units], then lines such as area = "mu"', where)
+        if key == "columns" and not isinstance(value, dict):
+            raise _wrong_type(key, value, 'write a table: [columns], then lines such as principal = "amount"', where)
     for column, unit in entries.get("units", {}).items():
         if not isinstance(unit, str) or not unit.strip():
             raise _wrong_type(f"units.{column}", unit, f'write the unit in quotes: {column} = "t"', where)
+    for name, said in entries.get("columns", {}).items():
+        if not isinstance(said, str) and not (isinstance(said, list) and all(isinstance(one, str) for one in said)):
+            remedy = f'write the header in quotes: {name} = "…"; a loan number may be a list of headers'
+            raise _wrong_type(f"columns.{name}", said, remedy, where)
 
 
 def _wrong_type(key: str, value: object, remedy: str, where: str) -> SourceError:

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pandas as pd
 
@@ -36,7 +36,8 @@ class Table:
     The frame's index holds the row numbers of the file (a header without titles is row 1), or "sheet!row" where several sheets
     were read, so that an error found later can name them.
     `absent` says what a key that the table does not list means for a column: no loan is 0 loans, not an unknown number.
-    Columns it does not name are missing there. `unplaced` lists the cells of the file that hold something and are not in the
+    Columns it does not name are missing there. `covers` says for which rows of a panel that holds, by values of its columns:
+    where a bank does not lend, loans are unknown. `unplaced` lists the cells of the file that hold something and are not in the
     frame, one per row: file, sheet, cell, text, why; it is empty where the whole file was placed.
 
     Of a wide table of a yearbook, `cells` has the rows and columns of the frame, and in place of each value the file, sheet and
@@ -49,6 +50,7 @@ class Table:
     provenance: tuple[Provenance, ...]
     units: Mapping[str, str] = field(default_factory=dict)
     absent: Mapping[str, float] = field(default_factory=dict)
+    covers: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     unplaced: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
     catalogue: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)
     disagreements: pd.DataFrame = field(default_factory=pd.DataFrame, repr=False)

@@ -15,12 +15,19 @@ from evalkit.errors import SourceError
 Cell = float | str | bool | dt.datetime
 """What a cell holds. Text is stripped and never empty."""
 
+
+
+class Percent(float):
+    """A number that its cell shows in per cent: .0435 stands there as 4.35%."""
+
+
 MAX_ROWS, MAX_COLUMNS = 1_048_576, 16_384
 MOST_ERRORS = 20  # cells that one error lists
 _LONG = 1e15  # Excel keeps 15 digits: the rest of a longer whole number is already lost
 # What number formats without a code in the file show. 27-36 and 50-58 are those of Chinese Excel.
 BUILT_IN = {
     **dict.fromkeys([14, 15, 16, 17, 22, 27, 28, 29, 30, 31, 36, 50, 51, 52, 53, 54, 57, 58], "date"),
+    **dict.fromkeys([9, 10], "percent"),
     **dict.fromkeys([18, 19, 20, 21, 32, 33, 34, 35, 45, 46, 47, 55, 56], "time"),
 }
 _NOT_A_CODE = re.compile(r'"[^"]*"|\\.|_.|\*.|\[(?!(?:h+|m+|s+)\])[^\]]*\]|General|E[+-]', re.IGNORECASE)
@@ -29,7 +36,7 @@ _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 class Formats:
-    """Tell which cell styles show a number as a date or a time."""
+    """Tell which cell styles show a number as a date, a time or in per cent."""
 
     def __init__(self, styles: Iterable[ElementTree.Element], *, epoch_1904: bool) -> None:
         self.epoch_1904 = epoch_1904
@@ -44,12 +51,12 @@ class Formats:
                 self._styles = {str(number): kind for number, kind in enumerate(shown)}
 
     def kind(self, style: str | None) -> str:
-        """Return "date", "time" or "" for a cell's style number."""
+        """Return "date", "time", "percent" or "" for a cell's style number."""
         return self._styles[style] if style and self._styles else ""
 
 
 def tell_format(code: str) -> str:
-    """Tell whether a number format shows a date ("date"), a time of day or a duration ("time"), or a number ("")."""
+    """Tell what a number format shows: "date", "time" (of day, or a duration), "percent", or "" for a plain number."""
     letters = _NOT_A_CODE.sub("", code.split(";")[0]).lower()
     if "[" in letters:
         return "time"
@@ -57,7 +64,7 @@ def tell_format(code: str) -> str:
         return "date"
     if "h" in letters or "s" in letters:
         return "time"
-    return "date" if "m" in letters else ""
+    return "date" if "m" in letters else "percent" if "%" in letters else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,8 @@ class CellReader:
         """Return the number or, where the cell's format shows one (tell_format), the date; `text` is how it is stored."""
         if not shown and -_LONG < number < _LONG:
             return number
+        if shown == "percent" and -_LONG < number < _LONG:
+            return Percent(number)
         if not math.isfinite(number):
             return UnreadCell(row, column, text, "holds a number beyond what Excel can hold", "correct the cell")
         if shown == "time" or (shown == "date" and number < 1 and not self._epoch_1904):

@@ -164,7 +164,7 @@ def _choose_named(headings: Sequence[ColumnHead], columns: Mapping[str, str], wh
             raise SourceError(
                 f"columns= names header '{header}' (for '{name}'), which the file does not have",
                 where=where,
-                remedy=_nearest_header(header, known),
+                remedy=nearest_header(header, known),
             )
         if len(at) > 1:
             places = " and ".join(f"{headings[i].place} ('{headings[i].name}')" for i in at[:3])
@@ -202,7 +202,7 @@ def _match(header: str, headings: Sequence[ColumnHead]) -> list[int]:
     return []
 
 
-def _nearest_header(header: str, known: Sequence[str]) -> str:
+def nearest_header(header: str, known: Sequence[str]) -> str:
     """Offer the headers that hold the words asked for, else the one spelt most alike."""
     holding = [one for one in known if plain_header(header).casefold() in plain_header(one).casefold()]
     if 0 < len(holding) <= _SHOWN:

@@ -129,14 +129,15 @@ def read_workbook(data: bytes, where: str, form: Form) -> tuple[pd.DataFrame, Se
     The table is the block of cells that hold something, its first row the header unless another is declared; rows without any
     value are skipped.
     """
-    book, notes = _open_book(data, where)
+    book, notes = open_book(data, where)
     sheets, said = _choose_sheets(book, form, where)
     blocks = [_find_block(book.read(sheet), f"{where}, {sheet.name}", form, sheet.name, sheet) for sheet in sheets]
     frame, choice, read = _read_blocks(blocks, form)
     return frame, choice, [*notes, *said, *read], where if len(blocks) > 1 else blocks[0].where
 
 
-def _open_book(data: bytes, where: str) -> tuple[Workbook | LegacyWorkbook, list[str]]:
+def open_book(data: bytes, where: str) -> tuple[Workbook | LegacyWorkbook, list[str]]:
+    """Open a workbook of either kind; return what is to be noted, too."""
     if kind_of_file(data, where) == "zip":
         return Workbook(data, where), []
     inner, data, notes = open_compound(data, where)
@@ -431,13 +432,13 @@ def _read_column(
     marks, as_text = form.marks, name in form.text
     if marks.missing:
         missing = gaps.count(_texts(cells), name, as_text=as_text)
-        cells = [None if (_write(cell) or "").strip() in missing else cell for cell in cells]
+        cells = [None if (write_cell(cell) or "").strip() in missing else cell for cell in cells]
     cells = [None if isinstance(cell, str) and cell in MISSING else cell for cell in cells]
-    kinds = {type(cell) for cell in cells if cell is not None}
+    kinds = _kinds(cells)
     if not as_text:
         if str in kinds and not marks.are_usual:
             cells = _read_marks(cells, place, marks)
-            kinds = {type(cell) for cell in cells if cell is not None}
+            kinds = _kinds(cells)
         for odd, others in ((dt.datetime, "dates"), (bool, "truth values")):
             mixed = kinds - {odd} if odd is dt.datetime else kinds & {float}
             if odd in kinds and mixed:
@@ -450,6 +451,10 @@ def _read_column(
     return parse_column(_texts(cells), as_text=as_text)
 
 
+def _kinds(cells: Sequence[Cell | None]) -> set[type]:
+    return {float if isinstance(cell, float) else type(cell) for cell in cells if cell is not None}
+
+
 def _read_marks(cells: Sequence[Cell | None], place: Callable[[int], str], marks: Marks) -> list[Cell | None]:
     """Write the numbers among the texts of a column without their marks, where most of the column are numbers then."""
     texts = pa.chunked_array([pa.array([cell if isinstance(cell, str) else None for cell in cells], pa.string())])
@@ -459,7 +464,7 @@ def _read_marks(cells: Sequence[Cell | None], place: Callable[[int], str], marks
 
 
 def _texts(cells: Sequence[Cell | None]) -> pa.ChunkedArray:
-    return pa.chunked_array([pa.array([_write(cell) for cell in cells], pa.string())])
+    return pa.chunked_array([pa.array([write_cell(cell) for cell in cells], pa.string())])
 
 
 def _refuse_mix(cells: Sequence[Cell | None], place: Callable[[int], str], odd: type, others: str) -> SourceError:
@@ -475,10 +480,10 @@ def _refuse_mix(cells: Sequence[Cell | None], place: Callable[[int], str], odd: 
 
 
 def _show(cell: Cell) -> str:
-    return _write(cell) or ""
+    return write_cell(cell) or ""
 
 
-def _write(cell: Cell | None) -> str | None:
+def write_cell(cell: Cell | None) -> str | None:
     """Write a cell as text; numbers in the shortest form that reads back the same."""
     if isinstance(cell, bool):
         return str(cell).upper()

@@ -2,167 +2,512 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from decimal import localcontext
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from pathlib import Path
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+from tqdm import tqdm
 
 from evalkit.errors import SourceError
-from evalkit.sources.files.columns import Rows
-from evalkit.sources.ledger.loans import Loan, Wanted, read_new_loans
-from evalkit.sources.ledger.values import Columns, UnitName, check_declared, find_unit, read_cells, refuse_totals
+from evalkit.sources.files.listing import Listing, Sought, open_listing
+from evalkit.sources.ledger.fields import (
+    Columns,
+    check_declared,
+    declare,
+    field_of,
+    is_header,
+    is_total,
+    is_unit,
+    kind_of_field,
+    unit_cell,
+    words,
+)
+from evalkit.sources.ledger.loans import Loans, Sums, Wanted
+from evalkit.sources.ledger.store import Memory, Store, open_store
+from evalkit.sources.ledger.units import Units, find_unit, read_codes, replace_units, write_cells
+from evalkit.sources.ledger.values import FORMS, read_day, read_number
 from evalkit.sources.persons import read_key
 from evalkit.sources.sidecar import Sidecar, read_sidecar, with_sidecar
 from evalkit.tables.table import Table
 
-_USED = (
+_FIELDS = (
     "disbursement_date",
     "principal",
     "contract_rate",
     "purpose",
     "currency",
+    "status",
+    "reversal_flag",
+    "extension_flag",
+    "original_loan_id",
     "green_flag",
     "green_category",
     "refinancing_flag",
     "loan_form",
+    "maturity_date",
+    "balance",
+    "snapshot_date",
     "loan_id",
 )
+_AS_THEY_ARE = ("principal", "balance", "original_loan_id", "loan_id")  # columns with more distinct cells than are looked at one by one
 _COUNTED = ("loans", "principal", "green_loans", "green_principal", "purpose_loans", "purpose_principal")
-_DIGITS = 60  # sums are exact, so that the order of the rows changes no bit
+_EXACT = 2**53  # whole numbers up to here are exact in a float64
+_STEPS = 5
+_GAPS = ("disbursement_date", "principal")
 
 
 @dataclass(frozen=True)
 class LoanLedger:
-    """Name a bank's list of loans (借据), one row a loan, in CSV, .xlsx or whatever else Delimited reads.
+    """Name a bank's list of loans (借据), one row a loan: text with separators, .xlsx, .xls, a web page, Parquet, a database.
 
-    `unit` is the column that says whose loan it is: a field ("customer_id", "id_number"), one of its Chinese names, or any column
-    of the file. Ids become pseudonyms under the key in `key_file`; other codes (农户编号) stay as they are. `unit_as` is the name
-    of the unit in the table, `time` that of the year. `purpose` is a text that 贷款用途 must contain for `purpose_loans` and
-    `purpose_principal`. `units` says the unit of "principal" and "rate" where the headers do not. `sheet` is for Excel.
-    Headers, units and words that are understood stand in `fields.toml`.
+    unit        the column that says whose loan it is: a field ("customer_id", "id_number"), one of its Chinese names, or any column of
+                the file. Ids and whatever identifies persons become pseudonyms under the key in `key_file`; codes stay as they are.
+    unit_kind   "code" says of a column that looks as if it held persons that it does not; "person" has any column replaced.
+    unit_as     the name of the unit in the table, `time` that of the year.
+    purpose     a text that 贷款用途 must contain for `purpose_loans` and `purpose_principal`.
+    columns     fields → headers of the file, where these are not known: {"principal": "amount"}. A loan number that stands in several
+                columns is a tuple of them; "" says that the file's column is not that field. Fields stand in `fields.toml`.
+    units       the unit of "principal", "balance" and "rate" where the headers do not say it.
+    sheets      of a workbook with several lists; several are put one below the other.
+    header      the row of the header where it is not found; `last` is the last row of the data.
+    dates       how dates are written where that is not certain: "ymd", "dmy", "mdy", "yymmdd", or days counted from 1900, 1904, 1960
+                (Stata, SAS), 1970: "days1960".
+    currency    the code of the currency, such as "USD"; loans in another are then left out. By default all must be in yuan.
+    cancelled   further words of 借据状态 that say that a loan was not lent.
+    leave_out   rows that are not to count: their numbers as errors name them, and "disbursement_date" or "principal" for all rows
+                without one.
+    amounts     the smallest and the largest amount that are believed, in the currency, where they lie far apart.
+    covers      which rows of a panel the bank serves: {"county": ("…", "…")}; there no loan is 0, elsewhere it is unknown.
+    query       a file with one SELECT; its result is stored at `path` (Parquet) when there is none, and read from there. `database`
+                is a file outside of the project with the address of the database.
+    memory      what DuckDB may take; what is more goes to a temporary folder in `spill`, which is removed in the end.
+
+    Settings of `columns` and `units` may stand in the sidecar, too.
     """
 
     path: str | Path
     unit: str = "customer_id"
     key_file: str | Path | None = None
+    unit_kind: Literal["", "code", "person"] = ""
     unit_as: str | None = None
     time: str = "year"
     purpose: str | None = None
+    columns: Mapping[str, str | tuple[str, ...]] = field(default_factory=dict, hash=False)
     units: Mapping[str, str] = field(default_factory=dict, hash=False)
-    sheet: str | None = None
+    sheets: tuple[str, ...] = ()
+    header: int | None = None
+    last: int | None = None
+    dates: str = ""
+    currency: str = ""
+    cancelled: tuple[str, ...] = ()
+    leave_out: tuple[int | str, ...] = ()
+    amounts: tuple[float, float] | None = None
+    covers: Mapping[str, tuple[Any, ...]] = field(default_factory=dict, hash=False)
+    query: str | Path | None = None
+    database: str | Path | None = None
+    memory: str = "1GB"
+    spill: str | Path | None = None
 
     def __post_init__(self) -> None:
+        for name in ("sheets", "cancelled", "leave_out"):
+            given = getattr(self, name)
+            if isinstance(given, str):
+                raise self._error(f"{name}= is one word, not a tuple", f'write {name}=("{given}",)')
+            object.__setattr__(self, name, tuple(given))
         names = [self._unit_name, self.time, "rate", *_COUNTED]
         if len(set(names)) < len(names) or not all(name.strip() for name in names):
-            raise SourceError(
+            raise self._error(
                 f"the unit '{names[0]}' and the time '{names[1]}' need names of their own",
-                where=str(self.path),
-                remedy=f"choose unit_as= and time= that are not empty, not the same, and none of: {', '.join(names[2:])}",
+                f"choose unit_as= and time= that are not empty, not the same, and none of: {', '.join(names[2:])}",
             )
         if self.purpose is not None and not self.purpose.strip():
-            raise SourceError(
-                "purpose= is empty", where=str(self.path), remedy="write a word of 贷款用途, or leave it out"
+            raise self._error("purpose= is empty", "write a word of 贷款用途, or leave it out")
+        if self.dates and self.dates not in FORMS:
+            raise self._error(f"dates='{self.dates}' is not known", f"write one of: {', '.join(FORMS)}")
+        if self.unit_kind not in ("", "code", "person"):
+            raise self._error(f"unit_kind='{self.unit_kind}' is not known", 'write "code" or "person", or leave it out')
+        if self.currency and not re.fullmatch("[A-Z]{3}", self.currency):
+            raise self._error(f"currency='{self.currency}' is no code of a currency", 'write its three letters, such as "USD"')
+        for name in ("header", "last"):
+            row = getattr(self, name)
+            if row is not None and (not isinstance(row, int) or isinstance(row, bool) or row < 1):
+                raise self._error(f"{name}={row!r} names no row", "count the rows of the file from 1")
+        for one in self.leave_out:
+            if isinstance(one, str) and "!" not in one and field_of(one) not in _GAPS:
+                raise self._error(
+                    f"leave_out= names '{one}', which is neither a row nor one of: {', '.join(_GAPS)}",
+                    "write the numbers of rows as errors name them, 12 or \"sheet!12\"",
+                )
+        if self.amounts is not None:
+            object.__setattr__(self, "amounts", tuple(self.amounts))
+            if len(self.amounts) != 2 or not 0 <= self.amounts[0] < self.amounts[1]:
+                raise self._error("amounts= are not a smallest and a largest amount", "write amounts=(100, 5e8), for instance")
+        if (self.query is None) != (self.database is None):
+            raise self._error(
+                "query= and database= go together",
+                'give query="loans.sql", and database= as the file, outside of the project, with the address of the database',
             )
 
+    def _error(self, what: str, remedy: str) -> SourceError:
+        return SourceError(what, where=str(self.path), remedy=remedy)
+
     def files(self) -> tuple[Path, ...]:
-        """The ledger, its sidecar if there is one, and the key of pseudonyms if one is named."""
-        key = () if self.key_file is None else (Path(self.key_file),)
-        return (*with_sidecar(Path(self.path)), *key)
+        """The ledger, its sidecar if there is one, the query, and the key of pseudonyms if one is named."""
+        others = (Path(one) for one in (self.query, self.key_file) if one is not None)
+        return (*with_sidecar(Path(self.path)), *others)
 
     def load(self) -> Table:
         """Read the file into one row per unit and calendar year of disbursement, in that order.
 
-        Columns: the unit; the year; `loans`; `principal` (yuan); `rate` (% a year, weighted by principal over the loans that have
-        one); `green_loans` and `green_principal`, if the ledger has a green flag or category; `purpose_loans` and
-        `purpose_principal`, if asked for. A unit-year that is not listed had no loan in this ledger, which `absent` says; but a
-        ledger of loans outstanding lacks those repaid before it was drawn. The index holds the first row of each unit-year.
+        Columns: the unit; the year; `loans`; `principal` (yuan, or `currency`); `rate` (% a year, weighted by principal over the
+        loans that have one); `green_loans` and `green_principal`, if the ledger has a green flag or category; `purpose_loans` and
+        `purpose_principal`, if asked for. A unit-year that is not listed had no loan in this ledger, which `absent` says, where the
+        bank lends (`covers`); but a ledger of loans outstanding lacks those repaid before it was drawn. The index holds the first
+        row of each unit-year.
 
-        Only new money counts. A row that repeats a loan number with the same values is the same loan (an extension, 展期).
-        Refinancing (借新还旧, 续贷, told from purpose, form and flag) and other rows marked as extensions lend nothing new and
-        are left out. These, and rows without a unit, are counted in the provenance's notes.
+        The header is found below titles, a row of units below it is read, and totals and notes below the table are left out. Only
+        new money counts. A row that repeats a loan number with the same values is the same loan (an extension, 展期), and of
+        monthly snapshots the first counts. Refinancing (借新还旧, 续贷, told from purpose, form and flag), rows marked as extensions,
+        and loans that were cancelled or reversed (撤销, 冲正) lend nothing new and are left out. All of these, rows without a unit,
+        and the columns that were not used, are named in the provenance's notes.
 
-        Names, telephone numbers and addresses are not read. Ids are hashed in half width without spaces (HMAC-SHA256, the first
-        32 hexadecimal digits), citizen ids with 18 digits and a capital X. No error shows the content of a cell. Excel's serial
-        numbers of days count from 1900. Raises SourceError on every row that cannot be read for certain.
+        Sums of money are exact. Names, telephone numbers and addresses are not kept. Ids are hashed in half width without spaces
+        (HMAC-SHA256, the first 32 hexadecimal digits), citizen ids with 18 digits and a capital X. No error shows the content of a
+        cell. Raises SourceError on every row that cannot be read for certain.
         """
         path = Path(self.path)
         where = path.as_posix()
-        content = read_cells(path, where, self.sheet)
+        said = self._store_query(path, where)
         sidecar = read_sidecar(path)
-        columns = Columns(tuple(content.frame.columns), where)
+        declared = self._declared(sidecar)
+        read = self._read(self._open(path, where, declared), declared, sidecar)
+        if read is None:  # a long text that is not one record a line
+            read = self._read(self._open(path, where, declared, whole=True), declared, sidecar)
+        assert read is not None
+        listing, frame, notes, money = read
+        provenance = sidecar.describe(where, listing.sha256, [*said, *listing.notes, *notes])
+        counted = [name for name in _COUNTED if name in frame.columns]
+        of_columns = {name: money for name in counted if name.endswith("principal")}
+        if "rate" in frame.columns:
+            of_columns["rate"] = "% a year"
+        return Table(path.name, frame, (provenance,), of_columns, dict.fromkeys(counted, 0), covers=self.covers)
+
+    def _read(
+        self, listing: Listing, declared: Mapping[str, Any], sidecar: Sidecar
+    ) -> tuple[Listing, pd.DataFrame, list[str], str] | None:
+        """Read a list; return it with its sums, notes and the name of the money; None where it was not read as it is."""
+        path = Path(self.path)
+        columns = Columns(listing.headers, listing.where)
+        columns = replace(columns, declared=declare(listing.headers, declared, listing.where, "columns="))
         self._check(columns, sidecar)
-        header, kind = find_unit(columns, self.unit)
-        key = read_key(self.key_file, path, self.unit) if kind == "identifier" else b""
-        refuse_totals(Rows(content.frame, where))
-        used = dict.fromkeys([header, *(name for field in _USED for name in columns.all(field))])
-        wanted = Wanted(columns, header, kind, (sidecar.units, self.units), self.purpose, key)
-        loans, notes = read_new_loans(Rows(content.frame[list(used)], where), wanted)
-        if self.key_file is not None and kind != "identifier":
-            notes.append(f"the unit '{header}' is not an identifier and stays as it is: the key was not used")
-        rates = columns.one("contract_rate") is not None
-        green = any(columns.one(name) for name in ("green_flag", "green_category"))
-        exposures = self._sum_up(loans, rates=rates, green=green)
-        if rates and (unrated := sum(loan.rate is None for loan in loans)):
-            notes.append(f"{unrated} loans have no rate; the rate is that of the others")
-        if not rates:
-            notes.append("there is no contract rate (合同利率)")
-        provenance = sidecar.describe(where, content.sha256, [*content.notes, *notes])
-        counted = [name for name in _COUNTED if name in exposures.columns]
-        units = {name: "yuan" for name in counted if name.endswith("principal")}
-        if "rate" in exposures.columns:
-            units["rate"] = "% a year"
-        return Table(path.name, exposures, (provenance,), units, dict.fromkeys(counted, 0))
+        unit, kind = find_unit(columns, self.unit)
+        used = self._used(columns, unit)
+        as_they_are = {unit, *(at for name in _AS_THEY_ARE for at in columns.all(name))}
+        coded = frozenset(at for at in used if at not in as_they_are)
+        memory = Memory(self.memory, self.spill)
+        with open_store(listing, listing.where, used, coded, memory) as store, self._progress(path) as step:
+            store.fill(step)
+            if not listing.holds():
+                return None
+            step(0)
+            below, notes = _find_below(listing, columns, unit)
+            omitted = self._leave_out(store, below)
+            store.omits = bool(omitted)
+            store.lift("omitted", {"row": pa.array(sorted(omitted), pa.int64())})
+            units, as_pseudonyms = self._read_units(store, unit, kind, path)
+            step(0)
+            wanted = self._wanted(columns, unit, sidecar)
+            loans = Loans(store, wanted, units)
+            step(0)
+            sums = loans.sum_up()
+            step(0)
+            notes = [*self._note_columns(columns, unit, used, pseudonyms=as_pseudonyms), *notes, *loans.notes]
+            notes += _compare_totals(listing, columns, below, loans)
+        if self.key_file is not None and not as_pseudonyms:
+            notes.append(f"the unit '{columns.header(unit)}' is not an identifier and stays as it is: the key was not used")
+        return listing, self._frame(sums, units, listing, rates=loans.has_rates), notes, wanted.money
 
     @property
     def _unit_name(self) -> str:
         return self.unit if self.unit_as is None else self.unit_as
 
+    def _store_query(self, path: Path, where: str) -> list[str]:
+        if self.query is None or self.database is None:
+            return []
+        from evalkit.sources.ledger.database import store_query
+
+        return store_query(Path(self.query), Path(self.database), path, where)
+
+    def _declared(self, sidecar: Sidecar) -> dict[str, Any]:
+        """Join the columns of the setting and of the sidecar; raise SourceError where they contradict each other."""
+        found = dict(sidecar.columns)
+        for key, header in self.columns.items():
+            same = next((one for one in found if field_of(one) == field_of(key) and field_of(key)), key)
+            if found.get(same, header) != header:
+                raise SourceError(
+                    f"the column of '{key}' is one in the sidecar and another in columns=",
+                    where=sidecar.where,
+                    remedy="find out which is right, and declare it once",
+                )
+            found[same] = header
+        return found
+
+    def _open(self, path: Path, where: str, declared: Mapping[str, Any], *, whole: bool = False) -> Listing:
+        """Find the list; what is wrong with the file is said without what stands in its cells."""
+        sought = Sought(
+            header=lambda cells: is_header(cells, declared),
+            units=lambda cells: any(cell.strip() for cell in cells) and all(map(is_unit, cells)),
+            row=self.header,
+            last=self.last,
+            sheets=self.sheets,
+        )
+        try:
+            listing = open_listing(path, where, sought, whole=whole)
+        except SourceError as error:
+            refusal = error
+        else:
+            headers = [
+                f"{header}({unit_cell(unit)})" if header and unit_cell(unit) and "(" not in header and "（" not in header else header
+                for header, unit in zip(listing.headers, listing.units, strict=True)
+            ]
+            return replace(listing, headers=tuple(headers))
+        shown = re.sub(
+            r"(['\"])(.*?)\1",
+            lambda found: found[0] if found[2] in self.sheets or field_of(found[2]) or "sheet" in refusal.what else "'…'",
+            refusal.what,
+            flags=re.DOTALL,
+        )
+        shown = re.sub("[0-9]{6,}", "…", shown)
+        # Outside the handler, so that no traceback shows the first message.
+        raise SourceError(shown, where=refusal.where, remedy=refusal.remedy)
+
     def _check(self, columns: Columns, sidecar: Sidecar) -> None:
         """Raise SourceError where the ledger lacks a column that is needed, or a unit is declared for none."""
         columns.require("disbursement_date")
         columns.require("principal")
+        twice = [header for header in columns.headers if header and columns.headers.count(header) > 1]
+        if twice and any(field_of(header) for header in twice):
+            raise SourceError(
+                f"two columns are both called '{next(one for one in twice if field_of(one))}'",
+                where=columns.where,
+                remedy="rename one of them",
+            )
         check_declared(columns, sidecar.units, sidecar.where, "[units]")
         check_declared(columns, self.units, columns.where, "units=")
         spreads = columns.all("rate_spread")
         if spreads and columns.one("contract_rate") is None:
             raise SourceError(
-                f"column '{spreads[0]}' gives a spread, and no column the rate",
+                f"column '{columns.header(spreads[0])}' gives a spread, and no column the rate",
                 where=columns.where,
-                remedy="add the contract rate, 合同利率(%): the base rate of each loan's day is not known here",
+                remedy="add the contract rate, 合同利率(%): the base rate (LPR) of each loan's day is not known here; "
+                'columns={"rate_spread": ""} reads the ledger without rates',
             )
 
-    def _sum_up(self, loans: list[Loan], *, rates: bool, green: bool) -> pd.DataFrame:
-        """Return one row per unit and year of disbursement, sorted."""
-        groups: dict[tuple[UnitName, int], list[Loan]] = {}
-        for loan in loans:
-            groups.setdefault((loan.unit, loan.day.year), []).append(loan)
-        lines = []
-        for unit, year in sorted(groups):  # units are all text or all numbers
-            group = groups[unit, year]
-            line = {self._unit_name: unit, self.time: year, **_count("", group)}
-            if rates:
-                line["rate"] = _mean_rate(group)
-            if green:
-                line |= _count("green_", [loan for loan in group if loan.green])
-            if self.purpose is not None:
-                line |= _count("purpose_", [loan for loan in group if loan.for_purpose])
-            lines.append(line)
-        first = [min(loan.row for loan in groups[key]) for key in sorted(groups)]
-        return pd.DataFrame(lines, index=pd.Index(first, name="row", dtype="int64"))
+    def _used(self, columns: Columns, unit: int) -> list[int]:
+        """Return the places of the columns that are read."""
+        several = ("purpose", "loan_form", "refinancing_flag", "loan_id")
+        found = [unit]
+        for name in _FIELDS:
+            if name in several and (name != "loan_id" or "loan_id" in columns.declared):
+                found += columns.all(name)
+            elif (at := columns.one(name)) is not None:
+                found.append(at)
+        return list(dict.fromkeys(found))
+
+    def _wanted(self, columns: Columns, unit: int, sidecar: Sidecar) -> Wanted:
+        gaps = frozenset(name for one in self.leave_out if isinstance(one, str) and (name := field_of(one)) in _GAPS)
+        return Wanted(
+            columns,
+            unit,
+            (sidecar.units, self.units),
+            self.purpose,
+            self.dates,
+            self.currency or "CNY",
+            bool(self.currency),
+            self.cancelled,
+            self.amounts,
+            gaps,
+        )
+
+    @contextmanager
+    def _progress(self, path: Path) -> Iterator[Any]:
+        """Show a bar on a terminal once two seconds have passed."""
+        with tqdm(total=_STEPS, desc=path.name, delay=2, disable=None, leave=False, unit="step") as bar:
+            seen = 0
+
+            def step(rows: int) -> None:
+                nonlocal seen
+                seen += rows
+                if rows:
+                    bar.set_postfix_str(f"{seen:,} rows")
+                else:
+                    bar.update()
+
+            yield step
+
+    def _leave_out(self, store: Store, below: Mapping[int, Sequence[str]]) -> set[int]:
+        """Return the numbers of the rows that are not looked at; raise SourceError on one that is named and is not there."""
+        found = set(below)
+        for one in self.leave_out:
+            if isinstance(one, str) and "!" not in one:
+                continue
+            row = store.listing.number(one)
+            if row is None or (row not in below and not store.rows(f"row = {row}")[1]):
+                raise SourceError(
+                    f"leave_out= names row {one}, which is no row of the data",
+                    where=store.where,
+                    remedy="write the numbers of rows as errors name them; of several sheets as \"sheet!row\"",
+                )
+            found.add(row)
+        return found
+
+    def _read_units(self, store: Store, unit: int, kind: str, path: Path) -> tuple[Units, bool]:
+        """Read the units; tell whether pseudonyms stand in their place. Raises SourceError for persons without a key."""
+        header = store.header(unit)
+        keys = store.find_keys(unit)
+        written = write_cells(keys)
+
+        def refuse(marked: NDArray[np.bool_], what: str, remedy: str) -> None:
+            if marked.any():
+                store.refuse_keys(unit, keys.filter(pa.array(marked)), what, remedy, "row not in (select row from omitted)")
+
+        replaced = kind == "identifier" or self.unit_kind == "person"
+        documents = field_of(header) == "id_number"
+        if not replaced:
+            judged = judge(written.to_pylist(), header)
+            if judged is not None and (judged.certain or self.unit_kind != "code"):
+                if self.key_file is None:
+                    raise _refuse_persons(header, store.where, judged.kind, certain=judged.certain)
+                replaced, documents = True, judged.kind.startswith("citizen")
+            elif kind == "personal" and self.unit_kind != "code":
+                if self.key_file is None:
+                    raise _refuse_persons(header, store.where, "what its header calls persons", certain=False)
+                replaced = True
+        if replaced:
+            return replace_units(keys, read_key(self.key_file, path, header), refuse, documents=documents), True
+        return read_codes(keys, refuse), False
+
+    def _note_columns(self, columns: Columns, unit: int, used: Collection[int], *, pseudonyms: bool) -> list[str]:
+        """Say which column was read as which field, and which were not used."""
+        said = [f"'{columns.header(unit)}' as {'the unit (replaced by pseudonyms)' if pseudonyms else 'the unit'}"]
+        said += [f"'{columns.header(at)}' as {words(name)}" for name in _FIELDS for at in columns.all(name) if at != unit]
+        others = [columns.header(at) for at in range(len(columns.headers)) if at not in used]
+        return [f"read {', '.join(said)}", *([f"columns that were not used: {', '.join(others)}"] if others else [])]
+
+    def _frame(self, sums: Sums, units: Units, listing: Listing, *, rates: bool) -> pd.DataFrame:
+        """Put the sums into a frame, amounts in the currency and rates in % a year."""
+        names = units.names
+        unit = names[sums.unit] if isinstance(names, np.ndarray) else names.take(sums.unit)
+        top, bottom = sums.money
+        columns: dict[str, Any] = {self._unit_name: unit, self.time: sums.year, "loans": sums.counts["loans"]}
+        columns["principal"] = _divide(sums.sums["principal"], top, bottom)
+        if rates:
+            columns["rate"] = _ratio(sums.sums["weighted"], sums.sums["rated"], sums.rate)
+        for name in ("green", "purpose"):
+            if f"{name}_loans" in sums.counts:
+                columns[f"{name}_loans"] = sums.counts[f"{name}_loans"]
+                columns[f"{name}_principal"] = _divide(sums.sums[f"{name}_principal"], top, bottom)
+        labels = [listing.label(row) for row in sums.row.tolist()] if listing.sheets else sums.row
+        return pd.DataFrame(columns, index=pd.Index(labels, name="row", dtype="str" if listing.sheets else "int64"))
 
 
-def _count(prefix: str, loans: Iterable[Loan]) -> dict[str, UnitName]:
-    amounts = [loan.principal for loan in loans]
-    with localcontext(prec=_DIGITS):
-        return {f"{prefix}loans": len(amounts), f"{prefix}principal": float(sum(amounts))}
+def _refuse_persons(header: str, where: str, kind: str, *, certain: bool) -> SourceError:
+    seems = "holds" if certain else "seems to hold"
+    remedy = (
+        'give a key, under which pseudonyms take their place: python -c "import secrets; print(secrets.token_hex(32))" > study.key, kept '
+        'outside data/ and out of version control, and key_file="study.key"; or name another column as unit='
+    )
+    if not certain:
+        remedy += '; if they are codes of nobody, say unit_kind="code"'
+    return SourceError(f"the column {seems} {kind}, which are never used as they are", where=f"{where}, column '{header}'", remedy=remedy)
 
 
-def _mean_rate(loans: Iterable[Loan]) -> float:
-    """Weigh the rates that are known by principal; NaN where none is."""
-    known = [(loan.principal, loan.rate) for loan in loans if loan.rate is not None]
-    with localcontext(prec=_DIGITS):
-        total = sum(principal for principal, _ in known)
-        return float(sum(principal * rate for principal, rate in known) / total) if known else math.nan
+def _find_below(listing: Listing, columns: Columns, unit: int) -> tuple[dict[int, list[str]], list[str]]:
+    """Find the rows below the table: totals and notes, in whatever words; say which they are, and not what they say."""
+    day, principal = columns.require("disbursement_date"), columns.require("principal")
+    number = columns.all("loan_id")
+    below: dict[int, list[str]] = {}
+    totals = []
+    for row, cells in reversed(listing.tail):
+        filled = [cell for cell in cells if cell]
+        is_sum = any(is_total(cell) for cell in filled)
+        has_day = bool(cells[day]) and any(read_day(cells[day], form)[0] is not None for form in ("", "dmy", "mdy", "yymmdd", "days1960"))
+        has_amount = read_number(cells[principal]) is not None
+        named = bool(cells[unit]) or any(cells[at] for at in number)
+        is_note = not has_day and (not has_amount or not named) and len(filled) <= max(2, len(cells) // 3)
+        if not (is_sum or is_note or (not has_day and not named)):
+            break
+        below[row] = cells
+        if is_sum:
+            totals.append(row)
+    if not below or len(below) == len(listing.tail):
+        return {}, []
+    said = [listing.label(row) for row in sorted(below)]
+    plural = len(said) > 1
+    kinds = "totals and notes" if totals and len(totals) < len(below) else "totals" if totals else "notes"
+    listed = ", ".join(map(str, said))
+    return below, [f"row{'s' if plural else ''} {listed} below the table ({kinds}) {'were' if plural else 'was'} left out"]
+
+
+def _compare_totals(listing: Listing, columns: Columns, below: Mapping[int, Sequence[str]], loans: Loans) -> list[str]:
+    """Compare a total below the table with the sum of its rows."""
+    place = columns.require("principal")
+    said = []
+    for row, cells in sorted(below.items()):
+        number = read_number(cells[place])
+        if number is None or not any(is_total(cell) for cell in cells if cell):
+            continue
+        total = loans.total()
+        label = listing.label(row)
+        if number == total:
+            said.append(f"the total in row {label} is the sum of the rows above")
+        else:
+            said.append(f"the total in row {label} is not the sum of the rows above, which is {_plain(total)} and differs by {_plain(number - total)}")
+    return said
+
+
+def _plain(number: Decimal) -> str:
+    return f"{number.normalize():f}"
+
+
+def _divide(sums: NDArray[Any], top: int, bottom: int) -> NDArray[np.float64]:
+    """Return sums · top / bottom, each rounded once."""
+    if sums.dtype != object and len(sums) and int(np.abs(sums).max()) * top < _EXACT and bottom < _EXACT:
+        return (sums * top) / np.float64(bottom)
+    return np.array([int(one) * top / bottom for one in sums.tolist()], dtype=np.float64)
+
+
+def _ratio(weighted: NDArray[Any], rated: NDArray[Any], scale: int) -> NDArray[np.float64]:
+    """Return weighted / (rated · scale), each rounded once; NaN where no loan has a rate."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if weighted.dtype != object and rated.dtype != object and len(rated):
+            if int(np.abs(weighted).max()) < _EXACT and int(rated.max()) * scale < _EXACT:
+                found: NDArray[np.float64] = weighted / (rated * scale)
+                return found
+        pairs = zip(weighted.tolist(), rated.tolist(), strict=True)
+        return np.array([int(one) / (int(other) * scale) if other else np.nan for one, other in pairs])
+
+
+def judge(texts: Sequence[str], header: str) -> Any:
+    """Judge whether a column holds persons."""
+    from evalkit.sources.persons import are_mobile_numbers, find_persons
+
+    @dataclass(frozen=True)
+    class Judged:
+        kind: str
+        certain: bool
+
+    found = find_persons(texts, header)
+    if found is not None:
+        return Judged(found.kind, True)
+    if texts and are_mobile_numbers(texts):
+        return Judged("telephone numbers", True)
+    return Judged("names", True) if kind_of_field(header) == "zzz" else None

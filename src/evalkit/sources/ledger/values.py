@@ -1,207 +1,204 @@
-"""The columns of a loan ledger: which field a header means, and its values in yuan, % a year and flags."""
+"""The cells of a loan ledger as values: days, numbers, rates in % a year, yes and no, kinds of loans."""
 
 from __future__ import annotations
 
 import datetime as dt
 import re
-import tomllib
 import unicodedata
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import cache
-from importlib.resources import files
-from pathlib import Path
-from typing import Any
 
-import pyarrow as pa
+from evalkit.sources.ledger.fields import Unit, known_words, plain
 
-from evalkit.errors import SourceError, nearest
-from evalkit.sources.files.columns import Rows, each
-from evalkit.sources.files.form import Form
-from evalkit.sources.files.sheet import Content, read_content
-from evalkit.sources.persons import are_mobile_numbers, find_persons, pseudonym, read_documents, read_identifiers
-from evalkit.tables.text_columns import parse_column
+HIGHEST = Decimal(36)  # % a year
+LOWEST = Decimal("0.36")  # every rate up to 36 % lies below this when it is written as a fraction
+FORMS = ("ymd", "dmy", "mdy", "yymmdd", "days1900", "days1904", "days1960", "days1970")
+"""How dates may be declared: the order of year, month and day, six digits, or days counted from a year."""
 
-UnitName = str | float
-"""A pseudonym, or a code as a table would hold it."""
-
-_HIGHEST = Decimal(36)  # % a year
-_LOWEST = Decimal("0.36")  # every rate up to 36 % lies below this when it is written as a fraction
-
-
-def find_unit(columns: Columns, unit: str) -> tuple[str, str]:
-    """Return the header of the unit, and its kind: "identifier", or "" for a column that is used as it is.
-
-    Raises SourceError for a column that the ledger does not have, and for names, telephones and addresses.
-    """
-    field = field_of(unit)
-    header = unit if unit in columns.headers else columns.one(field) if field else None
-    if kind_of_field(unit) == "personal" or (header is not None and kind_of_field(header) == "personal"):
-        raise SourceError(
-            f"the unit '{unit}' is a name, a telephone number or an address, which are never read",
-            where=columns.where,
-            remedy='use "id_number" or "customer_id", which are replaced by pseudonyms, or a code of the survey',
-        )
-    if header is None:
-        remedy = f"{nearest(unit, columns.headers)}; {known_names(field)}" if field else nearest(unit, columns.headers)
-        raise SourceError(f"there is no column for the unit '{unit}'", where=columns.where, remedy=remedy)
-    return header, kind_of_field(header)
-
-
-def read_units(rows: Rows, header: str, kind: str, key: bytes) -> list[UnitName | None]:
-    """Read the unit of each row, None where empty: ids checked and replaced by pseudonyms, others as a table would hold them.
-
-    Raises SourceError naming the rows of ids that fail their check, and for a column that holds ids under another name.
-    """
-    if kind != "identifier":
-        cells = rows.cells(header)
-        values = [cell for cell in cells if cell is not None]
-        if values and (find_persons(values) is not None or are_mobile_numbers(values)):
-            raise SourceError(
-                "the column holds citizen ids or telephone numbers, which may not be used as they are",
-                where=f"{rows.where}, column '{header}'",
-                remedy="name the column 证件号码 if these are ids: they are then replaced by pseudonyms",
-            )
-        # As Delimited would read them, so that a farm's code is the same number or text here and in the panel.
-        read = iter(parse_column(pa.chunked_array([pa.array(values, pa.string())]), as_text=False).tolist())
-        return [next(read) if cell is not None else None for cell in cells]
-    numbers = read_identifiers(rows, header)
-    if field_of(header) == "id_number":
-        numbers = read_documents(rows, header, numbers)
-    return each(numbers, lambda number: pseudonym(key, number) if number is not None else None)
-
-
-def check_currency(rows: Rows, columns: Columns) -> None:
-    """Raise SourceError for a row in another currency than yuan."""
-    header = columns.one("currency")
-    if header is not None:
-        yuan = known_words("yuan")
-        wrong = each(rows.cells(header), lambda cell: plain(cell or "") not in yuan)
-        what = "the currency is not the yuan (CNY, RMB, 人民币, 156, 001)"
-        rows.refuse(wrong, header, what, "leave the row out, or write its amount in yuan; nothing is converted")
-
-
-def read_principal(rows: Rows, columns: Columns, declared: Sequence[Mapping[str, str]]) -> list[Decimal]:
-    """Read the amounts in yuan; raise SourceError where one is empty, no number, zero or negative."""
-    header = columns.require("principal")
-    factor = read_unit(columns, "principal", header, declared).factor
-    remedy = "write a plain number such as 50000 or 50,000.00; delete notes below the table"
-    amounts = rows.read(header, read_number, "the cell is not a plain number", remedy)
-    remedy = "correct the amount; leave out rows that are repayments or cancelled loans"
-    rows.refuse([amount <= 0 for amount in amounts], header, "the amount of the loan is not positive", remedy)
-    return [amount * factor for amount in amounts]
-
-
-def read_rates(rows: Rows, header: str, unit: Unit) -> list[Decimal | None]:
-    """Read the rates in % a year, None where empty; raise SourceError where the unit is probably another one."""
-    cells = rows.cells(header)
-    numbers = each(cells, lambda cell: read_number(cell, unit.mark) if cell is not None else None)
-    wrong = [number is None and cell is not None for number, cell in zip(numbers, cells, strict=True)]
-    rows.refuse(
-        wrong, header, "the cell is not a plain number", "write 4.35 for 4.35 %; leave the cell empty if unknown"
-    )
-    rates = [number * unit.factor if number is not None else None for number in numbers]
-    for row, (number, rate) in enumerate(zip(numbers, rates, strict=True)):
-        if number is None or rate is None or rate == 0 or _LOWEST < rate <= _HIGHEST:
-            continue
-        what = f"the rate is not between 0 and {_HIGHEST} % a year" if rate > 0 else "the rate is negative"
-        if 0 < rate <= _LOWEST:
-            what = f"the rate is not above {_LOWEST} % a year"
-        likely = (
-            (100, "a fraction a year"),
-            (12, "% a month"),
-            (Decimal("0.1"), "‰ a year"),
-            (Decimal("0.01"), "basis points"),
-        )
-        found = next((name for times, name in likely if 1 <= number * times <= 15), None)
-        what += f"; its unit is probably {found}" if found else ""
-        remedy = "write the rate in the unit that the header or units= says, and correct the header if that is wrong"
-        rows.refuse([i == row for i in range(len(cells))], header, what, remedy)
-    return rates
-
-
-def read_green(rows: Rows, columns: Columns) -> list[bool]:
-    """Tell which loans are green: by the flag, or where there is none, by having a category of green use."""
-    flag, category = columns.one("green_flag"), columns.one("green_category")
-    if flag is not None:
-        return read_flags(rows, flag)
-    if category is not None:
-        off = known_words("off")
-        return each(rows.cells(category), lambda cell: cell is not None and plain(cell) not in off)
-    return [False] * len(rows.frame)
-
-
-def read_flags(rows: Rows, header: str) -> list[bool]:
-    """Read a column of yes and no; an empty cell is no, as banks mark only the exceptions."""
-    flags = each(rows.cells(header), lambda cell: read_flag(cell) if cell is not None else False)
-    rows.refuse(
-        [flag is None for flag in flags], header, "the cell is neither yes nor no", "write 是 or 否, 1 or 0, Y or N"
-    )
-    return [bool(flag) for flag in flags]
-
-
-_DAY = re.compile(
-    r"([0-9]{4})(?:([0-9]{2})([0-9]{2})|-([0-9]{1,2})-([0-9]{1,2})|/([0-9]{1,2})/([0-9]{1,2})|年([0-9]{1,2})月([0-9]{1,2})日)"
-    r"(?:[ T][0-2]?[0-9]:[0-5][0-9](?::[0-5][0-9](?:\.[0-9]+)?)?)?"
-)
-_SERIAL = re.compile(r"([0-9]{5})(?:\.[0-9]+)?")
-_SERIALS = range(20_000, 60_001)  # 1954 to 2064, counted from 1900 as Excel does by default
+_YEARS = range(1954, 2065)
+_FROM = {
+    "days1900": dt.date(1899, 12, 30),  # Excel, whose 1900 has a 29 February
+    "days1904": dt.date(1904, 1, 1),
+    "days1960": dt.date(1960, 1, 1),
+    "days1970": dt.date(1970, 1, 1),
+}
+_COUNTERS = {
+    "days1900": "Excel",
+    "days1904": "Excel for Macintosh",
+    "days1960": "Stata, SAS",
+    "days1970": "R, Unix",
+}
+_LIKELY = (1990, 2049)  # years that a day number is believed to mean without being declared
+_TIME = re.compile(r"[ T]+[0-2]?[0-9]:[0-5][0-9](?::[0-5][0-9](?:\.[0-9]+)?)?(?:Z|[+-][0-9:]{4,6})?$")
+_COMPACT = re.compile("([0-9]{4})([0-9]{2})([0-9]{2})")
+_MARKED = re.compile(r"([0-9]{4})(?:([-/.])([0-9]{1,2})\2([0-9]{1,2})|年([0-9]{1,2})月([0-9]{1,2})日)")
+_MONTH = re.compile(r"([0-9]{4})(?:[-/.]([0-9]{1,2})|年([0-9]{1,2})月|([0-9]{2}))")
+_SHORT = re.compile(r"([0-9]{1,2})([-/. ])([0-9]{1,2})\2([0-9]{1,4})")
+_NUMBERED = re.compile(r"(-?[0-9]{4,6})(?:\.[0-9]+)?")
+_NAMES = {name: i for i, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), start=1)}
+_NAMED = re.compile(r"(?:([0-9]{1,2})[-/ .]*)?([A-Za-z]{3,9})[-/ .,]*(?:([0-9]{1,2}),? +)?([0-9]{4})")
+_NAMED_AFTER = re.compile(r"([0-9]{4})[-/ .]*([A-Za-z]{3,9})(?:[-/ .]*([0-9]{1,2}))?")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,15}|[0-9]{1,3}(?:,[0-9]{3}){1,4})(?:\.[0-9]{0,20})?")
 
 
-class _Everything(Collection[str]):
-    """Every name there is: the ledger is read as text before it is known how its columns are called."""
+@dataclass(frozen=True)
+class Days:
+    """The days that the cells of a column mean, None where one is none; how many name a month alone; what is wrong with the others.
 
-    def __contains__(self, name: object) -> bool:
-        return True
+    `fault` is "" where every cell is read, and says what the cells in `wrong` have in common otherwise; `remedy` what to do.
+    """
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
+    days: Mapping[str, dt.date | None]
+    months: frozenset[str]
+    wrong: frozenset[str]
+    fault: str
+    remedy: str
 
-    def __len__(self) -> int:
-        return 0
+
+def read_days(cells: Iterable[str], form: str) -> Days:
+    """Read the distinct cells of a column of dates, in the form that was declared, or as all of them can be read for certain.
+
+    2020-01-15, 2020/1/15, 2020.1.15, 20200115, 2020年1月15日, 15-Jan-2020, Jan 15, 2020, each with a time of day or not, and months
+    alone (202001, 2020-01, Jan-2020) are certain. 05/01/2020 and 200115 are not, and ask. Five digits are days from 1900, as
+    Excel counts, if they lie between 1990 and 2049.
+    """
+    texts = set(cells)
+    months: set[str] = set()
+    days: dict[str, dt.date | None] = {}
+    for text in texts:
+        day, month_only = read_day(text, form)
+        days[text] = day
+        if month_only:
+            months.add(text)
+    fault, remedy = "the cell is not a date that is understood", _REMEDY
+    wrong = {text for text, day in days.items() if day is None}
+    if not form:
+        numbered = {text for text in texts if _is_numbered(text)}
+        unlikely = {text for text in numbered if not _is_likely(days[text])}
+        if unlikely and unlikely == numbered:
+            said = "; ".join(f"counted from {one[4:]} ({_COUNTERS[one]}) {_span(numbered, one)}" for one in _FROM)
+            fault = f"the cells are day numbers, and it is not said from when they count: {said}"
+            return Days(days, frozenset(months), frozenset(numbered), fault, 'say it: dates="days1960", for instance')
+        days.update(dict.fromkeys(unlikely))
+        wrong |= unlikely
+        six = {text for text in texts if re.fullmatch("[0-9]{6}", _plain_day(text))}
+        either = {text for text in six if days[text] is not None and _six(text) is not None}
+        if six and (either == six or any(days[text] is None for text in six)) and all(_six(text) for text in six):
+            fault = "six digits may be a year and a month, or a year of two digits, a month and a day"
+            remedy = 'say it: dates="yymmdd" (930705 is 1993-07-05), or dates="ymd" for year and month (199307)'
+            return Days(days, frozenset(months), frozenset(six), fault, remedy)
+        if wrong and any(_SHORT.fullmatch(_plain_day(text)) for text in wrong):
+            if any((found := _SHORT.fullmatch(_plain_day(text))) and len(found[4]) == 4 for text in wrong):
+                fault = "it is not said whether the day or the month stands first"
+                remedy = 'say it: dates="dmy" (day first) or dates="mdy" (month first)'
+            else:
+                fault = "the date has a year of two digits"
+                remedy = 'say what stands where: dates="ymd", "dmy" or "mdy"'
+            wrong = {text for text in wrong if _SHORT.fullmatch(_plain_day(text))}
+    else:
+        remedy = f'the dates were declared as dates="{form}"; correct the cells, or leave the rows out by leave_out='
+    return Days(days, frozenset(months), frozenset(wrong), fault if wrong else "", remedy)
 
 
-def read_cells(path: Path, where: str, sheet: str | None) -> Content:
-    """Read a ledger with every column as text; what is wrong with the file is said without what stands in its cells."""
+_REMEDY = (
+    "write 20200115, 2020-01-15, 2020/1/15, 2020年1月15日 or 15-Jan-2020, between 1954 and 2064; other forms are declared by "
+    "dates=; rows without a date are left out by leave_out="
+)
+
+
+def read_day(text: str, form: str = "") -> tuple[dt.date | None, bool]:
+    """Read one date; return it, None where it is none, and whether it names a month alone (whose first day it then is)."""
+    text = _plain_day(text)
+    if form.startswith("days"):
+        return _count(text, form), False
+    for pattern in (_COMPACT, _MARKED):
+        if form in ("dmy", "mdy") and pattern is _COMPACT:
+            continue
+        if found := pattern.fullmatch(text):
+            year, month, day = (int(part) for part in found.groups() if part is not None and part.isdecimal())
+            return _date(year, month, day), False
+    if form in ("dmy", "mdy", "ymd", "yymmdd") and (day := _declared(text, form)) is not None:
+        return day, False
+    if form == "yymmdd":
+        return _six(text), False
+    if found := _NAMED.fullmatch(text):
+        first, name, second, year = found.groups()
+        number = first or second
+        return _named(int(year), name, number), number is None
+    if found := _NAMED_AFTER.fullmatch(text):
+        return _named(int(found[1]), found[2], found[3]), found[3] is None
+    if form in ("", "ymd") and (found := _MONTH.fullmatch(text)):
+        return _date(int(found[1]), int(found[2] or found[3] or found[4]), 1), True
+    if not form and (found := re.fullmatch(r"([0-9]{5})(?:\.[0-9]+)?", text)) and 20_000 <= int(found[1]) <= 60_000:
+        return _count(text, "days1900"), False
+    return None, False
+
+
+def _plain_day(text: str) -> str:
+    return _TIME.sub("", unicodedata.normalize("NFKC", text).strip())
+
+
+def _date(year: int, month: int, day: int) -> dt.date | None:
     try:
-        form = Form(text=_Everything(), sheets=() if sheet is None else (sheet,), setting="sheet=", bare=True)
-        return read_content(path, where, form)
-    except SourceError as error:
-        refusal = error
-    shown = re.sub(
-        r"(['\"])(.*)\1",
-        lambda found: found[0] if found[2] == sheet or field_of(found[2]) else "'…'",
-        refusal.what,
-        flags=re.DOTALL,
-    )
-    shown = re.sub("[0-9]{6,}", "…", shown)
-    # Outside the handler, so that no traceback shows the first message.
-    raise SourceError(shown, where=refusal.where, remedy=refusal.remedy)
-
-
-def refuse_totals(rows: Rows) -> None:
-    """Raise SourceError on a row of totals, which would be counted as a loan."""
-    totals = known_words("total")
-    for header in rows.frame.columns:
-        wrong = each(rows.cells(header), lambda cell: plain(cell or "").rstrip(":") in totals)
-        rows.refuse(wrong, header, "the row holds a total, not a loan", "delete rows of totals")
-
-
-def read_day(text: str) -> dt.date | None:
-    """Read 20200115, 2020-01-15, 2020/1/15, 2020年1月15日, each also with a time of day, or an Excel serial number."""
-    text = unicodedata.normalize("NFKC", text)
-    if (serial := _SERIAL.fullmatch(text)) and int(serial[1]) in _SERIALS:
-        return dt.date(1899, 12, 30) + dt.timedelta(days=int(serial[1]))
-    found = _DAY.fullmatch(text)
-    if found is None:
-        return None
-    year, month, day = (int(part) for part in found.groups() if part is not None)
-    try:
-        return dt.date(year, month, day) if 1954 <= year <= 2064 else None
+        return dt.date(year, month, day) if year in _YEARS else None
     except ValueError:
         return None
+
+
+def _named(year: int, name: str, day: str | None) -> dt.date | None:
+    month = _NAMES.get(name[:3].casefold())
+    return _date(year, month, int(day or 1)) if month else None
+
+
+def _declared(text: str, form: str) -> dt.date | None:
+    """Read a date whose parts stand in a declared order; a year of two digits lies between 1954 and 2053."""
+    parts = re.fullmatch(r"([0-9]{1,4})([-/. ])([0-9]{1,2})\2([0-9]{1,4})", text)
+    if parts is not None:
+        given = [parts[1], parts[3], parts[4]]
+    elif form in ("dmy", "mdy") and re.fullmatch("[0-9]{8}|[0-9]{6}", text):
+        given = [text[:2], text[2:4], text[4:]]
+    else:
+        return None
+    order = {"dmy": (2, 1, 0), "mdy": (2, 0, 1)}.get(form, (0, 1, 2))
+    year, month, day = (given[at] for at in order)
+    return _date(_century(year), int(month), int(day)) if len(year) in (2, 4) else None
+
+
+def _six(text: str) -> dt.date | None:
+    text = _plain_day(text)
+    if not re.fullmatch("[0-9]{6}", text):
+        return None
+    return _date(_century(text[:2]), int(text[2:4]), int(text[4:]))
+
+
+def _century(year: str) -> int:
+    if len(year) == 4:
+        return int(year)
+    return int(year) + (1900 if int(year) >= 54 else 2000)
+
+
+def _is_numbered(text: str) -> bool:
+    found = _NUMBERED.fullmatch(_plain_day(text))
+    return found is not None and len(found[1].lstrip("-")) == 5
+
+
+def _is_likely(day: dt.date | None) -> bool:
+    return day is not None and _LIKELY[0] <= day.year <= _LIKELY[1]
+
+
+def _count(text: str, form: str) -> dt.date | None:
+    found = _NUMBERED.fullmatch(_plain_day(text))
+    if found is None:
+        return None
+    day = _FROM[form] + dt.timedelta(days=int(found[1]))
+    return day if day.year in _YEARS else None
+
+
+def _span(texts: Iterable[str], form: str) -> str:
+    """Say in which years day numbers lie, counted from one origin."""
+    years = {(_FROM[form] + dt.timedelta(days=int(float(_plain_day(text))))).year for text in texts}
+    return f"{min(years)}" if len(years) == 1 else f"{min(years)} to {max(years)}"
 
 
 def read_number(text: str, mark: str = "") -> Decimal | None:
@@ -212,185 +209,87 @@ def read_number(text: str, mark: str = "") -> Decimal | None:
     return Decimal(text.replace(",", "")) if _NUMBER.fullmatch(text) else None
 
 
+def is_bracketed(text: str) -> bool:
+    """Tell an accountant's negative number: (10,000.00)."""
+    found = re.fullmatch(r"\((.+)\)", unicodedata.normalize("NFKC", text).replace(" ", ""))
+    return found is not None and _NUMBER.fullmatch(found[1]) is not None
+
+
+@dataclass(frozen=True)
+class Rates:
+    """The rates that the cells of a column mean, in % a year; and the cells that are wrong, by what is wrong with them."""
+
+    rates: Mapping[str, Decimal]
+    wrong: Mapping[str, frozenset[str]]
+
+
+def read_rates(cells: Iterable[str], unit: Unit) -> Rates:
+    """Read the distinct cells of a column of rates; a rate that is impossible in its unit is wrong, with the units that would fit."""
+    rates: dict[str, Decimal] = {}
+    faults: dict[str, set[str]] = {}
+    for text in set(cells):
+        number = read_number(text, unit.mark)
+        if number is None:
+            faults.setdefault("the cell is not a plain number", set()).add(text)
+            continue
+        rate = rates[text] = number * unit.factor
+        if rate == 0 or LOWEST < rate <= HIGHEST:
+            continue
+        what = f"the rate is not between 0 and {HIGHEST} % a year" if rate > 0 else "the rate is negative"
+        if 0 < rate <= LOWEST:
+            what = f"the rate is not above {LOWEST} % a year"
+        faults.setdefault(what, set()).add(text)
+    said: dict[str, frozenset[str]] = {}
+    for what, texts in faults.items():
+        numbers = [number for text in texts if (number := read_number(text, unit.mark)) is not None and number > 0]
+        said[f"{what}{_likely(numbers)}" if numbers else what] = frozenset(texts)
+    return Rates(rates, said)
+
+
+def _likely(numbers: list[Decimal]) -> str:
+    """Say in which units numbers would be rates between 1 and 36 % a year, and what they would be."""
+    units = (
+        (Decimal(12), "% a month"),
+        (Decimal(100), "a fraction a year"),
+        (Decimal("1.2"), "‰ a month"),
+        (Decimal("0.1"), "‰ a year"),
+        (Decimal("0.01"), "basis points"),
+    )
+    fit = [
+        f"{unit} ({_range(numbers, factor)} % a year)"
+        for factor, unit in units
+        if 1 <= min(numbers) * factor and max(numbers) * factor <= HIGHEST
+    ]
+    return f"; its unit is probably {' or '.join(fit)}" if fit else ""
+
+
+def _range(numbers: list[Decimal], factor: Decimal) -> str:
+    low, high = (f"{(one * factor).normalize():f}" for one in (min(numbers), max(numbers)))
+    return low if low == high else f"{low} to {high}"
+
+
 def read_flag(text: str) -> bool | None:
     """Read a yes or a no, as the words in fields.toml have it."""
     word = plain(text)
     return True if word in known_words("on") else False if word in known_words("off") else None
 
 
-def kind_said(text: str | None) -> str:
+def is_category(text: str) -> bool:
+    """Tell whether a cell names a category of green use, and not that there is none."""
+    return plain(text) not in known_words("off")
+
+
+def is_cancelled(text: str, others: Iterable[str]) -> bool:
+    """Tell whether a status says that no money was lent, or that it went back at once (撤销, 冲正)."""
+    said = plain(text)
+    return said in known_words("cancelled") or said in map(plain, others)
+
+
+def kind_said(text: str) -> str:
     """Return "refinancing" or "extension" where a text speaks of it and does not deny it (非借新还旧), "" otherwise."""
-    said = plain(text or "")
+    said = plain(text)
     for kind in ("refinancing", "extension"):
         for word in known_words(kind):
             for denial in known_words("denial"):
                 said = said.replace(denial + word, "")
     return next((kind for kind in ("refinancing", "extension") if any(word in said for word in known_words(kind))), "")
-
-
-MEASURES = ("principal", "contract_rate", "rate_spread")
-"""Fields whose header may end in a unit in brackets."""
-
-_HEADER = re.compile(r"(.+?)(?:[(\[](?:单位:?)?([^()\[\]]+)[)\]]|([%‰]))?")
-
-
-@dataclass(frozen=True)
-class Unit:
-    """What one of a column's numbers is in yuan or in % a year; `mark` (%, ‰) may stand behind each number."""
-
-    factor: Decimal
-    mark: str
-
-
-@dataclass(frozen=True)
-class Columns:
-    """The headers of one ledger. Error messages name headers only where a field was recognised, as a ledger without a header
-    row would show its first borrower."""
-
-    headers: tuple[str, ...]
-    where: str
-
-    def all(self, field: str) -> list[str]:
-        """Return the headers of a field, those of its names before those of its aliases."""
-        return [h for kind in ("names", "aliases") for h in self.headers if _is_of(h, field, kind)]
-
-    def one(self, field: str) -> str | None:
-        """Return the header of a field, None where there is none; raise SourceError where two could be meant."""
-        for kind in ("names", "aliases"):
-            found = [header for header in self.headers if _is_of(header, field, kind)]
-            if len(found) > 1:
-                raise SourceError(
-                    f"columns '{found[0]}' and '{found[1]}' could both be the {words(field)}",
-                    where=self.where,
-                    remedy=f"delete one, or call the one that is meant '{_fields()[field]['names'][0]}'",
-                )
-            if found:
-                return found[0]
-        return None
-
-    def require(self, field: str) -> str:
-        """Return the header of a field; raise SourceError with the names it may have where there is none."""
-        found = self.one(field)
-        if found is None:
-            raise SourceError(
-                f"no column is known as the {words(field)}",
-                where=self.where,
-                remedy=f"name it in the first row; {known_names(field)}",
-            )
-        return found
-
-
-def plain(text: str) -> str:
-    """Write a header or a word without case, width, spaces, "_" and "-"."""
-    return re.sub(r"[\s_-]+", "", unicodedata.normalize("NFKC", text)).casefold()
-
-
-def words(field: str) -> str:
-    """Say the name of a field."""
-    return field.replace("_", " ")
-
-
-def known_names(field: str) -> str:
-    """Say which headers a field may have."""
-    return "known are: " + ", ".join([*_fields()[field]["names"], *_fields()[field]["aliases"]])
-
-
-def field_of(header: str) -> str | None:
-    """Return the field that a header means, None where it is none of those in fields.toml."""
-    return next((f for f in _fields() if _is_of(header, f, "names") or _is_of(header, f, "aliases")), None)
-
-
-def kind_of_field(header: str) -> str:
-    """Return "identifier", "personal" or ""; a header that speaks of names, telephones or addresses is personal."""
-    field = field_of(header)
-    if field is not None:
-        return str(_fields()[field].get("kind", ""))
-    return "personal" if any(word in plain(header) for word in known_words("personal_header")) else ""
-
-
-@cache
-def known_words(kind: str) -> frozenset[str]:
-    """Return the words of one kind (on, off, yuan, …) in their plain form."""
-    return frozenset(map(plain, _ledger_words()["words"][kind]))
-
-
-def read_unit(columns: Columns, field: str, header: str, declared: Iterable[Mapping[str, str]]) -> Unit:
-    """Find the unit of a measure in its header or among the declared ones (header or field → unit).
-
-    Raises SourceError where no unit is given, one is unknown, or two contradict each other.
-    """
-    stem, unit = _split(header)
-    given = [unit] if unit else []
-    given += [u for units in declared for key, u in units.items() if _means(key, field, header, columns)]
-    where = f"{columns.where}, column '{header}'"
-    example = "yuan" if field == "principal" else "% a year"
-    key = "principal" if field == "principal" else "rate"
-    if not given:
-        raise SourceError(
-            "the header does not say the unit",
-            where=where,
-            remedy=f'write it behind the name in brackets, or declare units = {{ {key} = "{example}" }}',
-        )
-    known = _units(field)
-    spelt = [_compose(stem, one) for one in given]
-    for one, said in zip(spelt, given, strict=True):
-        if one not in known:
-            remedy = f"write one of: {', '.join(_ledger_words()['units'][field])}"
-            raise SourceError(f"the unit '{said}' is not clear", where=where, remedy=remedy)
-    if len({known[one] for one in spelt}) > 1:
-        raise SourceError(
-            f"the unit is '{given[0]}' in one place and '{given[1]}' in another",
-            where=where,
-            remedy="find out which is right; the header, units= and [units] of the sidecar may not contradict each other",
-        )
-    return Unit(known[spelt[0]], next((mark for mark in "%‰" if mark in spelt[0]), ""))
-
-
-def check_declared(columns: Columns, declared: Mapping[str, str], where: str, setting: str) -> None:
-    """Raise SourceError where a unit is declared for a column that is neither in the ledger nor a field."""
-    for key in declared:
-        if key not in columns.headers and field_of(key) not in MEASURES:
-            remedy = nearest(key, ("principal", "rate", *columns.headers))
-            raise SourceError(f"{setting} names column '{key}', which there is not", where=where, remedy=remedy)
-
-
-def _means(key: str, field: str, header: str, columns: Columns) -> bool:
-    return key == header or (key not in columns.headers and field_of(key) == field)
-
-
-def _is_of(header: str, field: str, kind: str) -> bool:
-    wanted = _plain_names(field, kind)
-    return plain(header) in wanted or (field in MEASURES and _split(header)[0] in wanted)
-
-
-def _split(header: str) -> tuple[str, str]:
-    """Split "贷款金额(万元)" into the plain name and the unit, "" where there is none."""
-    found = _HEADER.fullmatch(plain(header))
-    return (found[1], found[2] or found[3] or "") if found else (plain(header), "")
-
-
-def _compose(stem: str, unit: str) -> str:
-    """Put the year or month that a header speaks of before a bare mark: 月利率 and ‰ are 月‰."""
-    unit = plain(unit)
-    return stem[0] + unit if unit in ("%", "‰") and stem.startswith(("年", "月")) else unit
-
-
-@cache
-def _units(field: str) -> Mapping[str, Decimal]:
-    return {plain(unit): Decimal(factor) for unit, factor in _ledger_words()["units"][field].items()}
-
-
-@cache
-def _plain_names(field: str, kind: str) -> frozenset[str]:
-    return frozenset(map(plain, _fields()[field][kind]))
-
-
-def _fields() -> Mapping[str, Any]:
-    fields: Mapping[str, Any] = _ledger_words()["fields"]
-    return fields
-
-
-@cache
-def _ledger_words() -> Mapping[str, Any]:
-    text = files("evalkit.sources.ledger").joinpath("fields.toml").read_text(encoding="utf-8")
-    return tomllib.loads(text)

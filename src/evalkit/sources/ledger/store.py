@@ -1,0 +1,324 @@
+"""Store: the cells of a ledger in a DuckDB database of its own, asked by text that holds none of the user's words.
+
+Columns are called by their places (c0, c1, …). What a cell means is found once for each distinct cell of a column, and joined.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from evalkit.errors import SourceError
+from evalkit.sources.files.columns import write_number, write_rows
+from evalkit.sources.files.listing import Listing
+from evalkit.tables.text_columns import BLANKS, MISSING
+
+_MISSING = pa.array([*MISSING], pa.string())
+_SHOWN = 2_000  # rows that one error names, in runs
+_UNFIT = "neither the memory nor the room for temporary files suffices"
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What the reading of a ledger may take: memory such as "1GB", and the folder for what is more (the system's by default)."""
+
+    limit: str
+    spill: str | Path | None = None
+
+
+@dataclass
+class Store:
+    """The cells of the columns that are read. `places` are those of the file, in the order of c0, c1, …
+
+    `coded` columns hold, of text, the number of a distinct cell in `words`; Parquet stays as it is stored.
+    """
+
+    listing: Listing
+    where: str
+    database: Any
+    places: Sequence[int]
+    coded: frozenset[int]
+    words: dict[int, dict[str, int]] = field(default_factory=dict)
+    kinds: dict[int, str] = field(default_factory=dict)
+    rows_read: int = 0
+    omits: bool = False
+    _distinct: dict[int, tuple[pa.Array, list[str]]] = field(default_factory=dict)
+
+    def column(self, place: int) -> str:
+        """Return the name of a column of the file in `cells`."""
+        return f"c{self.places.index(place)}"
+
+    def kind(self, place: int) -> str:
+        """Return "text", "whole", "float", "decimal", "day", "truth" for how a column is stored."""
+        return self.kinds.get(place, "text")
+
+    def ask(self, text: str) -> pa.Table:
+        """Carry out a query."""
+        with told(self.where):
+            table: pa.Table = self.database.sql(text).to_arrow_table()
+            return table
+
+    def stream(self, text: str) -> Iterator[pa.RecordBatch]:
+        """Carry out a query, and take its rows in batches."""
+        with told(self.where):
+            yield from self.database.sql(text).to_arrow_reader(1_000_000)
+
+    def sum_exactly(self, query: Callable[[str], str]) -> pa.Table:
+        """Carry out a query with sums of whole numbers: in 64 bits, or as text where they are larger."""
+        import duckdb
+
+        try:
+            return self.ask(query("bigint"))
+        except (duckdb.ConversionException, duckdb.OutOfRangeException):
+            pass
+        try:
+            return self.ask(query("varchar"))
+        except (duckdb.ConversionException, duckdb.OutOfRangeException):
+            pass
+        raise SourceError(
+            "the amounts and rates have so many digits that their sum cannot be told exactly",
+            where=self.where,
+            remedy="write amounts to four decimals, and rates to eight",
+        )
+
+    def run(self, text: str) -> None:
+        """Carry out a statement."""
+        with told(self.where):
+            self.database.execute(text)
+
+    def lift(self, name: str, columns: Mapping[str, Any]) -> None:
+        """Make a small table."""
+        table = pa.table(dict(columns))
+        with told(self.where):
+            self.database.register("lifted", table)
+            self.database.execute(f"create or replace temp table {name} as from lifted")
+            self.database.unregister("lifted")
+
+    def fill(self, told_rows: Callable[[int], None]) -> None:
+        """Take the columns from the file."""
+        if self.listing.parquet is not None:
+            self._attach(self.listing.parquet)
+            return
+        self.words = {place: {} for place in self.coded}
+        kinds = [pa.int32() if place in self.coded else pa.string() for place in self.places]
+        schema = pa.schema(
+            [pa.field("row", pa.int64()), *(pa.field(f"c{i}", kind) for i, kind in enumerate(kinds))]
+        )
+
+        refusals: list[SourceError] = []  # DuckDB would put an error of its own in their place
+
+        def batches() -> Iterator[pa.RecordBatch]:
+            taken = self.listing.take(self.places)
+            while True:
+                try:
+                    batch = next(taken, None)
+                except SourceError as refusal:
+                    refusals.append(refusal)
+                    return
+                if batch is None:
+                    return
+                columns = [batch.column(0)]
+                for i, place in enumerate(self.places):
+                    cells = batch.column(i + 1)
+                    columns.append(_encode(cells, self.words[place]) if place in self.coded else _tidy(cells))
+                told_rows(batch.num_rows)
+                self.rows_read += batch.num_rows
+                yield pa.RecordBatch.from_arrays(columns, schema=schema)
+
+        with told(self.where):
+            stream = pa.RecordBatchReader.from_batches(schema, batches())
+            self.database.from_arrow(stream).query("asked", "create temp table cells as from asked")
+        pa.default_memory_pool().release_unused()
+        if refusals:
+            raise refusals[0]
+
+    def _attach(self, path: Path) -> None:
+        """Make a view of a Parquet file; times of day are left out of dates."""
+        import duckdb
+
+        with told(self.where):
+            rows = self.database.read_parquet(str(path), file_row_number=True)
+            names = list(rows.columns)
+            chosen = [(duckdb.ColumnExpression("file_row_number") + duckdb.ConstantExpression(2)).cast("BIGINT").alias("row")]
+            for i, place in enumerate(self.places):
+                stored = str(rows.types[names.index(self.listing.headers[place])]).upper()
+                self.kinds[place] = kind = _kind(stored)
+                if not kind:
+                    raise SourceError(
+                        f"column '{self.listing.headers[place]}' holds {stored.lower()}, which is no cell of a table",
+                        where=self.where,
+                        remedy="write it as text, numbers or dates",
+                    )
+                one = duckdb.ColumnExpression(self.listing.headers[place])
+                chosen.append((one.cast("DATE") if kind == "day" else one).alias(f"c{i}"))
+            rows.select(*chosen).create_view("cells")
+
+    def distinct(self, place: int) -> tuple[pa.Array, list[str]]:
+        """Return the distinct cells of a column that hold something, as they are joined and as text."""
+        if place not in self._distinct:
+            self._distinct[place] = self._find_distinct(place)
+        return self._distinct[place]
+
+    def _find_distinct(self, place: int) -> tuple[pa.Array, list[str]]:
+        if place in self.words:
+            words = self.words[place]
+            return pa.array(range(len(words)), pa.int32()), list(words)
+        keys = self.find_keys(place)
+        texts = [_write(one) for one in keys.to_pylist()]
+        known = [i for i, text in enumerate(texts) if text not in MISSING]
+        if len(known) < len(texts):
+            keys, texts = keys.take(pa.array(known)), [texts[i] for i in known]
+        return keys, texts
+
+    def find_keys(self, place: int) -> pa.Array:
+        """Return the distinct cells of a column as they are stored, those that may be blank, too."""
+        name = self.column(place)
+        chunks = self.ask(f"select distinct {name} as k from cells where {name} is not null").column("k")
+        return pa.concat_arrays(chunks.chunks) if chunks.num_chunks else pa.array([], chunks.type)
+
+    def rows(self, condition: str, of: str = "cells") -> tuple[list[int], int]:
+        """Return the first rows for which something holds, and how many there are."""
+        count = int(self.ask(f"select count(*) as n from {of} where {condition}").column("n")[0].as_py())
+        if not count:
+            return [], 0
+        found = self.ask(f"select row from {of} where {condition} order by row limit {_SHOWN}")
+        return [int(row) for row in found.column("row").to_pylist()], count
+
+    def refuse(self, condition: str, header: str, what: str, remedy: str, of: str = "cells") -> None:
+        """Raise SourceError naming the rows for which something holds, if there are any."""
+        rows, count = self.rows(condition, of)
+        if rows:
+            raise SourceError(what, where=f"{self.where}, {self.say(rows, count)}, column '{header}'", remedy=remedy)
+
+    def say(self, rows: Sequence[int], count: int | None = None) -> str:
+        """Name rows as in the file."""
+        said = write_rows([self.listing.label(row) for row in rows])
+        return f"{said} and {count - len(rows)} more" if count is not None and count > len(rows) else said
+
+    def refuse_cells(self, place: int, wrong: NDArray[np.bool_] | Sequence[bool], what: str, remedy: str, among: str = "true") -> None:
+        """Raise SourceError naming the rows whose cell is one of the distinct ones that are marked."""
+        marked = np.asarray(wrong, dtype=bool)
+        if marked.any():
+            self.refuse_keys(place, self.distinct(place)[0].filter(pa.array(marked)), what, remedy, among)
+
+    def refuse_keys(self, place: int, keys: pa.Array, what: str, remedy: str, among: str = "true") -> None:
+        """Raise SourceError naming the rows whose cell is one of some distinct ones."""
+        self.lift("marked", {"k": keys})
+        name = self.column(place)
+        self.refuse(f"{name} in (select k from marked) and {among}", self.header(place), what, remedy)
+
+    def header(self, place: int) -> str:
+        """Return the header of a column."""
+        return self.listing.headers[place] or f"column {place + 1}"
+
+
+@contextmanager
+def open_store(listing: Listing, where: str, places: Sequence[int], coded: frozenset[int], memory: Memory) -> Iterator[Store]:
+    """Open a database for a ledger; what it writes to a folder of its own, for this user alone, is removed in the end."""
+    import duckdb
+
+    if memory.spill is not None and not Path(memory.spill).is_dir():
+        remedy = "make it, or leave spill= out"
+        raise SourceError("there is no such folder to spill to", where=str(memory.spill), remedy=remedy)
+    try:
+        folder = tempfile.mkdtemp(prefix="evalkit-", dir=memory.spill)
+    except OSError as error:
+        raise SourceError(
+            f"no temporary folder can be made ({error.strerror or error})",
+            where=str(memory.spill or tempfile.gettempdir()),
+            remedy="name a folder that you may write to by spill=",
+        ) from None
+    database = None
+    try:
+        try:
+            database = duckdb.connect(
+                ":memory:",
+                config={
+                    "autoinstall_known_extensions": False,
+                    "autoload_known_extensions": False,
+                    "preserve_insertion_order": False,
+                    "temp_directory": folder,
+                    "memory_limit": memory.limit,
+                },
+            )
+        except duckdb.Error as error:
+            raise SourceError(
+                f"DuckDB does not take memory='{memory.limit}' ({type(error).__name__})",
+                where="memory=",
+                remedy='write an amount such as memory="2GB"',
+            ) from None
+        yield Store(listing, where, database, places, coded)
+    finally:
+        if database is not None:
+            database.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def told(where: str) -> Iterator[None]:
+    """Raise SourceError for what DuckDB cannot do, without its words, which may hold a cell."""
+    import duckdb
+
+    refusal: SourceError | None = None
+    try:
+        yield
+    except duckdb.OutOfMemoryException:
+        refusal = SourceError(_UNFIT, where=where, remedy='give more memory (memory="4GB"), or a folder with more room (spill=…)')
+    except (duckdb.ConversionException, duckdb.OutOfRangeException):
+        raise
+    except (duckdb.Error, pa.ArrowException) as error:
+        refusal = SourceError(
+            f"DuckDB cannot read this ({type(error).__name__})",
+            where=where,
+            remedy="check that the file is whole and is not changed meanwhile; write it again",
+        )
+    if refusal is not None:
+        raise refusal
+
+
+def _encode(cells: pa.Array, words: dict[str, int]) -> pa.Array:
+    """Number distinct cells, in the order in which they are first seen; null where there is no value."""
+    encoded = cells.dictionary_encode()
+    texts = [None if one is None else one.strip() for one in encoded.dictionary.to_pylist()]
+    codes = [None if text is None or text in MISSING else words.setdefault(text, len(words)) for text in texts]
+    return pa.array(codes, pa.int32()).take(encoded.indices)
+
+
+def _tidy(cells: pa.Array) -> pa.Array:
+    """Trim cells; null where there is no value."""
+    trimmed = pc.utf8_trim(cells, BLANKS)
+    gaps = pc.is_in(trimmed, value_set=_MISSING)
+    return pc.if_else(gaps, None, trimmed) if pc.any(gaps).as_py() else trimmed
+
+
+_KINDS = {
+    "text": ("VARCHAR", "ENUM"),
+    "whole": ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER", "UBIGINT", "HUGEINT"),
+    "float": ("FLOAT", "DOUBLE"),
+    "decimal": ("DECIMAL",),
+    "day": ("DATE", "TIMESTAMP"),
+    "truth": ("BOOLEAN",),
+}
+
+
+def _kind(stored: str) -> str:
+    return next((kind for kind, names in _KINDS.items() if stored.startswith(names)), "")
+
+
+def _write(value: Any) -> str:
+    """Write a value of Parquet as a cell of text."""
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
+    if isinstance(value, float):
+        return write_number(value)
+    return str(value).strip()
