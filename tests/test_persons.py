@@ -14,14 +14,29 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import openpyxl
 import pandas as pd
+import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from evalkit.errors import SourceError
 from evalkit.panels.assembly import assemble
+from evalkit.regions.registry import gazetteer
 from evalkit.sources import Delimited, LoanLedger
-from evalkit.sources.persons import citizen_check, find_persons, read_key
+from evalkit.sources.persons import (
+    JudgedUnit,
+    Shorn,
+    citizen_check,
+    find_persons,
+    judge_unit,
+    read_key,
+    shorn_of_zeros,
+)
+from evalkit.sources.persons.forms import Texts
+from evalkit.sources.persons.numbers import is_date
 from evalkit.study.config import read_study
 
 DRAW = random.Random(17)
@@ -181,6 +196,19 @@ def test_telephones_are_refused_where_the_header_says_so(tmp_path: Path) -> None
     assert len(Delimited(csv(tmp_path, PHONES, "gdp")).load().frame) == len(PHONES)  # 19.9 billion yuan
 
 
+def test_emails_and_landlines_are_refused(tmp_path: Path) -> None:
+    emails = [f"{name}@example.org" for name in "abcd"]
+    error = refused(Delimited(csv(tmp_path, [*emails, "-", "-"])))
+    assert "e-mail addresses" in error.what
+    assert "rows 2-5" in error.where
+    assert "example" not in str(error).replace("@example", "")
+    assert len(Delimited(csv(tmp_path, [*emails, *CODES])).load().frame) == 10  # not more than half
+    mixed = [*PHONES[:2], "0991-1234567", "(0994)2345678", "0102-1", "x"]
+    assert "telephone numbers" in refused(Delimited(csv(tmp_path, mixed, "联系电话"))).what
+    assert len(Delimited(csv(tmp_path, mixed, "code")).load().frame) == 6
+    assert len(Delimited(csv(tmp_path, ["1234.5", "98.76", "23456789"], "移动电话用户")).load().frame) == 3
+
+
 # --- what is none of them ---
 
 
@@ -325,3 +353,234 @@ def test_drawn_keys_are_taken(tmp_path: Path) -> None:
         digest = hashlib.sha256(str(i).encode()).hexdigest()
         for key in (digest, digest[:32]):
             assert read_key(put_key(tmp_path, key), tmp_path / "data" / "farms.csv", "farm") == key.encode()
+
+
+# --- the unit of a table ---
+
+VILLAGES = [f"652301{town}{village:03d}" for town in (100, 101, 200, 201) for village in range(25)]
+OF_PLACE = [f"65230119{year}0{month}15{year}3" for year, month in ((45, 1), (52, 2), (67, 3), (71, 4), (88, 5))]
+LANDLINES = ["0991-1234567", "(0994)2345678", "0994 2345678 转 12", "+86 199 0000 0002", "+49 30 1234567"]
+
+
+def fails(number: str) -> str:
+    return number + "0123456789X"[("0123456789X".index(citizen_check(number)) + 3) % 11]
+
+
+MISTYPED = [fails(one) for one in OF_PLACE]
+PERSONS: dict[str, tuple[list[str], str]] = {
+    "ids": (IDS, "citizen ids"),
+    "ids in texts": ([f"户主({one})" for one in IDS], "citizen ids"),
+    "old ids": (OLD, "citizen ids of 15 digits"),
+    "a wrong check digit": (MISTYPED, "damaged or mistyped citizen ids"),
+    "17 digits": (OF_PLACE, "damaged or mistyped citizen ids"),
+    "masked": (["6599****1234", "659900********1234", "6599XXXXXXXXXX0012"], "damaged or mistyped citizen ids"),
+    "floats": (["6.59901E+17", "6.599E+17"], "damaged or mistyped citizen ids"),
+    "cards": (CARDS, "numbers of bank cards"),
+    "spaced cards": ([f"{one[:4]} {one[4:8]} {one[8:12]} {one[12:]}" for one in CARDS], "numbers of bank cards"),
+    "long accounts": (["7000000000000001", "70000000000000023"], "numbers of bank cards"),
+    "mobiles": (PHONES, "telephone numbers"),
+    "mobiles in parts": (["199 0000 0001", "199-0000-0002", "+8619900000003", "0086 199 0000 0004"], "telephone numbers"),
+    "landlines": (LANDLINES, "telephone numbers"),
+    "telephones of all kinds": ([*PHONES, *LANDLINES, "22345678"], "telephone numbers"),
+    "e-mail": (["a@example.org", "b.c@mail.example.org"], "e-mail addresses"),
+    "two names": (["甘拟名", "柳虚构"], "names of persons"),
+    "names": (["张拟", "欧阳虚构", "司马 拟", "李 拟", "王虚构(户主)", "陳擬"], "names of persons"),
+    "names with a dot": (["虚构·拟名", "拟名•虚构", "合成・拟名", "虚拟．合成"], "names of persons"),
+    "Latin names": (["Anna Musterfrau", "Max Beispiel", "BEISPIEL, MAX", "J. Müster", "O'Beispiel, P.", "Zoë van Müster"],
+                    "names of persons"),
+    "addresses": (["虚构市拟名路12号", "拟名县虚构镇合成村3组15号", "虚构小区3栋501室"], "addresses"),
+    "Latin addresses": (["12 Main Street", "Rue de l'Exemple 4", "P.O. Box 12", "Musterstraße 5"], "addresses"),
+    "some of each": ([IDS[0], *PHONES[:2], "甘拟名"], "citizen ids"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", PERSONS)
+def test_persons_are_seen_under_any_header(case: str) -> None:
+    values, kind = PERSONS[case]
+    for header in ("", "unit", "编号"):
+        judged = judge_unit(values, header)
+        assert judged is not None
+        assert judged.kind == kind
+
+
+@pytest.mark.parametrize(
+    ("case", "header"),
+    [("ids", "unit"), ("cards", "unit"), ("e-mail", "unit"), ("telephones of all kinds", "unit"), ("two names", "户主"),
+     ("Latin names", "Borrower"), ("names", "客户名称"), ("mobiles", "手机"), ("landlines", "phone"), ("addresses", "住址"),
+     ("a wrong check digit", "身份证号"), ("masked", "ID card"), ("names with a dot", "farmer_name")],
+)  # fmt: skip
+def test_certain(case: str, header: str) -> None:
+    judged = judge_unit(PERSONS[case][0], header)
+    assert judged is not None
+    assert judged.certain
+
+
+@pytest.mark.parametrize(
+    "case", ["two names", "Latin names", "addresses", "long accounts", "a wrong check digit", "masked"]
+)
+def test_suspected(case: str) -> None:
+    values, kind = PERSONS[case]
+    assert judge_unit(values, "unit") == JudgedUnit(kind, certain=False)
+
+
+def test_numbers_of_cards_are_certain_by_their_check_digit_and_header() -> None:
+    assert judge_unit(["6200000000000000000", "6200000000000000018"], "还款卡号") == JudgedUnit(
+        "numbers of bank cards", True
+    )
+    assert judge_unit(["6200000000000000001", "6200000000000000019"], "还款卡号") == JudgedUnit(
+        "numbers of bank cards", False
+    )
+
+
+@pytest.mark.parametrize(
+    ("few", "kind"),
+    [(PHONES[:5], "telephone numbers"), (LANDLINES[:3], "telephone numbers"), (IDS[:3], "citizen ids"), (IDS[:1], "citizen ids"),
+     (MISTYPED[:2], "damaged or mistyped citizen ids"), (["6599****1234"], "damaged or mistyped citizen ids"),
+     (["x@example.org"], "e-mail addresses"), (CARDS[:3], "numbers of bank cards"),
+     (["甘拟名", "柳虚构", "张拟", "李合成", "王虚"], "names of persons"),
+     (["虚构市拟名路12号", "虚构市拟名路3号", "虚构市合成街4号"], "addresses")],
+)  # fmt: skip
+def test_a_few_persons_among_codes_are_seen(few: list[str], kind: str) -> None:
+    assert judge_unit(VILLAGES, "village") is None
+    for header in ("", "unit", "编号"):
+        judged = judge_unit([*VILLAGES, *few], header)
+        assert judged is not None
+        assert judged.kind == kind
+    many = [f"652301{i:06d}" for i in range(100_000)]
+    judged = judge_unit(
+        pa.chunked_array([many[:70_000], few, many[70_000:]]), "unit"
+    )  # the n-th of which need not be one
+    assert judged is not None
+    assert judged.kind == kind
+
+
+UNITS: dict[str, list[str]] = {
+    "provinces": ["江苏", "安徽", "云南", "江苏省", "宁夏回族自治区"],
+    "a province": ["云南"],
+    "counties": ["石河子", "和田", "安宁", "石河子市", "昌吉州", "阿克苏"],
+    "villages": ["王庄", "李家村", "张家沟", "马场", "石桥镇", "高家湾", "黄河乡", "柳树屯", "安宁渠镇"],
+    "groups": ["红旗村1组", "红旗村2组", "建国一队", "三连", "六团"],
+    "firms": ["金虚构公司", "张拟合作社", "拟名农场", "江南银行", "石桥支行", "石桥信用社", "华虚厂"],
+    "states": ["NY", "CA", "TX", "AL"],
+    "names of states": ["New York", "California", "North Dakota", "Texas", "Rhode Island", "Ohio"],
+    "countries": ["South Africa", "Germany", "New Zealand", "Costa Rica", "France"],
+    "Chinese countries": ["安哥拉", "巴西", "韩国", "德国", "古巴"],
+    "pinyin": ["Changji Shi", "Manas Xian", "Qitai"],
+    "letters": ["F1", "A0012", "B0013"],
+    "households": ["农户0001", "农户0002", "农户0003"],
+    "codes": [f"C{i:04d}" for i in range(60)],
+    "villages by code": VILLAGES,
+    "counties by code": ["652301", "652302", "652323", "652324"],
+    "towns by code": ["652301100", "652301101", "652301200"],
+    "years": [str(year) for year in range(2000, 2024)],
+    "1 to n": [str(i) for i in range(1, 500)],
+    "1 to n, padded": [f"{i:012d}" for i in range(1, 500)],
+    "decimals": ["1.5", "0.25", "1234567.5"],
+    "contracts by day": [f"19{month:02d}{day:02d}00{day}12" for month in (1, 7, 11) for day in range(10, 29)],
+    "contracts": [f"20190301{i:05d}" for i in range(50)],
+    "crops": "小麦 玉米 棉花 水稻 高粱 大豆 花生 马铃薯".split(),
+    "industries": "农业 林业 牧业 渔业 采矿业 制造业 建筑业".split(),
+    "totals": ["合计", "其他"],
+    "nothing": [],
+}
+
+
+@pytest.mark.parametrize("case", UNITS)
+@pytest.mark.parametrize("header", ["unit", "借款人", "户主", "name", "县", "账号"])
+def test_units_that_are_nobody(case: str, header: str) -> None:
+    assert judge_unit(UNITS[case], header) is None
+
+
+def test_codes_of_households_are_nobody() -> None:
+    DRAW.seed(3)
+    for size in (3, 5, 30, 300):
+        for _ in range(10):
+            assert judge_unit([household() for _ in range(size)], "household") is None
+
+
+def test_no_region_is_a_person() -> None:
+    """All names of regions in one column, and ten at a time under a header that speaks of persons."""
+    names = sorted(gazetteer().by_name)
+    assert judge_unit(names, "unit") is None
+    for start in range(0, len(names), 500):
+        assert judge_unit(names[start : start + 10], "户主") is None
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.sets(st.text("0123456789", min_size=1, max_size=10), min_size=1, max_size=40),
+    st.sampled_from(["", "unit", "借款人", "账号", "id"]),
+)
+def test_up_to_ten_digits_are_nobody(values: set[str], header: str) -> None:
+    assert judge_unit(sorted(values), header) is None
+
+
+def test_a_large_column_is_judged_as_a_small_one() -> None:
+    """Of 50,000 values, a third is looked at; strings, large strings, chunks, slices and lists are the same column."""
+    DRAW.seed(5)
+    for draw in (citizen, lambda: f"199{digits(8)}", lambda: f"红旗{digits(6)}村"):
+        values = [draw() for _ in range(50_000)]
+        small = judge_unit(values[:300], "unit")
+        array = pa.array(values, pa.string())
+        for large in (
+            values,
+            array,
+            array[1:],
+            array.cast(pa.large_string()),
+            pa.chunked_array([array[:9], array[9:]]),
+        ):
+            assert judge_unit(large, "unit") == small
+
+
+def test_masks_agree_with_the_rules_for_single_numbers() -> None:
+    """Days and check digits in whole columns, against those that work number by number."""
+    DRAW.seed(7)
+    numbers = [digits(18) for _ in range(200)] + IDS + [loan_number() for _ in range(200)]
+    numbers += [
+        f"652301{year}{day}0016"
+        for year in (1899, 1900, 2000, 2023, 2024)
+        for day in ("0228", "0229", "0230", "1331", "0400")
+    ]
+    ids = Texts(pa.array(numbers, pa.large_string())).ids
+    assert ids.shaped.all()
+    assert ids.dated.tolist() == [is_date(one[6:14]) for one in numbers]
+    assert ids.valid.tolist() == [is_date(one[6:14]) and citizen_check(one) == one[17] for one in numbers]
+    firms = ["91350100M000100Y43", "91350100M000100Y44"]  # the example of GB 32100-2015, and a misprint of it
+    assert Texts(pa.array(firms, pa.large_string())).firms.tolist() == [True, False]
+
+
+# --- leading zeros ---
+
+
+def test_the_same_code_with_and_without_its_zeros() -> None:
+    assert shorn_of_zeros(["0101", "x", "101", "102", "00101", "0", "000", "A01", "A1"]).pairs == (
+        (0, 2),
+        (0, 4),
+        (5, 6),
+    )
+    assert not shorn_of_zeros(["0101", "102", "A", "0.5", ".5"])
+    assert not shorn_of_zeros([])
+
+
+def test_pairs_are_those_of_a_search_through_all() -> None:
+    draw = random.Random(3)
+    values = sorted({f"{draw.randrange(300):0{draw.randrange(1, 6)}d}" for _ in range(400)}, key=lambda one: one[::-1])
+    first: dict[int, int] = {}
+    wanted: set[tuple[int, int]] = set()
+    for i, value in enumerate(values):
+        other = first.setdefault(int(value), i)
+        wanted |= {(other, i)} if other != i else set()
+    assert set(shorn_of_zeros(values).pairs) == wanted
+    assert set(shorn_of_zeros(pa.chunked_array([values[:50], values[50:]])).pairs) == wanted
+
+
+def test_codes_that_lost_zeros_are_counted() -> None:
+    rng = np.random.default_rng(1)
+    drawn = np.unique(rng.integers(0, 10**8, 3000))
+    codes = [str(one) for one in drawn]
+    assert shorn_of_zeros(codes) == Shorn((), int((drawn < 10**7).sum()), 8)
+    assert not shorn_of_zeros([f"{one:08d}" for one in drawn])
+    assert not shorn_of_zeros([str(one) for one in range(1, 100_000)])  # counted
+    assert not shorn_of_zeros([f"{one}" for one in drawn % 10_000])  # four digits
+    assert not shorn_of_zeros([*codes, "A"])
+    assert not shorn_of_zeros([*VILLAGES, "652301", "652302"])  # codes of counties among those of villages

@@ -27,15 +27,20 @@ from evalkit.sources.ledger.values import (
     read_rates,
 )
 from evalkit.sources.persons import AS_TEXT, clean, is_damaged
-from evalkit.tables.text_columns import BLANKS
+from evalkit.tables.text_columns import MISSING
 
 REFINANCING, EXTENSION = 1, 2
 _FAR, _FARTHER = 1_000, 10_000  # times the median loan: worth a word, not believed
 _OUT = "leave the rows out by leave_out=(…), with their numbers"
 _PLAIN_AMOUNT = r"[+-]?[0-9]{1,15}(\.[0-9]{0,20})?"
 _GROUPED_AMOUNT = r"[+-]?[0-9]{1,3}(,[0-9]{3}){1,4}(\.[0-9]{0,20})?"
-_PLAIN_NUMBER = "[0-9A-Za-z/_-]*[0-9][0-9A-Za-z/_-]*"
+# What may have to be cleaned, or may be no loan number: other letters than ASCII, blanks, marks of numbers, words without a digit.
+_ODD = (
+    "strlen({0}) <> length({0}) or contains({0}, ' ') or contains({0}, chr(9)) or contains({0}, '.') or contains({0}, '+') or "
+    "contains({0}, chr(39)) or (length({0}) <= 11 and not regexp_matches({0}, '[0-9]'))"
+)
 _LIVE = "row in (select row from loans where skip is null)"
+_SCALES = (0, 2, 4, 6)  # decimals of amounts and rates that are stored as floats
 _CUT = 16  # digits from which on Excel keeps only the first 15
 
 
@@ -66,7 +71,8 @@ class Wanted:
 class Sums:
     """Loans by unit and year, sorted by both: for each group the unit's place, the year, the first row, and sums by name.
 
-    Sums of money are exact whole numbers of 1 / `money` of the currency; `weighted` of rates are of 1 / (`money` · `rate`).
+    Sums of money are exact whole numbers; times the first and by the second of `money` they are in the currency. `weighted` sums of
+    amount times rate are likewise, and `rate` has the numbers for % a year.
     """
 
     unit: NDArray[np.int64]
@@ -75,7 +81,7 @@ class Sums:
     counts: Mapping[str, NDArray[np.int64]]
     sums: Mapping[str, NDArray[Any]]
     money: tuple[int, int]
-    rate: int
+    rate: tuple[int, int]
 
 
 @dataclass
@@ -123,7 +129,9 @@ class Loans:
         self._amount = self._read_amount("principal")
         for name, place in (("disbursement_date", day_place), ("principal", self._columns.require("principal"))):
             if name in self._wanted.gaps:
-                skips.append(f"when {self._filled(place)} is null then 'no {name}'")
+                text = self._filled(place)
+                blank = f" or trim({text}) = ''" if self._store.kind(place) == "text" and place not in self._store.words else ""
+                skips.append(f"when {text} is null{blank} then 'no {name}'")
         skips.append(f"when {unit} is null or {unit} < 0 then 'unit'")
         parts = {
             "row": "cells.row",
@@ -156,11 +164,8 @@ class Loans:
         return f"{name}.v"
 
     def _filled(self, place: int) -> str:
-        """Name a column of which blank cells are null."""
-        name = f"cells.{self._store.column(place)}"
-        if place in self._store.words or self._store.listing.parquet is None or self._store.kind(place) != "text":
-            return name
-        return f"nullif(trim({name}, '{BLANKS}'), '')"
+        """Name a column as it is stored; what is blank in Parquet is told apart where its cells are looked at one by one."""
+        return f"cells.{self._store.column(place)}"
 
     def _fault(self, place: int, texts: Sequence[str], wrong: Iterable[str], what: str, remedy: str) -> None:
         bad = frozenset(wrong)
@@ -241,19 +246,11 @@ class Loans:
         """Find how the amounts of a column are written, and to how many decimals."""
         place = self._columns.require(name)
         unit = read_unit(self._columns, name, place, self._wanted.declared, self._wanted.currency)
-        column, kind = f"cells.{self._store.column(place)}", self._store.kind(place)
+        column, kind = self._filled(place), self._store.kind(place)
         if kind == "whole":
             return _Amount(column, 0, unit)
-        if kind == "float":
-            number = f"(case when isfinite({column}) then {column} end)"
-            tests = ", ".join(
-                f"bool_and({number} = round({number} * 1e{scale}) / 1e{scale} and abs({number}) < 1e{15 - scale}) as s{scale}"
-                for scale in (0, 2, 4, 6)
-            )
-            fits = self._store.ask(f"select {tests} from cells").to_pylist()[0]
-            scale = next((scale for scale in (0, 2, 4, 6) if fits[f"s{scale}"] is not False), None)
-            if scale is not None:
-                return _Amount(f"cast(round({number} * 1e{scale}) as bigint)", scale, unit)
+        if kind == "float" and (found := self._scale_floats(column)) is not None:
+            return _Amount(*found, unit)
         text = self._filled(place) if kind == "text" else f"{column}::varchar"
         tidy = (
             f"case when regexp_full_match({text}, '{_PLAIN_AMOUNT}') then {text} when regexp_full_match({text}, '{_GROUPED_AMOUNT}') "
@@ -281,6 +278,17 @@ class Loans:
         whole = f"split_part({tidy}, '.', 1) || rpad(split_part({tidy}, '.', 2), {scale}, '0')"
         return _Amount(f"cast({whole} as hugeint)", scale, unit)
 
+    def _scale_floats(self, column: str) -> tuple[str, int] | None:
+        """Write decimals that are stored as floats as whole numbers, and to how many decimals; None where they have too many."""
+        number = f"(case when isfinite({column}) then {column} end)"
+        tests = ", ".join(
+            f"bool_and({number} = round({number} * 1e{scale}) / 1e{scale} and abs({number}) < 1e{15 - scale}) as s{scale}"
+            for scale in _SCALES
+        )
+        fits = self._store.ask(f"select {tests} from cells").to_pylist()[0]
+        scale = next((scale for scale in _SCALES if fits[f"s{scale}"] is not False), None)
+        return None if scale is None else (f"cast(round({number} * 1e{scale}) as bigint)", scale)
+
     def _read_balance(self) -> str:
         """Return the balance in the unit and scale of the principal, as near as a float64 holds it."""
         place = self._columns.one("balance")
@@ -296,7 +304,7 @@ class Loans:
 
     def _read_rates(self) -> str:
         place = self._columns.one("contract_rate")
-        self.rate_scale = 0
+        self.rate_scale, self._rate_factor = 0, Decimal(1)
         if place is None:
             return "null::bigint"
         _, texts = self._store.distinct(place)
@@ -311,6 +319,9 @@ class Loans:
         remedy = "declare the unit that is right by units={\"rate\": …}; leave the rows out by leave_out= where a cell is wrong"
         for what, wrong in found.wrong.items():
             self._fault(place, texts, wrong, what, remedy)
+        if self._store.kind(place) == "float" and (native := self._scale_floats(self._filled(place))) is not None:
+            self.rate_scale, self._rate_factor = native[1], unit.factor
+            return native[0]
         rates = [found.rates.get(text) for text in texts]
         self.rate_scale = max((max(0, -int(rate.normalize().as_tuple().exponent)) for rate in rates if rate is not None), default=0)
         scaled = [None if rate is None else int(rate.scaleb(self.rate_scale)) for rate in rates]
@@ -417,9 +428,7 @@ class Loans:
                 text = f"case when {text} = round({text}) and abs({text}) < 1e15 then {text}::bigint::varchar else {text}::varchar end"
             elif self._store.kind(place) != "text":
                 text = f"{text}::varchar"
-            odd = self._store.ask(
-                f"select distinct {text} as t from cells where {text} is not null and not regexp_full_match({text}, '{_PLAIN_NUMBER}')"
-            ).column("t").to_pylist()
+            odd = self._store.ask(f"select distinct {text} as t from cells where {_ODD.format(text)}").column("t").to_pylist()
             header = self._columns.header(place)
             for test, what, remedy in (
                 (lambda one: is_damaged(clean(one)), "the id was turned into a number, and its digits may be lost", AS_TEXT),
@@ -473,7 +482,7 @@ class Loans:
             store.refuse(f"{column} is null and {_LIVE}", header, "the cell is empty", remedy)
             store.refuse(f"{live} and day is null", header, "the cell is not a date that is understood", "correct the date", of="loans")
         self._refuse_cut(found["long_numbers"])
-        if found["n"] < store.rows_read or store.listing.parquet is not None:
+        if found["n"] < (store.rows_read or store.rows("true")[1]):
             self._note_skipped()
         self._note_amounts(found["least"], found["most"])
         self._note_maturity(found)
@@ -732,12 +741,14 @@ class Loans:
             {name: numbers[name] for name in counts},
             {name: numbers[name] for name in sums},
             (top, bottom * 10**self._amount.scale),
-            10**self.rate_scale,
+            (self._rate_factor.as_integer_ratio()[0], self._rate_factor.as_integer_ratio()[1] * 10**self.rate_scale),
         )
 
 
 def _read_amount(text: str, *, exact: bool) -> str | None:
     """Read an amount that is not written plainly; `exact` are floats of Parquet, written with an exponent."""
+    if exact and text in MISSING:
+        return None
     number = Decimal(repr(float(text))) if exact else read_number(text)
     return None if number is None or not number.is_finite() else f"{number:f}"
 

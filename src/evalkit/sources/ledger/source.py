@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -34,7 +35,7 @@ from evalkit.sources.ledger.loans import Loans, Sums, Wanted
 from evalkit.sources.ledger.store import Memory, Store, open_store
 from evalkit.sources.ledger.units import Units, find_unit, read_codes, replace_units, write_cells
 from evalkit.sources.ledger.values import FORMS, read_day, read_number
-from evalkit.sources.persons import read_key
+from evalkit.sources.persons import judge_unit, read_key, shorn_of_zeros
 from evalkit.sources.sidecar import Sidecar, read_sidecar, with_sidecar
 from evalkit.tables.table import Table
 
@@ -61,6 +62,7 @@ _AS_THEY_ARE = ("principal", "balance", "original_loan_id", "loan_id")  # column
 _COUNTED = ("loans", "principal", "green_loans", "green_principal", "purpose_loans", "purpose_principal")
 _EXACT = 2**53  # whole numbers up to here are exact in a float64
 _STEPS = 5
+_LEAST_DOCUMENT = 15  # characters from which on a cell among citizen ids must be one
 _GAPS = ("disbursement_date", "principal")
 
 
@@ -229,7 +231,7 @@ class LoanLedger:
             step(0)
             sums = loans.sum_up()
             step(0)
-            notes = [*self._note_columns(columns, unit, used, pseudonyms=as_pseudonyms), *notes, *loans.notes]
+            notes = [*self._note_columns(columns, unit, used, pseudonyms=as_pseudonyms), *notes, *store.noted, *loans.notes]
             notes += _compare_totals(listing, columns, below, loans)
         if self.key_file is not None and not as_pseudonyms:
             notes.append(f"the unit '{columns.header(unit)}' is not an identifier and stays as it is: the key was not used")
@@ -379,14 +381,27 @@ class LoanLedger:
             if marked.any():
                 store.refuse_keys(unit, keys.filter(pa.array(marked)), what, remedy, "row not in (select row from omitted)")
 
+        shorn = shorn_of_zeros(written)
+        if shorn.pairs and self.unit_kind != "code":
+            twice = np.zeros(len(keys), dtype=bool)
+            twice[[at for pair in shorn.pairs for at in pair]] = True
+            refuse(
+                twice,
+                "units differ by leading zeros only: the same one with them and without, as Excel takes them away",
+                'store the column as text and export it again; if these are different units, say unit_kind="code"',
+            )
+        if shorn.shorter:
+            store.noted.append(
+                f"{shorn.shorter} units have fewer digits than the {shorn.length} of the others: leading zeros may have been lost"
+            )
         replaced = kind == "identifier" or self.unit_kind == "person"
-        documents = field_of(header) == "id_number"
+        documents = 0 if field_of(header) == "id_number" else None
         if not replaced:
-            judged = judge(written.to_pylist(), header)
+            judged = judge_unit(pc.unique(pc.drop_null(written)), header)
             if judged is not None and (judged.certain or self.unit_kind != "code"):
                 if self.key_file is None:
                     raise _refuse_persons(header, store.where, judged.kind, certain=judged.certain)
-                replaced, documents = True, judged.kind.startswith("citizen")
+                replaced, documents = True, _LEAST_DOCUMENT if "citizen" in judged.kind else None
             elif kind == "personal" and self.unit_kind != "code":
                 if self.key_file is None:
                     raise _refuse_persons(header, store.where, "what its header calls persons", certain=False)
@@ -410,7 +425,7 @@ class LoanLedger:
         columns: dict[str, Any] = {self._unit_name: unit, self.time: sums.year, "loans": sums.counts["loans"]}
         columns["principal"] = _divide(sums.sums["principal"], top, bottom)
         if rates:
-            columns["rate"] = _ratio(sums.sums["weighted"], sums.sums["rated"], sums.rate)
+            columns["rate"] = _ratio(sums.sums["weighted"], sums.sums["rated"], *sums.rate)
         for name in ("green", "purpose"):
             if f"{name}_loans" in sums.counts:
                 columns[f"{name}_loans"] = sums.counts[f"{name}_loans"]
@@ -485,29 +500,12 @@ def _divide(sums: NDArray[Any], top: int, bottom: int) -> NDArray[np.float64]:
     return np.array([int(one) * top / bottom for one in sums.tolist()], dtype=np.float64)
 
 
-def _ratio(weighted: NDArray[Any], rated: NDArray[Any], scale: int) -> NDArray[np.float64]:
-    """Return weighted / (rated · scale), each rounded once; NaN where no loan has a rate."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        if weighted.dtype != object and rated.dtype != object and len(rated):
-            if int(np.abs(weighted).max()) < _EXACT and int(rated.max()) * scale < _EXACT:
-                found: NDArray[np.float64] = weighted / (rated * scale)
-                return found
-        pairs = zip(weighted.tolist(), rated.tolist(), strict=True)
-        return np.array([int(one) / (int(other) * scale) if other else np.nan for one, other in pairs])
-
-
-def judge(texts: Sequence[str], header: str) -> Any:
-    """Judge whether a column holds persons."""
-    from evalkit.sources.persons import are_mobile_numbers, find_persons
-
-    @dataclass(frozen=True)
-    class Judged:
-        kind: str
-        certain: bool
-
-    found = find_persons(texts, header)
-    if found is not None:
-        return Judged(found.kind, True)
-    if texts and are_mobile_numbers(texts):
-        return Judged("telephone numbers", True)
-    return Judged("names", True) if kind_of_field(header) == "zzz" else None
+def _ratio(weighted: NDArray[Any], rated: NDArray[Any], top: int, bottom: int) -> NDArray[np.float64]:
+    """Return weighted · top / (rated · bottom), each rounded once; NaN where no loan has a rate."""
+    if weighted.dtype != object and rated.dtype != object and len(rated):
+        if max(int(np.abs(weighted).max()) * top, int(rated.max()) * bottom) < _EXACT:
+            with np.errstate(invalid="ignore"):
+                found: NDArray[np.float64] = (weighted * top) / (rated * bottom)
+            return found
+    pairs = zip(weighted.tolist(), rated.tolist(), strict=True)
+    return np.array([int(one) * top / (int(other) * bottom) if other else np.nan for one, other in pairs])

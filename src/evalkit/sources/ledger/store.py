@@ -52,6 +52,7 @@ class Store:
     kinds: dict[int, str] = field(default_factory=dict)
     rows_read: int = 0
     omits: bool = False
+    noted: list[str] = field(default_factory=list)
     _distinct: dict[int, tuple[pa.Array, list[str]]] = field(default_factory=dict)
 
     def column(self, place: int) -> str:
@@ -189,8 +190,8 @@ class Store:
     def rows(self, condition: str, of: str = "cells") -> tuple[list[int], int]:
         """Return the first rows for which something holds, and how many there are."""
         count = int(self.ask(f"select count(*) as n from {of} where {condition}").column("n")[0].as_py())
-        if not count:
-            return [], 0
+        if not count or condition == "true":
+            return [], count
         found = self.ask(f"select row from {of} where {condition} order by row limit {_SHOWN}")
         return [int(row) for row in found.column("row").to_pylist()], count
 

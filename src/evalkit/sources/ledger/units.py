@@ -76,18 +76,19 @@ def read_codes(keys: pa.Array, refuse: Refuse) -> Units:
 _REMOVE = "leave the rows out: leave_out=(…), with their numbers"
 
 
-def replace_units(keys: pa.Array, key: bytes, refuse: Refuse, *, documents: bool) -> Units:
+def replace_units(keys: pa.Array, key: bytes, refuse: Refuse, *, documents: int | None) -> Units:
     """Put pseudonyms in place of identifiers: HMAC-SHA256 of the id in half width without spaces, its first 32 hexadecimal digits.
 
-    Numbers of documents are checked, and hashed in capitals, those of 15 digits as the 18 that replaced them.
+    Numbers of documents are checked, if they have at least `documents` characters, and hashed in capitals, those of 15 digits as
+    the 18 that replaced them; None says that the column holds none.
     """
     cells = write_cells(keys)
     refuse(_marked(cells, is_total), "the row holds a total, not a loan", _REMOVE)
     refuse(_marked(cells, lambda one: is_damaged(clean(one))), "the id was turned into a number, and its digits may be lost", AS_TEXT)
     written = _clean(cells)
     _refuse_cut(written, refuse)
-    if documents:
-        written = _read_documents(written, refuse)
+    if documents is not None:
+        written = _read_documents(written, refuse, documents)
     encoded = written.dictionary_encode()
     digests = _hash(encoded.dictionary, key)
     halves = np.frombuffer(digests, dtype=">u8").reshape(-1, 2)
@@ -156,13 +157,14 @@ def _refuse_cut(written: pa.Array, refuse: Refuse) -> None:
         refuse(long.to_numpy(zero_copy_only=False), what, AS_TEXT)
 
 
-def _read_documents(written: pa.Array, refuse: Refuse) -> pa.Array:
+def _read_documents(written: pa.Array, refuse: Refuse, least: int) -> pa.Array:
     """Return document numbers as they are hashed; refuse those that cannot be right."""
     shaped = pc.fill_null(pc.match_substring_regex(written, _CITIZEN), False).to_numpy(zero_copy_only=False)
     good = shaped.copy()
     good[shaped] = _pass(written.filter(pa.array(shaped)))
     at = np.flatnonzero(~good & pc.is_valid(written).to_numpy(zero_copy_only=False))
-    read = [read_document(one) for one in written.take(pa.array(at)).to_pylist()]
+    others = written.take(pa.array(at)).to_pylist()
+    read = [read_document(one) if len(one) >= least else (one.upper(), "") for one in others]
     for fault in dict.fromkeys(fault for _, fault in read if fault):
         wrong = np.zeros(len(written), dtype=bool)
         wrong[at[[found == fault for _, found in read]]] = True
