@@ -497,8 +497,9 @@ def test_ledgers_read_old_workbooks_and_keep_their_own_rules(tmp_path: Path) -> 
     path = put(tmp_path, xls_bytes({"S": XlsSheet(rows[:2])}), "loans.xls")
     assert LoanLedger(path, unit="农户编号").load().frame["principal"].tolist() == [5]
     path = put(tmp_path, xls_bytes({"S": XlsSheet(rows)}), "loans.xls")
-    with pytest.raises(SourceError, match="total"):  # no row of a ledger is taken for a note
-        LoanLedger(path, unit="农户编号").load()
+    with_total = LoanLedger(path, unit="农户编号").load()
+    assert with_total.frame["principal"].tolist() == [5]
+    assert "row 3 below the table (totals) was left out" in with_total.provenance[0].notes
 
 
 # --- several sheets ---

@@ -75,6 +75,10 @@ def test_the_notebook_of_the_readme_runs(monkeypatch: pytest.MonkeyPatch) -> Non
     run("README.md")
 
 
+def test_how_to_publish_tables() -> None:
+    run("how-to-publish-tables.md")
+
+
 def test_how_to_choose_an_estimator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     run("how-to-choose-an-estimator.md")
@@ -290,7 +294,7 @@ def test_the_claim_of_the_page_is_judged_as_it_says(tmp_path: Path) -> None:
 
 def test_every_block_is_of_a_kind_that_is_tested() -> None:
     tested = {"README.md", *(f"how-to-{name}.md" for name in ("account-emissions", "choose-an-estimator", "simulate"))}
-    tested |= {"how-to-read-a-yearbook.md", "how-to-read-a-table.md"}
+    tested |= {"how-to-read-a-yearbook.md", "how-to-read-a-table.md", "how-to-publish-tables.md"}
     tested |= {"how-to-join-counties.md", "how-to-join-counties.zh.md", "how-to-use-large-data.md"}
     kinds = {page: {block.language for block in blocks(page)} for page in PAGES}
     assert {page for page, found in kinds.items() if "python" in found} == tested

@@ -93,6 +93,12 @@ def values() -> dict[str, Any]:
         "Table": table,
         "Term": one.fit.terms[0],
         "World": world(),
+        "Protected": evalkit.protect(
+            pd.DataFrame({"county": ["a"] * 12, "farm": range(12), "loans": 1}),
+            by="county",
+            unit="farm",
+            values="loans",
+        ),
         "Place": Place(name="c", units={"small": 3}, effects={"small": (0.1, 0.2)}),
         "Derived columns": [evalkit.log("y"), evalkit.share("y", within="county"), evalkit.lag("y", 2)],
         "Area": Area(level="county", within="昌吉州"),

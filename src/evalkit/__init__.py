@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from evalkit.simulation import diagnose as diagnose
     from evalkit.simulation import simulate as simulate
     from evalkit.study.running import run_study as run_study
+    from evalkit.tables.protection import Protected as Protected
+    from evalkit.tables.protection import protect as protect
     from evalkit.tables.table import Provenance as Provenance
     from evalkit.tables.table import Table as Table
     from evalkit.tables.widening import widen as widen
@@ -69,6 +71,8 @@ _HOME = {
     "diagnose": "simulation",
     "simulate": "simulation",
     "run_study": "study.running",
+    "Protected": "tables.protection",
+    "protect": "tables.protection",
     "Provenance": "tables.table",
     "Table": "tables.table",
     "widen": "tables.widening",

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from evalkit.errors import DataError, nearest
 from evalkit.numerics.arrays import Flags, Floats, Ints
-from evalkit.numerics.digits import decimals
 from evalkit.regions.registry import fold, gazetteer
 from evalkit.tables.columns import numbers
+from evalkit.tables.digits import decimals
 from evalkit.tables.table import Table
 from evalkit.tables.units import kind_of_unit, unit_ratio
 

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from evalkit.catalogue import Message, message
 from evalkit.errors import DataError, nearest
 from evalkit.numerics.arrays import Ints
-from evalkit.numerics.digits import decimals
 from evalkit.regions.causes import date_names, explain_unmatched, identify, last_year, pair_names
 from evalkit.regions.registry import LAST
+from evalkit.tables.digits import decimals
 from evalkit.tables.periods import read_periods
 from evalkit.tables.table import Table
 

@@ -27,6 +27,7 @@ from evalkit.results.estimation import Estimate
 from evalkit.results.evidence import Desk, Evidence
 from evalkit.results.filing import file_inside
 from evalkit.results.finding import Finding
+from evalkit.results.withholding import shows_persons
 
 
 def plot(estimate: Estimate, *, ax: Axes | None = None, language: str = "en", labels: Labels | None = None) -> Axes:
@@ -75,7 +76,7 @@ class Picture:
 
 
 def list_pictures(evidence: Evidence) -> Iterator[Picture]:
-    """Name the figures of a study: every estimate with event times, and every finding."""
+    """Name the figures of a study: every estimate with event times, and every finding that shows no persons."""
     seen: Counter[str] = Counter()
     for name, one in evidence.estimates.items():
         if has_event_times(one):
@@ -83,6 +84,8 @@ def list_pictures(evidence: Evidence) -> Iterator[Picture]:
             yield Picture(f"{name}_event_study", table, size, partial(_draw_estimate, one))
     for on, finding in evidence.findings:
         one, exhibit = evidence.estimates[on], EXHIBITS[finding.chart.kind]
+        if shows_persons(finding, one.spec):
+            continue
         name = f"{on}_{_snake(finding.check)}"
         seen[name] += 1
         yield Picture(

@@ -22,14 +22,17 @@ def list_tables(evidence: Evidence) -> dict[str, pd.DataFrame]:
         "ledger": evidence.ledger_table(),
         "descriptives": evidence.descriptives_table(),
         "claims": evidence.claims_table(),
-        **{name: table.frame for name, table in evidence.references.items()},
+        **evidence.reference_tables(),
         **evidence.finding_tables(),
     }
 
 
 @dataclass(frozen=True)
 class Tables:
-    """Write every table of a run as a CSV file (UTF-8, "." decimals, full precision, empty = missing), and manifest.json."""
+    """Write every table of a run as a CSV file (UTF-8, "." decimals, full precision, empty = missing), and manifest.json.
+
+    What is not shown because it is of single persons, or few, stands in the manifest under "withheld".
+    """
 
     def write(self, evidence: Evidence, desk: Desk) -> tuple[Path, ...]:
         """Write into `processed`."""
@@ -39,7 +42,9 @@ class Tables:
             write_csv(table, path)
             written.append(path)
         path = desk.processed / "manifest.json"
-        text = json.dumps(evidence.manifest, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
+        withheld = evidence.withheld()
+        manifest = {**evidence.manifest, **({"withheld": withheld} if withheld else {})}
+        text = json.dumps(manifest, ensure_ascii=False, indent=2, sort_keys=True) + "\n"
         path.write_text(text, encoding="utf-8", newline="\n")
         return (*written, path)
 

@@ -11,16 +11,18 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from evalkit.catalogue import LANGUAGES, Labels, Message
+from evalkit.catalogue import LANGUAGES, Labels, Message, message
 from evalkit.claims.claim import Judged
 from evalkit.designs.indicators import Indicators
 from evalkit.designs.sample import draw_sample
-from evalkit.numerics.arrays import Floats
-from evalkit.panels.panel import Dropped
+from evalkit.numerics.arrays import Flags, Floats, Ints
+from evalkit.panels.panel import Dropped, Panel
 from evalkit.results.estimation import Estimate, Specification, describe_member
 from evalkit.results.filing import require_file_name
 from evalkit.results.finding import Finding
+from evalkit.results.withholding import is_safe, lists_persons, person_columns, shows_persons
 from evalkit.tables.contents import in_short, same_content
+from evalkit.tables.protection import LEAST
 from evalkit.tables.table import Table
 
 ESTIMATE_COLUMNS = (
@@ -143,17 +145,34 @@ class Evidence:
         for on, one in self.findings:
             name = f"finding_{on}_{one.check}"
             numbered = (name if i == 1 else f"{name}{i}" for i in count(1))
-            tables[next(free for free in numbered if free not in tables)] = one.table
+            is_withheld = shows_persons(one, self.estimates[on].spec)
+            tables[next(free for free in numbered if free not in tables)] = one.table[:0] if is_withheld else one.table
         return tables
+
+    def reference_tables(self) -> dict[str, pd.DataFrame]:
+        """The reference tables, but those that list persons."""
+        return {name: one.frame for name, one in self.references.items() if not lists_persons(one)}
+
+    def withheld(self) -> list[dict[str, str]]:
+        """What the tables of a study of persons do not show, and why: `table` and `reason`. Estimates are not withheld."""
+        told: dict[str, Message] = {}
+        if any(person_columns(spec.panel) for spec in self._described().values()):
+            told["descriptives"] = message("withheld.descriptives", least=LEAST)
+        told |= {name: message("withheld.persons") for name, one in self.references.items() if lists_persons(one)}
+        for on, one in self.findings:
+            if shows_persons(one, self.estimates[on].spec):
+                told[f"finding_{on}_{one.check}"] = message("withheld.persons")
+        return [{"table": name, "reason": str(reason)} for name, reason in told.items()]
 
     def descriptives_table(self) -> pd.DataFrame:
         """Mean and spread of outcomes, covariates and splitting variables: all rows, treated units, comparison units.
 
         Of the rows of the first estimate; a row counts as often as it stands for rows. A category among the covariates has a line
-        for each value, with its share. Other variables that are text are left out.
+        for each value, with its share. Other variables that are text are left out. Where rows are of persons (pseudonyms), no
+        smallest and largest value is shown, nor a group of fewer than ten of them or with a dominant one, nor what would tell it.
         """
         rows = [row for name, spec in self._described().items() for row in _describe_by_group(name, spec)]
-        return pd.DataFrame(rows, columns=DESCRIPTIVE_COLUMNS)
+        return pd.DataFrame(rows, columns=DESCRIPTIVE_COLUMNS).astype({"n_obs": "Int64"})
 
     def _described(self) -> dict[str | Indicators, Specification]:
         """List the outcomes, covariates and splitting variables, each with the first specification whose panel has it."""
@@ -240,14 +259,31 @@ def _describe_by_group(variable: str | Indicators, spec: Specification) -> list[
     counts = np.ones(len(sample.rows)) if sample.counts is None else sample.counts
     treated = sample.adoption <= sample.period.max()
     is_mean = spec.panel.within is not None and variable == spec.design.outcome
-    rows = []
+    groups = {"all": np.ones(len(treated), bool), "treated": treated, "comparison": ~treated}
+    hidden = _hide(spec.panel, sample.rows, list(groups.values()), list(shown.values()))
+    rows: list[dict[str, object]] = []
     for column, values in shown.items():
-        for group, inside in (("all", np.ones(len(values), bool)), ("treated", treated), ("comparison", ~treated)):
+        for (group, inside), is_hidden in zip(groups.items(), hidden, strict=True):
             chosen = inside & ~np.isnan(values)
-            told = _describe(values[chosen], counts[chosen])
-            unknown = dict.fromkeys(("sd", "min", "max"), float("nan")) if is_mean else {}
-            rows.append({"variable": column, "group": group, **told, **unknown})
+            told: dict[str, object] = {**_describe(values[chosen], counts[chosen])}
+            if is_mean:
+                told |= dict.fromkeys(("sd", "min", "max"), float("nan"))
+            if person_columns(spec.panel):
+                told |= dict.fromkeys(("min", "max"), float("nan"))
+            rows.append({"variable": column, "group": group, **({"n_obs": None} if is_hidden else told)})
     return rows
+
+
+def _hide(panel: Panel, rows: Ints, groups: list[Flags], shown: list[Floats]) -> list[bool]:
+    """Say of which groups (all, and the two that make it up) nothing may be shown: one alone would be told by the others.
+
+    The shares of a category add up as well, so that it is shown whole or not.
+    """
+    if not person_columns(panel):
+        return [False] * len(groups)
+    safe = [is_safe(panel, rows, groups, values) for values in shown]
+    whole, *parts = (all(one[k] for one in safe) for k in range(len(groups)))
+    return [not whole, *(not (whole and all(parts)) for _ in parts)]
 
 
 def _describe(values: Floats, counts: Floats) -> dict[str, float]:

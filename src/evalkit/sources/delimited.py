@@ -166,7 +166,7 @@ class Delimited:
         refuse_persons(frame, content.where, {"sheet": "", **headers})
         sidecar = read_sidecar(path)
         units = self._units(content, sidecar)
-        provenance = sidecar.describe(where, content.sha256, notes)
+        provenance = replace(sidecar.describe(where, content.sha256, notes), persons=self.pseudonymise)
         return Table(name=path.name, frame=frame, provenance=(provenance,), units=units)
 
     def _form(self) -> Form:

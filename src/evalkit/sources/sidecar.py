@@ -28,7 +28,7 @@ class Sidecar:
 
     def describe(self, path: str, sha256: str, notes: list[str]) -> Provenance:
         """Make the provenance of a file; raise SourceError when the file is not the one that the sidecar describes."""
-        words = dict(self.words)
+        words: dict[str, Any] = dict(self.words)
         recorded = words.pop("sha256", sha256)
         if recorded.lower() != sha256:
             raise SourceError(
@@ -86,7 +86,9 @@ def read_sidecar(path: Path) -> Sidecar:
     _check(entries, where)
     units = {column: unit.strip() for column, unit in entries.get("units", {}).items()}
     words = {key: entries[key].strip() for key in _WORDS if key in entries}
-    columns = {name: said if isinstance(said, str) else tuple(said) for name, said in entries.get("columns", {}).items()}
+    columns = {
+        name: said if isinstance(said, str) else tuple(said) for name, said in entries.get("columns", {}).items()
+    }
     return Sidecar(where, words, entries.get("synthetic", False), units, columns)
 
 

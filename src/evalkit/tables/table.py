@@ -16,7 +16,10 @@ from evalkit.tables.contents import in_short, same_content
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a table came from. `sha256` is of the file as read; `synthetic` marks data that no agency published."""
+    """Where a table came from. `sha256` is of the file as read; `synthetic` marks data that no agency published.
+
+    `persons` names the columns of the table that hold pseudonyms of persons or firms: results show no group of few of them.
+    """
 
     path: str
     sha256: str
@@ -27,6 +30,10 @@ class Provenance:
     citation: str = ""
     notes: str = ""
     synthetic: bool = False
+    persons: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "persons", tuple(self.persons))  # JSON gives lists back
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,6 @@ Cell = float | str | bool | dt.datetime
 """What a cell holds. Text is stripped and never empty."""
 
 
-
 class Percent(float):
     """A number that its cell shows in per cent: .0435 stands there as 4.35%."""
 

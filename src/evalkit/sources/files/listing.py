@@ -21,7 +21,7 @@ from evalkit.sources.files.bytes import check_size, inflate, kind_of_file, read_
 from evalkit.sources.files.cells import Cell, Percent, UnreadCell, refuse_unread
 from evalkit.sources.files.columns import strip_name, write_runs
 from evalkit.sources.files.html import read_web
-from evalkit.sources.files.sheet import note_hidden, open_book, write_cell
+from evalkit.sources.files.sheet import note_hidden, open_book, show_cell
 from evalkit.sources.files.text import SEPARATORS, decode_any, find_separator, is_web, split_records
 from evalkit.sources.files.xlsx import Grid, Sheet
 
@@ -29,7 +29,7 @@ SHEET = 10_000_000
 """Rows of the second sheet are numbered from here on, of the third from twice this on; a sheet has 1,048,576 rows at most."""
 
 _BULK = 8_000_000  # bytes of text from which on it is not held as a whole
-_BLOCK = 1 << 20
+_BLOCK = 1 << 19
 _HEAD, _TAIL = 60, 200  # records in which the header and what stands below the table are looked for
 _TAIL_BYTES = 1 << 18
 _BATCH = 20_000
@@ -54,8 +54,9 @@ class Listing:
     """A list of a file: its headers, the cells of its row of units, what is to be noted, and the records in batches.
 
     `take(places)` gives the columns at these places as the text of the file, behind the rows' numbers; it can be asked again, and
-    `holds()` is False afterwards where a long text turned out not to be one record a line. `tail` are the last records, whole. Of several `sheets`, rows are numbered on from SHEET. `parquet` is the path of a Parquet file, whose
-    columns are taken as they are stored: `take` is not there.
+    `holds()` is False afterwards where a long text turned out not to be one record a line. `tail` are the last records,
+    whole. Of several `sheets`, rows are numbered on from SHEET. `parquet` is the path of a Parquet file, whose columns
+    are taken as they are stored: `take` is not there.
     """
 
     where: str
@@ -93,11 +94,18 @@ def open_listing(path: Path, where: str, sought: Sought, *, whole: bool = False)
         return _open_workbook(read_bytes(path, where), where, sha256, sought)
     if sought.sheets:
         raise SourceError(
-            f"sheets= names '{sought.sheets[0]}', but this is no Excel workbook", where=where, remedy="leave sheets= out"
+            f"sheets= names '{sought.sheets[0]}', but this is no Excel workbook",
+            where=where,
+            remedy="leave sheets= out",
         )
     if kind == "parquet":
         return _open_parquet(path, where, sha256, sought, size)
-    if kind == "text" and size > _BULK and not whole and (found := _open_bulk(path, where, sha256, head, size, sought)) is not None:
+    if (
+        kind == "text"
+        and size > _BULK
+        and not whole
+        and (found := _open_bulk(path, where, sha256, head, size, sought)) is not None
+    ):
         return found
     data = read_bytes(path, where)
     if kind == "gzip":
@@ -171,7 +179,9 @@ def _find_head(content: str, where: str, sought: Sought) -> _Head:
     width = max(len(headers), *(len(cells) for _, cells in below[:_HEAD]), 0) if below else len(headers)
     if any(cell.strip() for _, cells in below for cell in cells[len(headers) :]):
         width = len(headers)
-    while headers and not headers[-1] and all(not any(c.strip() for c in cells[len(headers) - 1 :]) for _, cells in below):
+    while (
+        headers and not headers[-1] and all(not any(c.strip() for c in cells[len(headers) - 1 :]) for _, cells in below)
+    ):
         headers.pop()
     first = below[0][0] if below else line + 1
     return _Head(separator, line, first, headers, units[: len(headers)], width, at)
@@ -197,7 +207,9 @@ def _guess(records: Sequence[tuple[int, list[str]]], sought: Sought, where: str)
     if sought.row is not None:
         at = next((i for i, (line, _) in enumerate(records) if line == sought.row), None)
         if at is None:
-            remedy = f"count the lines of the file from 1, blank ones too; the first that holds something is {records[0][0]}"
+            remedy = (
+                f"count the lines of the file from 1, blank ones too; the first that holds something is {records[0][0]}"
+            )
             raise SourceError(f"header= names row {sought.row}, which is not there", where=where, remedy=remedy)
         return at
     filled = [sum(bool(cell.strip()) for cell in cells) for _, cells in records]
@@ -224,11 +236,15 @@ def _from_text(content: str, where: str, sha256: str, notes: list[str], sought: 
             short = len(records)
         records.append((line, (cells + [""] * width)[:width]))
     if short is not None and len(records) - short > _TAIL:
-        raise _ragged(records[short][0], _width(content, head.separator, where, records[short][0]), width, head.separator, where)
+        raise _ragged(
+            records[short][0], _width(content, head.separator, where, records[short][0]), width, head.separator, where
+        )
     if not records:
         raise SourceError("the file has a header but no data rows", where=where, remedy="export the data again")
     if blank and records and blank[0] < records[-1][0]:
-        notes.append(f"rows without any value were left out: {write_runs([one for one in blank if one < records[-1][0]])}")
+        notes.append(
+            f"rows without any value were left out: {write_runs([one for one in blank if one < records[-1][0]])}"
+        )
     return Listing(
         where,
         sha256,
@@ -248,7 +264,9 @@ def _width(content: str, separator: str, where: str, line: int) -> int:
 def _take_records(records: Sequence[tuple[int, list[str]]], places: Sequence[int]) -> Iterator[pa.RecordBatch]:
     for start in range(0, len(records), _BATCH):
         part = records[start : start + _BATCH]
-        yield _batch([row for row, _ in part], [pa.array([cells[at] for _, cells in part], pa.string()) for at in places])
+        yield _batch(
+            [row for row, _ in part], [pa.array([cells[at] for _, cells in part], pa.string()) for at in places]
+        )
 
 
 def _batch(rows: Sequence[int] | np.ndarray, columns: Sequence[pa.Array]) -> pa.RecordBatch:
@@ -260,7 +278,9 @@ def _note_titles(count: int, row: int) -> list[str]:
     """Say that rows stand above the header, and not what they say: they may name somebody."""
     if not count:
         return []
-    return [f"{count} row{'s' if count > 1 else ''} above the header in row {row} {'were' if count > 1 else 'was'} left out"]
+    return [
+        f"{count} row{'s' if count > 1 else ''} above the header in row {row} {'were' if count > 1 else 'was'} left out"
+    ]
 
 
 def _ragged(line: int, width: int, expected: int, separator: str, where: str) -> SourceError:
@@ -299,7 +319,9 @@ def _open_bulk(path: Path, where: str, sha256: str, head: bytes, size: int, soug
         handle.seek(-min(_TAIL_BYTES, size), io.SEEK_END)
         end = handle.read()
     last_lines = end[end.find(b"\n") + 1 :].decode(scan.encoding, "replace")
-    total = scan.lines - last_lines[len(last_lines.rstrip("\r\n")) :].count("\n") + 1  # the last line that holds something
+    total = (
+        scan.lines - last_lines[len(last_lines.rstrip("\r\n")) :].count("\n") + 1
+    )  # the last line that holds something
     tail = _read_tail(last_lines, found, total)
     if tail is None or sought.last is not None:
         return None
@@ -335,9 +357,7 @@ def _scan(path: Path, head: bytes) -> _Scan | None:
         try:
             with path.open("rb") as handle:
                 while block := handle.read(_BLOCK):
-                    if encoding != "utf-8" or not block.isascii():
-                        decoder.decode(block)
-                    elif decoder.getstate()[0]:
+                    if encoding != "utf-8" or not block.isascii() or decoder.getstate()[0]:
                         decoder.decode(block)
                     scan.lines += block.count(b"\n")
                     scan.quotes = scan.quotes or b'"' in block
@@ -414,7 +434,9 @@ class _Bulk:
                 ),
             )
             for batch in reader:
-                yield pa.RecordBatch.from_arrays([batch.column(name) for name in wanted], names=[f"p{i}" for i in range(len(wanted))])
+                yield pa.RecordBatch.from_arrays(
+                    [batch.column(name) for name in wanted], names=[f"p{i}" for i in range(len(wanted))]
+                )
         except pa.ArrowException:
             self.regular = False
         if len(skipped) != self.total - self.last:
@@ -552,7 +574,9 @@ def _from_sheets(parts: Sequence[_Part], where: str, sha256: str, notes: list[st
             _refuse_unread(part, columns)
             for start in range(0, len(part.rows), _BATCH):
                 rows = part.rows[start : start + _BATCH]
-                texts = [pa.array([_show(part.grid.cells[row].get(one)) for row in rows], pa.string()) for one in columns]
+                texts = [
+                    pa.array([_show(part.grid.cells[row].get(one)) for row in rows], pa.string()) for one in columns
+                ]
                 yield _batch(np.asarray(rows) + number * SHEET, texts)
 
     tail = []
@@ -609,7 +633,7 @@ def _show(cell: Cell | None) -> str:
     """Write a cell; a number that is shown in per cent as it is shown."""
     if isinstance(cell, Percent):
         return f"{(Decimal(repr(float(cell))) * 100).normalize():f}%"
-    return (write_cell(cell) or "").strip()
+    return (show_cell(cell) or "").strip()
 
 
 # --- Parquet ---

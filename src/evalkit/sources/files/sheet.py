@@ -432,7 +432,7 @@ def _read_column(
     marks, as_text = form.marks, name in form.text
     if marks.missing:
         missing = gaps.count(_texts(cells), name, as_text=as_text)
-        cells = [None if (write_cell(cell) or "").strip() in missing else cell for cell in cells]
+        cells = [None if (show_cell(cell) or "").strip() in missing else cell for cell in cells]
     cells = [None if isinstance(cell, str) and cell in MISSING else cell for cell in cells]
     kinds = _kinds(cells)
     if not as_text:
@@ -464,7 +464,7 @@ def _read_marks(cells: Sequence[Cell | None], place: Callable[[int], str], marks
 
 
 def _texts(cells: Sequence[Cell | None]) -> pa.ChunkedArray:
-    return pa.chunked_array([pa.array([write_cell(cell) for cell in cells], pa.string())])
+    return pa.chunked_array([pa.array([show_cell(cell) for cell in cells], pa.string())])
 
 
 def _refuse_mix(cells: Sequence[Cell | None], place: Callable[[int], str], odd: type, others: str) -> SourceError:
@@ -480,10 +480,10 @@ def _refuse_mix(cells: Sequence[Cell | None], place: Callable[[int], str], odd: 
 
 
 def _show(cell: Cell) -> str:
-    return write_cell(cell) or ""
+    return show_cell(cell) or ""
 
 
-def write_cell(cell: Cell | None) -> str | None:
+def show_cell(cell: Cell | None) -> str | None:
     """Write a cell as text; numbers in the shortest form that reads back the same."""
     if isinstance(cell, bool):
         return str(cell).upper()

@@ -75,7 +75,7 @@ class Columns:
         return found[0] if found else None
 
     def require(self, name: str) -> int:
-        """Return the place of a field; raise SourceError with the nearest headers and the names it may have where there is none."""
+        """Return the place of a field; raise SourceError with the nearest headers and its names where there is none."""
         found = self.one(name)
         if found is None:
             raise SourceError(
@@ -94,7 +94,7 @@ class Columns:
         if not are_headers(self.headers):
             return f'name it in the first row, or by columns={{"{name}": "…"}}'
         shown = [header for header in self.headers if header]
-        near = nearest_of(name, shown)
+        near = nearest_headers(name, shown)
         others = f" (or {', '.join(map(repr, near[1:]))})" if near[1:] else ""
         more = ", …" if len(shown) > _LISTED else ""
         listed = f"{', '.join(shown[:_LISTED])}{more}"
@@ -102,11 +102,13 @@ class Columns:
 
     def offer_unit(self, unit: str) -> str:
         """Say which headers there are, nearest first, where these are headers beyond doubt."""
-        return nearest(unit, [one for one in self.headers if one]) if are_headers(self.headers) else "check the first row"
+        return (
+            nearest(unit, [one for one in self.headers if one]) if are_headers(self.headers) else "check the first row"
+        )
 
 
 def declare(headers: Sequence[str], given: Mapping[str, Any], where: str, setting: str) -> dict[str, tuple[int, ...]]:
-    """Find the headers that `columns=` names for fields; raise SourceError on an unknown field and on a header that is not there."""
+    """Find the headers that `columns=` names; raise SourceError on an unknown field or a header that is not there."""
     found: dict[str, tuple[int, ...]] = {}
     for key, said in given.items():
         name = field_of(key)
@@ -162,7 +164,7 @@ def is_total(text: str) -> bool:
     return stem in known_words("total")
 
 
-def nearest_of(name: str, headers: Sequence[str]) -> list[str]:
+def nearest_headers(name: str, headers: Sequence[str]) -> list[str]:
     """Return the headers that may be a field: those that hold one of its words, else the one spelt most like a name of it."""
 
     def likeness(header: str) -> float:
@@ -270,7 +272,11 @@ def read_unit(
         likely = [one for one in known if one.startswith(stem[:1])] if stem[:1] in ("年", "月") else []
         first, *others = likely or (["% a year", "% a month", "‰ a month"] if known else [_name_unit(currency)])
         more = f" (or {', '.join(others)})" if others else ""
-        other = "" if known or currency != "CNY" else '; an amount in another currency is declared by currency= as well: "USD"'
+        other = (
+            ""
+            if known or currency != "CNY"
+            else '; an amount in another currency is declared by currency= as well: "USD"'
+        )
         raise SourceError(
             "the header does not say the unit",
             where=where,
@@ -305,7 +311,7 @@ def _unclear(said: str, name: str, currency: str, where: str) -> SourceError:
 
 
 def check_declared(columns: Columns, declared: Mapping[str, str], where: str, setting: str) -> None:
-    """Raise SourceError where a unit is declared for a column that is neither in the ledger nor a field, or for a field without one."""
+    """Raise SourceError where a unit is declared for what is no column, or for a field that no column is."""
     for key in declared:
         if key in columns.headers:
             continue
@@ -401,5 +407,3 @@ def _fields() -> Mapping[str, Any]:
 def _ledger_words() -> Mapping[str, Any]:
     text = files("evalkit.sources.ledger").joinpath("fields.toml").read_text(encoding="utf-8")
     return tomllib.loads(text)
-
-

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -13,9 +13,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from evalkit.errors import SourceError
-from evalkit.sources.ledger.fields import Columns, Unit, is_total, names_of_currency, plain, read_unit, words
+from evalkit.sources.ledger.fields import Columns, Unit, is_total, names_of_currency, plain, read_unit
 from evalkit.sources.ledger.store import Store
-from evalkit.sources.ledger.units import Units
+from evalkit.sources.ledger.units import UnitCells
 from evalkit.sources.ledger.values import (
     is_bracketed,
     is_cancelled,
@@ -34,13 +34,22 @@ _FAR, _FARTHER = 1_000, 10_000  # times the median loan: worth a word, not belie
 _OUT = "leave the rows out by leave_out=(…), with their numbers"
 _PLAIN_AMOUNT = r"[+-]?[0-9]{1,15}(\.[0-9]{0,20})?"
 _GROUPED_AMOUNT = r"[+-]?[0-9]{1,3}(,[0-9]{3}){1,4}(\.[0-9]{0,20})?"
-# What may have to be cleaned, or may be no loan number: other letters than ASCII, blanks, marks of numbers, words without a digit.
+# What may have to be cleaned, or may be no loan number: other letters than ASCII, blanks, marks of numbers, words
+# without a digit.
 _ODD = (
     "strlen({0}) <> length({0}) or contains({0}, ' ') or contains({0}, chr(9)) or contains({0}, '.') or contains({0}, '+') or "
     "contains({0}, chr(39)) or (length({0}) <= 11 and not regexp_matches({0}, '[0-9]'))"
 )
 _LIVE = "row in (select row from loans where skip is null)"
 _SCALES = (0, 2, 4, 6)  # decimals of amounts and rates that are stored as floats
+_YEARS = 10_000  # more than any year: unit and year are sorted as one number
+_TWICE = (
+    "keep the row of the loan as it was disbursed, and leave out the others by leave_out=; a number that is only "
+    "unique together with "
+    'another column is named by both: columns={"loan_id": ["…", "…"]}; where the rows are snapshots, name the '
+    "column with their date: "
+    'columns={"snapshot_date": "…"}'
+)
 _CUT = 16  # digits from which on Excel keeps only the first 15
 
 
@@ -68,11 +77,11 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Sums:
+class LoanSums:
     """Loans by unit and year, sorted by both: for each group the unit's place, the year, the first row, and sums by name.
 
-    Sums of money are exact whole numbers; times the first and by the second of `money` they are in the currency. `weighted` sums of
-    amount times rate are likewise, and `rate` has the numbers for % a year.
+    LoanSums of money are exact whole numbers; times the first and by the second of `money` they are in the currency.
+    `weighted` sums of amount times rate are likewise, and `rate` has the numbers for % a year.
     """
 
     unit: NDArray[np.int64]
@@ -98,29 +107,35 @@ class _Amount:
 
 
 class Loans:
-    """The loans of one ledger, as a view `loans` over the cells of its store; `notes` says what was left out, and what is not told.
+    """The loans of one ledger, as a view `loans` over the cells of its store; `notes` says what was left out, and what
+    is not told.
 
     Raises SourceError naming the rows that cannot be read for certain.
     """
 
-    def __init__(self, store: Store, wanted: Wanted, units: Units) -> None:
+    def __init__(self, store: Store, wanted: Wanted, units: UnitCells) -> None:
         self._store, self._wanted, self.notes = store, wanted, list[str]()
+        self._is_placed = False
+        self.unit_names: Any = None
         self._columns = wanted.columns
         self._joins: dict[str, str] = {}
         self._faults: list[tuple[int, NDArray[np.bool_], str, str]] = []
         self._named: dict[str, str] = {}
         self.has_rates = wanted.columns.one("contract_rate") is not None
         self.has_green = any(wanted.columns.all(name) for name in ("green_flag", "green_category"))
+        self._units = units
         self._make_view(units)
         self._audit()
         self._drop_repeats()
 
     # --- the view ---
 
-    def _make_view(self, units: Units) -> None:
-        self._store.lift("unit_codes", {"k": units.keys, "v": pa.array(units.codes, pa.int32())})
-        self._joins["unit_codes"] = f"cells.{self._store.column(self._wanted.unit)}"
-        unit = "unit_codes.v"
+    def _make_view(self, units: UnitCells) -> None:
+        unit = f"cells.{self._store.column(self._wanted.unit)}"
+        no_unit = f"{unit} is null"
+        if units.blank.any():
+            self._store.lift("no_unit", {"k": units.keys.filter(pa.array(units.blank))})
+            no_unit += f" or {unit} in (select k from no_unit)"
         skips = ["when cells.row in (select row from omitted) then 'omitted'"] if self._store.omits else []
         skips += self._read_currency()
         skips += self._read_states()
@@ -130,9 +145,13 @@ class Loans:
         for name, place in (("disbursement_date", day_place), ("principal", self._columns.require("principal"))):
             if name in self._wanted.gaps:
                 text = self._filled(place)
-                blank = f" or trim({text}) = ''" if self._store.kind(place) == "text" and place not in self._store.words else ""
+                blank = (
+                    f" or trim({text}) = ''"
+                    if self._store.kind(place) == "text" and place not in self._store.words
+                    else ""
+                )
                 skips.append(f"when {text} is null{blank} then 'no {name}'")
-        skips.append(f"when {unit} is null or {unit} < 0 then 'unit'")
+        skips.append(f"when {no_unit} then 'unit'")
         parts = {
             "row": "cells.row",
             "skip": f"case {' '.join(skips)} end",
@@ -190,8 +209,14 @@ class Loans:
         if not others.any():
             return []
         if not self._wanted.drops_currencies:
-            named = sorted({text.upper() for text, other in zip(texts, others, strict=True) if other and len(text) <= 4})
-            also = f"; or evaluate those in {named[0]} alone: currency=\"{named[0]}\"" if len(named) == 1 and named[0].isalpha() else ""
+            named = sorted(
+                {text.upper() for text, other in zip(texts, others, strict=True) if other and len(text) <= 4}
+            )
+            also = (
+                f'; or evaluate those in {named[0]} alone: currency="{named[0]}"'
+                if len(named) == 1 and named[0].isalpha()
+                else ""
+            )
             self._store.refuse_cells(place, others, what, remedy + also, among="row not in (select row from omitted)")
             return []
         self._named["currency"] = f"are in another currency than {self._wanted.money} ('{header}')"
@@ -210,13 +235,17 @@ class Loans:
                 gone = [is_cancelled(text, self._wanted.cancelled) for text in texts]
             else:
                 flags = [read_flag(text) for text in texts]
-                gone = [bool(flag) or (flag is None and is_cancelled(text, self._wanted.cancelled)) for flag, text in zip(flags, texts, strict=True)]
+                gone = [
+                    bool(flag) or (flag is None and is_cancelled(text, self._wanted.cancelled))
+                    for flag, text in zip(flags, texts, strict=True)
+                ]
             if any(gone):
                 self._named[f"gone {name}"] = f"were cancelled or reversed (撤销, 冲正; '{header}')"
                 skips.append(f"when {self._join(place, gone, pa.bool_(), f'of_{name}')} then 'gone {name}'")
             elif name == "status":
                 self.notes.append(
-                    f"no word in '{header}' is known to say that a loan was cancelled (撤销, 冲正, …): all count; others are named by "
+                    f"no word in '{header}' is known to say that a loan was cancelled (撤销, 冲正, …): all count; "
+                    "others are named by "
                     "cancelled="
                 )
         return skips
@@ -253,18 +282,21 @@ class Loans:
             return _Amount(*found, unit)
         text = self._filled(place) if kind == "text" else f"{column}::varchar"
         tidy = (
-            f"case when regexp_full_match({text}, '{_PLAIN_AMOUNT}') then {text} when regexp_full_match({text}, '{_GROUPED_AMOUNT}') "
+            f"case when regexp_full_match({text}, '{_PLAIN_AMOUNT}') then {text} when regexp_full_match({text}, "
+            f"'{_GROUPED_AMOUNT}') "
             f"then replace({text}, ',', '') end"
         )
         query = (
-            f"select count(t) - count(u) as odd, count(*) filter (where u <> t) as grouped, max(length(u)) as longest, "
-            f"max(case when contains(u, '.') then length(u) - strpos(u, '.') else 0 end) as scale"
+            "select count(t) - count(u) as odd, count(*) filter (where u <> t) as grouped, max(length(u)) as longest, "
+            "max(case when contains(u, '.') then length(u) - strpos(u, '.') else 0 end) as scale"
         )
         sizes = self._store.ask(f"{query} from (select {text} as t, {tidy} as u from cells)").to_pylist()[0]
         if not sizes["odd"] and not sizes["grouped"]:
             tidy = text
         if sizes["odd"]:
-            odd = self._store.ask(f"select distinct {text} as t from cells where {text} is not null and ({tidy}) is null")
+            odd = self._store.ask(
+                f"select distinct {text} as t from cells where {text} is not null and ({tidy}) is null"
+            )
             read = {one: _read_amount(one, exact=kind == "float") for one in odd.column("t").to_pylist()}
             table = f"odd_{name}"
             self._store.lift(table, {"k": pa.array(list(read), pa.string()), "v": pa.array(read.values(), pa.string())})
@@ -309,24 +341,35 @@ class Loans:
             return "null::bigint"
         _, texts = self._store.distinct(place)
         marked = bool(texts) and all(text.rstrip().endswith(("%", "\uff05")) for text in texts)
-        unit = read_unit(self._columns, "contract_rate", place, self._wanted.declared, self._wanted.currency, bare=marked)
+        unit = read_unit(
+            self._columns, "contract_rate", place, self._wanted.declared, self._wanted.currency, bare=marked
+        )
         if any("%" in text or "\uff05" in text for text in texts) and unit.mark != "%":
             header = self._columns.header(place)
             signs = [text.rstrip().endswith(("%", "\uff05")) for text in texts]
             what = "the cell has a % behind its number, and the unit of the column is another"
-            self._store.refuse_cells(place, signs, what, f"find out which is right: the header '{header}', units= or the cells")
+            self._store.refuse_cells(
+                place, signs, what, f"find out which is right: the header '{header}', units= or the cells"
+            )
         found = read_rates(texts, unit)
-        remedy = "declare the unit that is right by units={\"rate\": …}; leave the rows out by leave_out= where a cell is wrong"
+        remedy = 'declare the unit that is right by units={"rate": …}; leave the rows out by leave_out= where a cell is wrong'
         for what, wrong in found.wrong.items():
             self._fault(place, texts, wrong, what, remedy)
         if self._store.kind(place) == "float" and (native := self._scale_floats(self._filled(place))) is not None:
             self.rate_scale, self._rate_factor = native[1], unit.factor
             return native[0]
         rates = [found.rates.get(text) for text in texts]
-        self.rate_scale = max((max(0, -int(rate.normalize().as_tuple().exponent)) for rate in rates if rate is not None), default=0)
+        self.rate_scale = max(
+            (max(0, -int(rate.normalize().as_tuple().exponent)) for rate in rates if rate is not None), default=0
+        )
         scaled = [None if rate is None else int(rate.scaleb(self.rate_scale)) for rate in rates]
         small = all(one is None or abs(one) < 2**62 for one in scaled)
-        joined = self._join(place, scaled if small else [one and Decimal(one) for one in scaled], pa.int64() if small else pa.decimal128(38, 0), "of_rate")
+        joined = self._join(
+            place,
+            scaled if small else [one and Decimal(one) for one in scaled],
+            pa.int64() if small else pa.decimal128(38, 0),
+            "of_rate",
+        )
         return joined if small else f"{joined}::hugeint"
 
     def _flags(self, place: int, name: str) -> tuple[list[bool], str]:
@@ -355,7 +398,11 @@ class Loans:
             if any(flags):
                 refinances.append(self._join(place, flags, pa.bool_(), f"flag_{self._store.column(place)}"))
         extends += self._read_extensions()
-        cases = [f"when {' or '.join(tests)} then {kind}" for tests, kind in ((refinances, REFINANCING), (extends, EXTENSION)) if tests]
+        cases = [
+            f"when {' or '.join(tests)} then {kind}"
+            for tests, kind in ((refinances, REFINANCING), (extends, EXTENSION))
+            if tests
+        ]
         return f"case {' '.join(cases)} else 0 end" if cases else "0"
 
     def _read_extensions(self) -> list[str]:
@@ -366,7 +413,9 @@ class Loans:
         flagged = "false"
         if flag is not None:
             flags, _ = self._flags(flag, "extension_flag")
-            flagged = "false" if not any(flags) else f"coalesce({self._join(flag, flags, pa.bool_(), 'of_extension')}, false)"
+            flagged = (
+                "false" if not any(flags) else f"coalesce({self._join(flag, flags, pa.bool_(), 'of_extension')}, false)"
+            )
         if flag is None and original is None:
             return []
         if "extension_flag" in declared and flag is not None:
@@ -380,7 +429,8 @@ class Loans:
                 f"{flagged} and not {named}",
                 "extension_flag",
                 flag,
-                "the flag is set: the row may extend a loan and lend nothing new (展期), or say of a loan that it was or may be extended",
+                "the flag is set: the row may extend a loan and lend nothing new (展期), or say of a loan that it "
+                "was or may be extended",
             ),
             (
                 f"{named} and not {flagged}",
@@ -393,7 +443,8 @@ class Loans:
                 continue
             header = self._columns.header(place)
             remedy = (
-                f'say which: columns={{"{name}": "{header}"}} leaves these rows out as extensions, columns={{"{name}": ""}} counts them '
+                f'say which: columns={{"{name}": "{header}"}} leaves these rows out as extensions, '
+                f'columns={{"{name}": ""}} counts them '
                 "as new loans"
             )
             inner = f"(select cells.row as row from cells{joins} where ({test}) and cells.row not in (select row from omitted))"
@@ -406,7 +457,9 @@ class Loans:
         place = self._columns.require("purpose")
         _, texts = self._store.distinct(place)
         sought = plain(self._wanted.purpose)
-        return f"coalesce({self._join(place, [sought in plain(text) for text in texts], pa.bool_(), 'of_purpose')}, false)"
+        return (
+            f"coalesce({self._join(place, [sought in plain(text) for text in texts], pa.bool_(), 'of_purpose')}, false)"
+        )
 
     def _read_green(self) -> str:
         """Tell which loans are green: by the flag, or where there is none, by having a category of green use."""
@@ -416,22 +469,35 @@ class Loans:
             return f"coalesce({self._join(flag, flags, pa.bool_(), 'of_green')}, false)"
         if category is not None:
             _, texts = self._store.distinct(category)
-            return f"coalesce({self._join(category, [is_category(one) for one in texts], pa.bool_(), 'of_green')}, false)"
+            return (
+                f"coalesce({self._join(category, [is_category(one) for one in texts], pa.bool_(), 'of_green')}, false)"
+            )
         return "false"
 
     def _read_numbers(self) -> str:
         """Return the number of each loan, in one spelling; the parts of one that stands in several columns together."""
         parts = []
-        for i, place in enumerate(self._columns.all("loan_id") if "loan_id" in self._columns.declared else self._one("loan_id")):
+        for i, place in enumerate(
+            self._columns.all("loan_id") if "loan_id" in self._columns.declared else self._one("loan_id")
+        ):
             text = self._filled(place)
             if self._store.kind(place) == "float":
-                text = f"case when {text} = round({text}) and abs({text}) < 1e15 then {text}::bigint::varchar else {text}::varchar end"
+                whole = f"{text} = round({text}) and abs({text}) < 1e15"
+                text = f"case when {whole} then {text}::bigint::varchar else {text}::varchar end"
             elif self._store.kind(place) != "text":
                 text = f"{text}::varchar"
-            odd = self._store.ask(f"select distinct {text} as t from cells where {_ODD.format(text)}").column("t").to_pylist()
+            odd = (
+                self._store.ask(f"select distinct {text} as t from cells where {_ODD.format(text)}")
+                .column("t")
+                .to_pylist()
+            )
             header = self._columns.header(place)
             for test, what, remedy in (
-                (lambda one: is_damaged(clean(one)), "the id was turned into a number, and its digits may be lost", AS_TEXT),
+                (
+                    lambda one: is_damaged(clean(one)),
+                    "the id was turned into a number, and its digits may be lost",
+                    AS_TEXT,
+                ),
                 (is_total, "the row holds a total, not a loan", _OUT),
             ):
                 if bad := [one for one in odd if test(one)]:
@@ -440,7 +506,10 @@ class Loans:
                     self._store.refuse(rows, header, what, remedy)
             if odd:
                 table = f"odd_number_{i}"
-                self._store.lift(table, {"k": pa.array(odd, pa.string()), "v": pa.array([clean(one) or None for one in odd], pa.string())})
+                self._store.lift(
+                    table,
+                    {"k": pa.array(odd, pa.string()), "v": pa.array([clean(one) or None for one in odd], pa.string())},
+                )
                 self._joins[table] = text
                 text = f"case when {table}.k is not null then {table}.v else {text} end"
             parts.append(text)
@@ -457,8 +526,10 @@ class Loans:
         day, principal = columns.require("disbursement_date"), columns.require("principal")
         empty = "".join(f", count(*) - count(filled_{place}) as empty_{place}" for place in self._asked)
         found = store.ask(
-            "select count(*) as n, count(*) filter (where day is null) as no_day, count(*) filter (where p is null) as no_amount, "
-            "count(*) filter (where p <= 0) as not_positive, min(p) as least, max(p) as most, max(day) as last_day, max(snapshot) as "
+            "select count(*) as n, count(*) filter (where day is null) as no_day, count(*) filter (where p is "
+            "null) as no_amount, "
+            "count(*) filter (where p <= 0) as not_positive, min(p) as least, max(p) as most, max(day) as "
+            "last_day, max(snapshot) as "
             "last_snapshot, count(*) filter (where r is null) as no_rate, count(*) filter (where number is null) as no_number, "
             "count(*) filter (where length(number) >= 16) as long_numbers, count(distinct snapshot) as snapshots, "
             f"count(maturity) as maturities, count(balance) as balances{empty} from loans where skip is null"
@@ -474,13 +545,26 @@ class Loans:
         if found["no_amount"]:
             self._refuse_amounts(principal)
         if found["not_positive"]:
-            remedy = "correct the amount; leave out rows that are repayments or cancelled loans: leave_out=(…), with their numbers"
-            store.refuse(f"{live} and p <= 0", columns.header(principal), "the amount of the loan is not positive", remedy, of="loans")
+            remedy = "correct the amount; leave out rows that are repayments or cancelled loans: leave_out=(…), "
+            "with their numbers"
+            store.refuse(
+                f"{live} and p <= 0",
+                columns.header(principal),
+                "the amount of the loan is not positive",
+                remedy,
+                of="loans",
+            )
         if found["no_day"]:
             header, column = columns.header(day), self._filled(day).replace("cells.", "")
             remedy = 'fill it in, or leave such rows out: leave_out=("disbursement_date",)'
             store.refuse(f"{column} is null and {_LIVE}", header, "the cell is empty", remedy)
-            store.refuse(f"{live} and day is null", header, "the cell is not a date that is understood", "correct the date", of="loans")
+            store.refuse(
+                f"{live} and day is null",
+                header,
+                "the cell is not a date that is understood",
+                "correct the date",
+                of="loans",
+            )
         self._refuse_cut(found["long_numbers"])
         if found["n"] < (store.rows_read or store.rows("true")[1]):
             self._note_skipped()
@@ -494,10 +578,15 @@ class Loans:
 
     def _refuse_amounts(self, place: int) -> None:
         header, text = self._columns.header(place), self._filled(place).replace("cells.", "")
-        remedy = 'write a plain number such as 50000 or 50,000.00; leave rows out by leave_out= ("principal" for those without one)'
+        remedy = 'write a plain number such as 50000 or 50,000.00; leave rows out by leave_out= ("principal" for '
+        "those without one)"
         self._store.refuse(f"{text} is null and {_LIVE}", header, "the cell is empty", remedy)
         if self._store.kind(place) == "text":
-            odd = self._store.ask(f"select distinct {text} as t from cells where {text} is not null").column("t").to_pylist()
+            odd = (
+                self._store.ask(f"select distinct {text} as t from cells where {text} is not null")
+                .column("t")
+                .to_pylist()
+            )
             bracketed = [one for one in odd if is_bracketed(one)]
             self._store.lift("marked", {"k": pa.array(bracketed, pa.string())})
             what = "the amount stands in brackets, as accountants write a negative one: a repayment or a reversal"
@@ -516,18 +605,26 @@ class Loans:
         if found["long"] and found["long"] == found["cut"] and found["long"] * (found["size"] - 15) >= 3:
             place = self._columns.all("loan_id")[0]
             what = "all long ids end in zeros: Excel has kept only their first 15 digits"
-            self._store.refuse(f"skip is null and length(number) >= {_CUT}", self._columns.header(place), what, AS_TEXT, of="loans")
+            self._store.refuse(
+                f"skip is null and length(number) >= {_CUT}", self._columns.header(place), what, AS_TEXT, of="loans"
+            )
 
     def _count(self, condition: str) -> str:
         """Say for how many rows something holds, and how much money they are."""
-        found = self._store.ask(f"select count(*) as n, sum(p)::varchar as p from loans where {condition}").to_pylist()[0]
+        found = self._store.ask(f"select count(*) as n, sum(p)::varchar as p from loans where {condition}").to_pylist()[
+            0
+        ]
         return f"{found['n']} rows ({self._amount.say(int(found['p'] or 0))} {self._wanted.money})"
 
     def _note_skipped(self) -> None:
         found = self._store.ask(
-            "select skip, count(*) as n, sum(p)::varchar as p from loans where skip is not null and skip <> 'omitted' group by skip order by skip"
+            "select skip, count(*) as n, sum(p)::varchar as p from loans where skip is not null and skip <> "
+            "'omitted' group by skip order by skip"
         ).to_pylist()
-        named = {"unit": "have no unit and were left out", **{key: f"{said} and were left out" for key, said in self._named.items()}}
+        named = {
+            "unit": "have no unit and were left out",
+            **{key: f"{said} and were left out" for key, said in self._named.items()},
+        }
         for one in found:
             said = named.get(one["skip"]) or f"have {one['skip'].replace('_', ' ')} and were left out (leave_out=)"
             self.notes.append(f"{one['n']} rows ({self._amount.say(int(one['p'] or 0))} {self._wanted.money}) {said}")
@@ -545,16 +642,23 @@ class Loans:
             return
         if not least or most < least * _FAR:
             return
-        median = int(store.ask("select quantile_disc(p, 0.5)::varchar as m from loans where skip is null").column("m")[0].as_py())
+        median = int(
+            store.ask("select quantile_disc(p, 0.5)::varchar as m from loans where skip is null").column("m")[0].as_py()
+        )
         sides = (
             (f"p >= {median}::hugeint * {{times}}", "{times:,} times the median loan or more", "in a column of 万元"),
-            (f"p::hugeint * {{times}} <= {median}", "less than {times:,}th of the median loan", "万元 in a column of yuan"),
+            (
+                f"p::hugeint * {{times}} <= {median}",
+                "less than {times:,}th of the median loan",
+                "万元 in a column of yuan",
+            ),
         )
         for test, said, _ in sides:
             condition = f"skip is null and {test.format(times=_FARTHER)}"
             believed = f"{float(least * per):g}, {float(most * per):g}"
             remedy = (
-                "probably some amounts are in 元 and some in 万元: correct them; if they are right, say which amounts are believed, in "
+                "probably some amounts are in 元 and some in 万元: correct them; if they are right, say which "
+                "amounts are believed, in "
                 f"{self._wanted.money}: amounts=({believed})"
             )
             store.refuse(condition, header, f"the amount is {said.format(times=_FARTHER)}", remedy, of="loans")
@@ -574,13 +678,18 @@ class Loans:
             header = columns.header(columns.require("balance"))
             rows, count = store.rows("skip is null and balance > p * (1 + 1e-9)", of="loans")
             if count:
-                self.notes.append(f"{store.say(rows, count)}: '{header}' is above the amount of the loan; it was not used")
+                self.notes.append(
+                    f"{store.say(rows, count)}: '{header}' is above the amount of the loan; it was not used"
+                )
         if found["balances"] and found["maturities"]:
             last: dt.date = found["last_snapshot"] or found["last_day"]
-            rows, count = store.rows(f"skip is null and balance > 0 and maturity < date '{last.isoformat()}'", of="loans")
+            rows, count = store.rows(
+                f"skip is null and balance > 0 and maturity < date '{last.isoformat()}'", of="loans"
+            )
             if count:
                 self.notes.append(
-                    f"{count} loans fell due before {last.isoformat()}, and are not repaid: overdue, or extended under another number"
+                    f"{count} loans fell due before {last.isoformat()}, and are not repaid: overdue, or extended "
+                    "under another number"
                 )
 
     # --- loans that stand twice ---
@@ -590,38 +699,49 @@ class Loans:
         self._kept = "skip is null"
         again = self._find_again()
         if len(again):
+            self.place_units()
             self._store.lift("again", {"h": pa.array(again, pa.uint64())})
             self._store.run(
-                "create or replace temp table repeats as select loans.*, count(*) over (partition by number) as times from loans semi join "
-                "again on hash(loans.number) = again.h where skip is null and number is not null"
+                "create or replace temp table repeats as select placed.*, count(*) over (partition by number) as "
+                "times from placed semi join "
+                "again on hash(placed.number) = again.h where skip is null and number is not null"
             )
             self._store.run("delete from repeats where times = 1")
             by_snapshot = self._snapshots > 1
             self._refuse_different(by_snapshot=by_snapshot)
             order = "snapshot, row" if by_snapshot else f"kind = {EXTENSION}, row"
             self._store.run(
-                f"create or replace temp table dropped as select row from (select row, row_number() over (partition by number order by {order}) "
+                "create or replace temp table dropped as select row from (select row, row_number() over "
+                f"(partition by number order by {order}) "
                 "as place from repeats) where place > 1"
             )
             self._kept = "skip is null and row not in (select row from dropped)"
             said = self._count("row in (select row from dropped)")
             if by_snapshot:
                 header = self._columns.header(self._columns.require("snapshot_date"))
-                self.notes.append(f"{said} repeat a loan at a later '{header}': each loan counts once, as in its first snapshot")
+                self.notes.append(
+                    f"{said} repeat a loan at a later '{header}': each loan counts once, as in its first snapshot"
+                )
             else:
                 self.notes.append(f"{said} repeat a loan, as extensions do, and were not counted again")
         elif self._snapshots > 1 and not self._columns.all("loan_id"):
             place = self._columns.require("snapshot_date")
             raise SourceError(
-                f"'{self._columns.header(place)}' has {self._snapshots} dates, and no column the loan number: a loan may stand in several "
+                f"'{self._columns.header(place)}' has {self._snapshots} dates, and no column the loan number: a "
+                "loan may stand in several "
                 "snapshots",
                 where=self._store.where,
-                remedy='name the loan number: columns={"loan_id": "…"}, or give one snapshot; columns={"snapshot_date": ""} counts every '
+                remedy='name the loan number: columns={"loan_id": "…"}, or give one snapshot; '
+                'columns={"snapshot_date": ""} counts every '
                 "row as a loan",
             )
-        counts = self._store.ask(
-            f"select kind, count(*) as n, sum(p)::varchar as p from loans where {self._kept} group by kind"
-        ).to_pylist() if self._has_kinds() else []
+        counts = (
+            self._store.ask(
+                f"select kind, count(*) as n, sum(p)::varchar as p from loans where {self._kept} group by kind"
+            ).to_pylist()
+            if self._has_kinds()
+            else []
+        )
         sums = {one["kind"]: one for one in counts}
         for kind, said in ((REFINANCING, "refinance a loan (借新还旧, 续贷)"), (EXTENSION, "extend a loan (展期)")):
             if kind in sums:
@@ -657,7 +777,9 @@ class Loans:
             return f"(min({name}) is distinct from max({name}) or count({name}) not in (0, count(*)))"
 
         strict = " or ".join(map(differ, always))
-        loose = "false" if by_snapshot else f"(not bool_or(kind = {EXTENSION}) and ({' or '.join(map(differ, others))}))"
+        loose = (
+            "false" if by_snapshot else f"(not bool_or(kind = {EXTENSION}) and ({' or '.join(map(differ, others))}))"
+        )
         bad = self._store.ask(
             f"select min(row) as first from repeats group by number having {strict} or {loose} order by first limit 1"
         ).column("first")
@@ -665,7 +787,8 @@ class Loans:
             return
         fields = {**always, **others}
         rows = self._store.ask(
-            f"select row, {', '.join(fields)} from repeats where number = (select number from repeats where row = {bad[0].as_py()}) order by row"
+            f"select row, {', '.join(fields)} from repeats where number = (select number from repeats where row = "
+            f"{bad[0].as_py()}) order by row"
         ).to_pylist()
         first = rows[0]
         for row in rows[1:]:
@@ -674,12 +797,11 @@ class Loans:
             differing = [said for name, said in compared.items() if row[name] != first[name]]
             if differing:
                 header = self._columns.header(self._columns.all("loan_id")[0])
+                rows_said = " and ".join(str(self._store.listing.label(one["row"])) for one in (first, row))
                 raise SourceError(
                     f"the same loan number stands twice with another {', '.join(differing)}",
-                    where=f"{self._store.where}, column '{header}', {self._store.say([first['row'], row['row']]).replace('-', ' and ').replace(', ', ' and ')}",
-                    remedy="keep the row of the loan as it was disbursed (leave_out= takes the others); a number that is only unique with "
-                    'another column is named by both: columns={"loan_id": ["…", "…"]}; a column with the date of each snapshot by '
-                    'columns={"snapshot_date": "…"}',
+                    where=f"{self._store.where}, column '{header}', rows {rows_said}",
+                    remedy=_TWICE,
                 )
 
     def _note_empty(self) -> None:
@@ -706,39 +828,62 @@ class Loans:
 
     def total(self) -> Decimal:
         """Return the sum of the amounts of all rows, in the unit of the column."""
-        found = self._store.ask("select sum(p)::varchar as p from loans where skip is distinct from 'omitted'").column("p")[0].as_py()
+        found = (
+            self._store.ask("select sum(p)::varchar as p from loans where skip is distinct from 'omitted'")
+            .column("p")[0]
+            .as_py()
+        )
         return Decimal(found or 0).scaleb(-self._amount.scale)
 
-    def sum_up(self) -> Sums:
+    def place_units(self) -> None:
+        """Join the place of each row's unit in the table: the view `placed`."""
+        if self._is_placed:
+            return
+        self._is_placed = True
+        self.unit_names, codes = self._units.name()
+        self._store.lift("unit_codes", {"k": self._units.keys, "v": pa.array(codes, pa.int32())})
+        self._store.run(
+            "create or replace temp view placed as select loans.* replace (unit_codes.v as unit) from loans left "
+            "join unit_codes on "
+            "loans.unit = unit_codes.k"
+        )
+
+    def sum_up(self) -> LoanSums:
         """Sum the new loans by unit and calendar year of disbursement."""
+        self.place_units()
         counts = {"loans": "count(*)"}
         sums = {"principal": "sum(p)"}
         if self.has_rates:
-            sums |= {"rated": "sum(p) filter (where r is not null)", "weighted": "sum(p::hugeint * r)"}
+            sums["weighted"] = "sum(p::hugeint * r)"
+            if self.unrated:
+                sums["rated"] = "sum(p) filter (where r is not null)"
         for name, wanted in (("green", self.has_green), ("purpose", self._wanted.purpose is not None)):
             flag = "green" if name == "green" else "wanted"
             if wanted:
                 counts[f"{name}_loans"] = f"count(*) filter (where {flag})"
                 sums[f"{name}_principal"] = f"sum(p) filter (where {flag})"
-        chosen = ", ".join([*(f"{text}::bigint as {name}" for name, text in counts.items())])
+        chosen = ", ".join([*(f"{text}::integer as {name}" for name, text in counts.items())])
 
         def query(money: str) -> str:
             return (
-                f"select unit, year(day) as year, min(row) as row, {chosen}, "
+                f"select unit, year(day)::smallint as year, min(row) as row, {chosen}, "
                 f"{', '.join(f'coalesce({text}, 0)::{money} as {name}' for name, text in sums.items())} "
-                f"from loans where {self._kept} and kind = 0 group by unit, year(day)"
+                f"from placed where {self._kept} and kind = 0 group by unit, year(day)"
             )
 
         table = self._store.sum_exactly(query)
-        order = np.lexsort((table.column("year").to_numpy(), table.column("unit").to_numpy()))
-        numbers = {name: _numbers(table.column(name))[order] for name in table.column_names}
+        order = np.argsort(table.column("unit").to_numpy().astype(np.int64) * _YEARS + table.column("year").to_numpy())
+        numbers = {}
+        for name in table.column_names:
+            numbers[name] = _numbers(table.column(name))[order]
+            table = table.drop_columns(name)
         factor = self._amount.unit.factor
         top, bottom = factor.as_integer_ratio()
-        return Sums(
+        return LoanSums(
             numbers["unit"],
-            numbers["year"],
+            numbers["year"].astype(np.int64),
             numbers["row"],
-            {name: numbers[name] for name in counts},
+            {name: numbers[name].astype(np.int64) for name in counts},
             {name: numbers[name] for name in sums},
             (top, bottom * 10**self._amount.scale),
             (self._rate_factor.as_integer_ratio()[0], self._rate_factor.as_integer_ratio()[1] * 10**self.rate_scale),
@@ -759,5 +904,3 @@ def _numbers(column: pa.ChunkedArray) -> NDArray[Any]:
         return np.array([int(one) for one in column.to_pylist()], dtype=object)
     found: NDArray[Any] = column.to_numpy()
     return found
-
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -27,15 +28,14 @@ from evalkit.sources.ledger.fields import (
     is_header,
     is_total,
     is_unit,
-    kind_of_field,
     unit_cell,
     words,
 )
-from evalkit.sources.ledger.loans import Loans, Sums, Wanted
+from evalkit.sources.ledger.loans import Loans, LoanSums, Wanted
 from evalkit.sources.ledger.store import Memory, Store, open_store
-from evalkit.sources.ledger.units import Units, find_unit, read_codes, replace_units, write_cells
+from evalkit.sources.ledger.units import UnitCells, find_unit, read_codes, replace_units, write_cells
 from evalkit.sources.ledger.values import FORMS, read_day, read_number
-from evalkit.sources.persons import judge_unit, read_key, shorn_of_zeros
+from evalkit.sources.persons import Shorn, judge_unit, read_key, shorn_of_zeros
 from evalkit.sources.sidecar import Sidecar, read_sidecar, with_sidecar
 from evalkit.tables.table import Table
 
@@ -58,10 +58,17 @@ _FIELDS = (
     "snapshot_date",
     "loan_id",
 )
-_AS_THEY_ARE = ("principal", "balance", "original_loan_id", "loan_id")  # columns with more distinct cells than are looked at one by one
+_AS_THEY_ARE = (
+    "principal",
+    "balance",
+    "original_loan_id",
+    "loan_id",
+)  # columns with more distinct cells than are looked at one by one
 _COUNTED = ("loans", "principal", "green_loans", "green_principal", "purpose_loans", "purpose_principal")
 _EXACT = 2**53  # whole numbers up to here are exact in a float64
 _STEPS = 5
+_LEAST_MEMORY = 110  # MB
+_SMALL = 128_000_000  # bytes of a file up to which one core is the cheapest
 _LEAST_DOCUMENT = 15  # characters from which on a cell among citizen ids must be one
 _GAPS = ("disbursement_date", "principal")
 
@@ -70,27 +77,30 @@ _GAPS = ("disbursement_date", "principal")
 class LoanLedger:
     """Name a bank's list of loans (借据), one row a loan: text with separators, .xlsx, .xls, a web page, Parquet, a database.
 
-    unit        the column that says whose loan it is: a field ("customer_id", "id_number"), one of its Chinese names, or any column of
-                the file. Ids and whatever identifies persons become pseudonyms under the key in `key_file`; codes stay as they are.
+    unit        the column that says whose loan it is: a field ("customer_id", "id_number"), one of its Chinese names, or
+                any column of the file. Ids and whatever identifies persons become pseudonyms under the key in
+                `key_file`; codes stay as they are.
     unit_kind   "code" says of a column that looks as if it held persons that it does not; "person" has any column replaced.
     unit_as     the name of the unit in the table, `time` that of the year.
     purpose     a text that 贷款用途 must contain for `purpose_loans` and `purpose_principal`.
-    columns     fields → headers of the file, where these are not known: {"principal": "amount"}. A loan number that stands in several
-                columns is a tuple of them; "" says that the file's column is not that field. Fields stand in `fields.toml`.
+    columns     fields → headers of the file, where these are not known: {"principal": "amount"}. A loan number that
+                stands in several columns is a tuple of them; "" says that the file's column is not that field. Fields
+                stand in `fields.toml`.
     units       the unit of "principal", "balance" and "rate" where the headers do not say it.
     sheets      of a workbook with several lists; several are put one below the other.
     header      the row of the header where it is not found; `last` is the last row of the data.
-    dates       how dates are written where that is not certain: "ymd", "dmy", "mdy", "yymmdd", or days counted from 1900, 1904, 1960
-                (Stata, SAS), 1970: "days1960".
+    dates       how dates are written where that is not certain: "ymd", "dmy", "mdy", "yymmdd", or days counted from
+                1900, 1904, 1960 (Stata, SAS), 1970: "days1960".
     currency    the code of the currency, such as "USD"; loans in another are then left out. By default all must be in yuan.
     cancelled   further words of 借据状态 that say that a loan was not lent.
     leave_out   rows that are not to count: their numbers as errors name them, and "disbursement_date" or "principal" for all rows
                 without one.
     amounts     the smallest and the largest amount that are believed, in the currency, where they lie far apart.
     covers      which rows of a panel the bank serves: {"county": ("…", "…")}; there no loan is 0, elsewhere it is unknown.
-    query       a file with one SELECT; its result is stored at `path` (Parquet) when there is none, and read from there. `database`
-                is a file outside of the project with the address of the database.
-    memory      what DuckDB may take; what is more goes to a temporary folder in `spill`, which is removed in the end.
+    query       a file with one SELECT; its result is stored at `path` (Parquet) when there is none, and read from there.
+                `database` is a file outside of the project with the address of the database.
+    memory      what DuckDB may take (by default 1GB at most, less for small files); what is more goes to a temporary
+                folder in `spill`, which is removed in the end.
 
     Settings of `columns` and `units` may stand in the sidecar, too.
     """
@@ -115,7 +125,7 @@ class LoanLedger:
     covers: Mapping[str, tuple[Any, ...]] = field(default_factory=dict, hash=False)
     query: str | Path | None = None
     database: str | Path | None = None
-    memory: str = "1GB"
+    memory: str | None = None
     spill: str | Path | None = None
 
     def __post_init__(self) -> None:
@@ -137,7 +147,9 @@ class LoanLedger:
         if self.unit_kind not in ("", "code", "person"):
             raise self._error(f"unit_kind='{self.unit_kind}' is not known", 'write "code" or "person", or leave it out')
         if self.currency and not re.fullmatch("[A-Z]{3}", self.currency):
-            raise self._error(f"currency='{self.currency}' is no code of a currency", 'write its three letters, such as "USD"')
+            raise self._error(
+                f"currency='{self.currency}' is no code of a currency", 'write its three letters, such as "USD"'
+            )
         for name in ("header", "last"):
             row = getattr(self, name)
             if row is not None and (not isinstance(row, int) or isinstance(row, bool) or row < 1):
@@ -146,12 +158,14 @@ class LoanLedger:
             if isinstance(one, str) and "!" not in one and field_of(one) not in _GAPS:
                 raise self._error(
                     f"leave_out= names '{one}', which is neither a row nor one of: {', '.join(_GAPS)}",
-                    "write the numbers of rows as errors name them, 12 or \"sheet!12\"",
+                    'write the numbers of rows as errors name them, 12 or "sheet!12"',
                 )
         if self.amounts is not None:
             object.__setattr__(self, "amounts", tuple(self.amounts))
             if len(self.amounts) != 2 or not 0 <= self.amounts[0] < self.amounts[1]:
-                raise self._error("amounts= are not a smallest and a largest amount", "write amounts=(100, 5e8), for instance")
+                raise self._error(
+                    "amounts= are not a smallest and a largest amount", "write amounts=(100, 5e8), for instance"
+                )
         if (self.query is None) != (self.database is None):
             raise self._error(
                 "query= and database= go together",
@@ -171,19 +185,19 @@ class LoanLedger:
 
         Columns: the unit; the year; `loans`; `principal` (yuan, or `currency`); `rate` (% a year, weighted by principal over the
         loans that have one); `green_loans` and `green_principal`, if the ledger has a green flag or category; `purpose_loans` and
-        `purpose_principal`, if asked for. A unit-year that is not listed had no loan in this ledger, which `absent` says, where the
-        bank lends (`covers`); but a ledger of loans outstanding lacks those repaid before it was drawn. The index holds the first
-        row of each unit-year.
+        `purpose_principal`, if asked for. A unit-year that is not listed had no loan in this ledger, which `absent`
+        says, where the bank lends (`covers`); but a ledger of loans outstanding lacks those repaid before it was drawn.
+        The index holds the first row of each unit-year.
 
         The header is found below titles, a row of units below it is read, and totals and notes below the table are left out. Only
         new money counts. A row that repeats a loan number with the same values is the same loan (an extension, 展期), and of
-        monthly snapshots the first counts. Refinancing (借新还旧, 续贷, told from purpose, form and flag), rows marked as extensions,
-        and loans that were cancelled or reversed (撤销, 冲正) lend nothing new and are left out. All of these, rows without a unit,
-        and the columns that were not used, are named in the provenance's notes.
+        monthly snapshots the first counts. Refinancing (借新还旧, 续贷, told from purpose, form and flag), rows marked as
+        extensions, and loans that were cancelled or reversed (撤销, 冲正) lend nothing new and are left out. All of these,
+        rows without a unit, and the columns that were not used, are named in the provenance's notes.
 
-        Sums of money are exact. Names, telephone numbers and addresses are not kept. Ids are hashed in half width without spaces
-        (HMAC-SHA256, the first 32 hexadecimal digits), citizen ids with 18 digits and a capital X. No error shows the content of a
-        cell. Raises SourceError on every row that cannot be read for certain.
+        LoanSums of money are exact. Names, telephone numbers and addresses are not kept. Ids are hashed in half width without spaces
+        (HMAC-SHA256, the first 32 hexadecimal digits), citizen ids with 18 digits and a capital X. No error shows the
+        content of a cell. Raises SourceError on every row that cannot be read for certain.
         """
         path = Path(self.path)
         where = path.as_posix()
@@ -194,8 +208,10 @@ class LoanLedger:
         if read is None:  # a long text that is not one record a line
             read = self._read(self._open(path, where, declared, whole=True), declared, sidecar)
         assert read is not None
-        listing, frame, notes, money = read
+        listing, frame, notes, money, persons = read
         provenance = sidecar.describe(where, listing.sha256, [*said, *listing.notes, *notes])
+        if persons:
+            provenance = replace(provenance, persons=(self._unit_name,))
         counted = [name for name in _COUNTED if name in frame.columns]
         of_columns = {name: money for name in counted if name.endswith("principal")}
         if "rate" in frame.columns:
@@ -204,8 +220,11 @@ class LoanLedger:
 
     def _read(
         self, listing: Listing, declared: Mapping[str, Any], sidecar: Sidecar
-    ) -> tuple[Listing, pd.DataFrame, list[str], str] | None:
-        """Read a list; return it with its sums, notes and the name of the money; None where it was not read as it is."""
+    ) -> tuple[Listing, pd.DataFrame, list[str], str, bool] | None:
+        """Read a list; return it with its sums, notes, the name of the money, and whether its units are persons under pseudonyms.
+
+        None says that a long text is not one record a line, and must be held as a whole.
+        """
         path = Path(self.path)
         columns = Columns(listing.headers, listing.where)
         columns = replace(columns, declared=declare(listing.headers, declared, listing.where, "columns="))
@@ -214,7 +233,7 @@ class LoanLedger:
         used = self._used(columns, unit)
         as_they_are = {unit, *(at for name in _AS_THEY_ARE for at in columns.all(name))}
         coded = frozenset(at for at in used if at not in as_they_are)
-        memory = Memory(self.memory, self.spill)
+        memory = Memory(self.memory or _choose_memory(listing), self.spill, 1 if listing.size < _SMALL else None)
         with open_store(listing, listing.where, used, coded, memory) as store, self._progress(path) as step:
             store.fill(step)
             if not listing.holds():
@@ -227,15 +246,30 @@ class LoanLedger:
             units, as_pseudonyms = self._read_units(store, unit, kind, path)
             step(0)
             wanted = self._wanted(columns, unit, sidecar)
-            loans = Loans(store, wanted, units)
+            with ThreadPoolExecutor(1) as pool:  # pseudonyms are made while DuckDB looks at the loans
+                naming = pool.submit(units.name)
+                loans = Loans(store, wanted, replace(units, name=naming.result))
             step(0)
             sums = loans.sum_up()
             step(0)
-            notes = [*self._note_columns(columns, unit, used, pseudonyms=as_pseudonyms), *notes, *store.noted, *loans.notes]
+            notes = [
+                *self._note_columns(columns, unit, used, pseudonyms=as_pseudonyms),
+                *notes,
+                *store.noted,
+                *loans.notes,
+            ]
             notes += _compare_totals(listing, columns, below, loans)
         if self.key_file is not None and not as_pseudonyms:
-            notes.append(f"the unit '{columns.header(unit)}' is not an identifier and stays as it is: the key was not used")
-        return listing, self._frame(sums, units, listing, rates=loans.has_rates), notes, wanted.money
+            notes.append(
+                f"the unit '{columns.header(unit)}' is not an identifier and stays as it is: the key was not used"
+            )
+        return (
+            listing,
+            self._frame(sums, loans.unit_names, listing, rates=loans.has_rates),
+            notes,
+            wanted.money,
+            as_pseudonyms,
+        )
 
     @property
     def _unit_name(self) -> str:
@@ -277,13 +311,17 @@ class LoanLedger:
             refusal = error
         else:
             headers = [
-                f"{header}({unit_cell(unit)})" if header and unit_cell(unit) and "(" not in header and "（" not in header else header
+                f"{header}({unit_cell(unit)})"
+                if header and unit_cell(unit) and "(" not in header and "（" not in header
+                else header
                 for header, unit in zip(listing.headers, listing.units, strict=True)
             ]
             return replace(listing, headers=tuple(headers))
         shown = re.sub(
             r"(['\"])(.*?)\1",
-            lambda found: found[0] if found[2] in self.sheets or field_of(found[2]) or "sheet" in refusal.what else "'…'",
+            lambda found: (
+                found[0] if found[2] in self.sheets or field_of(found[2]) or "sheet" in refusal.what else "'…'"
+            ),
             refusal.what,
             flags=re.DOTALL,
         )
@@ -366,12 +404,12 @@ class LoanLedger:
                 raise SourceError(
                     f"leave_out= names row {one}, which is no row of the data",
                     where=store.where,
-                    remedy="write the numbers of rows as errors name them; of several sheets as \"sheet!row\"",
+                    remedy='write the numbers of rows as errors name them; of several sheets as "sheet!row"',
                 )
             found.add(row)
         return found
 
-    def _read_units(self, store: Store, unit: int, kind: str, path: Path) -> tuple[Units, bool]:
+    def _read_units(self, store: Store, unit: int, kind: str, path: Path) -> tuple[UnitCells, bool]:
         """Read the units; tell whether pseudonyms stand in their place. Raises SourceError for persons without a key."""
         header = store.header(unit)
         keys = store.find_keys(unit)
@@ -379,9 +417,12 @@ class LoanLedger:
 
         def refuse(marked: NDArray[np.bool_], what: str, remedy: str) -> None:
             if marked.any():
-                store.refuse_keys(unit, keys.filter(pa.array(marked)), what, remedy, "row not in (select row from omitted)")
+                store.refuse_keys(
+                    unit, keys.filter(pa.array(marked)), what, remedy, "row not in (select row from omitted)"
+                )
 
-        shorn = shorn_of_zeros(written)
+        documents = 0 if field_of(header) == "id_number" else None
+        shorn = shorn_of_zeros(written) if documents is None else Shorn()
         if shorn.pairs and self.unit_kind != "code":
             twice = np.zeros(len(keys), dtype=bool)
             twice[[at for pair in shorn.pairs for at in pair]] = True
@@ -395,7 +436,6 @@ class LoanLedger:
                 f"{shorn.shorter} units have fewer digits than the {shorn.length} of the others: leading zeros may have been lost"
             )
         replaced = kind == "identifier" or self.unit_kind == "person"
-        documents = 0 if field_of(header) == "id_number" else None
         if not replaced:
             judged = judge_unit(pc.unique(pc.drop_null(written)), header)
             if judged is not None and (judged.certain or self.unit_kind != "code"):
@@ -413,36 +453,51 @@ class LoanLedger:
     def _note_columns(self, columns: Columns, unit: int, used: Collection[int], *, pseudonyms: bool) -> list[str]:
         """Say which column was read as which field, and which were not used."""
         said = [f"'{columns.header(unit)}' as {'the unit (replaced by pseudonyms)' if pseudonyms else 'the unit'}"]
-        said += [f"'{columns.header(at)}' as {words(name)}" for name in _FIELDS for at in columns.all(name) if at != unit]
+        said += [
+            f"'{columns.header(at)}' as {words(name)}" for name in _FIELDS for at in columns.all(name) if at != unit
+        ]
         others = [columns.header(at) for at in range(len(columns.headers)) if at not in used]
         return [f"read {', '.join(said)}", *([f"columns that were not used: {', '.join(others)}"] if others else [])]
 
-    def _frame(self, sums: Sums, units: Units, listing: Listing, *, rates: bool) -> pd.DataFrame:
+    def _frame(self, sums: LoanSums, names: Any, listing: Listing, *, rates: bool) -> pd.DataFrame:
         """Put the sums into a frame, amounts in the currency and rates in % a year."""
-        names = units.names
         unit = names[sums.unit] if isinstance(names, np.ndarray) else names.take(sums.unit)
         top, bottom = sums.money
         columns: dict[str, Any] = {self._unit_name: unit, self.time: sums.year, "loans": sums.counts["loans"]}
         columns["principal"] = _divide(sums.sums["principal"], top, bottom)
         if rates:
-            columns["rate"] = _ratio(sums.sums["weighted"], sums.sums["rated"], *sums.rate)
+            columns["rate"] = _ratio(sums.sums["weighted"], sums.sums.get("rated", sums.sums["principal"]), *sums.rate)
         for name in ("green", "purpose"):
             if f"{name}_loans" in sums.counts:
                 columns[f"{name}_loans"] = sums.counts[f"{name}_loans"]
                 columns[f"{name}_principal"] = _divide(sums.sums[f"{name}_principal"], top, bottom)
         labels = [listing.label(row) for row in sums.row.tolist()] if listing.sheets else sums.row
-        return pd.DataFrame(columns, index=pd.Index(labels, name="row", dtype="str" if listing.sheets else "int64"))
+        index = pd.Index(labels, name="row", dtype="str" if listing.sheets else "int64")
+        return pd.DataFrame(
+            {name: pd.Series(one, index=index, copy=False) for name, one in columns.items()}, copy=False
+        )
+
+
+def _choose_memory(listing: Listing) -> str:
+    """Give DuckDB about what the file holds, and 1 GB at most; groups beyond that are spilled."""
+    size = listing.size * (4 if listing.parquet is not None else 1)
+    return f"{min(max(size // 1_000_000, _LEAST_MEMORY), 1_000)}MB"
 
 
 def _refuse_persons(header: str, where: str, kind: str, *, certain: bool) -> SourceError:
     seems = "holds" if certain else "seems to hold"
     remedy = (
-        'give a key, under which pseudonyms take their place: python -c "import secrets; print(secrets.token_hex(32))" > study.key, kept '
+        'give a key, under which pseudonyms take their place: python -c "import secrets; '
+        'print(secrets.token_hex(32))" > study.key, kept '
         'outside data/ and out of version control, and key_file="study.key"; or name another column as unit='
     )
     if not certain:
         remedy += '; if they are codes of nobody, say unit_kind="code"'
-    return SourceError(f"the column {seems} {kind}, which are never used as they are", where=f"{where}, column '{header}'", remedy=remedy)
+    return SourceError(
+        f"the column {seems} {kind}, which are never used as they are",
+        where=f"{where}, column '{header}'",
+        remedy=remedy,
+    )
 
 
 def _find_below(listing: Listing, columns: Columns, unit: int) -> tuple[dict[int, list[str]], list[str]]:
@@ -454,7 +509,9 @@ def _find_below(listing: Listing, columns: Columns, unit: int) -> tuple[dict[int
     for row, cells in reversed(listing.tail):
         filled = [cell for cell in cells if cell]
         is_sum = any(is_total(cell) for cell in filled)
-        has_day = bool(cells[day]) and any(read_day(cells[day], form)[0] is not None for form in ("", "dmy", "mdy", "yymmdd", "days1960"))
+        has_day = bool(cells[day]) and any(
+            read_day(cells[day], form)[0] is not None for form in ("", "dmy", "mdy", "yymmdd", "days1960")
+        )
         has_amount = read_number(cells[principal]) is not None
         named = bool(cells[unit]) or any(cells[at] for at in number)
         is_note = not has_day and (not has_amount or not named) and len(filled) <= max(2, len(cells) // 3)
@@ -469,7 +526,9 @@ def _find_below(listing: Listing, columns: Columns, unit: int) -> tuple[dict[int
     plural = len(said) > 1
     kinds = "totals and notes" if totals and len(totals) < len(below) else "totals" if totals else "notes"
     listed = ", ".join(map(str, said))
-    return below, [f"row{'s' if plural else ''} {listed} below the table ({kinds}) {'were' if plural else 'was'} left out"]
+    return below, [
+        f"row{'s' if plural else ''} {listed} below the table ({kinds}) {'were' if plural else 'was'} left out"
+    ]
 
 
 def _compare_totals(listing: Listing, columns: Columns, below: Mapping[int, Sequence[str]], loans: Loans) -> list[str]:
@@ -485,7 +544,10 @@ def _compare_totals(listing: Listing, columns: Columns, below: Mapping[int, Sequ
         if number == total:
             said.append(f"the total in row {label} is the sum of the rows above")
         else:
-            said.append(f"the total in row {label} is not the sum of the rows above, which is {_plain(total)} and differs by {_plain(number - total)}")
+            said.append(
+                f"the total in row {label} is not the sum of the rows above, which is {_plain(total)} and differs "
+                f"by {_plain(number - total)}"
+            )
     return said
 
 
@@ -502,10 +564,10 @@ def _divide(sums: NDArray[Any], top: int, bottom: int) -> NDArray[np.float64]:
 
 def _ratio(weighted: NDArray[Any], rated: NDArray[Any], top: int, bottom: int) -> NDArray[np.float64]:
     """Return weighted · top / (rated · bottom), each rounded once; NaN where no loan has a rate."""
-    if weighted.dtype != object and rated.dtype != object and len(rated):
-        if max(int(np.abs(weighted).max()) * top, int(rated.max()) * bottom) < _EXACT:
-            with np.errstate(invalid="ignore"):
-                found: NDArray[np.float64] = (weighted * top) / (rated * bottom)
-            return found
+    are_small = weighted.dtype != object and rated.dtype != object and len(rated) > 0
+    if are_small and max(int(np.abs(weighted).max()) * top, int(rated.max()) * bottom) < _EXACT:
+        with np.errstate(invalid="ignore"):
+            found: NDArray[np.float64] = (weighted * top) / (rated * bottom)
+        return found
     pairs = zip(weighted.tolist(), rated.tolist(), strict=True)
     return np.array([int(one) * top / (int(other) * bottom) if other else np.nan for one, other in pairs])

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from evalkit.errors import SourceError
 from evalkit.sources.files.columns import write_number, write_rows
 from evalkit.sources.files.listing import Listing
-from evalkit.tables.text_columns import BLANKS, MISSING
+from evalkit.tables.text_columns import MISSING
 
 _MISSING = pa.array([*MISSING], pa.string())
 _SHOWN = 2_000  # rows that one error names, in runs
@@ -30,10 +30,11 @@ _UNFIT = "neither the memory nor the room for temporary files suffices"
 
 @dataclass(frozen=True)
 class Memory:
-    """What the reading of a ledger may take: memory such as "1GB", and the folder for what is more (the system's by default)."""
+    """What reading may take: memory such as "1GB", the folder for what is more (None: the system's), cores."""
 
     limit: str
     spill: str | Path | None = None
+    threads: int | None = None
 
 
 @dataclass
@@ -112,9 +113,7 @@ class Store:
             return
         self.words = {place: {} for place in self.coded}
         kinds = [pa.int32() if place in self.coded else pa.string() for place in self.places]
-        schema = pa.schema(
-            [pa.field("row", pa.int64()), *(pa.field(f"c{i}", kind) for i, kind in enumerate(kinds))]
-        )
+        schema = pa.schema([pa.field("row", pa.int64()), *(pa.field(f"c{i}", kind) for i, kind in enumerate(kinds))])
 
         refusals: list[SourceError] = []  # DuckDB would put an error of its own in their place
 
@@ -150,7 +149,9 @@ class Store:
         with told(self.where):
             rows = self.database.read_parquet(str(path), file_row_number=True)
             names = list(rows.columns)
-            chosen = [(duckdb.ColumnExpression("file_row_number") + duckdb.ConstantExpression(2)).cast("BIGINT").alias("row")]
+            chosen = [
+                (duckdb.ColumnExpression("file_row_number") + duckdb.ConstantExpression(2)).cast("BIGINT").alias("row")
+            ]
             for i, place in enumerate(self.places):
                 stored = str(rows.types[names.index(self.listing.headers[place])]).upper()
                 self.kinds[place] = kind = _kind(stored)
@@ -206,7 +207,9 @@ class Store:
         said = write_rows([self.listing.label(row) for row in rows])
         return f"{said} and {count - len(rows)} more" if count is not None and count > len(rows) else said
 
-    def refuse_cells(self, place: int, wrong: NDArray[np.bool_] | Sequence[bool], what: str, remedy: str, among: str = "true") -> None:
+    def refuse_cells(
+        self, place: int, wrong: NDArray[np.bool_] | Sequence[bool], what: str, remedy: str, among: str = "true"
+    ) -> None:
         """Raise SourceError naming the rows whose cell is one of the distinct ones that are marked."""
         marked = np.asarray(wrong, dtype=bool)
         if marked.any():
@@ -224,7 +227,9 @@ class Store:
 
 
 @contextmanager
-def open_store(listing: Listing, where: str, places: Sequence[int], coded: frozenset[int], memory: Memory) -> Iterator[Store]:
+def open_store(
+    listing: Listing, where: str, places: Sequence[int], coded: frozenset[int], memory: Memory
+) -> Iterator[Store]:
     """Open a database for a ledger; what it writes to a folder of its own, for this user alone, is removed in the end."""
     import duckdb
 
@@ -250,6 +255,7 @@ def open_store(listing: Listing, where: str, places: Sequence[int], coded: froze
                     "preserve_insertion_order": False,
                     "temp_directory": folder,
                     "memory_limit": memory.limit,
+                    **({} if memory.threads is None else {"threads": memory.threads}),
                 },
             )
         except duckdb.Error as error:
@@ -274,7 +280,9 @@ def told(where: str) -> Iterator[None]:
     try:
         yield
     except duckdb.OutOfMemoryException:
-        refusal = SourceError(_UNFIT, where=where, remedy='give more memory (memory="4GB"), or a folder with more room (spill=…)')
+        refusal = SourceError(
+            _UNFIT, where=where, remedy='give more memory (memory="4GB"), or a folder with more room (spill=…)'
+        )
     except (duckdb.ConversionException, duckdb.OutOfRangeException):
         raise
     except (duckdb.Error, pa.ArrowException) as error:
@@ -297,7 +305,7 @@ def _encode(cells: pa.Array, words: dict[str, int]) -> pa.Array:
 
 def _tidy(cells: pa.Array) -> pa.Array:
     """Trim cells; null where there is no value."""
-    trimmed = pc.utf8_trim(cells, BLANKS)
+    trimmed = pc.utf8_trim_whitespace(cells)
     gaps = pc.is_in(trimmed, value_set=_MISSING)
     return pc.if_else(gaps, None, trimmed) if pc.any(gaps).as_py() else trimmed
 

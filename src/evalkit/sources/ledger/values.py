@@ -44,7 +44,8 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,15}|[0-9]{1,3}(?:,[0-9]{3}){1,4})(?:\.[0-
 
 @dataclass(frozen=True)
 class Days:
-    """The days that the cells of a column mean, None where one is none; how many name a month alone; what is wrong with the others.
+    """The days that the cells of a column mean, None where one is none; how many name a month alone; what is wrong with
+    the others.
 
     `fault` is "" where every cell is read, and says what the cells in `wrong` have in common otherwise; `remedy` what to do.
     """
@@ -59,9 +60,9 @@ class Days:
 def read_days(cells: Iterable[str], form: str) -> Days:
     """Read the distinct cells of a column of dates, in the form that was declared, or as all of them can be read for certain.
 
-    2020-01-15, 2020/1/15, 2020.1.15, 20200115, 2020年1月15日, 15-Jan-2020, Jan 15, 2020, each with a time of day or not, and months
-    alone (202001, 2020-01, Jan-2020) are certain. 05/01/2020 and 200115 are not, and ask. Five digits are days from 1900, as
-    Excel counts, if they lie between 1990 and 2049.
+    2020-01-15, 2020/1/15, 2020.1.15, 20200115, 2020年1月15日, 15-Jan-2020, Jan 15, 2020, each with a time of day or not,
+    and months alone (202001, 2020-01, Jan-2020) are certain. 05/01/2020 and 200115 are not, and ask. Five digits are
+    days from 1900, as Excel counts, if they lie between 1990 and 2049.
     """
     texts = set(cells)
     months: set[str] = set()
@@ -116,8 +117,8 @@ def read_day(text: str, form: str = "") -> tuple[dt.date | None, bool]:
         if form in ("dmy", "mdy") and pattern is _COMPACT:
             continue
         if found := pattern.fullmatch(text):
-            year, month, day = (int(part) for part in found.groups() if part is not None and part.isdecimal())
-            return _date(year, month, day), False
+            parts = [int(part) for part in found.groups() if part is not None and part.isdecimal()]
+            return _date(*parts), False
     if form in ("dmy", "mdy", "ymd", "yymmdd") and (day := _declared(text, form)) is not None:
         return day, False
     if form == "yymmdd":
@@ -224,7 +225,7 @@ class Rates:
 
 
 def read_rates(cells: Iterable[str], unit: Unit) -> Rates:
-    """Read the distinct cells of a column of rates; a rate that is impossible in its unit is wrong, with the units that would fit."""
+    """Read the distinct cells of a column of rates; an impossible rate is wrong, with the units that would fit."""
     rates: dict[str, Decimal] = {}
     faults: dict[str, set[str]] = {}
     for text in set(cells):
@@ -258,7 +259,7 @@ def _likely(numbers: list[Decimal]) -> str:
     fit = [
         f"{unit} ({_range(numbers, factor)} % a year)"
         for factor, unit in units
-        if 1 <= min(numbers) * factor and max(numbers) * factor <= HIGHEST
+        if min(numbers) * factor >= 1 and max(numbers) * factor <= HIGHEST
     ]
     return f"; its unit is probably {' or '.join(fit)}" if fit else ""
 

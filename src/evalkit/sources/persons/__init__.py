@@ -1,9 +1,8 @@
 """Persons: numbers, names and addresses that identify somebody, told by their form, and the pseudonyms that replace ids."""
 
 from evalkit.sources.persons.judging import JudgedUnit, judge_unit
-from evalkit.sources.persons.numbers import are_cut, citizen_check, clean, is_damaged, read_document
+from evalkit.sources.persons.numbers import AS_TEXT, are_cut, citizen_check, clean, is_damaged, read_document
 from evalkit.sources.persons.pseudonyms import (
-    AS_TEXT,
     pseudonym,
     read_documents,
     read_identifiers,
