@@ -195,9 +195,9 @@ class LoanLedger:
         extensions, and loans that were cancelled or reversed (撤销, 冲正) lend nothing new and are left out. All of these,
         rows without a unit, and the columns that were not used, are named in the provenance's notes.
 
-        LoanSums of money are exact. Names, telephone numbers and addresses are not kept. Ids are hashed in half width without spaces
-        (HMAC-SHA256, the first 32 hexadecimal digits), citizen ids with 18 digits and a capital X. No error shows the
-        content of a cell. Raises SourceError on every row that cannot be read for certain.
+        LoanSums of money are exact. Names, telephone numbers and addresses are not kept. Ids are hashed in half width
+        without spaces (HMAC-SHA256, the first 32 hexadecimal digits), citizen ids with 18 digits and a capital X. No
+        error shows the content of a cell. Raises SourceError on every row that cannot be read for certain.
         """
         path = Path(self.path)
         where = path.as_posix()
