@@ -289,7 +289,7 @@ def read_unit(
             raise _unclear(said, name, currency, where)
     if len({factors[one] for one in spelt}) > 1:
         # A number under "%" that can only be a fraction is what units= may say against the header.
-        if name == "contract_rate" and "fraction" in spelt[-1] and spelt[0] == "%":
+        if name == "contract_rate" and "fraction" in spelt[-1] and spelt[0] in ("%", "年%"):
             return Unit(factors[spelt[-1]])
         raise SourceError(
             f"the unit is '{given[0]}' in one place and '{given[1]}' in another",

@@ -202,7 +202,7 @@ class Loans:
         header = self._columns.header(place)
         said = "the yuan (CNY, RMB, 人民币, 156, 001)" if self._wanted.currency == "CNY" else self._wanted.currency
         what, remedy = f"the currency is not {said}", 'nothing is converted: leave these rows out by currency="CNY"'
-        if self._wanted.currency != "CNY":
+        if self._wanted.drops_currencies:
             remedy = "correct the currency of the row, or leave the row out by leave_out="
         empty = f"{self._store.column(place)} is null and row not in (select row from omitted)"
         self._store.refuse(empty, header, f"{what}: the cell is empty", remedy)
@@ -566,7 +566,7 @@ class Loans:
                 of="loans",
             )
         self._refuse_cut(found["long_numbers"])
-        if found["n"] < (store.rows_read or store.rows("true")[1]):
+        if found["n"] < (store.rows_read or store.count()):
             self._note_skipped()
         self._note_amounts(found["least"], found["most"])
         self._note_maturity(found)

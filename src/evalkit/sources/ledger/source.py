@@ -286,8 +286,8 @@ class LoanLedger:
         """Join the columns of the setting and of the sidecar; raise SourceError where they contradict each other."""
         found = dict(sidecar.columns)
         for key, header in self.columns.items():
-            same = next((one for one in found if field_of(one) == field_of(key) and field_of(key)), key)
-            if found.get(same, header) != header:
+            same = next((one for one in sidecar.columns if field_of(one) == field_of(key) and field_of(key)), key)
+            if same in sidecar.columns and found[same] != header:
                 raise SourceError(
                     f"the column of '{key}' is one in the sidecar and another in columns=",
                     where=sidecar.where,

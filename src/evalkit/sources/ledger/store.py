@@ -188,11 +188,15 @@ class Store:
         chunks = self.ask(f"select distinct {name} as k from cells where {name} is not null").column("k")
         return pa.concat_arrays(chunks.chunks) if chunks.num_chunks else pa.array([], chunks.type)
 
+    def count(self, condition: str = "true", of: str = "cells") -> int:
+        """Count the rows for which something holds."""
+        return int(self.ask(f"select count(*) as n from {of} where {condition}").column("n")[0].as_py())
+
     def rows(self, condition: str, of: str = "cells") -> tuple[list[int], int]:
         """Return the first rows for which something holds, and how many there are."""
-        count = int(self.ask(f"select count(*) as n from {of} where {condition}").column("n")[0].as_py())
-        if not count or condition == "true":
-            return [], count
+        count = self.count(condition, of)
+        if not count:
+            return [], 0
         found = self.ask(f"select row from {of} where {condition} order by row limit {_SHOWN}")
         return [int(row) for row in found.column("row").to_pylist()], count
 
@@ -244,7 +248,7 @@ def open_store(
             where=str(memory.spill or tempfile.gettempdir()),
             remedy="name a folder that you may write to by spill=",
         ) from None
-    database = None
+    database, refusal = None, None
     try:
         try:
             database = duckdb.connect(
@@ -259,11 +263,13 @@ def open_store(
                 },
             )
         except duckdb.Error as error:
-            raise SourceError(
+            refusal = SourceError(
                 f"DuckDB does not take memory='{memory.limit}' ({type(error).__name__})",
                 where="memory=",
                 remedy='write an amount such as memory="2GB"',
-            ) from None
+            )
+        if refusal is not None:
+            raise refusal
         yield Store(listing, where, database, places, coded)
     finally:
         if database is not None:
@@ -321,6 +327,8 @@ _KINDS = {
 
 
 def _kind(stored: str) -> str:
+    if stored.endswith("]"):
+        return ""  # a list
     return next((kind for kind, names in _KINDS.items() if stored.startswith(names)), "")
 
 
