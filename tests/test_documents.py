@@ -79,6 +79,11 @@ def test_how_to_publish_tables() -> None:
     run("how-to-publish-tables.md")
 
 
+def test_how_to_read_a_ledger(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    run("how-to-read-a-ledger.md")
+
+
 def test_how_to_choose_an_estimator(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     run("how-to-choose-an-estimator.md")
@@ -248,6 +253,9 @@ PANEL = '[panel]\nsources = ["households"]\nunit = "hhno"\ntime = "year"\n'
 DESIGN = '[design]\noutcome = "log_cei"\nadoption = "pilot_year"\nassigned_at = "county"\n'
 COMPLETED = {
     "how-to-use-large-data.md": source("farms") + source("policy") + DESIGN + planned("main", '{ kind = "TwoWayFE" }'),
+    "how-to-read-a-ledger.md": '[panel]\nsources = ["loans"]\nunit = "member"\ntime = "year"\n'
+    + DESIGN
+    + planned("main", '{ kind = "TwoWayFE" }'),
     "README.md": source("households") + PANEL,
     "how-to-choose-an-estimator.md": source("households") + PANEL,
     "how-to-run-a-study.md": source("farms")
@@ -295,6 +303,7 @@ def test_the_claim_of_the_page_is_judged_as_it_says(tmp_path: Path) -> None:
 def test_every_block_is_of_a_kind_that_is_tested() -> None:
     tested = {"README.md", *(f"how-to-{name}.md" for name in ("account-emissions", "choose-an-estimator", "simulate"))}
     tested |= {"how-to-read-a-yearbook.md", "how-to-read-a-table.md", "how-to-publish-tables.md"}
+    tested |= {"how-to-read-a-ledger.md"}
     tested |= {"how-to-join-counties.md", "how-to-join-counties.zh.md", "how-to-use-large-data.md"}
     kinds = {page: {block.language for block in blocks(page)} for page in PAGES}
     assert {page for page, found in kinds.items() if "python" in found} == tested

@@ -203,7 +203,7 @@ def _find(headers: Sequence[str], wanted: str) -> list[int]:
     for spelt in (headers, [strip_unit(header)[0] for header in headers]):
         if at := [i for i, one in enumerate(spelt) if said and plain_header(one) == said]:
             return at
-    return []
+    return [i for i, one in enumerate(headers) if said and _split(one)[0] == plain(wanted)]
 
 
 def plain(text: str) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
@@ -16,9 +15,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from evalkit.errors import SourceError
+from evalkit.progress import show_progress
 from evalkit.sources.files.listing import Listing, Sought, open_listing
 from evalkit.sources.ledger.fields import (
     Columns,
@@ -234,24 +233,27 @@ class LoanLedger:
         as_they_are = {unit, *(at for name in _AS_THEY_ARE for at in columns.all(name))}
         coded = frozenset(at for at in used if at not in as_they_are)
         memory = Memory(self.memory or _choose_memory(listing), self.spill, 1 if listing.size < _SMALL else None)
-        with open_store(listing, listing.where, used, coded, memory) as store, self._progress(path) as step:
-            store.fill(step)
+        with (
+            open_store(listing, listing.where, used, coded, memory) as store,
+            show_progress("LoanLedger", _STEPS) as advance,
+        ):
+            store.fill()
             if not listing.holds():
                 return None
-            step(0)
+            advance(1)
             below, notes = _find_below(listing, columns, unit)
             omitted = self._leave_out(store, below)
             store.omits = bool(omitted)
             store.lift("omitted", {"row": pa.array(sorted(omitted), pa.int64())})
             units, as_pseudonyms = self._read_units(store, unit, kind, path)
-            step(0)
+            advance(1)
             wanted = self._wanted(columns, unit, sidecar)
             with ThreadPoolExecutor(1) as pool:  # pseudonyms are made while DuckDB looks at the loans
                 naming = pool.submit(units.name)
                 loans = Loans(store, wanted, replace(units, name=naming.result))
-            step(0)
+            advance(1)
             sums = loans.sum_up()
-            step(0)
+            advance(1)
             notes = [
                 *self._note_columns(columns, unit, used, pseudonyms=as_pseudonyms),
                 *notes,
@@ -376,22 +378,6 @@ class LoanLedger:
             self.amounts,
             gaps,
         )
-
-    @contextmanager
-    def _progress(self, path: Path) -> Iterator[Any]:
-        """Show a bar on a terminal once two seconds have passed."""
-        with tqdm(total=_STEPS, desc=path.name, delay=2, disable=None, leave=False, unit="step") as bar:
-            seen = 0
-
-            def step(rows: int) -> None:
-                nonlocal seen
-                seen += rows
-                if rows:
-                    bar.set_postfix_str(f"{seen:,} rows")
-                else:
-                    bar.update()
-
-            yield step
 
     def _leave_out(self, store: Store, below: Mapping[int, Sequence[str]]) -> set[int]:
         """Return the numbers of the rows that are not looked at; raise SourceError on one that is named and is not there."""

@@ -106,7 +106,7 @@ class Store:
             self.database.execute(f"create or replace temp table {name} as from lifted")
             self.database.unregister("lifted")
 
-    def fill(self, told_rows: Callable[[int], None]) -> None:
+    def fill(self) -> None:
         """Take the columns from the file."""
         if self.listing.parquet is not None:
             self._attach(self.listing.parquet)
@@ -131,7 +131,6 @@ class Store:
                 for i, place in enumerate(self.places):
                     cells = batch.column(i + 1)
                     columns.append(_encode(cells, self.words[place]) if place in self.coded else _tidy(cells))
-                told_rows(batch.num_rows)
                 self.rows_read += batch.num_rows
                 yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
