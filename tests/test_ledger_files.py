@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import gzip
+import sqlite3
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -636,3 +637,36 @@ def test_settings_that_name_nothing(tmp_path: Path) -> None:
         "memory=",
         "2GB",
     )
+
+
+def test_a_ledger_that_a_query_gives_is_stored_and_read_without_the_database(tmp_path: Path) -> None:
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    for folder in (project / "data", project / "queries", elsewhere):
+        folder.mkdir(parents=True)
+    with sqlite3.connect(elsewhere / "bank.sqlite") as bank:
+        bank.execute("create table loans (no text, farm text, given text, amount real, percent real)")
+        bank.executemany("insert into loans values (?, ?, ?, ?, ?)", LOANS)
+    (project / "queries" / "loans.sql").write_text(
+        "select no, farm, given, amount, percent from loans", encoding="utf-8"
+    )
+    (elsewhere / "bank.url").write_text(f"sqlite:///{(elsewhere / 'bank.sqlite').as_posix()}", encoding="utf-8")
+    (project / "pyproject.toml").touch()
+    (project / "study.toml").write_text(
+        '[[source]]\nname = "loans"\nkind = "LoanLedger"\npath = "data/loans.parquet"\nunit = "farm"\nquery = '
+        '"queries/loans.sql"\n'
+        'database = "../elsewhere/bank.url"\n'
+        'columns = { loan_id = "no", disbursement_date = "given", principal = "amount", rate = "percent" }\n'
+        f'units = {{ principal = "元", rate = "% a year" }}\n{REST}',
+        encoding="utf-8",
+    )
+    source = read_study(project).sources["loans"]
+    same(source.load())
+    assert (project / "data" / "loans.parquet") in source.files()
+    (elsewhere / "bank.url").unlink()
+    (elsewhere / "bank.sqlite").unlink()
+    again = source.load()
+    same(again)
+    assert "bank.sqlite" not in repr(vars(again))
+    (project / "queries" / "loans.sql").write_text("select * from loans where 1 = 1", encoding="utf-8")
+    with pytest.raises(SourceError, match="query"):
+        source.load()

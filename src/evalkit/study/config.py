@@ -383,6 +383,15 @@ class _Reader:
         is_path = found.exists() or Path(given).suffix or len(Path(given).parts) != 1
         return str(found) if is_path else given
 
+    def _find_outside(self, given: Any, where: str) -> Any:
+        """Find a file that is meant to lie outside of the project, from the study's folder, else from the project's."""
+        if not isinstance(given, str):
+            return given
+        if Path(given).is_absolute():
+            raise self._error(f"the path {given} is of this machine", where, "write it from the study: ../…")
+        candidates = [(folder / given).resolve() for folder in (self.file.resolve().parent, self.root)]
+        return str(next((one for one in candidates if one.is_file()), candidates[0]))
+
     def _inside(self, path: Path, where: str) -> Path:
         """Find a path in the study's own folder, then in the project; it may not leave the project."""
         candidates = [(folder / path).resolve() for folder in (self.file.resolve().parent, self.root)]
@@ -466,7 +475,8 @@ class _Reader:
                 values[name] = tuple(self._covariate(one, f"{where}.{name}") for one in value)
                 continue
             if _takes(hints[name], Path):
-                value = self._find(value, f"{where}.{name}")
+                outside = name in getattr(cls, "outside", ())
+                value = (self._find_outside if outside else self._find)(value, f"{where}.{name}")
             try:
                 values[name] = TypeAdapter(hints[name]).validate_json(json.dumps(value, default=str), strict=True)
             except ValidationError as error:

@@ -23,6 +23,10 @@ MEASURES = ("principal", "contract_rate", "rate_spread", "balance")
 _HEADER = re.compile(r"(.+?)(?:[(\[](?:单位:?)?([^()\[\]]+)[)\]]|([%‰]))?")
 _COUNTED = re.compile(r"共?[0-9]+(?:笔|户|条|行|项|人|records|loans|rows)")
 _LISTED, _OFFERED = 40, 4  # headers that a message lists, and offers for a field
+# What stands in a row of units over columns that are neither money nor rates.
+_NO_MONEY = frozenset(
+    ["", "/", "—", "年", "月", "日", "天", "年月日", "期", "笔", "户", "人", "个", "months", "days", "date", "years"]
+)
 _LEAST_NAMED = 3  # cells of a row that may be a header
 
 
@@ -331,7 +335,7 @@ def is_unit(cell: str) -> bool:
     """Tell whether a cell of the row below the header is a unit of money or of rates, or says that there is none."""
     said = plain(cell).strip("()[]")
     said = re.sub("^单位:?", "", said)
-    return said in ("", "/", "—", "日", "年月日", "期") or any(
+    return said in _NO_MONEY or any(
         said in table
         for table in (_factors("contract_rate", ""), *(_money(code) for code in _ledger_words()["currencies"]))
     )

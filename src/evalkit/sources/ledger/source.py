@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -126,6 +126,8 @@ class LoanLedger:
     database: str | Path | None = None
     memory: str | None = None
     spill: str | Path | None = None
+
+    outside: ClassVar[tuple[str, ...]] = ("database",)  # files that do not lie in the project of a study
 
     def __post_init__(self) -> None:
         for name in ("sheets", "cancelled", "leave_out"):
