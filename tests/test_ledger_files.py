@@ -179,6 +179,18 @@ def test_titles_units_and_notes_around_the_table(tmp_path: Path, separator: str,
     same(read(put(tmp_path, gzip.compress(content.encode()), "loans.csv.gz"), units={}))
 
 
+def test_a_row_of_units_that_contradicts_the_header_is_refused(tmp_path: Path) -> None:
+    head = (*OWN[:3], "amount(元)", OWN[4])
+    path = put(tmp_path, lines(head, ("", "", "", "万元", "%"), *LOANS))
+    says(
+        refused(tmp_path, path, **{**DECLARED, "units": {}}),
+        "is not that in the row below",
+        "'amount(元)'",
+        "which is right",
+    )
+    same(read(put(tmp_path, lines(head, ("", "笔", "年月日", "元", "%"), *LOANS)), units={}))
+
+
 def test_a_long_text_is_read_in_blocks_and_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     title, rows = (
         "合成\n",

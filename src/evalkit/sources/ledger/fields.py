@@ -341,9 +341,19 @@ def is_unit(cell: str) -> bool:
     )
 
 
-def unit_cell(cell: str) -> str:
-    """Return the unit in a cell of the row of units, as it would stand behind a header."""
-    return re.sub("^单位:?", "", cell.strip().strip("()（）[]")).strip()
+def join_unit(header: str, cell: str, where: str) -> str:
+    """Put the unit of the row of units behind a header; raise SourceError where the header says another."""
+    unit = re.sub("^单位:?", "", cell.strip().strip("()（）[]")).strip()
+    stem, own = _split(header)
+    if not header or plain(unit) in _NO_MONEY:
+        return header
+    if own and plain(unit) not in (own, _compose(stem, own)):
+        raise SourceError(
+            "the unit in the header is not that in the row below it",
+            where=f"{where}, column '{header}'",
+            remedy="find out which is right, and correct the other in the file",
+        )
+    return header if own else f"{header}({unit})"
 
 
 def _means(key: str, name: str, header: str, columns: Columns) -> bool:

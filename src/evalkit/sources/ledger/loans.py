@@ -80,7 +80,7 @@ class Wanted:
 class LoanSums:
     """Loans by unit and year, sorted by both: for each group the unit's place, the year, the first row, and sums by name.
 
-    LoanSums of money are exact whole numbers; times the first and by the second of `money` they are in the currency.
+    Sums of money are exact whole numbers; times the first and by the second of `money` they are in the currency.
     `weighted` sums of amount times rate are likewise, and `rate` has the numbers for % a year.
     """
 

@@ -27,7 +27,7 @@ from evalkit.sources.ledger.fields import (
     is_header,
     is_total,
     is_unit,
-    unit_cell,
+    join_unit,
     words,
 )
 from evalkit.sources.ledger.loans import Loans, LoanSums, Wanted
@@ -196,7 +196,7 @@ class LoanLedger:
         extensions, and loans that were cancelled or reversed (撤销, 冲正) lend nothing new and are left out. All of these,
         rows without a unit, and the columns that were not used, are named in the provenance's notes.
 
-        LoanSums of money are exact. Names, telephone numbers and addresses are not kept. Ids are hashed in half width
+        Sums of money are exact. Names, telephone numbers and addresses are not kept. Ids are hashed in half width
         without spaces (HMAC-SHA256, the first 32 hexadecimal digits), citizen ids with 18 digits and a capital X. No
         error shows the content of a cell. Raises SourceError on every row that cannot be read for certain.
         """
@@ -315,9 +315,7 @@ class LoanLedger:
             refusal = error
         else:
             headers = [
-                f"{header}({unit_cell(unit)})"
-                if header and unit_cell(unit) and "(" not in header and "（" not in header
-                else header
+                join_unit(header, unit, listing.where)
                 for header, unit in zip(listing.headers, listing.units, strict=True)
             ]
             return replace(listing, headers=tuple(headers))
