@@ -41,7 +41,7 @@ PAPER = """#import "evalkit.typ": *
 """
 RUN = """
 import sys, evalkit
-from evalkit.sources.ledger.values import known_names
+from evalkit.sources.ledger.fields import known_names
 assert evalkit.__file__.startswith(sys.argv[1]), evalkit.__file__
 assert evalkit.accounting.factor_set("ipcc_2006") and "证件号码" in known_names("id_number")
 sys.argv = ["evalkit", "run", sys.argv[2]]

@@ -34,7 +34,7 @@ def lists_persons(table: Table) -> bool:
 
 def shows_persons(finding: Finding, spec: Specification) -> bool:
     """Say whether the table of a finding goes through single persons: the policy is assigned to them."""
-    return finding.chart.kind in _BY_UNIT and spec.design.assigned_at in person_columns(spec.panel)
+    return spec.design.assigned_at in person_columns(spec.panel) and finding.chart.kind in _BY_UNIT
 
 
 def is_safe(panel: Panel, rows: Ints, groups: Sequence[Flags], values: Floats) -> list[bool]:
