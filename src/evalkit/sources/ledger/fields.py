@@ -91,7 +91,7 @@ class Columns:
 
     def header(self, at: int) -> str:
         """Return the header of a column, or its place where it has none."""
-        return self.headers[at] or f"column {at + 1}"
+        return "".join(self.headers[at].splitlines()) or f"column {at + 1}"
 
     def offer(self, name: str) -> str:
         """Say how a field is declared, and which headers there are, nearest first, where these are headers beyond doubt."""
@@ -256,11 +256,11 @@ def names_of_currency(code: str) -> frozenset[str]:
 
 
 def read_unit(
-    columns: Columns, name: str, at: int, declared: Iterable[Mapping[str, str]], currency: str, *, bare: bool = False
+    columns: Columns, name: str, at: int, declared: Iterable[Mapping[str, str]], currency: str, *, bare: str = ""
 ) -> Unit:
     """Find the unit of a measure in its header or among the declared ones (header or field → unit).
 
-    `bare` says that each number of a column of rates has its mark, so that a header need not say one. Raises SourceError where no
+    `bare` is the mark that each number of a column of rates has, so that a header need not say one. Raises SourceError where no
     unit is given, one is unknown, or two contradict each other.
     """
     header = columns.header(at)
@@ -270,7 +270,7 @@ def read_unit(
     where = f"{columns.where}, column '{header}'"
     key = "rate" if name == "contract_rate" else name
     if not given and bare:
-        given = ["%"]
+        given = [bare]
     if not given:
         known = list(_ledger_words()["units"]["contract_rate"]) if name == "contract_rate" else []
         likely = [one for one in known if one.startswith(stem[:1])] if stem[:1] in ("年", "月") else []
@@ -339,6 +339,11 @@ def is_unit(cell: str) -> bool:
         said in table
         for table in (_factors("contract_rate", ""), *(_money(code) for code in _ledger_words()["currencies"]))
     )
+
+
+def is_money(mark: str, currency: str, factor: Decimal) -> bool:
+    """Tell whether a mark beside a number says the unit that its column has: $ of dollars, 元, 万元."""
+    return _money(currency).get(plain(mark)) == factor
 
 
 def join_unit(header: str, cell: str, where: str) -> str:

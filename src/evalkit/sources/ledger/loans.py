@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
+import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -13,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from evalkit.errors import SourceError
-from evalkit.sources.ledger.fields import Columns, Unit, is_total, names_of_currency, plain, read_unit
+from evalkit.sources.ledger.fields import Columns, Unit, is_money, is_total, names_of_currency, plain, read_unit
 from evalkit.sources.ledger.store import Store
 from evalkit.sources.ledger.units import UnitCells
 from evalkit.sources.ledger.values import (
@@ -50,6 +52,7 @@ _TWICE = (
     "column with their date: "
     'columns={"snapshot_date": "…"}'
 )
+_BESIDE = re.compile(r"([^0-9+-]*)([+-]?[0-9][0-9,. ]*)([^0-9]*)")
 _CUT = 16  # digits from which on Excel keeps only the first 15
 
 
@@ -145,6 +148,8 @@ class Loans:
         for name, place in (("disbursement_date", day_place), ("principal", self._columns.require("principal"))):
             if name in self._wanted.gaps:
                 text = self._filled(place)
+                if self._store.kind(place) == "float":
+                    text = f"(case when isfinite({text}) then {text} end)"
                 blank = (
                     f" or trim({text}) = ''"
                     if self._store.kind(place) == "text" and place not in self._store.words
@@ -200,6 +205,9 @@ class Loans:
         _, texts = self._store.distinct(place)
         others = np.array([plain(text) not in known for text in texts], dtype=bool)
         header = self._columns.header(place)
+        if not texts:
+            self.notes.append(f"'{header}' is empty: all amounts were taken for {self._wanted.money}")
+            return []
         said = "the yuan (CNY, RMB, 人民币, 156, 001)" if self._wanted.currency == "CNY" else self._wanted.currency
         what, remedy = f"the currency is not {said}", 'nothing is converted: leave these rows out by currency="CNY"'
         if self._wanted.drops_currencies:
@@ -254,7 +262,7 @@ class Loans:
         """Return the day of each row; of a `whole` field every cell must be a date."""
         column = f"cells.{self._store.column(place)}"
         if self._store.kind(place) == "day":
-            return f"case when year({column}) between 1954 and 2064 then {column} end"
+            return f"case when year({column}) between 1901 and 2064 then {column} end"
         _, texts = self._store.distinct(place)
         found = read_days(texts, self._wanted.dates)
         header = self._columns.header(place)
@@ -297,7 +305,9 @@ class Loans:
             odd = self._store.ask(
                 f"select distinct {text} as t from cells where {text} is not null and ({tidy}) is null"
             )
-            read = {one: _read_amount(one, exact=kind == "float") for one in odd.column("t").to_pylist()}
+            exact, currency = kind == "float", self._wanted.currency
+            texts = odd.column("t").to_pylist()
+            read = {one: _read_amount(one, unit, currency, exact=exact) for one in texts}
             table = f"odd_{name}"
             self._store.lift(table, {"k": pa.array(list(read), pa.string()), "v": pa.array(read.values(), pa.string())})
             self._joins[table] = text
@@ -340,7 +350,8 @@ class Loans:
         if place is None:
             return "null::bigint"
         _, texts = self._store.distinct(place)
-        marked = bool(texts) and all(text.rstrip().endswith(("%", "\uff05")) for text in texts)
+        marks = {unicodedata.normalize("NFKC", text.rstrip())[-1:] for text in texts}
+        marked = marks.pop() if len(marks) == 1 and marks <= {"%", "‰"} else ""
         unit = read_unit(
             self._columns, "contract_rate", place, self._wanted.declared, self._wanted.currency, bare=marked
         )
@@ -537,16 +548,24 @@ class Loans:
         self._empty = {place: int(found[f"empty_{place}"]) for place in self._asked}
         live = "skip is null"
         if not found["n"]:
+            query = "select skip, count(*) as n from loans group by skip order by n desc, skip limit 1"
+            skipped = store.ask(query).to_pylist()
+            if skipped and skipped[0]["skip"] == "currency":
+                raise SourceError(
+                    f"no loan is in {self._wanted.money}",
+                    where=f"{store.where}, column '{columns.header(columns.require('currency'))}'",
+                    remedy="correct currency=; where the column does not say in what the amounts are, leave it "
+                    'out: columns={"currency": ""}',
+                )
             raise SourceError(
-                "no row has a unit",
+                "no row has a unit" if not skipped or skipped[0]["skip"] == "unit" else "no row is left that counts",
                 where=f"{store.where}, column '{columns.header(self._wanted.unit)}'",
                 remedy="fill in the units, or name another column as unit=",
             )
         if found["no_amount"]:
             self._refuse_amounts(principal)
         if found["not_positive"]:
-            remedy = "correct the amount; leave out rows that are repayments or cancelled loans: leave_out=(…), "
-            "with their numbers"
+            remedy = f"correct the amount; where it is a repayment or a cancelled loan, {_OUT}"
             store.refuse(
                 f"{live} and p <= 0",
                 columns.header(principal),
@@ -578,9 +597,9 @@ class Loans:
 
     def _refuse_amounts(self, place: int) -> None:
         header, text = self._columns.header(place), self._filled(place).replace("cells.", "")
-        remedy = 'write a plain number such as 50000 or 50,000.00; leave rows out by leave_out= ("principal" for '
-        "those without one)"
-        self._store.refuse(f"{text} is null and {_LIVE}", header, "the cell is empty", remedy)
+        remedy = 'write a plain number such as 50000; leave rows out by leave_out= ("principal" for those without one)'
+        empty = f"({text} is null or not isfinite({text}))" if self._store.kind(place) == "float" else f"{text} is null"
+        self._store.refuse(f"{empty} and {_LIVE}", header, "the cell is empty", remedy)
         if self._store.kind(place) == "text":
             odd = (
                 self._store.ask(f"select distinct {text} as t from cells where {text} is not null")
@@ -890,11 +909,18 @@ class Loans:
         )
 
 
-def _read_amount(text: str, *, exact: bool) -> str | None:
-    """Read an amount that is not written plainly; `exact` are floats of Parquet, written with an exponent."""
+def _read_amount(text: str, unit: Unit, currency: str, *, exact: bool) -> str | None:
+    """Read an amount that is not written plainly, with the unit of its column beside it or not ($5,000.00; 5000元).
+
+    `exact` are floats of Parquet, written with an exponent.
+    """
     if exact and text in MISSING:
         return None
     number = Decimal(repr(float(text))) if exact else read_number(text)
+    if number is None and (found := _BESIDE.fullmatch(unicodedata.normalize("NFKC", text).strip())):
+        marks = [mark for mark in (found[1], found[3]) if mark.strip()]
+        if len(marks) == 1 and is_money(marks[0], currency, unit.factor):
+            number = read_number(found[2])
     return None if number is None or not number.is_finite() else f"{number:f}"
 
 

@@ -161,7 +161,8 @@ class Store:
                         remedy="write it as text, numbers or dates",
                     )
                 one = duckdb.ColumnExpression(self.listing.headers[place])
-                chosen.append((one.cast("DATE") if kind == "day" else one).alias(f"c{i}"))
+                cast = {"day": "DATE", "nothing": "VARCHAR"}.get(kind)
+                chosen.append((one if cast is None else one.cast(cast)).alias(f"c{i}"))
             rows.select(*chosen).create_view("cells")
 
     def distinct(self, place: int) -> tuple[pa.Array, list[str]]:
@@ -226,7 +227,7 @@ class Store:
 
     def header(self, place: int) -> str:
         """Return the header of a column."""
-        return self.listing.headers[place] or f"column {place + 1}"
+        return "".join(self.listing.headers[place].splitlines()) or f"column {place + 1}"
 
 
 @contextmanager
@@ -322,6 +323,7 @@ _KINDS = {
     "decimal": ("DECIMAL",),
     "day": ("DATE", "TIMESTAMP"),
     "truth": ("BOOLEAN",),
+    "nothing": ("NULL", '"NULL"'),
 }
 
 

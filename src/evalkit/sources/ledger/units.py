@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from evalkit.errors import SourceError
 from evalkit.sources.files.columns import write_number
+from evalkit.sources.files.form import plain_header
 from evalkit.sources.ledger.fields import Columns, field_of, is_total, kind_of_field, known_names
 from evalkit.sources.persons import AS_TEXT, are_cut, clean, is_damaged, read_document
 from evalkit.tables.text_columns import parse_column
@@ -45,7 +46,7 @@ def find_unit(columns: Columns, unit: str) -> tuple[int, str]:
     Raises SourceError for a column that the ledger does not have.
     """
     name = field_of(unit)
-    exact = [at for at, header in enumerate(columns.headers) if header == unit]
+    exact = [at for at, header in enumerate(columns.headers) if plain_header(header) == plain_header(unit)]
     at = exact[0] if exact else columns.one(name) if name else None
     if at is None:
         remedy = columns.offer_unit(unit)

@@ -16,7 +16,7 @@ LOWEST = Decimal("0.36")  # every rate up to 36 % lies below this when it is wri
 FORMS = ("ymd", "dmy", "mdy", "yymmdd", "days1900", "days1904", "days1960", "days1970")
 """How dates may be declared: the order of year, month and day, six digits, or days counted from a year."""
 
-_YEARS = range(1954, 2065)
+_YEARS = range(1901, 2065)  # 1900-01-01 and 9999-12-31 are what systems write for no date
 _FROM = {
     "days1900": dt.date(1899, 12, 30),  # Excel, whose 1900 has a 29 February
     "days1904": dt.date(1904, 1, 1),
@@ -30,14 +30,18 @@ _COUNTERS = {
     "days1970": "R, Unix",
 }
 _LIKELY = (1990, 2049)  # years that a day number is believed to mean without being declared
-_TIME = re.compile(r"[ T]+[0-2]?[0-9]:[0-5][0-9](?::[0-5][0-9](?:\.[0-9]+)?)?(?:Z|[+-][0-9:]{4,6})?$")
+_TIME = re.compile(
+    r"[ T]+[0-2]?[0-9]:[0-5][0-9](?::[0-5][0-9](?:\.[0-9]+)?)?(?: ?[AaPp]\.?[Mm]\.?)?(?:Z|[+-][0-9:]{4,6})?$"
+)
 _COMPACT = re.compile("([0-9]{4})([0-9]{2})([0-9]{2})")
 _MARKED = re.compile(r"([0-9]{4})(?:([-/.])([0-9]{1,2})\2([0-9]{1,2})|年([0-9]{1,2})月([0-9]{1,2})日)")
 _MONTH = re.compile(r"([0-9]{4})(?:[-/.]([0-9]{1,2})|年([0-9]{1,2})月|([0-9]{2}))")
+_MONTH_FIRST = re.compile(r"([0-9]{1,2})[-/.]([0-9]{4})")
 _SHORT = re.compile(r"([0-9]{1,2})([-/. ])([0-9]{1,2})\2([0-9]{1,4})")
 _NUMBERED = re.compile(r"(-?[0-9]{4,6})(?:\.[0-9]+)?")
 _NAMES = {name: i for i, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), start=1)}
 _NAMED = re.compile(r"(?:([0-9]{1,2})[-/ .]*)?([A-Za-z]{3,9})[-/ .,]*(?:([0-9]{1,2}),? +)?([0-9]{4})")
+_NAMED_SHORT = re.compile(r"([0-9]{1,2})[-/ .]([A-Za-z]{3,9})[-/ .]([0-9]{2})")
 _NAMED_AFTER = re.compile(r"([0-9]{4})[-/ .]*([A-Za-z]{3,9})(?:[-/ .]*([0-9]{1,2}))?")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,15}|[0-9]{1,3}(?:,[0-9]{3}){1,4})(?:\.[0-9]{0,20})?")
 
@@ -89,6 +93,10 @@ def read_days(cells: Iterable[str], form: str) -> Days:
             fault = "six digits may be a year and a month, or a year of two digits, a month and a day"
             remedy = 'say it: dates="yymmdd" (930705 is 1993-07-05), or dates="ymd" for year and month (199307)'
             return Days(days, frozenset(months), frozenset(six), fault, remedy)
+        if any(_NAMED_SHORT.fullmatch(_plain_day(text)) for text in wrong):
+            wrong = {text for text in wrong if _NAMED_SHORT.fullmatch(_plain_day(text))}
+            remedy = 'say that the day stands first: dates="dmy" (28-Feb-97 is 1997-02-28)'
+            return Days(days, frozenset(months), frozenset(wrong), "the date has a year of two digits", remedy)
         if wrong and any(_SHORT.fullmatch(_plain_day(text)) for text in wrong):
             if any((found := _SHORT.fullmatch(_plain_day(text))) and len(found[4]) == 4 for text in wrong):
                 fault = "it is not said whether the day or the month stands first"
@@ -103,7 +111,7 @@ def read_days(cells: Iterable[str], form: str) -> Days:
 
 
 _REMEDY = (
-    "write 20200115, 2020-01-15, 2020/1/15, 2020年1月15日 or 15-Jan-2020, between 1954 and 2064; other forms are declared by "
+    "write 20200115, 2020-01-15, 2020/1/15, 2020年1月15日 or 15-Jan-2020, between 1901 and 2064; other forms are declared by "
     "dates=; rows without a date are left out by leave_out="
 )
 
@@ -129,6 +137,10 @@ def read_day(text: str, form: str = "") -> tuple[dt.date | None, bool]:
         return _named(int(year), name, number), number is None
     if found := _NAMED_AFTER.fullmatch(text):
         return _named(int(found[1]), found[2], found[3]), found[3] is None
+    if form in ("dmy", "mdy") and (found := _NAMED_SHORT.fullmatch(text)):
+        return _named(_century(found[3]), found[2], found[1]), False
+    if found := _MONTH_FIRST.fullmatch(text):
+        return _date(int(found[2]), int(found[1]), 1), True
     if form in ("", "ymd") and (found := _MONTH.fullmatch(text)):
         return _date(int(found[1]), int(found[2] or found[3] or found[4]), 1), True
     if not form and (found := re.fullmatch(r"([0-9]{5})(?:\.[0-9]+)?", text)) and 20_000 <= int(found[1]) <= 60_000:
@@ -283,7 +295,11 @@ def is_category(text: str) -> bool:
 def is_cancelled(text: str, others: Iterable[str]) -> bool:
     """Tell whether a status says that no money was lent, or that it went back at once (撤销, 冲正)."""
     said = plain(text)
-    return said in known_words("cancelled") or said in map(plain, others)
+    if said in map(plain, others):
+        return True
+    return not any(word in said for word in known_words("not_wholly")) and any(
+        word in said for word in known_words("cancelled")
+    )
 
 
 def kind_said(text: str) -> str:
