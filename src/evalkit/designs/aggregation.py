@@ -20,7 +20,7 @@ from evalkit.designs.design import Design
 from evalkit.designs.indicators import Indicators
 from evalkit.designs.kinds import Axis, Census, Kinds, ValuePath
 from evalkit.designs.sample import draw_sample
-from evalkit.engines.engine import Engine, Frame, Prepared
+from evalkit.engines.engine import Engine, Frame, Prepared, known_numbers
 from evalkit.engines.text import type_columns
 from evalkit.engines.whole_numbers import WholeNumbers
 from evalkit.errors import DataError, DesignError
@@ -176,7 +176,7 @@ class _Aggregation:
                 )
             cell = cell.cast(nw.Float64())
         if kind.is_float():
-            cell = nw.when(~cell.is_nan()).then(cell)
+            cell = known_numbers(cell)
         return cell.cast(nw.String()) if isinstance(kind, nw.Categorical | nw.Enum) else cell
 
     # ---- passes over the rows ------------------------------------------------------------------------------------

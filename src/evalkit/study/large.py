@@ -16,7 +16,7 @@ from evalkit.designs.aggregation import aggregate
 from evalkit.designs.design import Design
 from evalkit.engines.distributed import open_spark
 from evalkit.engines.embedded import DuckDB
-from evalkit.engines.engine import Engine, Frame, Prepared
+from evalkit.engines.engine import Engine, Frame, Prepared, known_numbers
 from evalkit.engines.files import Scan, list_names, scan_files
 from evalkit.engines.text import type_columns
 from evalkit.errors import ConfigError, DataError, nearest
@@ -301,7 +301,7 @@ class _Rows:
                 remedy="write plain numbers such as 1234.5 (no thousands separators, no notes), or leave the cell empty",
             )
         cell = nw.col(self._place(column)).cast(nw.Float64())
-        return nw.when(~cell.is_nan()).then(cell)
+        return known_numbers(cell)
 
     def _refuse_low(self, column: str, cell: Any, what: str) -> None:
         low = int(self.engine.fetch(self.frame.filter(cell <= 0).select(nw.len().alias("n"))).column("n")[0].as_py())
