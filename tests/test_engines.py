@@ -353,10 +353,11 @@ def test_sums_of_whole_numbers_are_exact() -> None:
 def test_nan_in_a_parquet_file_is_missing_whatever_its_statistics_say(tmp_path: Path) -> None:
     """DuckDB 2.0 takes isnan() for false where the statistics of a file leave NaN out, as pyarrow writes them."""
     frame = farms()
-    stored = pa.table({name: pa.array(frame[name].to_numpy(), from_pandas=False) for name in ("farm", "year", "county",
-    "first", "y")}) assert stored.column("y").null_count == 0
+    names = ("farm", "year", "county", "first", "y")
+    stored = pa.table({name: pa.array(frame[name].to_numpy(), from_pandas=False) for name in names})
+    assert stored.column("y").null_count == 0
     pq.write_table(stored, tmp_path / "farms.parquet")
     design = ek.Design(**PLAIN)
     one, other = (ek.collapse(of, design, unit="farm", time="year") for of in (tmp_path / "farms.parquet", frame))
-    estimates = [ek.estimate(cells, design, TwoWayFE(), inference=Cluster()).estimate for cells in (one, other)]
+    estimates = [ek.estimate(cells, design, TwoWayFE(), inference=Cluster()).params.iloc[0] for cells in (one, other)]
     assert estimates[0] == pytest.approx(estimates[1], rel=1e-12)

@@ -30,10 +30,11 @@ from evalkit.sources.ledger.fields import (
     join_unit,
     words,
 )
-from evalkit.sources.ledger.loans import Loans, LoanSums, Wanted
+from evalkit.sources.ledger.loans import Loans, LoanSums
 from evalkit.sources.ledger.store import Memory, Store, open_store
 from evalkit.sources.ledger.units import UnitCells, find_unit, read_codes, replace_units, write_cells
 from evalkit.sources.ledger.values import FORMS, read_day, read_number
+from evalkit.sources.ledger.view import Wanted
 from evalkit.sources.persons import Shorn, judge_unit, read_key, shorn_of_zeros
 from evalkit.sources.sidecar import Sidecar, read_sidecar, with_sidecar
 from evalkit.tables.table import Table
