@@ -20,7 +20,7 @@ import pytest
 
 from evalkit.errors import DataError, SourceError
 from evalkit.panels.assembly import assemble
-from evalkit.sources import LoanLedger
+from evalkit.sources import Delimited, LoanLedger, Yearbook
 from evalkit.sources.files import listing
 from evalkit.study.config import read_study
 from evalkit.tables.table import Table
@@ -104,6 +104,20 @@ def test_columns_stand_in_the_sidecar_too(tmp_path: Path) -> None:
     beside.write_text("[columns]\nprincipal = 3\n", encoding="utf-8")
     with pytest.raises(SourceError, match=r"columns\.principal"):
         LoanLedger(path, unit="farm").load()
+
+
+def test_tables_take_columns_from_the_sidecar_and_yearbooks_refuse_them(tmp_path: Path) -> None:
+    path = put(tmp_path, "农户,年,产量(吨)\nF1,2020,1.5\n", "table.csv")
+    beside = path.with_name(path.name + ".provenance.toml")
+    beside.write_text('[columns]\nfarm = "农户"\noutput = "产量"\n', encoding="utf-8")
+    table = Delimited(path).load()
+    assert list(table.frame.columns) == ["farm", "output"]
+    assert table.units == {"output": "吨"}
+    assert list(Delimited(path, columns={"year": "年"}).load().frame.columns) == ["farm", "output", "year"]
+    with pytest.raises(SourceError, match="'farm' is one in the sidecar and another"):
+        Delimited(path, columns={"farm": "年"}).load()
+    with pytest.raises(SourceError, match="not beside a yearbook"):
+        Yearbook(path).load()
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,8 @@ class Delimited:
         """
         path = Path(self.path)
         where = path.as_posix()
-        content = read_content(path, where, self._form())
+        sidecar = read_sidecar(path)
+        content = read_content(path, where, self._form(self._columns(sidecar)))
         frame, notes = content.frame, content.notes
         check_known(self.text, list(frame.columns), content.where, "text=")
         check_known(self.pseudonymise, list(frame.columns), content.where, "pseudonymise=")
@@ -164,14 +165,24 @@ class Delimited:
             notes = [*notes, f"ids were replaced by pseudonyms in: {', '.join(self.pseudonymise)}"]
         headers = {one.name: one.header for one in content.choice.read}
         refuse_persons(frame, content.where, {"sheet": "", **headers})
-        sidecar = read_sidecar(path)
         units = self._units(content, sidecar)
         provenance = replace(sidecar.describe(where, content.sha256, notes), persons=self.pseudonymise)
         return Table(name=path.name, frame=frame, provenance=(provenance,), units=units)
 
-    def _form(self) -> Form:
+    def _columns(self, sidecar: Sidecar) -> dict[str, str]:
+        """Return the columns that are declared in the setting or in the sidecar; raise SourceError where both speak of one."""
+        for name, header in sidecar.columns.items():
+            if self.columns.get(name, header) != header or not isinstance(header, str):
+                raise SourceError(
+                    f"the column '{name}' is one in the sidecar and another in columns=, or several",
+                    where=sidecar.where,
+                    remedy="find out which is right, and declare it once, by one header",
+                )
+        return {**{name: str(header) for name, header in sidecar.columns.items()}, **self.columns}
+
+    def _form(self, columns: Mapping[str, str]) -> Form:
         return Form(
-            columns=self.columns,
+            columns=columns,
             text=(*self.text, *self.pseudonymise),
             sheets=self.sheets,
             header=self._header,

@@ -41,6 +41,15 @@ class Sidecar:
             path=path, sha256=sha256, notes="; ".join(filter(None, said)), synthetic=self.synthetic, **words
         )
 
+    def refuse_columns(self) -> None:
+        """Raise SourceError where columns are declared beside a file whose source does not read them from here."""
+        if self.columns:
+            raise SourceError(
+                "[columns] is read beside a table or a ledger, and not beside a yearbook",
+                where=self.where,
+                remedy="write columns= where the yearbook is named",
+            )
+
     def merge_units(
         self, declared: Mapping[str, str], columns: list[str], where: str, *, noun: str = "column"
     ) -> dict[str, str]:

@@ -212,6 +212,7 @@ class Yearbook:
             self.columns, read.indicators, self._where, lacks=any(table.layout.lacking for table in read.tables)
         )
         sidecar = read_sidecar(path)
+        sidecar.refuse_columns()
         units = self._merge_units(sidecar, read)
         converted = by_indicator(plain_units(self.convert), read.indicators)
         check_known(converted, read.indicators, self._where, "convert=", noun="indicator")
@@ -474,6 +475,7 @@ def _read_volume(book: Yearbook, path: Path, name: str) -> Volume:
                 path, name, "without", why, list_contents(name, tables, "without", why), indicators=indicators
             )
         sidecar = read_sidecar(path)
+        sidecar.refuse_columns()
         used = own._use(read, asked, own._merge_units(sidecar, read))
         region, time = book.keys
         values = [one for found in used for one in found]
