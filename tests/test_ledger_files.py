@@ -642,6 +642,13 @@ estimator = { kind = "TwoWayFE" }
 """
 
 
+@pytest.mark.parametrize("name", ["no.csv", "x" * 300, "a\0b"])
+def test_a_file_that_cannot_be_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(SourceError) as caught:
+        LoanLedger(tmp_path / name, unit="farm").load()
+    assert caught.value.remedy
+
+
 def test_settings_that_name_nothing(tmp_path: Path) -> None:
     for options, what in (
         ({"dates": "dym"}, "dates='dym'"),

@@ -69,18 +69,25 @@ class Sidecar:
 def with_sidecar(path: Path) -> tuple[Path, ...]:
     """Name a file, and the sidecar next to it if there is one."""
     beside = _beside(path)
-    return (path, beside) if beside.is_file() else (path,)
+    return (path, beside) if _is_there(beside) else (path,)
 
 
 def _beside(path: Path) -> Path:
     return path.with_name(path.name + ".provenance.toml")
 
 
+def _is_there(beside: Path) -> bool:
+    try:
+        return beside.is_file()
+    except (OSError, ValueError):  # too long a name, a NUL in it: what reads the file itself says so
+        return False
+
+
 def read_sidecar(path: Path) -> Sidecar:
     """Read the sidecar next to a file, if there is one."""
     beside = _beside(path)
     where = beside.as_posix()
-    if not beside.is_file():
+    if not _is_there(beside):
         return Sidecar(where)
     try:
         # Notepad on Windows puts a byte order mark in front, which TOML does not allow.

@@ -33,8 +33,7 @@ class Form:
     """What was declared of a table. Rows are those of the file, from 1; `header` is its first and its last row.
 
     `columns` are those to read, by their names in the study; none says all, under their headers. `vet` refuses headers that may
-    not be shown, before any error could show them. `setting` is what names sheets. Where a table is `bare`, neither rows nor
-    columns can be declared: remedies do not say so, and nothing below the table is taken for a note.
+    not be shown, before any error could show them.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -45,8 +44,6 @@ class Form:
     last: int | None = None
     marks: Marks = USUAL
     vet: Callable[[Sequence[str], str], None] = lambda names, where: None
-    setting: str = "sheets="
-    bare: bool = False
 
     def refuse_rows(self, what: str, where: str) -> None:
         """Raise SourceError where rows are declared of a file that has none."""
@@ -146,7 +143,7 @@ def choose(
         form.vet(level, where)
     if form.columns:
         return _choose_named(headings, form.columns, where)
-    empty = [at for at, heading in enumerate(headings) if not heading.name and not form.bare and is_empty(at)]
+    empty = [at for at, heading in enumerate(headings) if not heading.name and is_empty(at)]
     read = [at for at in range(len(headings)) if at not in empty]
     names = check_names([headings[at].name for at in read], [headings[at].place for at in read], where, remedy)
     notes = [f"{headings[at].place} has neither a name nor values and was left out" for at in empty]

@@ -124,9 +124,9 @@ def open_listing(path: Path, where: str, sought: Sought, *, whole: bool = False)
 
 def _hash(path: Path, where: str) -> tuple[str, bytes, int]:
     """Return the hash of a file, its first bytes and its size, without holding it; errors are those of `read_bytes`."""
-    if not path.is_file():
-        read_bytes(path, where)
     try:
+        if not path.is_file():  # a pipe would be waited for
+            read_bytes(path, where)
         with path.open("rb") as handle:
             head = handle.read(_TAIL_BYTES)
             handle.seek(0)

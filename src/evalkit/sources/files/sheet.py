@@ -76,9 +76,9 @@ def read_content(path: Path, where: str, form: Form) -> Content:
         return Content(frame, sha256, notes, where, choice)
     if form.sheets:
         raise SourceError(
-            f"{form.setting} names '{form.sheets[0]}', but this is no Excel workbook",
+            f"sheets= names '{form.sheets[0]}', but this is no Excel workbook",
             where=where,
-            remedy=f"leave {form.setting} out",
+            remedy="leave sheets= out",
         )
     if kind == "parquet":
         from evalkit.sources.files.parquet import read_parquet  # pyarrow.parquet is only worth loading for Parquet
@@ -160,10 +160,10 @@ def _choose_sheets(book: Workbook | LegacyWorkbook, form: Form, where: str) -> t
         return visible, [f"hidden sheets were not read: {hidden}"] if hidden else []
     if not visible:
         what = f"only hidden sheets hold data: {hidden}" if hidden else "no sheet holds any data"
-        remedy = f"name one by {form.setting}, or show it in Excel ({hidden})" if hidden else "export the data again"
+        remedy = f"name one by sheets=, or show it in Excel ({hidden})" if hidden else "export the data again"
         raise SourceError(what, where=where, remedy=remedy)
     listed = ", ".join(f"'{sheet.name}'" for sheet in visible)
-    raise SourceError(f"{len(visible)} sheets hold data", where=where, remedy=f"name one by {form.setting}: {listed}")
+    raise SourceError(f"{len(visible)} sheets hold data", where=where, remedy=f"name one by sheets=: {listed}")
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def _find_block(grid: Grid, where: str, form: Form, sheet: str, drawn: Sheet) ->
     every = sorted(grid.cells)
     if not every:
         refuse_unread(grid.unread, where)
-        remedy = f"name a sheet with data by {form.setting}" if sheet else "export the data again"
+        remedy = "name a sheet with data by sheets=" if sheet else "export the data again"
         raise SourceError(f"sheet '{sheet}' is empty" if sheet else "the page is empty", where=where, remedy=remedy)
     top, bottom = form.header or (every[0], every[0])
     for row in (top, bottom):
@@ -223,7 +223,7 @@ def _find_block(grid: Grid, where: str, form: Form, sheet: str, drawn: Sheet) ->
     if len(used) * (right - left + 1) > _MAX_CELLS:
         remedy = "save the sheet as CSV UTF-8"
         raise SourceError(f"the table has more than {_MAX_CELLS:,} cells", where=where, remedy=remedy)
-    propose = None if form.bare else _propose(grid, rows, bottom)
+    propose = _propose(grid, rows, bottom)
     remedy = f"if the names stand in row {propose}, below a title, pass header={propose}" if propose else ""
     spread = _spread_header(grid, (top, bottom), rows[-1] if rows else bottom, (left, right), where, form, remedy)
     refuse_unread([one for one in grid.unread if top <= one.row <= bottom and left <= one.column <= right], where)
@@ -256,7 +256,7 @@ def _end_rows(
             len(kept) < len(rows)
         )
     width = len({column for row in [*levels, *rows[:_LOOKED_AT]] for column in grid.cells[row]})
-    if form.bare or width == 1:
+    if width == 1:
         return rows, []
     endings: list[Ending] = []
     for i in range(len(rows) - 1, -1, -1):
@@ -303,7 +303,7 @@ def _spread_header(
                 for column in range(first_column, min(last_column, right) + 1):
                     covered[row, column] = (first_row, first_column)
             continue
-        several = "" if form.bare else "; a header of several rows is declared by header=(first, last)"
+        several = "; a header of several rows is declared by header=(first, last)"
         raise SourceError(
             "the cells are merged, so it is not certain which rows and columns their value is for",
             where=f"{where}!{ref}",

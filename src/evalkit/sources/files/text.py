@@ -72,16 +72,14 @@ def read_text(content: str, where: str, form: Form) -> TextTable:
         for line, record in chunk:
             if form.last is not None and line > form.last:
                 beyond += 1
-            elif len(record) == 1 < width and not form.bare and form.last is None and holds_words(record[0]):
+            elif len(record) == 1 < width and form.last is None and holds_words(record[0]):
                 short.append((line, record[0].strip()))
             elif width > 1 and not any(record):
                 blank.append(line)
             elif len(record) != width or short:
                 wrong, size = (line, len(record)) if not short else (short[0][0], 1)
-                propose = None if form.bare else _propose(content, separator, where, bottom)
-                raise _ragged(
-                    wrong, size, width, separator, where, propose, lines[-1] if lines and not form.bare else None
-                )
+                propose = _propose(content, separator, where, bottom)
+                raise _ragged(wrong, size, width, separator, where, propose, lines[-1] if lines else None)
             else:
                 lines.append(line)
                 kept.append(record)
@@ -92,12 +90,12 @@ def read_text(content: str, where: str, form: Form) -> TextTable:
     if not head[-1][1][0].strip() and width > 1 and len(head) == 1 and not form.columns:
         _refuse_pandas_index(columns[0], where)
     headings = _read_headings(head, form, below, where)
-    propose = None if form.bare else _propose(content, separator, where, bottom)
+    propose = _propose(content, separator, where, bottom)
     remedy = f"if the names stand in row {propose}, below a title, pass header={propose}" if propose else ""
     if form.last is not None:
         _check_last(form.last, bottom, lines, where)
         notes += [f"{beyond} rows below row {form.last} were left out (last=)"] if beyond else []
-    elif not form.bare:
+    else:
         if not lines and short:
             raise _ragged(short[0][0], 1, width, separator, where, propose, None)
         said = _count_notes(arrays, lines, short, where, bottom)

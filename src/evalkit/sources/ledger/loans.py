@@ -22,11 +22,9 @@ from evalkit.sources.persons import AS_TEXT
 _FAR, _FARTHER = 1_000, 10_000  # times the median loan: worth a word, not believed
 _YEARS = 10_000  # more than any year: unit and year are sorted as one number
 _TWICE = (
-    "keep the row of the loan as it was disbursed, and leave out the others by leave_out=; a number that is only "
-    "unique together with "
-    'another column is named by both: columns={"loan_id": ["…", "…"]}; where the rows are snapshots, name the '
-    "column with their date: "
-    'columns={"snapshot_date": "…"}'
+    "keep the row of the loan as it was disbursed, and leave out the others by leave_out=; a number that is only unique "
+    'together with another column is named by both: columns={"loan_id": ["…", "…"]}; where the rows are snapshots, name the '
+    'column with their date: columns={"snapshot_date": "…"}'
 )
 _CUT = 16  # digits from which on Excel keeps only the first 15
 

@@ -35,7 +35,7 @@ from evalkit.sources.ledger.store import Memory, Store, open_store
 from evalkit.sources.ledger.units import UnitCells, find_unit, read_codes, replace_units, write_cells
 from evalkit.sources.ledger.values import FORMS, read_day, read_number
 from evalkit.sources.ledger.view import Wanted
-from evalkit.sources.persons import Shorn, judge_unit, read_key, shorn_of_zeros
+from evalkit.sources.persons import MAKE_KEY, Shorn, judge_unit, read_key, shorn_of_zeros
 from evalkit.sources.sidecar import Sidecar, read_sidecar, with_sidecar
 from evalkit.tables.table import Table
 
@@ -474,9 +474,8 @@ def _choose_memory(listing: Listing) -> str:
 def _refuse_persons(header: str, where: str, kind: str, *, certain: bool) -> SourceError:
     seems = "holds" if certain else "seems to hold"
     remedy = (
-        'give a key, under which pseudonyms take their place: python -c "import secrets; '
-        'print(secrets.token_hex(32))" > study.key, kept '
-        'outside data/ and out of version control, and key_file="study.key"; or name another column as unit='
+        f"give a key, under which pseudonyms take their place: {MAKE_KEY}, keep it outside data/ and out of version control, and "
+        'give key_file="study.key"; or name another column as unit='
     )
     if not certain:
         remedy += '; if they are codes of nobody, say unit_kind="code"'

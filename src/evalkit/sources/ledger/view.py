@@ -43,14 +43,6 @@ _ODD = (
     "contains({0}, chr(39)) or (length({0}) <= 11 and not regexp_matches({0}, '[0-9]'))"
 )
 _SCALES = (0, 2, 4, 6)  # decimals of amounts and rates that are stored as floats
-_YEARS = 10_000  # more than any year: unit and year are sorted as one number
-_TWICE = (
-    "keep the row of the loan as it was disbursed, and leave out the others by leave_out=; a number that is only "
-    "unique together with "
-    'another column is named by both: columns={"loan_id": ["…", "…"]}; where the rows are snapshots, name the '
-    "column with their date: "
-    'columns={"snapshot_date": "…"}'
-)
 _BESIDE = re.compile(r"([^0-9+-]*)([+-]?[0-9][0-9,. ]*)([^0-9]*)")
 
 

@@ -3,15 +3,13 @@
 from evalkit.sources.persons.judging import JudgedUnit, judge_unit
 from evalkit.sources.persons.numbers import AS_TEXT, are_cut, citizen_check, clean, is_damaged, read_document
 from evalkit.sources.persons.pseudonyms import (
+    MAKE_KEY,
     pseudonym,
-    read_documents,
-    read_identifiers,
     read_key,
     replace_identifiers,
 )
 from evalkit.sources.persons.revealed import (
     Revealed,
-    are_mobile_numbers,
     find_persons,
     refuse_headers,
     refuse_persons,
@@ -20,11 +18,11 @@ from evalkit.sources.persons.zeros import Shorn, shorn_of_zeros
 
 __all__ = [
     "AS_TEXT",
+    "MAKE_KEY",
     "JudgedUnit",
     "Revealed",
     "Shorn",
     "are_cut",
-    "are_mobile_numbers",
     "citizen_check",
     "clean",
     "find_persons",
@@ -32,8 +30,6 @@ __all__ = [
     "judge_unit",
     "pseudonym",
     "read_document",
-    "read_documents",
-    "read_identifiers",
     "read_key",
     "refuse_headers",
     "refuse_persons",

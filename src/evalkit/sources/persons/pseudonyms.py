@@ -14,7 +14,7 @@ from evalkit.sources.files.columns import Rows, each
 from evalkit.sources.persons.numbers import AS_TEXT, EXACT_DIGITS, are_cut, clean, is_damaged, read_document
 from evalkit.sources.persons.revealed import find_persons
 
-_MAKE_KEY = 'make one with: python -c "import secrets; print(secrets.token_hex(32))" > study.key'
+MAKE_KEY = 'make one with: python -c "import secrets; print(secrets.token_hex(32))" > study.key'
 _KEEP_KEY = "keep it outside data/ and out of version control"
 _SHORTEST = 16
 _FEWEST = 7  # different characters in a key: of drawn keys of 64 hexadecimal digits, all have more
@@ -29,7 +29,7 @@ def read_key(key_file: str | Path | None, data: Path, column: str) -> bytes:
         raise SourceError(
             f"'{column}' identifies persons or firms, and there is no key to replace it by pseudonyms",
             where="key_file",
-            remedy=f'{_MAKE_KEY}, {_KEEP_KEY}, and give key_file = "study.key"; use the same key for every file of a study',
+            remedy=f'{MAKE_KEY}, {_KEEP_KEY}, and give key_file = "study.key"; use the same key for every file of a study',
         )
     path = Path(key_file)
     where = path.as_posix()
@@ -40,7 +40,7 @@ def read_key(key_file: str | Path | None, data: Path, column: str) -> bytes:
             remedy=f"move the key elsewhere; {_KEEP_KEY}",
         )
     if not path.is_file():
-        raise SourceError("there is no key file", where=where, remedy=f"{_MAKE_KEY}; {_KEEP_KEY}")
+        raise SourceError("there is no key file", where=where, remedy=f"{MAKE_KEY}; {_KEEP_KEY}")
     try:
         raw = path.read_bytes()
         if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -51,12 +51,12 @@ def read_key(key_file: str | Path | None, data: Path, column: str) -> bytes:
     if key is None:
         raise SourceError("the key file cannot be read", where=where, remedy="check its rights, or make a new key")
     if len(key) < _SHORTEST:
-        raise SourceError(f"the key has fewer than {_SHORTEST} bytes", where=where, remedy=_MAKE_KEY)
+        raise SourceError(f"the key has fewer than {_SHORTEST} bytes", where=where, remedy=MAKE_KEY)
     if _is_made_up(key):
         raise SourceError(
             "the key can be guessed: it is made of few characters, repeats, runs such as 12345, or words",
             where=where,
-            remedy=f"{_MAKE_KEY}; pseudonyms of files that were read with the old key will change",
+            remedy=f"{MAKE_KEY}; pseudonyms of files that were read with the old key will change",
         )
     return key
 

@@ -60,11 +60,6 @@ def find_persons(values: Iterable[str], header: str = "", *, others: int = 0) ->
     return None
 
 
-def are_mobile_numbers(values: Iterable[str]) -> bool:
-    """Tell whether texts are nothing but mobile numbers."""
-    return all(_MOBILE.fullmatch(clean(value)) for value in set(values))
-
-
 def refuse_headers(names: Sequence[str], where: str) -> None:
     """Raise SourceError where a name in the header is a number of a person, as in a file without a header."""
     revealed = find_persons(names)
