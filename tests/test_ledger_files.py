@@ -703,3 +703,52 @@ def test_a_ledger_that_a_query_gives_is_stored_and_read_without_the_database(tmp
     (project / "queries" / "loans.sql").write_text("select * from loans where 1 = 1", encoding="utf-8")
     with pytest.raises(SourceError, match="query"):
         source.load()
+
+
+def test_marks_beside_amounts_say_the_unit_of_the_column(tmp_path: Path) -> None:
+    rows = [
+        (*row[:3], f'"{amount}"', row[4]) for row, amount in zip(LOANS, ("￥1,000.00", "500.5元", "２０"), strict=True)
+    ]
+    same(read(put(tmp_path, lines(OWN, *rows))))
+    rows[1] = (*rows[1][:3], "500.5万元", rows[1][4])
+    says(
+        refused(tmp_path, put(tmp_path, lines(OWN, *rows)), **DECLARED),
+        "not a plain number",
+        "row 3, column 'amount'",
+        "50000",
+    )
+    dollars = [(*row[:3], f'"${float(row[3]):,.2f} "', row[4]) for row in LOANS]
+    same(read(put(tmp_path, lines(OWN, *dollars)), units={"principal": "USD", "rate": "%"}, currency="USD"))
+
+
+@pytest.mark.parametrize(
+    ("form", "texts"),
+    [
+        ("dmy", ("01-Mar-21", "01-May-21", "31-Jan-22")),
+        ("mdy", ("03/01/2021 12:00:00 AM", "05/01/2021 12:00 am", "01/31/2022 11:59:59 PM")),
+        ("", ("03/2021", "05-2021", "1/2022")),
+    ],
+)
+def test_dates_of_public_tables(tmp_path: Path, form: str, texts: tuple[str, ...]) -> None:
+    rows = [(*row[:2], text, *row[3:]) for row, text in zip(LOANS, texts, strict=True)]
+    path = put(tmp_path, lines(OWN, *rows))
+    same(read(path, dates=form))
+    if texts[0].endswith("-21"):
+        says(refused(tmp_path, path, **DECLARED), "a year of two digits", "rows 2-4", 'dates="dmy"')
+
+
+def test_what_parquet_leaves_out_is_missing(tmp_path: Path) -> None:
+    path = put(tmp_path, b"", "loans.parquet")
+    columns = {"no": ["1", "2", "3"], "farm": ["F1", "F1", "F2"], "given": [dt.date(2021, 3, 1)] * 3}
+    pq.write_table(pa.table({**columns, "amount": [5.0, float("nan"), 7.0], "percent": pa.nulls(3)}), path)
+    says(refused(tmp_path, path, **DECLARED), "the cell is empty", "row 3, column 'amount'", '"principal"')
+    table = read(path, leave_out=("principal",))
+    assert table.frame["loans"].tolist() == [1, 1]
+    assert table.frame["rate"].isna().all()
+
+
+def test_a_currency_that_no_loan_has_is_named(tmp_path: Path) -> None:
+    error = refused(tmp_path, cells(), currency="USD", units={"principal": "USD"}, columns={"principal": "农户编号"})
+    says(error, "no loan is in USD", "column '币种'", 'columns={"currency": ""}')
+    table = [[*row[:8], "" if i else row[8], *row[9:]] for i, row in enumerate(cells())]
+    assert "'币种' is empty: all amounts were taken for yuan" in notes(load(tmp_path, table))
