@@ -314,7 +314,10 @@ def _open_bulk(path: Path, where: str, sha256: str, head: bytes, size: int, soug
     start = head[: head.rfind(b"\n") + 1].decode(scan.encoding, "replace").lstrip("\ufeff")
     if is_web(start):
         return None
-    found = _find_head(start, where, sought)
+    try:
+        found = _find_head(start, where, sought)
+    except SourceError:  # what is wrong is said where the whole text is read
+        return None
     with path.open("rb") as handle:
         handle.seek(-min(_TAIL_BYTES, size), io.SEEK_END)
         end = handle.read()

@@ -255,6 +255,11 @@ def names_of_currency(code: str) -> frozenset[str]:
     return frozenset(map(plain, _ledger_words()["currencies"].get(code, [code])))
 
 
+def code_of(currency: str) -> str:
+    """Return the code of a currency that is listed, "" for any other word."""
+    return next((code for code in _ledger_words()["currencies"] if plain(currency) in names_of_currency(code)), "")
+
+
 def read_unit(
     columns: Columns, name: str, at: int, declared: Iterable[Mapping[str, str]], currency: str, *, bare: str = ""
 ) -> Unit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -164,7 +165,8 @@ class LoanLedger:
                 )
         if self.amounts is not None:
             object.__setattr__(self, "amounts", tuple(self.amounts))
-            if len(self.amounts) != 2 or not 0 <= self.amounts[0] < self.amounts[1]:
+            numbers = [one for one in self.amounts if isinstance(one, int | float) and math.isfinite(one)]
+            if len(self.amounts) != 2 or len(numbers) != 2 or not 0 <= numbers[0] < numbers[1]:
                 raise self._error(
                     "amounts= are not a smallest and a largest amount", "write amounts=(100, 5e8), for instance"
                 )

@@ -5,13 +5,15 @@ Columns are called by their places (c0, c1, …). What a cell means is found onc
 
 from __future__ import annotations
 
+import datetime as dt
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -66,27 +68,22 @@ class Store:
 
     def ask(self, text: str) -> pa.Table:
         """Carry out a query."""
-        with told(self.where):
-            table: pa.Table = self.database.sql(text).to_arrow_table()
-            return table
+        table: pa.Table = tell(self.where, lambda: self.database.sql(text).to_arrow_table())
+        return table
 
     def stream(self, text: str) -> Iterator[pa.RecordBatch]:
         """Carry out a query, and take its rows in batches."""
-        with told(self.where):
-            yield from self.database.sql(text).to_arrow_reader(1_000_000)
+        reader = tell(self.where, lambda: self.database.sql(text).to_arrow_reader(1_000_000))
+        while (batch := tell(self.where, lambda: next(reader, None))) is not None:
+            yield batch
 
     def sum_exactly(self, query: Callable[[str], str]) -> pa.Table:
         """Carry out a query with sums of whole numbers: in 64 bits, or as text where they are larger."""
         import duckdb
 
-        try:
-            return self.ask(query("bigint"))
-        except (duckdb.ConversionException, duckdb.OutOfRangeException):
-            pass
-        try:
-            return self.ask(query("varchar"))
-        except (duckdb.ConversionException, duckdb.OutOfRangeException):
-            pass
+        for money in ("bigint", "varchar"):
+            with suppress(duckdb.ConversionException, duckdb.OutOfRangeException):
+                return tell(self.where, lambda: self.database.sql(query(money)).to_arrow_table(), passes=_TOO_LARGE)
         raise SourceError(
             "the amounts and rates have so many digits that their sum cannot be told exactly",
             where=self.where,
@@ -95,16 +92,18 @@ class Store:
 
     def run(self, text: str) -> None:
         """Carry out a statement."""
-        with told(self.where):
-            self.database.execute(text)
+        tell(self.where, lambda: self.database.execute(text))
 
     def lift(self, name: str, columns: Mapping[str, Any]) -> None:
         """Make a small table."""
         table = pa.table(dict(columns))
-        with told(self.where):
+
+        def make() -> None:
             self.database.register("lifted", table)
             self.database.execute(f"create or replace temp table {name} as from lifted")
             self.database.unregister("lifted")
+
+        tell(self.where, make)
 
     def fill(self) -> None:
         """Take the columns from the file."""
@@ -134,36 +133,46 @@ class Store:
                 self.rows_read += batch.num_rows
                 yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
-        with told(self.where):
+        def take() -> None:
             stream = pa.RecordBatchReader.from_batches(schema, batches())
             self.database.from_arrow(stream).query("asked", "create temp table cells as from asked")
+
+        tell(self.where, take)
         pa.default_memory_pool().release_unused()
         if refusals:
             raise refusals[0]
 
     def _attach(self, path: Path) -> None:
-        """Make a view of a Parquet file; times of day are left out of dates."""
+        """Make a view of a Parquet file; times of day are left out of dates, each in the time zone of its column."""
         import duckdb
+        import pyarrow.parquet as pq
 
-        with told(self.where):
-            rows = self.database.read_parquet(str(path), file_row_number=True)
-            names = list(rows.columns)
-            chosen = [
-                (duckdb.ColumnExpression("file_row_number") + duckdb.ConstantExpression(2)).cast("BIGINT").alias("row")
-            ]
-            for i, place in enumerate(self.places):
-                stored = str(rows.types[names.index(self.listing.headers[place])]).upper()
-                self.kinds[place] = kind = _kind(stored)
-                if not kind:
-                    raise SourceError(
-                        f"column '{self.listing.headers[place]}' holds {stored.lower()}, which is no cell of a table",
-                        where=self.where,
-                        remedy="write it as text, numbers or dates",
-                    )
-                one = duckdb.ColumnExpression(self.listing.headers[place])
-                cast = {"day": "DATE", "nothing": "VARCHAR"}.get(kind)
-                chosen.append((one if cast is None else one.cast(cast)).alias(f"c{i}"))
-            rows.select(*chosen).create_view("cells")
+        named = "".join(f"[{one}]" if one in "*?[" else one for one in str(path))  # or it would name other files, too
+        schema = pq.read_schema(path)
+        rows = tell(self.where, lambda: self.database.read_parquet(named, file_row_number=True, hive_partitioning=False))
+        chosen = [
+            (duckdb.ColumnExpression("file_row_number") + duckdb.ConstantExpression(2)).cast("BIGINT").alias("row")
+        ]
+        for i, place in enumerate(self.places):
+            stored = str(rows.types[place]).upper()
+            self.kinds[place] = kind = _kind(stored)
+            if not kind:
+                raise SourceError(
+                    f"column '{self.listing.headers[place]}' holds {stored.lower()}, which is no cell of a table",
+                    where=self.where,
+                    remedy="write it as text, numbers or dates",
+                )
+            # DuckDB compares names without case, and calls the second of two Amount_1
+            one = duckdb.ColumnExpression(rows.columns[place])
+            zone = getattr(schema.field(place).type, "tz", None)
+            if zone:  # DuckDB knows the moment alone, and would show it in the time zone of this computer
+                one = _in_zone(one, zone)
+            if kind == "float":
+                is_nan = duckdb.FunctionExpression("isnan", one)
+                one = duckdb.CaseExpression(is_nan, duckdb.ConstantExpression(None)).otherwise(one)
+            cast = {"day": "DATE", "nothing": "VARCHAR"}.get(kind)
+            chosen.append((one if cast is None else one.cast(cast)).alias(f"c{i}"))
+        tell(self.where, lambda: rows.select(*chosen).create_view("cells"))
 
     def distinct(self, place: int) -> tuple[pa.Array, list[str]]:
         """Return the distinct cells of a column that hold something, as they are joined and as text."""
@@ -277,28 +286,45 @@ def open_store(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@contextmanager
-def told(where: str) -> Iterator[None]:
-    """Raise SourceError for what DuckDB cannot do, without its words, which may hold a cell."""
+_T = TypeVar("_T")
+_TOO_LARGE = ("ConversionException", "OutOfRangeException")
+
+
+def tell(where: str, act: Callable[[], _T], *, passes: Sequence[str] = ()) -> _T:
+    """Act; raise SourceError for what DuckDB cannot do, without its words, which may hold a cell.
+
+    Errors of DuckDB whose class `passes` names are raised as they are, for who asks for them.
+    """
     import duckdb
 
-    refusal: SourceError | None = None
     try:
-        yield
+        return act()
     except duckdb.OutOfMemoryException:
         refusal = SourceError(
             _UNFIT, where=where, remedy='give more memory (memory="4GB"), or a folder with more room (spill=…)'
         )
-    except (duckdb.ConversionException, duckdb.OutOfRangeException):
-        raise
     except (duckdb.Error, pa.ArrowException) as error:
+        if type(error).__name__ in passes:
+            raise
         refusal = SourceError(
             f"DuckDB cannot read this ({type(error).__name__})",
             where=where,
             remedy="check that the file is whole and is not changed meanwhile; write it again",
         )
-    if refusal is not None:
-        raise refusal
+    raise refusal  # here, where no error of DuckDB is its context
+
+
+def _in_zone(moment: Any, zone: str) -> Any:
+    """Write a moment as the clock of a time zone, which Arrow calls by its name or by its offset, shows it."""
+    import duckdb
+
+    found = re.fullmatch("([+-])([0-9]{2}):?([0-9]{2})", zone)
+    name = duckdb.ConstantExpression("UTC" if found else zone)
+    clock = duckdb.FunctionExpression("timezone", name, moment)
+    if found is None:
+        return clock
+    offset = dt.timedelta(hours=int(found[2]), minutes=int(found[3]))
+    return clock + duckdb.ConstantExpression(-offset if found[1] == "-" else offset)
 
 
 def _encode(cells: pa.Array, words: dict[str, int]) -> pa.Array:

@@ -204,7 +204,10 @@ def _count(text: str, form: str) -> dt.date | None:
     found = _NUMBERED.fullmatch(_plain_day(text))
     if found is None:
         return None
-    day = _FROM[form] + dt.timedelta(days=int(found[1]))
+    try:
+        day = _FROM[form] + dt.timedelta(days=int(found[1]))
+    except OverflowError:  # before the year 1
+        return None
     return day if day.year in _YEARS else None
 
 

@@ -14,7 +14,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from evalkit.errors import SourceError
-from evalkit.sources.ledger.fields import Columns, Unit, is_money, is_total, names_of_currency, plain, read_unit
+from evalkit.sources.ledger.fields import (
+    Columns,
+    Unit,
+    code_of,
+    is_money,
+    is_total,
+    names_of_currency,
+    plain,
+    read_unit,
+)
 from evalkit.sources.ledger.store import Store
 from evalkit.sources.ledger.units import UnitCells
 from evalkit.sources.ledger.values import (
@@ -182,14 +191,10 @@ class LoanView:
         if not others.any():
             return []
         if not self._wanted.drops_currencies:
-            named = sorted(
-                {text.upper() for text, other in zip(texts, others, strict=True) if other and len(text) <= 4}
-            )
-            also = (
-                f'; or evaluate those in {named[0]} alone: currency="{named[0]}"'
-                if len(named) == 1 and named[0].isalpha()
-                else ""
-            )
+            # Codes that are known, as other words may name somebody.
+            named = {code for text, other in zip(texts, others, strict=True) if other and (code := code_of(text))}
+            only = named.pop() if len(named) == 1 else ""
+            also = f'; or evaluate those in {only} alone: currency="{only}"' if only else ""
             self._store.refuse_cells(place, others, what, remedy + also, among="row not in (select row from omitted)")
             return []
         self._named["currency"] = f"are in another currency than {self._wanted.money} ('{header}')"
@@ -459,7 +464,8 @@ class LoanView:
             text = self._filled(place)
             if self._store.kind(place) == "float":
                 whole = f"{text} = round({text}) and abs({text}) < 1e15"
-                text = f"case when {whole} then {text}::bigint::varchar else {text}::varchar end"
+                # In a case, DuckDB may cast what does not meet its condition.
+                text = f"case when {whole} then try_cast({text} as bigint)::varchar else {text}::varchar end"
             elif self._store.kind(place) != "text":
                 text = f"{text}::varchar"
             odd = (
@@ -508,4 +514,5 @@ def _read_amount(text: str, unit: Unit, currency: str, *, exact: bool) -> str | 
         marks = [mark for mark in (found[1], found[3]) if mark.strip()]
         if len(marks) == 1 and is_money(marks[0], currency, unit.factor):
             number = read_number(found[2])
-    return None if number is None or not number.is_finite() else f"{number:f}"
+    written = "" if number is None or not number.is_finite() else f"{number:f}"
+    return written if re.fullmatch(_PLAIN_AMOUNT, written) else None
