@@ -6,7 +6,7 @@ import codecs
 import csv
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -19,7 +19,7 @@ import pyarrow as pa
 from evalkit.errors import SourceError, nearest
 from evalkit.sources.files.bytes import check_size, inflate, kind_of_file, read_bytes
 from evalkit.sources.files.cells import Cell, Percent, UnreadCell, refuse_unread
-from evalkit.sources.files.columns import strip_name, write_runs
+from evalkit.sources.files.columns import is_blank, strip_name, write_runs
 from evalkit.sources.files.html import read_web
 from evalkit.sources.files.sheet import note_hidden, open_book, show_cell
 from evalkit.sources.files.text import SEPARATORS, decode_any, find_separator, is_web, split_records
@@ -55,7 +55,8 @@ class Listing:
 
     `take(places)` gives the columns at these places as the text of the file, behind the rows' numbers; it can be asked again, and
     `holds()` is False afterwards where a long text turned out not to be one record a line. `tail` are the last records,
-    whole. Of several `sheets`, rows are numbered on from SHEET. `parquet` is the path of a Parquet file, whose columns
+    whole. Of several `sheets`, rows are numbered on from SHEET. `ragged` has the refusals of records with more or fewer
+    fields than the header, which may stand below the table, but are no records of it. `parquet` is the path of a Parquet file, whose columns
     are taken as they are stored: `take` is not there.
     """
 
@@ -70,6 +71,7 @@ class Listing:
     parquet: Path | None = None
     size: int = 0
     holds: Callable[[], bool] = lambda: True
+    ragged: Mapping[int, SourceError] = field(default_factory=dict)
 
     def label(self, row: int) -> int | str:
         """Name a row as errors and the index of a table do."""
@@ -222,7 +224,7 @@ def _from_text(content: str, where: str, sha256: str, notes: list[str], sought: 
     width = len(head.headers)
     records: list[tuple[int, list[str]]] = []
     blank: list[int] = []
-    short: int | None = None  # the first line of other width, which must belong to what stands below the table
+    ragged: dict[int, SourceError] = {}
     for line, cells in split_records(content, head.separator, where):
         if line < head.first or (sought.last is not None and line > sought.last):
             continue
@@ -230,15 +232,9 @@ def _from_text(content: str, where: str, sha256: str, notes: list[str], sought: 
         if not any(cells):
             blank.append(line)
             continue
-        if any(cells[width:]):
-            raise _ragged(line, len(cells), width, head.separator, where)
-        if len(cells) < width and short is None:
-            short = len(records)
+        if any(cells[width:]) or len(cells) < width:
+            ragged[line] = _ragged(line, len(cells), width, head.separator, where)
         records.append((line, (cells + [""] * width)[:width]))
-    if short is not None and len(records) - short > _TAIL:
-        raise _ragged(
-            records[short][0], _width(content, head.separator, where, records[short][0]), width, head.separator, where
-        )
     if not records:
         raise SourceError("the file has a header but no data rows", where=where, remedy="export the data again")
     if blank and records and blank[0] < records[-1][0]:
@@ -254,11 +250,8 @@ def _from_text(content: str, where: str, sha256: str, notes: list[str], sought: 
         records[-_TAIL:],
         lambda places: _take_records(records, places),
         size=size,
+        ragged=ragged,
     )
-
-
-def _width(content: str, separator: str, where: str, line: int) -> int:
-    return next(len(cells) for at, cells in split_records(content, separator, where) if at == line)
 
 
 def _take_records(records: Sequence[tuple[int, list[str]]], places: Sequence[int]) -> Iterator[pa.RecordBatch]:
@@ -289,7 +282,7 @@ def _ragged(line: int, width: int, expected: int, separator: str, where: str) ->
         f"the row has {fields} and the header {expected}, separated by the {SEPARATORS[separator]}",
         where=f"{where}, row {line}",
         remedy=f"put quotes around a value that holds a {SEPARATORS[separator]}; where the data end above, name their last row "
-        "by last=",
+        "by last=; a row that is no loan is left out by leave_out=",
     )
 
 
@@ -411,6 +404,7 @@ class _Bulk:
 
         names = [f"f{i}" for i in range(self.head.width)]
         wanted = [names[at] for at in places]
+        beyond = names[len(self.head.headers) :]  # the fields that a separator at the end of every line makes
         skipped: list[int] = []
 
         def skip(row: arrow_csv.InvalidRow) -> str:
@@ -431,12 +425,14 @@ class _Bulk:
                     delimiter=self.head.separator, newlines_in_values=self.scan.quotes, invalid_row_handler=skip
                 ),
                 convert_options=arrow_csv.ConvertOptions(
-                    include_columns=list(dict.fromkeys(wanted)),
+                    include_columns=list(dict.fromkeys([*wanted, *beyond])),
                     column_types=dict.fromkeys(names, pa.string()),
                     strings_can_be_null=False,
                 ),
             )
             for batch in reader:
+                if not all(is_blank(pa.chunked_array([batch.column(name)])) for name in beyond):
+                    self.regular = False
                 yield pa.RecordBatch.from_arrays(
                     [batch.column(name) for name in wanted], names=[f"p{i}" for i in range(len(wanted))]
                 )

@@ -96,7 +96,10 @@ class Columns:
     def offer(self, name: str) -> str:
         """Say how a field is declared, and which headers there are, nearest first, where these are headers beyond doubt."""
         if not are_headers(self.headers):
-            return f'name it in the first row, or by columns={{"{name}": "…"}}'
+            return (
+                f'name it in the first row, or by columns={{"{name}": "…"}}; a file without names of columns needs a row with '
+                "them above its first loan"
+            )
         shown = [header for header in self.headers if header]
         near = nearest_headers(name, shown)
         others = f" (or {', '.join(map(repr, near[1:]))})" if near[1:] else ""

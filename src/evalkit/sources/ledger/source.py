@@ -336,8 +336,13 @@ class LoanLedger:
 
     def _check(self, columns: Columns, sidecar: Sidecar) -> None:
         """Raise SourceError where the ledger lacks a column that is needed, or a unit is declared for none."""
-        columns.require("disbursement_date")
-        columns.require("principal")
+        needed = [columns.headers[columns.require(name)] for name in ("disbursement_date", "principal")]
+        if any(read_number(one) is not None or read_day(one, self.dates)[0] is not None for one in needed):
+            raise SourceError(
+                "the row of the header holds a loan, and not the names of the columns",
+                where=columns.where,
+                remedy="write a row with their names above the first loan, and declare them by columns=",
+            )
         twice = [header for header in columns.headers if header and columns.headers.count(header) > 1]
         if twice and any(field_of(header) for header in twice):
             raise SourceError(

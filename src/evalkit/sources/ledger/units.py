@@ -47,6 +47,12 @@ def find_unit(columns: Columns, unit: str) -> tuple[int, str]:
     """
     name = field_of(unit)
     exact = [at for at, header in enumerate(columns.headers) if plain_header(header) == plain_header(unit)]
+    if len(exact) > 1:
+        raise SourceError(
+            f"{len(exact)} columns are called '{columns.header(exact[0])}', which is the unit",
+            where=columns.where,
+            remedy="rename all but one of them",
+        )
     at = exact[0] if exact else columns.one(name) if name else None
     if at is None:
         remedy = columns.offer_unit(unit)

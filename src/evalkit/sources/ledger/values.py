@@ -42,6 +42,7 @@ _NUMBERED = re.compile(r"(-?[0-9]{4,6})(?:\.[0-9]+)?")
 _NAMES = {name: i for i, name in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), start=1)}
 _NAMED = re.compile(r"(?:([0-9]{1,2})[-/ .]*)?([A-Za-z]{3,9})[-/ .,]*(?:([0-9]{1,2}),? +)?([0-9]{4})")
 _NAMED_SHORT = re.compile(r"([0-9]{1,2})[-/ .]([A-Za-z]{3,9})[-/ .]([0-9]{2})")
+_NAMED_MONTH = re.compile(r"(?:([A-Za-z]{3,9})[-/ .']+([0-9]{2})|([0-9]{2})[-/ .']+([A-Za-z]{3,9}))")
 _NAMED_AFTER = re.compile(r"([0-9]{4})[-/ .]*([A-Za-z]{3,9})(?:[-/ .]*([0-9]{1,2}))?")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,15}|[0-9]{1,3}(?:,[0-9]{3}){1,4})(?:\.[0-9]{0,20})?")
 
@@ -97,6 +98,11 @@ def read_days(cells: Iterable[str], form: str) -> Days:
             wrong = {text for text in wrong if _NAMED_SHORT.fullmatch(_plain_day(text))}
             remedy = 'say that the day stands first: dates="dmy" (28-Feb-97 is 1997-02-28)'
             return Days(days, frozenset(months), frozenset(wrong), "the date has a year of two digits", remedy)
+        if any(_NAMED_MONTH.fullmatch(_plain_day(text)) for text in wrong):
+            wrong = {text for text in wrong if _NAMED_MONTH.fullmatch(_plain_day(text))}
+            remedy = 'say that they are months: dates="mdy" (Dec-11 is December 2011), or dates="ymd" (11-Dec)'
+            fault = "the date has a month's name and two digits, a year or a day"
+            return Days(days, frozenset(months), frozenset(wrong), fault, remedy)
         if wrong and any(_SHORT.fullmatch(_plain_day(text)) for text in wrong):
             if any((found := _SHORT.fullmatch(_plain_day(text))) and len(found[4]) == 4 for text in wrong):
                 fault = "it is not said whether the day or the month stands first"
@@ -139,6 +145,10 @@ def read_day(text: str, form: str = "") -> tuple[dt.date | None, bool]:
         return _named(int(found[1]), found[2], found[3]), found[3] is None
     if form in ("dmy", "mdy") and (found := _NAMED_SHORT.fullmatch(text)):
         return _named(_century(found[3]), found[2], found[1]), False
+    if form in ("dmy", "mdy", "ymd") and (found := _NAMED_MONTH.fullmatch(text)):
+        if (found[1] is None) != (form == "ymd"):
+            return None, False  # 11-Dec may be a day without a year
+        return _named(_century(found[2] or found[3]), found[1] or found[4], None), True
     if found := _MONTH_FIRST.fullmatch(text):
         return _date(int(found[2]), int(found[1]), 1), True
     if form in ("", "ymd") and (found := _MONTH.fullmatch(text)):

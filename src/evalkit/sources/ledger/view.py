@@ -151,6 +151,11 @@ class LoanView:
         chosen = ", ".join(f"{text} as {name}" for name, text in parts.items())
         joins = "".join(f" left join {table} on {column} = {table}.k" for table, column in self._joins.items())
         self._store.run(f"create or replace temp view loans as select {chosen} from cells{joins}")
+        if ragged := self._store.listing.ragged:
+            self._store.lift("ragged", {"row": pa.array(list(ragged), pa.int64())})
+            rows, _ = self._store.rows("skip is null and row in (select row from ragged)", of="loans")
+            if rows:
+                raise ragged[rows[0]]
         for place, marked, what, remedy in self._faults:
             self._store.refuse_cells(place, marked, what, remedy, among=LIVE)
 
@@ -218,6 +223,11 @@ class LoanView:
                     for flag, text in zip(flags, texts, strict=True)
                 ]
             if any(gone):
+                if others := len(gone) - sum(gone):
+                    self.notes.append(
+                        f"{others} other words in '{header}' are not known to say that a loan was cancelled: their rows count; "
+                        "further ones are named by cancelled="
+                    )
                 self._named[f"gone {name}"] = f"were cancelled or reversed (撤销, 冲正; '{header}')"
                 skips.append(f"when {self._join(place, gone, pa.bool_(), f'of_{name}')} then 'gone {name}'")
             elif name == "status":
