@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from evalkit.errors import SourceError, nearest
 from evalkit.sources.files.bytes import check_size, inflate, kind_of_file, read_bytes
@@ -56,7 +57,8 @@ class Listing:
     `take(places)` gives the columns at these places as the text of the file, behind the rows' numbers; it can be asked again, and
     `holds()` is False afterwards where a long text turned out not to be one record a line. `tail` are the last records,
     whole. Of several `sheets`, rows are numbered on from SHEET. `ragged` has the refusals of records with more or fewer
-    fields than the header, which may stand below the table, but are no records of it. `parquet` is the path of a Parquet file, whose columns
+    fields than the header, which may stand below the table, but are no records of it; of a long text, `beyond` are those at its
+    end that are not taken. `parquet` is the path of a Parquet file, whose columns
     are taken as they are stored: `take` is not there.
     """
 
@@ -72,6 +74,7 @@ class Listing:
     size: int = 0
     holds: Callable[[], bool] = lambda: True
     ragged: Mapping[int, SourceError] = field(default_factory=dict)
+    beyond: frozenset[int] = frozenset()
 
     def label(self, row: int) -> int | str:
         """Name a row as errors and the index of a table do."""
@@ -340,6 +343,7 @@ def _open_bulk(path: Path, where: str, sha256: str, head: bytes, size: int, soug
         bulk.take,
         size=size,
         holds=lambda: bulk.regular,
+        beyond=frozenset(line for line, cells in padded if line > good and any(cells)),
     )
 
 
@@ -433,6 +437,8 @@ class _Bulk:
             for batch in reader:
                 if not all(is_blank(pa.chunked_array([batch.column(name)])) for name in beyond):
                     self.regular = False
+                if _has_blank_rows([batch.column(name) for name in wanted]):
+                    self.regular = False
                 yield pa.RecordBatch.from_arrays(
                     [batch.column(name) for name in wanted], names=[f"p{i}" for i in range(len(wanted))]
                 )
@@ -440,6 +446,17 @@ class _Bulk:
             self.regular = False
         if len(skipped) != self.total - self.last:
             self.regular = False
+
+
+def _has_blank_rows(columns: Sequence[pa.Array]) -> bool:
+    """Tell whether all columns are blank in some row."""
+    blank: pa.Array | None = None
+    for cells in columns:
+        here = pc.equal(pc.utf8_trim_whitespace(cells), "")
+        blank = here if blank is None else pc.and_(blank, here)
+        if pc.any(blank).as_py() is not True:
+            return False
+    return True
 
 
 # --- sheets and pages ---

@@ -245,6 +245,8 @@ class Loans(LoanView):
     def _drop_repeats(self) -> None:
         """Keep one row of each loan number; raise SourceError naming two rows of one that say different things."""
         self._kept = "skip is null"
+        self._drop_taken_back()
+        self._refuse_numberless()
         again = self._find_again()
         if len(again):
             self.place_units()
@@ -252,7 +254,7 @@ class Loans(LoanView):
             self._store.run(
                 "create or replace temp table repeats as select placed.*, count(*) over (partition by number) as "
                 "times from placed semi join "
-                "again on hash(placed.number) = again.h where skip is null and number is not null"
+                f"again on hash(placed.number) = again.h where {self._kept} and number is not null"
             )
             self._store.run("delete from repeats where times = 1")
             by_snapshot = self._snapshots > 1
@@ -263,7 +265,7 @@ class Loans(LoanView):
                 f"(partition by number order by {order}) "
                 "as place from repeats) where place > 1"
             )
-            self._kept = "skip is null and row not in (select row from dropped)"
+            self._kept += " and row not in (select row from dropped)"
             said = self._count("row in (select row from dropped)")
             if by_snapshot:
                 header = self._columns.header(self._columns.require("snapshot_date"))
@@ -295,6 +297,10 @@ class Loans(LoanView):
             if kind in sums:
                 amount = self._amount.say(int(sums[kind]["p"]))
                 self.notes.append(f"{sums[kind]['n']} rows ({amount} {self._wanted.money}) {said} and were left out")
+        if not self._store.count(self._kept, of="loans"):
+            raise SourceError(
+                "no row is left that counts", where=self._store.where, remedy="give a ledger that has new loans"
+            )
         if counts and 0 not in sums:
             raise SourceError(
                 "every loan is a refinancing or an extension",
@@ -302,6 +308,49 @@ class Loans(LoanView):
                 remedy="give a ledger that has new loans",
             )
         self._note_empty()
+
+    def _drop_taken_back(self) -> None:
+        """Leave out the loans that another row of the same number cancels or reverses.
+
+        Of snapshots the last one tells; otherwise as many rows of the same amount must take the loan back as lend it.
+        Raises SourceError naming the rows of a number that are neither.
+        """
+        if not self._columns.all("loan_id") or not any(key.startswith("gone") for key in self._named):
+            return
+        is_gone = "coalesce(starts_with(skip, 'gone'), false)"
+        when = "coalesce(snapshot, date '0001-01-01')"
+        self._store.run(
+            "create or replace temp table taken as select number, bool_or(skip is null) as lent, "
+            f"count(*) filter (where skip is null) = count(*) filter (where {is_gone}) and min(abs(p)) = max(abs(p)) as even, "
+            f"max({when}) filter (where {is_gone}) > max({when}) filter (where skip is null) as later, "
+            f"max({when}) filter (where {is_gone}) < max({when}) filter (where skip is null) as earlier "
+            f"from loans where number in (select number from loans where {is_gone}) and (skip is null or {is_gone}) "
+            "group by number having lent"
+        )
+        header = self._columns.header(self._columns.all("loan_id")[0])
+        self._store.refuse(
+            "skip is null and number in (select number from taken where not later and not earlier and not coalesce(even, false))",
+            header,
+            "another row with the same loan number is cancelled or reversed, and does not take back this one alone",
+            "leave out by leave_out= the row that was cancelled, and what it takes back",
+            of="loans",
+        )
+        test = "coalesce(number in (select number from taken where not earlier), false)"
+        if self._store.count(f"skip is null and {test}", of="loans"):
+            self._kept += f" and not {test}"
+            said = self._count(f"skip is null and {test}")
+            self.notes.append(f"{said} are taken back by a row with the same loan number, and were left out")
+
+    def _refuse_numberless(self) -> None:
+        """Refuse rows without a loan number in later snapshots: the loan may have been counted in an earlier one."""
+        if self._snapshots > 1 and self._columns.all("loan_id"):
+            self._store.refuse(
+                "skip is null and number is null and snapshot > (select min(snapshot) from loans where skip is null)",
+                self._columns.header(self._columns.all("loan_id")[0]),
+                "the row of a later snapshot has no loan number: the loan may stand in an earlier one",
+                f"fill it in, or {OUT}",
+                of="loans",
+            )
 
     def _has_kinds(self) -> bool:
         return any(name.startswith(("kind_", "flag_", "of_extension")) for name in self._joins) or bool(
@@ -374,10 +423,11 @@ class Loans(LoanView):
 
     # --- sums ---
 
-    def total(self) -> Decimal:
-        """Return the sum of the amounts of all rows, in the unit of the column."""
+    def total(self, first: int, last: int) -> Decimal:
+        """Return the sum of the amounts of the rows from one to another, in the unit of the column."""
+        rows = f"row between {first} and {last}"
         found = (
-            self._store.ask("select sum(p)::varchar as p from loans where skip is distinct from 'omitted'")
+            self._store.ask(f"select sum(p)::varchar as p from loans where skip is distinct from 'omitted' and {rows}")
             .column("p")[0]
             .as_py()
         )

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from evalkit.errors import SourceError
 from evalkit.progress import show_progress
-from evalkit.sources.files.listing import Listing, Sought, open_listing
+from evalkit.sources.files.listing import SHEET, Listing, Sought, open_listing
 from evalkit.sources.ledger.fields import (
     Columns,
     check_declared,
@@ -137,6 +137,8 @@ class LoanLedger:
             if isinstance(given, str):
                 raise self._error(f"{name}= is one word, not a tuple", f'write {name}=("{given}",)')
             object.__setattr__(self, name, tuple(given))
+        if len(set(self.sheets)) < len(self.sheets):
+            raise self._error("sheets= names a sheet twice", "name each sheet once")
         names = [self._unit_name, self.time, "rate", *_COUNTED]
         if len(set(names)) < len(names) or not all(name.strip() for name in names):
             raise self._error(
@@ -169,6 +171,11 @@ class LoanLedger:
             if len(self.amounts) != 2 or len(numbers) != 2 or not 0 <= numbers[0] < numbers[1]:
                 raise self._error(
                     "amounts= are not a smallest and a largest amount", "write amounts=(100, 5e8), for instance"
+                )
+        for column, values in self.covers.items():
+            if isinstance(values, str) or not isinstance(values, Sequence) or not values:
+                raise self._error(
+                    f"covers= does not list values of '{column}'", f'write covers={{"{column}": ("…", "…")}}'
                 )
         if (self.query is None) != (self.database is None):
             raise self._error(
@@ -247,6 +254,8 @@ class LoanLedger:
                 return None
             advance(1)
             below, notes = _find_below(listing, columns, unit)
+            if not listing.beyond <= below.keys():  # a record of the table, which a long text gives only as a whole
+                return None
             omitted = self._leave_out(store, below)
             store.omits = bool(omitted)
             store.lift("omitted", {"row": pa.array(sorted(omitted), pa.int64())})
@@ -499,7 +508,11 @@ def _find_below(listing: Listing, columns: Columns, unit: int) -> tuple[dict[int
     number = columns.all("loan_id")
     below: dict[int, list[str]] = {}
     totals = []
+    ended: set[int] = set()  # of several sheets, those whose last record was found
     for row, cells in reversed(listing.tail):
+        sheet = row // SHEET if listing.sheets else 0
+        if sheet in ended:
+            continue
         filled = [cell for cell in cells if cell]
         is_sum = any(is_total(cell) for cell in filled)
         has_day = bool(cells[day]) and any(
@@ -509,7 +522,8 @@ def _find_below(listing: Listing, columns: Columns, unit: int) -> tuple[dict[int
         named = bool(cells[unit]) or any(cells[at] for at in number)
         is_note = not has_day and (not has_amount or not named) and len(filled) <= max(2, len(cells) // 3)
         if not (is_sum or is_note or (not has_day and not named)):
-            break
+            ended.add(sheet)
+            continue
         below[row] = cells
         if is_sum:
             totals.append(row)
@@ -532,7 +546,7 @@ def _compare_totals(listing: Listing, columns: Columns, below: Mapping[int, Sequ
         number = read_number(cells[place])
         if number is None or not any(is_total(cell) for cell in cells if cell):
             continue
-        total = loans.total()
+        total = loans.total(row // SHEET * SHEET if listing.sheets else 0, row)
         label = listing.label(row)
         if number == total:
             said.append(f"the total in row {label} is the sum of the rows above")

@@ -149,7 +149,9 @@ class Store:
 
         named = "".join(f"[{one}]" if one in "*?[" else one for one in str(path))  # or it would name other files, too
         schema = pq.read_schema(path)
-        rows = tell(self.where, lambda: self.database.read_parquet(named, file_row_number=True, hive_partitioning=False))
+        rows = tell(
+            self.where, lambda: self.database.read_parquet(named, file_row_number=True, hive_partitioning=False)
+        )
         chosen = [
             (duckdb.ColumnExpression("file_row_number") + duckdb.ConstantExpression(2)).cast("BIGINT").alias("row")
         ]
@@ -168,8 +170,10 @@ class Store:
             if zone:  # DuckDB knows the moment alone, and would show it in the time zone of this computer
                 one = _in_zone(one, zone)
             if kind == "float":
-                is_nan = duckdb.FunctionExpression("isnan", one)
-                one = duckdb.CaseExpression(is_nan, duckdb.ConstantExpression(None)).otherwise(one)
+                # isnan() believes the file's smallest and largest value, which do not tell of a NaN
+                is_nan = one.cast("VARCHAR") == duckdb.ConstantExpression("nan")
+                ends = duckdb.CaseExpression(is_nan, duckdb.ConstantExpression(None)).otherwise(one)
+                one = duckdb.CaseExpression(duckdb.FunctionExpression("isfinite", one), one).otherwise(ends)
             cast = {"day": "DATE", "nothing": "VARCHAR"}.get(kind)
             chosen.append((one if cast is None else one.cast(cast)).alias(f"c{i}"))
         tell(self.where, lambda: rows.select(*chosen).create_view("cells"))

@@ -108,6 +108,8 @@ class LoanView:
         self._make_view(units)
 
     def _make_view(self, units: UnitCells) -> None:
+        ragged = self._store.listing.ragged
+        self._store.lift("ragged", {"row": pa.array(list(ragged), pa.int64())})
         unit = f"cells.{self._store.column(self._wanted.unit)}"
         no_unit = f"{unit} is null"
         if units.blank.any():
@@ -151,8 +153,7 @@ class LoanView:
         chosen = ", ".join(f"{text} as {name}" for name, text in parts.items())
         joins = "".join(f" left join {table} on {column} = {table}.k" for table, column in self._joins.items())
         self._store.run(f"create or replace temp view loans as select {chosen} from cells{joins}")
-        if ragged := self._store.listing.ragged:
-            self._store.lift("ragged", {"row": pa.array(list(ragged), pa.int64())})
+        if ragged:
             rows, _ = self._store.rows("skip is null and row in (select row from ragged)", of="loans")
             if rows:
                 raise ragged[rows[0]]
@@ -191,8 +192,9 @@ class LoanView:
         what, remedy = f"the currency is not {said}", 'nothing is converted: leave these rows out by currency="CNY"'
         if self._wanted.drops_currencies:
             remedy = "correct the currency of the row, or leave the row out by leave_out="
-        empty = f"{self._store.column(place)} is null and row not in (select row from omitted)"
-        self._store.refuse(empty, header, f"{what}: the cell is empty", remedy)
+        empty = f"{self._store.column(place)} is null and row not in (select row from omitted) and row not in (select row from ragged)"
+        fill = 'fill it in, or leave the row out by leave_out=; columns={"currency": ""} does not look at this column'
+        self._store.refuse(empty, header, f"{what}: the cell is empty", fill)
         if not others.any():
             return []
         if not self._wanted.drops_currencies:
@@ -505,7 +507,10 @@ class LoanView:
                 self._joins[table] = text
                 text = f"case when {table}.k is not null then {table}.v else {text} end"
             parts.append(text)
-        return f"({' || chr(31) || '.join(parts)})" if parts else "null::varchar"
+        if len(parts) < 2:
+            return f"({parts[0]})" if parts else "null::varchar"
+        whole = " || chr(31) || ".join(f"coalesce({part}, '')" for part in parts)
+        return f"(case when coalesce({', '.join(parts)}) is not null then {whole} end)"
 
     def _one(self, name: str) -> list[int]:
         place = self._columns.one(name)
