@@ -1,4 +1,4 @@
-"""LoanLedger under what broke it: wrong sums without a word, errors of engines, cells in tracebacks, remedies that did not work."""
+"""LoanLedger under what broke it: wrong sums, errors of engines, cells in tracebacks, remedies that did not work."""
 
 from __future__ import annotations
 
@@ -136,6 +136,14 @@ def test_a_line_of_words_within_the_table_has_no_unit(tmp_path: Path) -> None:
     table = read(put(tmp_path, text))
     assert table.frame["principal"].tolist() == [10.0]
     assert "1 rows (0.00 yuan) have no unit" in notes(table)
+
+
+def test_a_last_loan_for_what_is_called_a_total_counts(tmp_path: Path) -> None:
+    rows = "1,F1,2021-01-01,5,ok\n2,F1,2021-01-01,7,汇总\n"
+    assert read(put(tmp_path, HEAD + rows)).frame["principal"].tolist() == [12.0]
+    total = read(put(tmp_path, HEAD + rows + "3,合计,2021-01-01,12,\n"))
+    assert total.frame["principal"].tolist() == [12.0]
+    assert "the total in row 4 is the sum" in notes(total)
 
 
 def test_a_comma_in_an_amount_does_not_hide_in_the_last_field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,6 +332,8 @@ def test_each_sheet_has_totals_of_its_own(tmp_path: Path) -> None:
         ({"amounts": (0, float("inf"))}, "not a smallest"),
         ({"amounts": ("a", "b")}, "not a smallest"),
         ({"covers": {"county": "甲县"}}, "does not list values"),
+        ({"columns": {"loan_id": None}}, "does not give 'loan_id' as text"),
+        ({"units": {"principal": 1}}, "does not give 'principal' as text"),
         ({"covers": {"county": 5}}, "does not list values"),
         ({"covers": {"county": ()}}, "does not list values"),
     ],

@@ -172,6 +172,11 @@ class LoanLedger:
                 raise self._error(
                     "amounts= are not a smallest and a largest amount", "write amounts=(100, 5e8), for instance"
                 )
+        for name in ("columns", "units"):
+            for key, said in getattr(self, name).items():
+                given = [said] if isinstance(said, str) or name == "units" or not isinstance(said, Sequence) else said
+                if not all(isinstance(one, str) for one in given):
+                    raise self._error(f"{name}= does not give '{key}' as text", f'write {name}={{"{key}": "…"}}')
         for column, values in self.covers.items():
             if isinstance(values, str) or not isinstance(values, Sequence) or not values:
                 raise self._error(
@@ -520,6 +525,9 @@ def _find_below(listing: Listing, columns: Columns, unit: int) -> tuple[dict[int
         )
         has_amount = read_number(cells[principal]) is not None
         named = bool(cells[unit]) or any(cells[at] for at in number)
+        # A loan may be for what is called a total: what names it must not be called so.
+        is_loan = has_day and bool(cells[principal]) and bool(cells[unit])
+        is_sum = is_sum and not (is_loan and not any(is_total(cells[at]) for at in (unit, *number)))
         is_note = not has_day and (not has_amount or not named) and len(filled) <= max(2, len(cells) // 3)
         if not (is_sum or is_note or (not has_day and not named)):
             ended.add(sheet)
