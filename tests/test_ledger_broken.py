@@ -252,6 +252,14 @@ def test_marks_beside_amounts_agree_with_the_unit(tmp_path: Path, text: str) -> 
     says(refused(path, units={"principal": "万元"}), "not a plain number", "row 2, column 'amount'", "leave_out=")
 
 
+def test_amounts_that_all_have_three_decimals_are_worth_a_word(tmp_path: Path) -> None:
+    rows = "1;F1;2021-01-01;1.234;ok\n2;F1;2021-01-01;12.345;ok\n"
+    word = "all amounts in 'amount' have three decimals"
+    assert word in notes(read(put(tmp_path, HEAD.replace(",", ";") + rows)))
+    assert word not in notes(read(put(tmp_path, HEAD.replace(",", ";") + rows.replace("1.234", "1234"))))
+    assert word not in notes(read(put(tmp_path, HEAD.replace(",", ";") + rows), units={"principal": "万元"}))
+
+
 # --- loans that were taken back; snapshots ---
 
 

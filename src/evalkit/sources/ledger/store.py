@@ -81,9 +81,12 @@ class Store:
         """Carry out a query with sums of whole numbers: in 64 bits, or as text where they are larger."""
         import duckdb
 
+        def sum_as(money: str) -> pa.Table:
+            return tell(self.where, lambda: self.database.sql(query(money)).to_arrow_table(), passes=_TOO_LARGE)
+
         for money in ("bigint", "varchar"):
             with suppress(duckdb.ConversionException, duckdb.OutOfRangeException):
-                return tell(self.where, lambda: self.database.sql(query(money)).to_arrow_table(), passes=_TOO_LARGE)
+                return sum_as(money)
         raise SourceError(
             "the amounts and rates have so many digits that their sum cannot be told exactly",
             where=self.where,

@@ -192,7 +192,8 @@ class LoanView:
         what, remedy = f"the currency is not {said}", 'nothing is converted: leave these rows out by currency="CNY"'
         if self._wanted.drops_currencies:
             remedy = "correct the currency of the row, or leave the row out by leave_out="
-        empty = f"{self._store.column(place)} is null and row not in (select row from omitted) and row not in (select row from ragged)"
+        out = "select row from omitted union all select row from ragged"
+        empty = f"{self._store.column(place)} is null and row not in ({out})"
         fill = 'fill it in, or leave the row out by leave_out=; columns={"currency": ""} does not look at this column'
         self._store.refuse(empty, header, f"{what}: the cell is empty", fill)
         if not others.any():
@@ -297,6 +298,13 @@ class LoanView:
             joined = f"select {text} as t, {tidy} as u from cells left join {table} on {text} = {table}.k"
             sizes = self._store.ask(f"{query} from ({joined})").to_pylist()[0]
         scale, longest = sizes["scale"] or 0, sizes["longest"] or 0
+        if scale == 3 and kind == "text" and name == "principal" and unit.factor == 1:
+            thousands = f"{text} is not null and not regexp_full_match({text}, '[0-9]{{1,3}}[.][0-9]{{3}}')"
+            if not self._store.count(thousands):
+                self.notes.append(
+                    f"all amounts in '{self._columns.header(place)}' have three decimals: where the point stands between "
+                    "thousands, as in 1.234 for 1234, they are a thousand times as much"
+                )
         if longest + scale <= 17:
             return Amount(f"cast(cast({tidy} as decimal(18, {scale})) * {10**scale} as bigint)", scale, unit)
         whole = f"split_part({tidy}, '.', 1) || rpad(split_part({tidy}, '.', 2), {scale}, '0')"
