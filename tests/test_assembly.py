@@ -272,7 +272,7 @@ def test_an_error_in_a_derived_column_names_its_file_and_the_row_of_the_first() 
 def test_a_derived_column_rests_on_the_files_of_its_columns() -> None:
     prices = table("prices.csv", {"index": "2020=100"}, year=[2020, 2021], index=[100.0, 110.0])
     money = table("farms.csv", {"y": "yuan"}, farm=[1, 1], year=[2020, 2021], y=[1.0, 1.1])
-    panel = ek.assemble(money, prices, unit="farm", time="year", derive={"real": ek.deflate("y", "index")})
+    panel = ek.assemble(money, prices, unit="farm", time="year", derive={"real": ek.deflate("y", "index", "price")})
     assert panel.origins["real"] == "farms.csv, prices.csv"
     assert panel.units["real"] == "yuan of 2020"
 
@@ -296,7 +296,7 @@ time = "year"
 [panel.regions]
 county = { level = "county", within = "塔城地区" }
 [panel.derive]
-real = { verb = "deflate", of = "income", by = "index" }
+real = { verb = "deflate", of = "income", by = "index", index = "price" }
 per_mu = { verb = "per", of = "real", by = "area" }
 before = { verb = "lag", of = "per_mu" }
 calm = { verb = "winsorise", of = "per_mu", lower = 0.0, upper = 0.5 }

@@ -89,13 +89,13 @@ def nominal(unit: str = "上年=100", index: list[float] | None = None, **more: 
 
 def test_a_chained_index_gives_prices_of_the_first_year() -> None:
     """2020: 1.10; 2021: 1.10 × 0.95 = 1.045. The index of the first year is to the year before, and not used."""
-    found = ek.deflate("y", "p").derive(nominal(), "new")
+    found = ek.deflate("y", "p", "price").derive(nominal(), "new")
     assert found.values.tolist() == pytest.approx([100.0, 100.0, 220.0 / 1.045] * 2, rel=1e-14)
     assert found.unit == "万元 of 2019"
 
 
 def test_a_fixed_base_gives_prices_of_that_year() -> None:
-    found = ek.deflate("y", "p").derive(nominal("2020=100", [80.0, 100.0, 125.0]), "new")
+    found = ek.deflate("y", "p", "price").derive(nominal("2020=100", [80.0, 100.0, 125.0]), "new")
     assert found.values.tolist() == pytest.approx([125.0, 110.0, 176.0] * 2, rel=1e-14)
     assert found.unit == "万元 of 2020"
 
@@ -109,24 +109,24 @@ def test_an_index_may_differ_by_county_and_a_farm_may_have_gaps() -> None:
         y=[121.0] * 8,
         p=[NAN, 110.0, 110.0, NAN, NAN, NAN, 100.0, 100.0],
     )
-    found = values(ek.deflate("y", "p", within="county"), given)
+    found = values(ek.deflate("y", "p", "price", within="county"), given)
     assert found == pytest.approx([121.0, 110.0, 100.0, 121.0, 100.0, 121.0, 121.0, 121.0], rel=1e-14)
     with pytest.raises(DataError, match="'p' is not one number in a year, in 2 rows") as caught:
-        ek.deflate("y", "p").derive(given, "new")
+        ek.deflate("y", "p", "price").derive(given, "new")
     assert "rows 8, 9" in caught.value.where
 
 
 @pytest.mark.parametrize(
     ("given", "rule", "what", "where"),
     [
-        (nominal("%"), ek.deflate("y", "p"), "'%' is not a kind of price index", "column 'p'"),
-        (nominal(), ek.deflate("q", "p"), "'q' is in 'kg', which is not an amount of money", "column 'q'"),
-        (nominal(), ek.deflate("y", "q"), "'kg' is not a kind of price index", "'q'"),
-        (nominal(w=[1.0] * 6), ek.deflate("w", "p"), "'w' has no unit", "column 'w'"),
-        (nominal(index=[103.0, NAN, 95.0]), ek.deflate("y", "p"), "cannot pass a missing year", "row 3"),
-        (nominal(index=[103.0, 1.1, 95.0]), ek.deflate("y", "p"), "1.1 is not a price index", "row 3"),
-        (nominal("2019=100", [100.0, NAN, 95.0]), ek.deflate("y", "p"), "has no value in 2 rows", "rows 3, 6"),
-        (nominal(), ek.deflate("y", "prices"), "there is no column 'prices'", "table"),
+        (nominal("%"), ek.deflate("y", "p", "price"), "'%' is not a kind of index", "column 'p'"),
+        (nominal(), ek.deflate("q", "p", "price"), "'q' is in 'kg', which is not an amount of money", "column 'q'"),
+        (nominal(), ek.deflate("y", "q", "price"), "'kg' is not a kind of index", "'q'"),
+        (nominal(w=[1.0] * 6), ek.deflate("w", "p", "price"), "'w' has no unit", "column 'w'"),
+        (nominal(index=[103.0, NAN, 95.0]), ek.deflate("y", "p", "price"), "cannot pass a missing year", "row 3"),
+        (nominal(index=[103.0, 1.1, 95.0]), ek.deflate("y", "p", "price"), "1.1 is not an index out of 100", "row 3"),
+        (nominal("2019=100", [100.0, NAN, 95.0]), ek.deflate("y", "p", "price"), "has no value in 2 rows", "rows 3, 6"),
+        (nominal(), ek.deflate("y", "prices", "price"), "there is no column 'prices'", "table"),
     ],
 )
 def test_an_index_that_cannot_be_used_is_refused(given: Panel, rule: Derivation, what: str, where: str) -> None:
@@ -139,7 +139,7 @@ def test_an_index_that_cannot_be_used_is_refused(given: Panel, rule: Derivation,
 def test_quarters_have_no_price_index_of_years() -> None:
     given = panel({"y": "元", "p": "上年=100"}, farm=[1, 1], year=["2020Q1", "2020Q2"], y=[1.0, 2.0], p=[100.0, 101.0])
     with pytest.raises(DataError, match="not years but quarters"):
-        ek.deflate("y", "p").derive(given, "new")
+        ek.deflate("y", "p", "price").derive(given, "new")
 
 
 # --- winsorise
@@ -251,7 +251,7 @@ def test_text_is_refused_by_row_by_every_verb(verb: str) -> None:
         "log": ek.log("x"),
         "at_least": ek.at_least("x", 1),
         "per": ek.per("x", "farm"),
-        "deflate": ek.deflate("x", "farm"),
+        "deflate": ek.deflate("x", "farm", "price"),
         "winsorise": ek.winsorise("x"),
         "lag": ek.lag("x"),
         "share": ek.share("x"),

@@ -108,6 +108,7 @@ def values() -> dict[str, Any]:
         "ResolvedColumn": resolved,
         "Factor": next(iter(factors.factors.values())),
         "FactorSet": factors,
+        "Parameter": next(iter(factors.parameters.values())),
         "Delimited": Delimited("a.csv"),
         "LoanLedger": LoanLedger("a.csv", key_file="study.key"),
         "Yearbook": Yearbook("a.xls", columns={"income": "农村居民人均可支配收入"}),

@@ -102,7 +102,8 @@ truth.frame.set_index(["specification", "term"])
 # **Account.** Three sets of emission factors. Each says in words what it covers and what it leaves out.
 
 # %%
-literature, ipcc, local = (factor_set(name) for name in ("literature", "ipcc_2006", "changji_2022"))
+literature = factor_set("literature", "literature_irrigation_recalled")
+ipcc, local = factor_set("ipcc_2006"), factor_set("changji_2022")
 for factors in (literature, ipcc, local):
     print(factors.leaves_out("en"), end="\n\n")
 

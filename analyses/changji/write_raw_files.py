@@ -142,7 +142,8 @@ def make_farms(world: World, counties: pd.DataFrame) -> tuple[pd.DataFrame, pd.D
 
 def rate(factors: str, source: str, unit: str) -> float:
     """Emissions in kg of CO2e per unit of a source, by a factor set."""
-    return factor_set(factors).rate(source, unit, where="write_raw_files")
+    sets = ("literature", "literature_irrigation_recalled") if factors == "literature" else (factors,)
+    return factor_set(*sets).rate(source, unit, where="write_raw_files")
 
 
 def _change(used: dict[str, Floats], without: dict[str, Floats], kg_co2: dict[str, float]) -> Floats:

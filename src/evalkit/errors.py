@@ -57,7 +57,12 @@ def nearest(name: object, valid: Iterable[str]) -> str:
     """Say which valid name is nearest to a misspelt one (or to what stands in its place), and which others there are."""
     known = [str(item) for item in valid]
     plain = {item.casefold(): item for item in reversed(known)}  # a capital is not worth a letter
-    close = [plain[item] for item in difflib.get_close_matches(str(name).casefold(), plain, n=1, cutoff=0.5)]
+    word = str(name).casefold()
+    alike = difflib.get_close_matches(word, plain, n=len(plain) or 1, cutoff=0.5)
+    first = {item: at for at, item in enumerate(known)}
+    # Of names that are equally near, the one that is listed first: the most common.
+    alike.sort(key=lambda item: (-difflib.SequenceMatcher(None, item, word).ratio(), first[plain[item]]))
+    close = [plain[item] for item in alike[:1]]
     listed = ", ".join(known[:12]) + (", …" if len(known) > 12 else "")
     return f"did you mean '{close[0]}'? Known are: {listed}" if close else f"known are: {listed or 'none'}"
 

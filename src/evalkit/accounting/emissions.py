@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from evalkit.accounting._tables import DETAIL, EMISSIONS, located, require_columns, require_keys, unit_of, values_of
-from evalkit.accounting.factors import FactorSet, Plausible, emission_sources
+from evalkit.accounting.factors import Factor, FactorSet, plain_word
+from evalkit.accounting.magnitudes import check_magnitudes
+from evalkit.accounting.vocabulary import count_the_same, holds, vocabulary
 from evalkit.errors import DataError, nearest
+from evalkit.numerics.arrays import Floats, Ints
 from evalkit.tables.table import Provenance, Table
-from evalkit.tables.units import convert, kind_of_unit
+from evalkit.tables.units import kind_of_unit
 
 _SOWN_AREA = "sown_area"
 
@@ -29,12 +32,16 @@ def inventory(
 ) -> Table:
     """Multiply activity data by emission factors: one row for each row of `activity` and emission source.
 
-    `keys` identify the rows of `activity`. `sources` maps emission sources to columns; by default they are the columns that
-    bear the name of one. Columns of the result: keys, source, activity, activity_unit (as declared), factor, factor_unit
-    (kg CO2e per that unit), emissions (kg CO2e, missing where the activity is). A row keeps the number it has in the file.
-    Sources that the set excludes, or that `leave_out` names, are left out; the provenance says so. Where the table has
-    `sown_area`, magnitudes per hectare are checked. Raises DataError for repeated keys, a column without a unit or with a
-    wrong one, negative values, implausible magnitudes, and a source for which the set has no value.
+    `keys` identify the rows of `activity`. `sources` maps what is counted ("fertiliser", "dairy_cattle") to columns; by
+    default they are the columns that bear such a name. One column may have several emission sources: cattle have enteric
+    methane, and that of manure. Columns of the result: keys, source, activity, activity_unit (as declared), factor,
+    factor_unit (kg CO2e per that unit; below 0 for a sink), emissions (kg CO2e, missing where the activity is). A row keeps
+    the number it has in the file.
+
+    What the set excludes, or `leave_out` names (a source, or all of a column), is left out; the provenance says so. Where the
+    table has `sown_area`, magnitudes per hectare are checked. Raises DataError for repeated keys, a column without a unit or with
+    a wrong one, negative values, implausible magnitudes, what the set has no value for, what would be counted twice or by half, a
+    column that is named for another product, and a row for which a factor by cases has none.
     """
     for argument, given in (("keys", keys), ("leave_out", leave_out)):
         if isinstance(given, str):  # a string is a sequence of one-letter names, which nobody means
@@ -42,28 +49,85 @@ def inventory(
                 f"{argument}= is one word, not a tuple", where=name, remedy=f'write {argument}=("{given}",)'
             )
     _check_table(activity, keys)
-    columns = _source_columns(activity, keys, sources)
+    columns = _find_columns(activity, factors, keys, sources)
     used, notes = _choose(activity, factors, columns, leave_out)
-    area = columns.get(_SOWN_AREA, _SOWN_AREA if _SOWN_AREA in activity.frame.columns else None)
-    notes += _check_magnitudes(activity, used, area)
-    parts = []
-    for source, column in used.items():
-        values, unit = _activity_values(activity, source, column), unit_of(activity, column)
-        rate = factors.rate(source, unit, where=f"{activity.name}, column '{column}'")
-        parts.append(
-            activity.frame[list(keys)].assign(
-                source=source,
-                activity=values,
-                activity_unit=unit,
-                factor=rate,
-                factor_unit=f"{EMISSIONS}/{unit}",
-                emissions=values * rate,
-            )
+    _refuse_double(activity, used)
+    _refuse_half(activity, factors, columns, used, leave_out)
+    values = {counted: _activity_values(activity, counted, column, used) for counted, column in columns.items()
+              if any(one.activity == counted for one in used)}  # fmt: skip
+    notes += check_magnitudes(activity, {one: columns[one] for one in values}, columns.get(_SOWN_AREA, _SOWN_AREA))
+    frame = _multiply(activity, factors, keys, columns, used, values)
+    described = _describe(factors, activity, columns, used, notes)
+    return Table(name=name, frame=frame, provenance=(*activity.provenance, *described), units={"emissions": EMISSIONS})
+
+
+def _multiply(
+    activity: Table,
+    factors: FactorSet,
+    keys: tuple[str, ...],
+    columns: Mapping[str, str],
+    used: Sequence[Factor],
+    values: Mapping[str, Floats],
+) -> pd.DataFrame:
+    """Make the long table: the sources of a row stand one below the other."""
+    rows, number = len(activity.frame), len(used)
+    amounts, rates = np.empty((rows, number)), np.empty((rows, number))
+    units = []
+    for at, one in enumerate(used):
+        column = columns[one.activity]
+        unit, where = unit_of(activity, column), f"{activity.name}, column '{column}'"
+        units.append(unit)
+        amounts[:, at] = values[one.activity]
+        rates[:, at] = _values_by_case(activity, one, where) * factors.weigh(one, unit, where=where)
+    long = activity.frame[list(keys)]
+    at_row = np.repeat(np.arange(rows), number)
+    long = long.take(at_row) if number > 1 else long.copy()
+    emissions = amounts * rates
+    long["source"] = _tiled([one.name for one in used], rows)
+    long["activity"] = amounts.ravel()
+    long["activity_unit"] = _tiled(units, rows)
+    long["factor"] = rates.ravel()
+    long["factor_unit"] = _tiled([f"{EMISSIONS}/{unit}" for unit in units], rows)
+    long["emissions"] = emissions.ravel()
+    return long
+
+
+def _tiled(words: Sequence[str], times: int) -> pd.Categorical:
+    """Repeat a list of words so many times, held as codes: a column of twenty million rows has few words."""
+    known = list(dict.fromkeys(words))
+    codes = np.array([known.index(word) for word in words], dtype=np.int16)
+    return pd.Categorical.from_codes(np.tile(codes, times), categories=pd.Index(known, dtype="str"))
+
+
+def _values_by_case(activity: Table, factor: Factor, where: str) -> Floats | float:
+    """Return the value of a factor; one for each row where it differs by columns of the activity data."""
+    if factor.value is not None:
+        return factor.value
+    columns = list(factor.cases[0][0])
+    require_columns(activity, columns)
+    spoken = factor.by_words()
+    codes, combinations = _distinct(activity.frame, columns)
+    found = np.array([spoken.get(tuple(map(plain_word, one)), np.nan) for one in combinations])[codes]
+    lacking = np.isnan(found)
+    if lacking.any():
+        at = int(np.argmax(lacking))
+        said = ", ".join(f"{column} = {activity.frame[column].iloc[at]}" for column in columns)
+        raise DataError(
+            f"{factor.name} has no factor for {said}, and {int(lacking.sum())} rows lack one",
+            where=located(activity, lacking, columns[0]),
+            remedy=f"{nearest(' '.join(map(plain_word, combinations[codes[at]])), map(' '.join, spoken))}; correct the rows, or "
+            "add a case in a file of your own with its source",
         )
-    order = np.argsort(np.tile(np.arange(len(activity.frame)), len(parts)), kind="stable")
-    frame = pd.concat(parts).iloc[order]
-    provenance = (*activity.provenance, _describe(factors, activity, used, notes))
-    return Table(name=name, frame=frame, provenance=provenance, units={"emissions": EMISSIONS})
+    return np.asarray(found, dtype=np.float64)
+
+
+def _distinct(frame: pd.DataFrame, columns: list[str]) -> tuple[Ints, list[tuple[str, ...]]]:
+    """Return for each row the number of its combination of words, and the combinations."""
+    grouped = frame.groupby(columns, sort=False, dropna=False)
+    codes = np.asarray(grouped.ngroup(), dtype=np.int64)
+    _, first = np.unique(codes, return_index=True)
+    rows = frame[columns].iloc[first].itertuples(index=False)
+    return codes, [tuple(map(str, row)) for row in rows]
 
 
 def _check_table(activity: Table, keys: tuple[str, ...]) -> None:
@@ -81,14 +145,24 @@ def _check_table(activity: Table, keys: tuple[str, ...]) -> None:
             )
 
 
-def _source_columns(activity: Table, keys: tuple[str, ...], sources: Mapping[str, str] | None) -> dict[str, str]:
-    """Find the column of each emission source, in the order of the vocabulary."""
+def _known_activities(factors: FactorSet) -> dict[str, None]:
+    """List what may be counted: the vocabulary, then what the set adds."""
+    return dict.fromkeys((*vocabulary().activities, *(one.activity for one in factors.factors.values())))
+
+
+def _find_columns(
+    activity: Table, factors: FactorSet, keys: tuple[str, ...], sources: Mapping[str, str] | None
+) -> dict[str, str]:
+    """Find the column of each thing that is counted, in the order of the vocabulary."""
+    known = _known_activities(factors)
     present = [str(column) for column in activity.frame.columns if column not in keys]
     if sources is None:
-        _refuse_misspelt(activity, present)
-        sources = {source: source for source in emission_sources() if source in present}
-    for source, column in sources.items():
-        _require_known(source, "sources=")
+        _refuse_misspelt(activity, present, known)
+        sources = {one: one for one in known if one in present}
+    for counted, column in sources.items():
+        if counted not in known:
+            what = f"'{counted}' is no emission source"
+            raise DataError(what, where="sources=", remedy=nearest(counted, known))
         require_columns(activity, [column])
         if list(sources.values()).count(column) > 1:
             raise DataError(
@@ -98,16 +172,16 @@ def _source_columns(activity: Table, keys: tuple[str, ...], sources: Mapping[str
         raise DataError(
             "no column bears the name of an emission source",
             where=activity.name,
-            remedy='name the columns: sources={"fertiliser": "…"}; sources are ' + ", ".join(emission_sources()),
+            remedy='name the columns: sources={"fertiliser": "…"}; sources are ' + ", ".join(known),
         )
-    return {source: sources[source] for source in emission_sources() if source in sources}
+    return {counted: sources[counted] for counted in known if counted in sources}
 
 
-def _refuse_misspelt(activity: Table, present: list[str]) -> None:
+def _refuse_misspelt(activity: Table, present: list[str], known: Mapping[str, None]) -> None:
     """Refuse a column that all but bears the name of a source: nobody would miss its emissions."""
     for column in present:
-        close = difflib.get_close_matches(column.casefold(), emission_sources(), n=1, cutoff=0.85)
-        if close and close[0] not in present:
+        close = difflib.get_close_matches(column.casefold(), known, n=1, cutoff=0.85)
+        if close and close[0] not in present and column not in known:
             raise DataError(
                 f"column '{column}' resembles the emission source '{close[0]}'",
                 where=activity.name,
@@ -117,137 +191,190 @@ def _refuse_misspelt(activity: Table, present: list[str]) -> None:
 
 def _choose(
     activity: Table, factors: FactorSet, columns: Mapping[str, str], leave_out: tuple[str, ...]
-) -> tuple[dict[str, str], list[str]]:
-    """Separate the sources that the inventory holds from those left out, which the notes name with the reason."""
-    for source in leave_out:
-        _require_known(source, "leave_out=")
-        if source not in columns:
-            raise DataError(
-                f"there is no source '{source}' to leave out", where=activity.name, remedy="take it from leave_out"
+) -> tuple[list[Factor], list[str]]:
+    """Separate the emission sources that the inventory holds from those left out, which the notes name with the reason."""
+    notes = _note_left_out(activity, factors, columns, leave_out)
+    used: list[Factor] = []
+    without: list[str] = []
+    for counted, column in columns.items():
+        entries = [one for one in factors.of_activity(counted) if one.name not in leave_out]
+        if counted in leave_out or (not entries and factors.of_activity(counted)):
+            continue
+        valued = [one for one in entries if one.is_valued]
+        excluded = [one for one in entries if one.status == "excluded"]
+        group = vocabulary().activities[counted].group if counted in vocabulary().activities else ""
+        if not valued and not excluded and (not entries and group in factors.excludes):
+            notes.append(f"{counted} is excluded by the set: {factors.excludes[group]['en']}")
+            continue
+        notes += [f"{one.name} is excluded by the set: {one.reason['en']}" for one in excluded]
+        if not entries:
+            without.append(counted)
+        for one in entries:
+            if one.status == "unknown":
+                hint = f"{one.source}; " if one.source else ""
+                raise _without_factor(
+                    activity, column, f"has no printed value for '{one.name}'", factors.name, one.name, hint
+                )
+        used += valued
+    for counted in without:
+        whole = next((one.activity for one in used if count_the_same(one.activity, counted)), None)
+        if whole is None:
+            raise _without_factor(
+                activity,
+                columns[counted],
+                f"has no entry for '{counted}'",
+                factors.name,
+                counted,
+                _part_of(counted, factors),
             )
-    used, notes = dict[str, str](), list[str]()
-    for source, column in columns.items():
-        factor = factors.factors.get(source)
-        if source in leave_out:
-            notes.append(f"{source} was left out knowingly")
-        elif factor is not None and factor.status == "excluded":
-            notes.append(f"{source} is excluded by the set: {factor.reason['en']}")
-        elif factor is None or factor.value is None:
-            why = "has no entry for" if factor is None else "has no printed value for"
-            raise DataError(
-                f"the factor set '{factors.name}' {why} '{source}'",
-                where=f"{activity.name}, column '{column}'",
-                remedy=f'leave the source out knowingly (leave_out=("{source}",)), or use another set',
-            )
-        else:
-            used[source] = column
+        notes.append(f"{counted} is not counted beside {whole}")
     if not used:
         raise DataError("every source is left out", where=activity.name, remedy="use another factor set")
-    unlisted = [source for source, one in factors.factors.items() if one.value is not None and source not in columns]
+    counted_here = {one.activity for one in used}
+    unlisted = [one.name for one in factors.factors.values() if one.is_valued and one.activity not in columns]
+    unlisted = [
+        one for one in unlisted if not any(count_the_same(factors.factors[one].activity, x) for x in counted_here)
+    ]
     if unlisted:
         notes.append(f"the table has no {', '.join(unlisted)}")
     return used, notes
 
 
-def _require_known(source: str, where: str) -> None:
-    if source not in emission_sources():
-        raise DataError(f"'{source}' is no emission source", where=where, remedy=nearest(source, emission_sources()))
+def _without_factor(activity: Table, column: str, why: str, name: str, source: str, hint: str = "") -> DataError:
+    return DataError(
+        f"the factor set '{name}' {why}",
+        where=f"{activity.name}, column '{column}'",
+        remedy=f'{hint}leave the source out knowingly (leave_out=("{source}",)), or use another set',
+    )
 
 
-def _activity_values(activity: Table, source: str, column: str) -> np.ndarray:
-    values, unit, kinds = values_of(activity, column), unit_of(activity, column), emission_sources()[source].kinds
+def _part_of(counted: str, factors: FactorSet) -> str:
+    """Say what the set counts that holds a thing without a factor: all nitrogen, where the table has straight nitrogen."""
+    wholes = [one for one in factors.factors.values() if one.is_valued and count_the_same(one.activity, counted)]
+    if not wholes:
+        return ""
+    return f"the set counts '{wholes[0].activity}', of which that is a part: give the column of the whole; or "
+
+
+def _note_left_out(
+    activity: Table, factors: FactorSet, columns: Mapping[str, str], leave_out: tuple[str, ...]
+) -> list[str]:
+    known = dict.fromkeys((*_known_activities(factors), *factors.factors))
+    here = {*columns, *(one.name for one in factors.factors.values() if one.activity in columns)}
+    for source in leave_out:
+        if source not in known:
+            what = f"'{source}' is no emission source"
+            raise DataError(what, where="leave_out=", remedy=nearest(source, known))
+        if source not in here and not _is_missed(source, columns):
+            raise DataError(
+                f"there is no source '{source}' to leave out", where=activity.name, remedy="take it from leave_out"
+            )
+    return [f"{source} was left out knowingly" for source in leave_out]
+
+
+def _is_missed(source: str, columns: Mapping[str, str]) -> bool:
+    """Tell whether a source that has no column belongs beside one that has: leaving it out is a decision, too."""
+    known = vocabulary().activities
+    return any(source in known[one].beside for one in columns if one in known)
+
+
+def _refuse_double(activity: Table, used: Sequence[Factor]) -> None:
+    """Refuse two sources that count the same by the same process, or one whose factor holds the other."""
+    for at, one in enumerate(used):
+        for other in used[:at]:
+            same = one.process == other.process and count_the_same(one.activity, other.activity)
+            if same or holds(one.activity, other.activity) or holds(other.activity, one.activity):
+                why = "is part of the other" if same else "is in the factor of the other"
+                raise DataError(
+                    f"'{other.name}' and '{one.name}' would be counted twice: the one {why}",
+                    where=f"{activity.name}, columns '{other.activity}', '{one.activity}'",
+                    remedy=f'leave one of them out: leave_out=("{one.name}",)',
+                )
+
+
+def _refuse_half(
+    activity: Table,
+    factors: FactorSet,
+    columns: Mapping[str, str],
+    used: Sequence[Factor],
+    leave_out: tuple[str, ...],
+) -> None:
+    """Refuse what is only part of what it seems: straight nitrogen is not all nitrogen where compound fertiliser is used."""
+    known = vocabulary().activities
+    for one in used:
+        for other in known[one.activity].beside if one.activity in known else ():
+            whole = any(count_the_same(other, each) for each in columns if each != one.activity)
+            if not whole and other not in leave_out:
+                raise DataError(
+                    f"'{one.activity}' is counted without '{other}', which holds the same nutrient",
+                    where=f"{activity.name}, column '{columns[one.activity]}'",
+                    remedy=f"add the column '{other}', or leave it out knowingly: leave_out=(\"{other}\",)",
+                )
+
+
+def _activity_values(activity: Table, counted: str, column: str, used: Sequence[Factor]) -> Floats:
+    values, unit = values_of(activity, column), unit_of(activity, column)
+    kinds = tuple(dict.fromkeys(kind for one in used if one.activity == counted for kind in one.kinds))
     where = f"{activity.name}, column '{column}'"
     if (kind := kind_of_unit(unit, where=where)) not in kinds:
         raise DataError(
-            f"'{unit}' measures {kind}; {source} is measured as {' or '.join(kinds)}",
+            f"'{unit}' measures {kind}; {counted} is measured as {' or '.join(kinds)}",
             where=where,
             remedy="correct the unit in the sidecar, or the column that is named for this source",
         )
+    _refuse_other_product(activity, counted, column, kind)
     if (values < 0).any():
         raise DataError(
-            f"{source} is negative", where=located(activity, values < 0, column), remedy="correct these rows"
+            f"{counted} is negative", where=located(activity, values < 0, column), remedy="correct these rows"
         )
     return values
 
 
-def _describe(factors: FactorSet, activity: Table, used: Mapping[str, str], notes: list[str]) -> Provenance:
+def _refuse_other_product(activity: Table, counted: str, column: str, kind: str) -> None:
+    """Refuse a column whose header is the word for another product that is measured alike, by the longest word in it."""
+    known, plain = vocabulary().activities, column.casefold()
+    found = [
+        (len(word), name) for name, one in known.items() for word in one.words if word in plain and kind in one.kinds
+    ]
+    if not found or counted not in known:
+        return
+    longest = max(length for length, _ in found)
+    named = [name for length, name in found if length == longest]
+    if counted in named or any(counted in known[name].contains for name in named):
+        return
+    what = f"column '{column}' is called as {known[named[0]].label['en']} is, and is named for '{counted}'"
+    if any(name in known[counted].contains for name in named):
+        what += ", of which that is only a part"
+    raise DataError(
+        what,
+        where=f"{activity.name}, column '{column}'",
+        remedy=f'name it for that: sources={{"{named[0]}": "{column}"}}, or rename the column if it holds {counted}',
+    )
+
+
+def _describe(
+    factors: FactorSet, activity: Table, columns: Mapping[str, str], used: Sequence[Factor], notes: list[str]
+) -> tuple[Provenance, ...]:
     """Add to the provenance of the set which of its factors were used, and what was left out or not checked."""
-    entries = [factors.factors[source] for source in used]
-    said = [f"{one.name} {one.value:g} {one.unit}, {one.status} ({one.source})" for one in entries]
-    for source, density in factors.density.items():
-        if source in used and factors.needs_density(source, unit_of(activity, used[source]), where=activity.name):
-            said.append(f"{source} at {density.value:g} {density.unit} ({density.source})")
+    said = [_describe_factor(factors, one) for one in used]
+    for counted, density in factors.density.items():
+        entries = [one for one in used if one.activity == counted]
+        if any(factors.needs_density(one, unit_of(activity, columns[counted]), where=activity.name) for one in entries):
+            said.append(f"{counted} at {density.value:g} {density.unit} ({density.source})")
     if factors.gwp100:
         said.append(f"GWP100 {', '.join(f'{gas} {v:g}' for gas, v in factors.gwp100.items())} ({factors.gwp_source})")
-    return replace(factors.provenance, notes="; ".join([factors.status, *said, *notes]))
+    recalled = [one.name for one in used if one.status == "recalled"]
+    quoted = [one.name for one in used if one.status == "quoted"]
+    if quoted:
+        said.append(f"read where others quote it, not in the publication: {', '.join(quoted)}")
+    if recalled:
+        said.append(f"NOT CHECKED against the publication (recalled): {', '.join(recalled)}")
+    *others, last = factors.provenance
+    return (*others, replace(last, notes="; ".join([factors.status, *said, *notes])))
 
 
-_TRIED = {
-    "mass": ("kg", "t", "g", "斤", "万吨"),
-    "volume": ("L", "m3", "mL"),
-    "area": ("ha", "mu", "千公顷", "万亩", "km2", "m2"),
-}
-
-
-def _check_magnitudes(activity: Table, used: Mapping[str, str], area: str | None) -> list[str]:
-    """Compare each emission source (name → column) per sown hectare with what is plausible; say what was not compared.
-
-    `area` is the column of the sown area. Only rows in which both are positive count. Raises DataError when a median lies
-    outside the range, naming the unit that would fit, and when a single row lies far above it.
-    """
-    if area is None:
-        return ["magnitudes could not be checked, because the table has no sown_area"]
-    hectares = convert(values_of(activity, area), unit_of(activity, area), "ha", where=activity.name)
-    unchecked = []
-    for source, column in used.items():
-        if column == area:
-            continue
-        unit, values = unit_of(activity, column), values_of(activity, column)
-        plausible = _plausible(source, unit, activity.name)
-        both = (values > 0) & (hectares > 0)
-        if plausible is None or not both.any():
-            unchecked.append(source)
-            continue
-        per_hectare = np.full(len(values), np.nan)
-        per_hectare[both] = convert(values[both], unit, plausible.unit, where=activity.name) / hectares[both]
-        median = float(np.nanmedian(per_hectare))
-        if not plausible.low <= median <= plausible.high:
-            raise DataError(
-                f"column '{column}' is declared in '{unit}', so that its median is {_written(median)} {plausible.unit} per sown "
-                f"hectare; plausible is {plausible.low:g} to {plausible.high:g} ({plausible.source})",
-                where=f"{activity.name}, column '{column}'",
-                remedy=_fitting_units(activity, column, area, median, plausible),
-            )
-        high = per_hectare > plausible.highest
-        if high.any():
-            raise DataError(
-                f"{_written(float(np.nanmax(per_hectare)))} {plausible.unit} of {source} per sown hectare is not plausible "
-                f"(at most {plausible.highest:g}; {plausible.source})",
-                where=located(activity, high, column),
-                remedy=f"correct '{column}' or '{area}' in these rows, or leave them out",
-            )
-    return [f"magnitudes were not checked for {', '.join(unchecked)}"] if unchecked else []
-
-
-def _plausible(source: str, unit: str, where: str) -> Plausible | None:
-    kind = kind_of_unit(unit, where=where)
-    ranges = emission_sources()[source].per_hectare
-    return next((one for one in ranges if kind_of_unit(one.unit, where=where) == kind), None)
-
-
-def _fitting_units(activity: Table, column: str, area: str, median: float, plausible: Plausible) -> str:
-    """Say which other unit of the column, or of the sown area, would give a plausible median."""
-    found = []
-    for name, power in ((column, 1), (area, -1)):
-        declared = unit_of(activity, name)
-        for unit in _TRIED[kind_of_unit(declared, where=activity.name)]:
-            would_be = median * float(convert(1.0, unit, declared, where=activity.name)) ** power
-            if plausible.low <= would_be <= plausible.high:
-                found.append(f"'{unit}' for '{name}' would give {_written(would_be)}")
-                break
-    fitting = " and ".join(found) or "no usual unit fits: check the columns themselves"
-    return f"correct the declared unit ({fitting}); if all is right, leave the sown area out of the table to skip this check"
-
-
-def _written(number: float) -> str:
-    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+def _describe_factor(factors: FactorSet, one: Factor) -> str:
+    figure = f"by {' and '.join(one.cases[0][0])}" if one.cases else f"{one.value:g} {one.unit}"
+    sources = [factors.parameters[name].source for name, _ in one.parameters if not one.source]
+    said = f"{one.name} {figure}, {one.status} ({one.source or '; '.join(sources)})"
+    return f"{said}; unusual: {one.unusual['en']}" if one.unusual else said

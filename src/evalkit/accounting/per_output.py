@@ -8,19 +8,26 @@ import numpy as np
 import pandas as pd
 
 from evalkit.accounting._tables import (
-    DETAIL,
     EMISSIONS,
     located,
     match_rows,
-    require_columns,
     require_keys,
     unit_of,
     values_of,
     written,
 )
+from evalkit.accounting.factors import FactorSet
+from evalkit.accounting.uncertainty import (
+    SourceEmissions,
+    emissions_by_source,
+    first_order,
+    monte_carlo,
+    note_certain,
+    ranged_shares,
+)
 from evalkit.errors import DataError
-from evalkit.numerics.arrays import Floats
-from evalkit.panels.prices import price_levels, read_years
+from evalkit.numerics.arrays import Floats, Ints
+from evalkit.panels.prices import check_index, index_levels, read_years, real_output
 from evalkit.tables.table import Provenance, Table
 from evalkit.tables.units import convert, kind_of_unit
 
@@ -28,22 +35,40 @@ from evalkit.tables.units import convert, kind_of_unit
 _PER = {"money": "yuan", "mass": "kg", "area": "ha", "volume": "L", "energy": "kWh", "people": "person"}
 
 
-def intensity(inventory: Table, *, output: Table, per: str, deflator: Table | None = None, name: str = "cei") -> Table:
+def intensity(
+    inventory: Table,
+    *,
+    output: Table,
+    per: str,
+    deflator: Table | None = None,
+    index: str = "",
+    by_source: bool = False,
+    factors: FactorSet | None = None,
+    draws: int = 2000,
+    seed: int = 0,
+    name: str = "cei",
+) -> Table:
     """Divide the emissions of each key, summed over sources, by a column of `output`.
 
     `output` has one row per key of the inventory; `per` is its column, with a declared unit. The result has the keys, `name`
-    (kg CO2e per yuan, kg, ha, L, kWh or person) and `{name}_emissions` (kg CO2e). Missing emissions or output give a missing
-    intensity; so does a key without output, which the provenance notes.
+    (kg CO2e per yuan, kg, ha, L, kWh or person) and `{name}_emissions` (kg CO2e, net of sinks); with `by_source`, those of
+    each source as well, `{name}_emissions_{source}`. Missing emissions or output give a missing intensity; so does a key
+    without output, which the provenance notes.
 
-    `deflator` is a table of price indices: columns it shares with `output` (a year, perhaps regions) and one further, whose unit
-    is "上年=100" or "previous year=100" (chained from its first year) or "2019=100" (fixed base). Output is then in prices of
-    that year, and the unit says so.
+    `deflator` is a table of indices: columns it shares with `output` (a year, perhaps regions) and one further, whose unit is
+    "上年=100" or "previous year=100" (chained from its first year) or "2019=100" (fixed base). `index` has to say of what.
+    "price": output is divided by the level of prices, and is then in prices of the base. "volume" (an index of output in
+    comparable prices): output is that of its first year times the unit's own index since. The unit says the year.
+
+    With `factors`, the set that the inventory was made with, the uncertainty of its factors stands beside: `{name}_sd` (first
+    order), `{name}_low` and `{name}_high` (2.5 and 97.5 % of `draws`, see factor_uncertainty); output counts as certain.
 
     Raises DataError for output that is zero or negative, repeated keys, an inventory in which a key lacks a source that others
-    have, an index of another kind, and rows without an index.
+    have, an index of another kind or whose name says the other, and rows without an index.
     """
-    keys = [str(column) for column in inventory.frame.columns if column not in DETAIL]
-    emissions = _total(inventory, keys)
+    found_emissions = emissions_by_source(inventory)
+    emissions = found_emissions.frame
+    keys = [str(column) for column in emissions.columns]
     require_keys(output, keys)
     at = match_rows(emissions, inventory.name, output, keys)
     found = at >= 0
@@ -54,47 +79,42 @@ def intensity(inventory: Table, *, output: Table, per: str, deflator: Table | No
             where=output.name,
             remedy="write the keys alike in both",
         )
-    used = replace(output, frame=output.frame.iloc[at[found]])
-    amount, unit = _output(used, per)
+    amount, unit = _output(replace(output, frame=output.frame.iloc[at[found]]), per)
+    if deflator is None and index:
+        raise DataError(
+            f"index = '{index}' speaks of no table", where="intensity", remedy="name the table of the index: deflator="
+        )
     if deflator is not None:
-        amount, year = _deflate(amount, used, per, deflator)
+        amount, year = _deflate(amount, output, at[found], per, deflator, index)
         unit = f"{unit} of {year}"
     quantity = np.full(len(emissions), np.nan)
     quantity[found] = amount
-    total, total_name = emissions["emissions"].to_numpy(dtype=np.float64), f"{name}_emissions"
-    for column in (name, total_name):
+    columns = _columns_of(found_emissions, quantity, name, by_source)
+    units = dict.fromkeys(columns, EMISSIONS) | {name: f"{EMISSIONS}/{unit}"}
+    provenance = (*inventory.provenance, *_noted(output, emissions, keys, found))
+    if factors is not None:
+        shares = ranged_shares(found_emissions.sources, factors, inventory.name)
+        low, high = monte_carlo(found_emissions.emissions, found_emissions.sources, factors, draws=draws, seed=seed)
+        deviation = first_order(found_emissions.emissions, shares, factors)
+        uncertain = {f"{name}_sd": deviation, f"{name}_low": low, f"{name}_high": high}
+        columns |= {column: values / quantity for column, values in uncertain.items()}
+        units |= dict.fromkeys(uncertain, units[name])
+        before = note_certain(inventory.provenance, found_emissions.sources, factors)
+        provenance = (*before, *provenance[len(before) :])
+    for column in columns:
         if column in keys:
             raise DataError(f"'{column}' is a key of the inventory", where=inventory.name, remedy="give another name=")
-    frame = emissions[keys].assign(**{name: total / quantity, total_name: total})
-    provenance = (*inventory.provenance, *_noted(output, emissions, keys, found))
     if deflator is not None:
         provenance += deflator.provenance
-    units = {name: f"{EMISSIONS}/{unit}", total_name: EMISSIONS}
-    return Table(name=name, frame=frame, provenance=tuple(dict.fromkeys(provenance)), units=units)
+    return Table(name, emissions.assign(**columns), tuple(dict.fromkeys(provenance)), units)
 
 
-def _total(inventory: Table, keys: list[str]) -> pd.DataFrame:
-    """Sum emissions over sources: one row per key, with the row number of the file; missing where any source is."""
-    require_columns(inventory, ("source", "emissions"))
-    unit = inventory.units.get("emissions")
-    if unit != EMISSIONS or not keys or not len(inventory.frame):
-        what = f"emissions are in '{unit}', not in {EMISSIONS}" if unit != EMISSIONS else "there are no keys or no rows"
-        raise DataError(what, where=inventory.name, remedy="pass the table that inventory(…) returns")
-    frame = inventory.frame
-    require_keys(inventory, [*keys, "source"])
-    codes = frame.groupby(keys, sort=False).ngroup().to_numpy(dtype=np.int64)
-    _, first, number = np.unique(codes, return_index=True, return_counts=True)
-    short = number < frame["source"].nunique()
-    if short.any():
-        lacking = frame.iloc[first[short]]
-        raise DataError(
-            f"{len(lacking)} keys lack an emission source that others have, such as "
-            + written(lacking, keys, np.ones(len(lacking), dtype=bool)),
-            where=f"{inventory.name}, row {lacking.index[0]}",
-            remedy="make one inventory of all rows with the same sources",
-        )
-    total = np.bincount(codes, weights=values_of(inventory, "emissions"))
-    return frame.iloc[first][keys].assign(emissions=total)
+def _columns_of(found: SourceEmissions, quantity: Floats, name: str, by_source: bool) -> dict[str, Floats]:
+    total = found.emissions.sum(axis=1)
+    columns = {name: total / quantity, f"{name}_emissions": total}
+    if by_source:
+        columns |= {f"{name}_emissions_{one}": found.emissions[:, at] for at, one in enumerate(found.sources)}
+    return columns
 
 
 def _output(output: Table, per: str) -> tuple[np.ndarray, str]:
@@ -124,34 +144,73 @@ def _noted(output: Table, emissions: pd.DataFrame, keys: list[str], found: np.nd
     return (replace(first, notes="; ".join(filter(None, [first.notes, note]))), *others)
 
 
-def _deflate(amount: Floats, output: Table, per: str, deflator: Table) -> tuple[Floats, int]:
-    """Divide amounts of money, one for each row of `output`, by the level of prices; return them and the year of the prices."""
+def _deflate(amount: Floats, output: Table, at: Ints, per: str, deflator: Table, index: str) -> tuple[Floats, int]:
+    """Put amounts of money, those of the rows `at` of `output`, into prices of one year; return them and the year."""
     where = f"{output.name}, column '{per}'"
     if kind_of_unit(unit_of(output, per), where=where) != "money":
         raise DataError(f"'{per}' is not an amount of money", where=where, remedy="leave out deflator=")
-    keys, index = _columns(output, deflator)
+    keys, column = _columns(output, deflator)
+    headers = [header for one in deflator.provenance for name, header in one.headers if name == column]
+    check_index(index, (column, *headers), where=f"{deflator.name}, column '{column}'")
     require_keys(deflator, keys)
     year = _year_column(deflator, keys)
     years = read_years(deflator.frame[year])
-    values = pd.Series(values_of(deflator, index), index=deflator.frame.index, name=index)
+    values = pd.Series(values_of(deflator, column), index=deflator.frame.index, name=column)
     regions = [key for key in keys if key != year]
     cells = deflator.frame.groupby(regions).ngroup() if regions else np.zeros(len(years))
     group = np.asarray(cells, dtype=np.int64)
-    level, base = price_levels(values, unit_of(deflator, index), years, group, name=deflator.name)
-    left = output.frame[keys].assign(**{year: read_years(output.frame[year])})
+    level, base = index_levels(values, unit_of(deflator, column), years, group, name=deflator.name)
     right = Table(deflator.name, deflator.frame[keys].assign(**{year: years}), deflator.provenance)
     require_keys(right, keys)  # 2019 and "2019年" are one year
-    at = match_rows(left, output.name, right, keys)
+    if index == "volume":
+        return _by_volume(output, at, per, right, regions, year, level)
+    used = replace(output, frame=output.frame.iloc[at])
+    return amount / _levels_of(used, right, keys, year, level), base
+
+
+def _levels_of(used: Table, right: Table, keys: list[str], year: str, level: Floats) -> Floats:
+    """Return the level of the index in each row; raise DataError where there is none."""
+    left = used.frame[keys].assign(**{year: read_years(used.frame[year])})
+    at = match_rows(left, used.name, right, keys)
     found = np.where(at >= 0, level[at], np.nan)
     lacking = np.isnan(found)
     if lacking.any():
         raise DataError(
-            f"{int(lacking.sum())} rows of {output.name} have no index value; the first has "
-            + written(output.frame, keys, lacking),
-            where=deflator.name,
+            f"{int(lacking.sum())} rows of {used.name} have no index value; the first has "
+            + written(used.frame, keys, lacking),
+            where=right.name,
             remedy="add it to the table of the index, or leave these rows out",
         )
-    return amount / found, base
+    return found
+
+
+def _by_volume(
+    output: Table, at: Ints, per: str, right: Table, regions: list[str], year: str, level: Floats
+) -> tuple[Floats, int]:
+    """Chain the output of the first year by each unit's own index of volumes, over all rows of the output."""
+    units = [str(column) for column in output.frame.columns if column in regions]
+    amount, _ = _output(output, per)
+    years = read_years(output.frame[year])
+    found = _levels_of(output, right, [*units, year], year, level)
+    cells = output.frame.groupby(units, sort=False).ngroup() if units else np.zeros(len(years))
+    unit = np.asarray(cells, dtype=np.int64)
+    repeated = pd.DataFrame({"unit": unit, "year": years}).duplicated().to_numpy()
+    if repeated.any():
+        said = " and ".join(units) or "the whole table"
+        raise DataError(
+            f"an index of volumes by {said} is no index of each unit: what a group produces says nothing of its members",
+            where=located(output, repeated, per),
+            remedy="give each unit its own index of volumes, or take an index of prices",
+        )
+    real, first, lacking = real_output(amount, found, years, unit)
+    if lacking.any():
+        raise DataError(
+            f"{int(lacking.sum())} rows are of units without output in {first}, from which an index of volumes would chain it",
+            where=located(output, lacking, per),
+            remedy="add that year, or leave these units out",
+        )
+    real[np.isnan(amount)] = np.nan
+    return real[at], first
 
 
 def _columns(output: Table, deflator: Table) -> tuple[list[str], str]:

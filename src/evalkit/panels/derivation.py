@@ -12,7 +12,7 @@ from evalkit.catalogue import Message, message
 from evalkit.errors import DataError
 from evalkit.numerics.arrays import Flags, Floats, Ints
 from evalkit.panels.panel import Panel
-from evalkit.panels.prices import row_price_levels
+from evalkit.panels.prices import INDEXES, check_index, real_output, row_index_levels
 from evalkit.tables.columns import name_rows, numbers, require_column, require_ids
 from evalkit.tables.units import convert, kind_of_unit
 
@@ -123,10 +123,17 @@ class Deflate:
 
     of: str
     by: str
+    index: str = ""
     within: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.index not in INDEXES:
+            check_index(self.index, (), where=f"deflate '{self.of}' by '{self.by}'")
 
     def derive(self, panel: Panel, name: str) -> Derived:
         amount = numbers(panel.frame, self.of)
+        headers = [header for one in panel.provenance for column, header in one.headers if column == self.by]
+        check_index(self.index, (self.by, *headers), where=f"column '{self.by}'")
         for column in (self.of, self.by):
             require_column(panel.frame, column)
             if column not in panel.units:
@@ -150,9 +157,9 @@ class Deflate:
                 remedy="deflate before the years are divided",
             )
         years = periods.first + panel.position * periods.step
-        group = _group(panel, self.within)
+        group = self._group_of_index(panel)
         index = pd.Series(numbers(panel.frame, self.by), index=panel.frame.index, name=self.by)
-        level, base = row_price_levels(index, panel.units[self.by], years, group, within=self.within)
+        level, base = row_index_levels(index, panel.units[self.by], years, group, within=self.within)
         _refuse(
             panel,
             self.by,
@@ -160,7 +167,29 @@ class Deflate:
             f"has no value in {{rows}} rows in which '{self.of}' has one",
             "add it to the table of the index, or leave these rows out",
         )
-        return Derived(amount / level, f"{unit} of {base}", (self.of, self.by))
+        if self.index == "price":
+            return Derived(amount / level, f"{unit} of {base}", (self.of, self.by))
+        found, first, lacking = real_output(amount, level, years, group)
+        _refuse(
+            panel,
+            self.of,
+            lacking & ~np.isnan(amount),
+            f"is in {{rows}} rows of units without a value in {first}, from which an index of volumes would chain it",
+            "add that year, or leave these units out",
+        )
+        return Derived(np.where(np.isnan(amount), np.nan, found), f"{unit} of {first}", (self.of, self.by))
+
+    def _group_of_index(self, panel: Panel) -> Ints:
+        """Number the rows that share an index; one of volumes is a unit's own."""
+        if self.index == "price":
+            return _group(panel, self.within)
+        if panel.unit_codes is None or self.within not in (None, panel.unit):
+            raise DataError(
+                "an index of volumes is that of one unit; what a group produces says nothing of the volumes of its members",
+                where=f"column '{self.by}'",
+                remedy=f"give each {panel.unit or 'unit'} its own index of volumes, or take an index of prices",
+            )
+        return panel.unit_codes.values
 
 
 @dataclass(frozen=True)
@@ -303,13 +332,16 @@ def per(of: str, by: str, to: str | None = None) -> Per:
     return Per(of, by, to)
 
 
-def deflate(of: str, by: str, within: str | None = None) -> Deflate:
-    """Derive an amount of money in constant prices, by the column `by` of a price index.
+def deflate(of: str, by: str, index: str = "", within: str | None = None) -> Deflate:
+    """Derive an amount of money in constant prices by the column `by`, an index of prices or of volumes: `index` has to say.
 
-    The index has one number in each year, or in each year and region of column `within`. Its unit is "上年=100" or "previous
-    year=100" (chained: prices of the panel's first year) or "2019=100" (prices of that year). Every year has to be there.
+    "price" (…价格指数): the amount is divided by the level of prices. The index has one number in each year, or in each year and
+    region of column `within`. "volume" (…总产值指数, in comparable prices): the amount of the panel's first year is multiplied by
+    the unit's own index since then. Its unit is "上年=100" or "previous year=100" (chained: prices of the panel's first year) or
+    "2019=100" (prices of that year; volumes: of the panel's first). Every year has to be there. A column whose name, here or in
+    its file, says the other kind is refused.
     """
-    return Deflate(of, by, within)
+    return Deflate(of, by, index, within)
 
 
 def winsorise(of: str, lower: float = 0.01, upper: float = 0.99, each_period: bool = False) -> Winsorise:

@@ -1,9 +1,11 @@
-"""Prices: levels from an index that is chained, with the previous year as 100, or has a fixed base."""
+"""Prices: levels from an index of prices or volumes that is chained, with the previous year as 100, or has a fixed base."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -16,9 +18,65 @@ from evalkit.tables.periods import read_periods
 _CHAINED = ("上年=100", "previous year=100", "preceding year=100")
 _FIXED = re.compile(r"([12]\d{3})年?=100")
 _FIRST_YEAR, _LAST_YEAR = 1900, 2100
-# An index is out of 100: 1.03 is a ratio and 3.2 a growth rate. No year halves or doubles the prices of farm output.
+# An index is out of 100: 1.03 is a ratio and 3.2 a growth rate. No year halves or doubles the prices or the volume of farm
+# output.
 _CHAINED_RANGE, _FIXED_RANGE = (50.0, 200.0), (10.0, 10_000.0)
 _BASE_TOLERANCE = 0.05  # indices are published with one decimal
+
+
+Index = Literal["price", "volume"]
+INDEXES: tuple[Index, ...] = ("price", "volume")
+# How headers call an index of volumes (in comparable prices), and one of prices. Both are "previous year = 100".
+_VOLUME = re.compile(
+    r"产值指数|增加值指数|生产总值指数|可比价|不变价|物量指数|(?:volume|quantity|output|gdp)[ _-]?ind(?:ex|ices)"
+    r"|(?:constant|comparable)[ _-]?price"
+)
+_PRICE = re.compile(r"价格指数|价格总?指数|物价指数|平减指数|price[ _-]?ind(?:ex|ices)|deflator|\bcpi\b|\bppi\b")
+
+
+def check_index(index: str, names: Iterable[str], *, where: str) -> None:
+    """Raise DataError unless `index` says "price" or "volume", and none of the index's names says the other.
+
+    An index of volumes and one of prices look alike (previous year = 100), and mean the opposite: output over prices is real
+    output, output over volumes is nothing.
+    """
+    if index not in INDEXES:
+        raise DataError(
+            f"index = '{index}' says neither price nor volume"
+            if index
+            else "it is not said whether the index is of prices or volumes",
+            where=where,
+            remedy='write index = "price" for an index of prices (…价格指数), index = "volume" for one of output in comparable '
+            "prices (…总产值指数)",
+        )
+    for name in names:
+        plain = "".join(unicodedata.normalize("NFKC", name).casefold().split())
+        is_volume, is_price = bool(_VOLUME.search(plain)), bool(_PRICE.search(plain))
+        if is_volume and not is_price and index == "price":
+            raise DataError(
+                f"'{name}' is an index of volumes, in comparable prices, and no index of prices",
+                where=where,
+                remedy='write index = "volume": real output is that of the first year times the chained index; or take another',
+            )
+        if is_price and not is_volume and index == "volume":
+            raise DataError(
+                f"'{name}' is an index of prices, and no index of volumes",
+                where=where,
+                remedy='write index = "price": output is divided by it; or take an index of output in comparable prices',
+            )
+
+
+def real_output(amount: Floats, level: Floats, years: Ints, unit: Ints) -> tuple[Floats, int, Flags]:
+    """Return output (n,) in prices of the first year: that year's value times the level of an index of volumes over its own.
+
+    `unit` (n,) numbers whose output it is. Also returns that year, and the rows of units without a value or level in it.
+    """
+    first = int(years.min())
+    at_first = np.flatnonzero(years == first)
+    base = np.full(int(unit.max()) + 1, np.nan)
+    base[unit[at_first]] = amount[at_first] / level[at_first]
+    found = base[unit] * level
+    return found, first, np.isnan(base[unit])
 
 
 def read_years(values: pd.Series) -> Ints:
@@ -31,10 +89,10 @@ def read_years(values: pd.Series) -> Ints:
     return np.where(known, years, 0)
 
 
-def price_levels(index: pd.Series, unit: str, years: Ints, group: Ints, *, name: str) -> tuple[Floats, int]:
-    """Return the level of prices in each row (n,), and the year in which it is 1.
+def index_levels(index: pd.Series, unit: str, years: Ints, group: Ints, *, name: str) -> tuple[Floats, int]:
+    """Return the level of prices or volumes in each row (n,), and the year in which it is 1.
 
-    `index` (n,) is a price index out of 100 with its name and the labels of its rows; `unit` says to what: "上年=100" or
+    `index` (n,) is an index out of 100 with its name and the labels of its rows; `unit` says to what: "上年=100" or
     "previous year=100" (chained within each `group` from the first year of all) or "2019=100" (fixed base). `name` is the
     table's, for errors. Raises DataError for another unit, values that are no index, and a chain that lacks a year.
     """
@@ -54,14 +112,14 @@ def price_levels(index: pd.Series, unit: str, years: Ints, group: Ints, *, name:
         return values / 100, base
     if plain.casefold() not in ("".join(words.split()) for words in _CHAINED):
         raise DataError(
-            f"'{unit}' is not a kind of price index",
+            f"'{unit}' is not a kind of index",
             where=f"{name}, column '{index.name}'",
             remedy=f"declare one of: {', '.join(_CHAINED)}, or a fixed base such as 2019=100",
         )
     return _chain(index, name, values, years, group), int(years.min())
 
 
-def row_price_levels(
+def row_index_levels(
     index: pd.Series, unit: str, years: Ints, group: Ints, *, within: str | None
 ) -> tuple[Floats, int]:
     """Return the same for rows that repeat the index of their region and year, such as those of farms; NaN where it is missing.
@@ -82,7 +140,7 @@ def row_price_levels(
     cell = cells.ngroup().to_numpy()
     _, first = np.unique(cell, return_index=True)
     table = pd.Series(known[first], index=index.index[first], name=index.name)
-    level, base = price_levels(table, unit, years[first], group[first], name=f"deflate by '{index.name}'")
+    level, base = index_levels(table, unit, years[first], group[first], name=f"deflate by '{index.name}'")
     return level[cell], base
 
 
@@ -117,7 +175,7 @@ def _require_between(index: pd.Series, name: str, values: Floats, bounds: tuple[
     wrong = (values < bounds[0]) | (values > bounds[1])
     if wrong.any():
         raise DataError(
-            f"{values[wrong][0]:g} is not a price index out of 100",
+            f"{values[wrong][0]:g} is not an index out of 100",
             where=_located(index, name, wrong),
             remedy="write 103.2 for a rise of 3.2 %; correct the value or the unit",
         )

@@ -166,7 +166,11 @@ class Delimited:
         headers = {one.name: one.header for one in content.choice.read}
         refuse_persons(frame, content.where, {"sheet": "", **headers})
         units = self._units(content, sidecar)
-        provenance = replace(sidecar.describe(where, content.sha256, notes), persons=self.pseudonymise)
+        provenance = replace(
+            sidecar.describe(where, content.sha256, notes),
+            persons=self.pseudonymise,
+            headers=tuple(self._columns(sidecar).items()),
+        )
         return Table(name=path.name, frame=frame, provenance=(provenance,), units=units)
 
     def _columns(self, sidecar: Sidecar) -> dict[str, str]:

@@ -19,6 +19,7 @@ class Provenance:
     """Where a table came from. `sha256` is of the file as read; `synthetic` marks data that no agency published.
 
     `persons` names the columns of the table that hold pseudonyms of persons or firms: results show no group of few of them.
+    `headers` says how the file calls columns that were given another name: (column, header).
     """
 
     path: str
@@ -31,9 +32,11 @@ class Provenance:
     notes: str = ""
     synthetic: bool = False
     persons: tuple[str, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "persons", tuple(self.persons))  # JSON gives lists back
+        object.__setattr__(self, "headers", tuple((column, header) for column, header in self.headers))
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,8 +25,12 @@ _UNITS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "10**4 * metric_ton": ("万吨", "10 000 t", "10 000 tons"),
         "gram": ("g", "克"),
         "kilogram / 2": ("斤", "市斤"),
-        "10**3 * metric_ton": ("千吨",),
+        "10**3 * metric_ton": ("千吨", "kt"),
+        "10**6 * metric_ton": ("百万吨", "Mt"),
         "10**8 * metric_ton": ("亿吨", "100 million tons"),
+        "50 * kilogram": ("担", "市担"),
+        "milligram": ("mg", "毫克"),
+        "microgram": ("µg", "微克"),
     },
     "area": {
         "hectare": ("ha", "公顷", "hm2", "hectare", "hectares"),
@@ -36,13 +40,18 @@ _UNITS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "10**4 * hectare / 15": ("万亩", "10 000 mu"),
         "meter**2": ("m2", "平方米"),
         "kilometer**2": ("km2", "平方公里", "平方千米"),
+        "4046.8564224 * meter**2": (
+            "acre",
+            "acres",
+            "英亩",
+        ),  # the international acre; pint's own is the one of US surveys
     },
     "volume": {
         "liter": ("L", "升", "litre", "litres", "liter", "liters"),
-        "meter**3": ("m3", "立方米"),
+        "meter**3": ("m3", "立方米", "立方"),
         "milliliter": ("mL", "毫升"),
-        "10**4 * meter**3": ("万立方米",),
-        "10**8 * meter**3": ("亿立方米",),
+        "10**4 * meter**3": ("万立方米", "万立方"),
+        "10**8 * meter**3": ("亿立方米", "亿立方"),
     },
     "money": {
         "yuan": ("yuan", "元", "CNY", "RMB"),
@@ -53,18 +62,27 @@ _UNITS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     "energy": {
         "kilowatt_hour": ("kWh", "千瓦时", "度"),
-        "10**4 * kilowatt_hour": ("万千瓦时", "10 000 kWh"),
-        "10**8 * kilowatt_hour": ("亿千瓦时", "100 million kWh"),
+        "10**4 * kilowatt_hour": ("万千瓦时", "万度", "10 000 kWh"),
+        "10**8 * kilowatt_hour": ("亿千瓦时", "亿度", "100 million kWh"),
         "megawatt_hour": ("MWh",),
+        "megajoule": ("MJ",),
         "gigajoule": ("GJ",),
         "terajoule": ("TJ",),
+        # Coal equivalent: 7,000 kilocalories (of 4.1868 kJ) a kilogram, GB/T 2589.
+        "29.3076 * megajoule": ("kgce", "千克标准煤", "千克标煤"),
+        "29.3076 * gigajoule": ("tce", "吨标准煤", "吨标煤"),
+        "29.3076 * 10**4 * gigajoule": ("万吨标准煤", "万吨标煤", "10 000 tce"),
     },
     "power": {"kilowatt": ("kW", "千瓦"), "10**4 * kilowatt": ("万千瓦", "10 000 kW")},
+    "animals": {
+        "animals": ("head", "heads", "头", "只", "匹", "羽"),
+        "10**4 * animals": ("万头", "万只", "万匹", "万羽", "10 000 heads"),
+    },
     "people": {"people": ("person", "persons", "人"), "10**4 * people": ("万人", "10 000 persons")},
 }
 _SHARES = {"%": "%", "percent": "%", "percentage": "%", "‰": "‰"}
 _NOT_IN_HEADERS = ("度",)  # of electricity, and of temperature, longitude and hardness
-_OWN_DIMENSIONS = ("yuan = [money]", "people = [people]")
+_OWN_DIMENSIONS = ("yuan = [money]", "people = [people]", "animals = [animals]")
 
 
 def convert(values: Number, unit: str, to: str, *, where: str) -> Number:
@@ -92,7 +110,7 @@ def unit_ratio(unit: str, to: str, *, where: str) -> Fraction:
 
 
 def kind_of_unit(unit: str, *, where: str) -> str:
-    """Say what a unit measures: mass, area, volume, money, energy, power, people, or a quotient such as mass/area."""
+    """Say what a unit measures: mass, area, volume, money, energy, power, animals, people, or a quotient such as mass/area."""
     return _read(unit, where)[0]
 
 

@@ -228,7 +228,8 @@ class Yearbook:
             found_of.setdefault(one.indicator, []).append(one)
         by_name = {name: pick_readings(found_of, said, self._where) for name, said in wanted.items()}
         notes = [note for name, readings in by_name.items() for note in describe_readings(name, readings)] + notes
-        provenance = (sidecar.describe(self._where, read.sha256, notes),)
+        described = sidecar.describe(self._where, read.sha256, notes)
+        provenance = (replace(described, headers=tuple(self.columns.items())),)
         unplaced = make_unplaced(read.unplaced)
         region, time = self.keys
         long = Table(path.name, make_long(values, region, time), provenance, unplaced=unplaced)
@@ -270,7 +271,11 @@ class Yearbook:
         )
         notes = [*joined.notes, *describe_outcomes(volumes, apart)]
         provenance = (*(one for table in tables for one in table.provenance),)
-        provenance = (replace(provenance[0], notes="; ".join([*notes, provenance[0].notes])), *provenance[1:])
+        noted = "; ".join([*notes, provenance[0].notes])
+        provenance = (
+            replace(provenance[0], notes=noted, headers=tuple(self.columns.items())),
+            *provenance[1:],
+        )
         unplaced = [one.table.unplaced for one in volumes if one.table is not None]
         left = list_apart(volumes, apart)
         made = Table(
