@@ -118,6 +118,18 @@ FARMS = _table(
     diesel=[10.0, 20.0],
     output=[100.0, 50.0],
 )
+ACCOUNTS = _table(
+    "accounts",
+    {"reduction": "%", "rate": "% a year", "saved": "t", "machine": "yuan", "emissions": "kg CO2e", "output": "kg"},
+    farm=["a", "b"],
+    year=[2022, 2022],
+    reduction=[25.0, None],
+    rate=[4.35, 4.35],
+    saved=[4.0, 20.0],
+    machine=[80_000.0, 120_000.0],
+    emissions=[300.0, None],
+    output=[1_000.0, 900.0],
+)
 LONG = _table(
     "long",
     {},
@@ -137,6 +149,44 @@ STEPS: dict[str, tuple[Step, dict[str, Table]]] = {
     "Widen": (
         steps.Widen(of="long", keys=("county", "year"), names=("item",), value="value", unit="unit"),
         {"long": LONG},
+    ),
+    "RateDiscount": (
+        steps.RateDiscount(of="accounts", reading="relative", rate="rate", keys=("farm", "year")),
+        {"accounts": ACCOUNTS},
+    ),
+    "PresaleValue": (
+        steps.PresaleValue(of="accounts", tonnes="saved", price="changji_cotton_forward"),
+        {"accounts": ACCOUNTS},
+    ),
+    "CarbonPoints": (
+        steps.CarbonPoints(of="accounts", reduction="saved", rate=0.5, per="kg", source="example", status="assumed"),
+        {"accounts": ACCOUNTS},
+    ),
+    "ReductionSubsidy": (
+        steps.ReductionSubsidy(
+            of="accounts",
+            price="machine",
+            reduction="saved",
+            percent_per_unit=5.0,
+            unit="t",
+            source="example",
+            status="assumed",
+        ),
+        {"accounts": ACCOUNTS},
+    ),
+    "CarbonGrade": (
+        steps.CarbonGrade(
+            of="accounts",
+            footprint="emissions",
+            output="output",
+            unit="kg CO2e/kg",
+            thresholds=(0.2, 0.5),
+            grades=("A", "B", "C"),
+            on_threshold="better",
+            source="example",
+            status="assumed",
+        ),
+        {"accounts": ACCOUNTS},
     ),
 }
 

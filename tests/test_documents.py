@@ -104,6 +104,10 @@ def test_how_to_account_emissions(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     run("how-to-account-emissions.md")
 
 
+def test_how_to_tie_credit() -> None:
+    run("how-to-tie-credit.md")
+
+
 def test_how_to_read_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = [block.text for block in blocks("how-to-read-a-table.md") if block.language != "python"]
     farms_csv = "farm,year,y\na,2020,1.5\na,2021,不详\nb,2020,2.5\nb,2021,3\n"
@@ -256,6 +260,7 @@ COMPLETED = {
     "how-to-read-a-ledger.md": '[panel]\nsources = ["loans"]\nunit = "member"\ntime = "year"\n'
     + DESIGN
     + planned("main", '{ kind = "TwoWayFE" }'),
+    "how-to-tie-credit.md": source("accounts"),
     "README.md": source("households") + PANEL,
     "how-to-choose-an-estimator.md": source("households") + PANEL,
     "how-to-run-a-study.md": source("farms")
@@ -303,7 +308,7 @@ def test_the_claim_of_the_page_is_judged_as_it_says(tmp_path: Path) -> None:
 def test_every_block_is_of_a_kind_that_is_tested() -> None:
     tested = {"README.md", *(f"how-to-{name}.md" for name in ("account-emissions", "choose-an-estimator", "simulate"))}
     tested |= {"how-to-read-a-yearbook.md", "how-to-read-a-table.md", "how-to-publish-tables.md"}
-    tested |= {"how-to-read-a-ledger.md"}
+    tested |= {"how-to-read-a-ledger.md", "how-to-tie-credit.md"}
     tested |= {"how-to-join-counties.md", "how-to-join-counties.zh.md", "how-to-use-large-data.md"}
     kinds = {page: {block.language for block in blocks(page)} for page in PAGES}
     assert {page for page, found in kinds.items() if "python" in found} == tested

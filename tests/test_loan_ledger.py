@@ -377,6 +377,143 @@ def test_a_spread_without_a_rate_is_refused(tmp_path: Path) -> None:
     assert len(load(tmp_path, add("LPR加点(BP)", *["50"] * 6)).frame) == 3
 
 
+PRICED_HEADER = ("借据号", "县", "客户号", "贷款日期", "到期日期", "贷款金额(元)", "年利率(%)")
+PRICED = (
+    ("1", "X", "C1", "2022-03-01", "2023-03-01", "10000", "4.35"),  # LPR of 2022-02-21: 3.70 for one year
+    ("2", "X", "C2", "2022-06-01", "2032-06-01", "30000", "4.60"),  # of 2022-05-20: 4.45 for five
+    ("3", "X", "C1", "2022-07-01", "", "5000", "5"),
+    ("4", "Y", "C3", "2024-03-01", "2025-03-01", "5000", "5"),  # the rate of 2024-02-20 is disputed
+    ("5", "Y", "C3", "2018-03-01", "2019-03-01", "5000", "5"),  # no LPR yet; the benchmark is 4.35
+    ("6", "Y", "C4", "2025-03-01", "2030-03-01", "5000", "5"),  # five years to the day: 3.10 for one year (recalled)
+    ("7", "Y", "C4", "2025-03-01", "2030-03-02", "15000", "5"),  # a day more: 3.60
+    ("8", "Y", "", "2026-03-01", "2030-03-02", "15000", "5"),  # after the end of the table
+    ("9", "Y", "C5", "2022-02-21", "2022-12-21", "1000", ""),
+)
+
+
+def spreads(folder: Path, rows: Any = PRICED, **options: Any) -> Table:
+    return load(folder, cells(rows, PRICED_HEADER), unit="县", **options)
+
+
+def test_spreads_to_the_lpr_by_hand(tmp_path: Path) -> None:
+    """X 2022: (10,000 × (4.35 - 3.70) + 30,000 × (4.60 - 4.45)) / 40,000; Y 2025: (5,000 × 1.9 + 15,000 × 1.4) / 20,000."""
+    table = spreads(tmp_path, benchmark="lpr")
+    found = table.frame.set_index(["县", "year"])["spread"]
+    assert found["X", 2022] == 0.275
+    assert found["Y", 2025] == 1.525
+    assert found.drop([("X", 2022), ("Y", 2025)]).isna().all()
+    assert (table.units["spread"], "spread" in table.absent) == ("percentage points", False)
+    for said in (
+        "for 4 of 9 loans",
+        "1 have no date in '到期日期'",
+        "1 were lent before its first date, 2019-08-20",
+        "1 were lent while the rate in the table is disputed",
+        "1 were lent while the table does not know the rate",
+        "1 have no rate",
+        "2 of these loans have a base rate that is recalled or assumed",
+    ):
+        assert said in notes(table)
+    assert table.provenance[1].path == "evalkit/sources/ledger/lpr.csv"
+    assert "spread" not in spreads(tmp_path).frame.columns
+
+
+@pytest.mark.parametrize(
+    ("day", "base"),
+    [("2019-08-19", None), ("2019-08-20", 4.25), ("2020-04-19", 4.05), ("2020-04-20", 3.85), ("2024-02-19", 3.45),
+     ("2024-02-20", None), ("2024-03-19", None), ("2024-03-20", 3.45), ("2026-01-19", 3.0), ("2026-01-20", None)],
+)  # fmt: skip
+def test_the_rate_in_force_is_the_last_one_published(tmp_path: Path, day: str, base: float | None) -> None:
+    row = ("1", "X", "C1", day, str(int(day[:4]) + 1) + day[4:], "10000", "10")
+    found = spreads(tmp_path, [row], benchmark="lpr").frame["spread"].iloc[0]
+    assert math.isnan(found) if base is None else found == pytest.approx(10 - base, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("day", "end", "base"),
+    [("2012-08-01", "2013-02-01", 5.6), ("2012-08-01", "2013-02-02", 6.0), ("2012-08-01", "2013-08-01", 6.0),
+     ("2012-08-01", "2015-08-01", 6.15), ("2012-08-01", "2017-08-01", 6.4), ("2012-08-01", "2017-08-02", 6.55),
+     ("2016-01-01", "2016-03-01", 4.35), ("2016-01-01", "2018-01-01", 4.75), ("2016-01-01", "2022-01-01", 4.9),
+     ("2008-02-29", "2013-02-28", 7.74), ("2008-02-29", "2013-03-01", 7.83)],
+)  # fmt: skip
+def test_bands_of_the_benchmark(tmp_path: Path, day: str, end: str, base: float) -> None:
+    """Up to six months, one, three, five years and more; from 2014-11-22 up to one, five and more."""
+    table = spreads(tmp_path, [("1", "X", "C1", day, end, "10000", "10")], benchmark="pboc")
+    assert table.frame["spread"].iloc[0] == pytest.approx(10 - base, abs=1e-12)
+    assert "1 of these loans have a base rate that is recalled" in notes(table)
+
+
+def test_base_rates_of_a_file(tmp_path: Path) -> None:
+    """4.35 - 4.125 = 0.225 for the first loan; the second is longer than every band, and the status of no rate is said."""
+    own = tmp_path / "base.csv"
+    own.write_text("from_date,up_to_months,percent\n2020-01-01,60,4.125\n", encoding="utf-8-sig")
+    table = spreads(tmp_path, PRICED[:2], benchmark=own)
+    assert table.frame["spread"].iloc[0] == pytest.approx(0.225, abs=1e-12)
+    for said in ("1 have a term longer than every band", "does not say how sure its rates are", "for 1 of 2 loans"):
+        assert said in notes(table)
+    assert table.provenance[1].sha256 == hashlib.sha256(own.read_bytes()).hexdigest()
+    ledger = LoanLedger(tmp_path / "l.csv", unit="县", benchmark=own)
+    assert own in ledger.files()
+    assert len(LoanLedger(tmp_path / "l.csv", unit="县", benchmark="lpr").files()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "what", "where", "remedy"),
+    [
+        ("from_date,percent\n2020-01-01,4\n", "no column 'up_to_months'", "base.csv", "from_date, up_to_months, percent"),
+        ("", "", "base.csv", ""),
+        ("from_date,up_to_months,percent\n", "has no rows", "base.csv", "from_date"),
+        ("from_date,up_to_months,percent\n2020-02,60,4\n", "from_date is no date", "row 2", "2019-08-20"),
+        ("from_date,up_to_months,percent\n2020-01-01,5y,4\n", "no number of months", "row 2", "60"),
+        ("from_date,up_to_months,percent\n2020-01-01,60,385bp\n", "no rate in % a year", "row 2", "4.85"),
+        ("from_date,up_to_months,percent\n2020-01-01,60,4\n2020-01-01,60,5\n", "stand twice", "row 3", "keep"),
+        ("from_date,up_to_months,percent,status\n2020-01-01,60,4,sure\n", "status is not known", "row 2", "verified"),
+    ],
+)  # fmt: skip
+def test_base_rates_that_cannot_be_read_are_refused(
+    tmp_path: Path, text: str, what: str, where: str, remedy: str
+) -> None:
+    own = tmp_path / "base.csv"
+    own.write_text(text, encoding="utf-8")
+    says(refused(tmp_path, cells(PRICED, PRICED_HEADER), unit="县", benchmark=own), what, where, remedy)
+
+
+def test_a_spread_needs_what_it_is_computed_from(tmp_path: Path) -> None:
+    table = cells(PRICED, PRICED_HEADER)
+    for name, field in (("到期日期", "maturity date"), ("年利率(%)", "contract rate")):
+        without = [[one for at, one in enumerate(row) if PRICED_HEADER[at] != name] for row in table]
+        says(
+            refused(tmp_path, without, unit="县", benchmark="lpr"), f"no column is known as the {field}", "借据.csv", ""
+        )
+    says(
+        refused(tmp_path, table, unit="县", benchmark="lrp"), "no base rates 'lrp'", "benchmark=", "did you mean 'lpr'"
+    )
+    with pytest.raises(SourceError, match="rates of loans in yuan, and currency= is 'USD'"):
+        LoanLedger(tmp_path / "l.csv", benchmark="lpr", currency="USD")
+
+
+def test_spreads_of_large_sums_are_exact(tmp_path: Path) -> None:
+    """Amounts whose products with rates have more than 53 bits: 4.35 - 3.70 = 0.65 to the last bit, as 65 / 100 is."""
+    rows = [(str(i), "X", "C1", "2022-03-01", "2023-03-01", "123456789012.37", "4.3500") for i in range(3)]
+    assert spreads(tmp_path, rows, benchmark="lpr").frame["spread"].iloc[0] == 65 / 100
+
+
+def test_borrowers_are_counted_where_the_unit_is_another(tmp_path: Path) -> None:
+    table = spreads(tmp_path, borrowers="customer_id")
+    found = table.frame.set_index(["县", "year"])["borrowers"]
+    # C1 (twice) and C2, and C5 not in that county; C4 twice; the loan of 2026 names nobody.
+    assert (found["X", 2022], found["Y", 2022], found["Y", 2025], found["Y", 2026]) == (2, 1, 1, 0)
+    assert "1 loans have none and count for no borrower" in notes(table)
+    assert table.absent["borrowers"] == 0
+    assert "C1" not in notes(table)
+    wide = [(*row[:2], row[2].replace("C1", " Ｃ1") if row[0] == "3" else row[2], *row[3:]) for row in PRICED]
+    assert spreads(tmp_path, wide, borrowers="客户号").frame["borrowers"].tolist() == found.tolist()
+    error = refused(tmp_path, cells(PRICED, PRICED_HEADER), unit="县", borrowers="县")
+    says(error, "names the column of the unit", "'县'", "leave it out")
+    cut = [(*PRICED[0][:2], "1.23E+17", *PRICED[0][3:])]
+    error = refused(tmp_path, cells(cut, PRICED_HEADER), unit="县", borrowers="客户号")
+    says(error, "turned into a number", "'客户号'", "")
+
+
 def test_what_the_ledger_does_not_tell_is_left_out_and_noted(tmp_path: Path) -> None:
     table = load(tmp_path, drop("年利率(%)", "绿色贷款标识", "借据号", "贷款用途", "币种"))
     assert list(table.frame.columns) == ["农户编号", "year", "loans", "principal"]

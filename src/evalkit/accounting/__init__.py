@@ -1,9 +1,23 @@
-"""Accounting: activity data × emission factors → emissions, and emissions per unit of output. Each is a Table."""
+"""Accounting: activity × factors → emissions, per unit of output; the credit tied to them; settlements by schedule. All Tables."""
 
+from evalkit.accounting.credit import carbon_grade, carbon_points, presale_value, rate_discount, reduction_subsidy
 from evalkit.accounting.emissions import inventory
 from evalkit.accounting.factor_files import factor_set
 from evalkit.accounting.factors import Factor, FactorSet, Parameter
 from evalkit.accounting.per_output import intensity
 from evalkit.accounting.uncertainty import factor_uncertainty
 
-__all__ = ["Factor", "FactorSet", "Parameter", "factor_set", "factor_uncertainty", "intensity", "inventory"]
+__all__ = [
+    "Factor",
+    "FactorSet",
+    "Parameter",
+    "carbon_grade",
+    "carbon_points",
+    "factor_set",
+    "factor_uncertainty",
+    "intensity",
+    "inventory",
+    "presale_value",
+    "rate_discount",
+    "reduction_subsidy",
+]

@@ -13,6 +13,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from evalkit.errors import SourceError
+from evalkit.sources.ledger.base_rates import DISPUTED, EARLY, UNKNOWN, UNSURE, BaseRates
 from evalkit.sources.ledger.store import Store
 from evalkit.sources.ledger.units import UnitCells
 from evalkit.sources.ledger.values import is_bracketed
@@ -33,8 +34,10 @@ _CUT = 16  # digits from which on Excel keeps only the first 15
 class LoanSums:
     """Loans by unit and year, sorted by both: for each group the unit's place, the year, the first row, and sums by name.
 
-    Sums of money are exact whole numbers; times the first and by the second of `money` they are in the currency.
-    `weighted` sums of amount times rate are likewise, and `rate` has the numbers for % a year.
+    Sums of money are exact whole numbers; times the first and by the second of `money` they are in the currency. `weighted`
+    sums of amount times rate are likewise, and `rate` has the numbers for % a year. Where base rates were asked for, the
+    loans that have one are `priced`: their `priced_weighted` sums of amount times rate, and `based` of amount times base
+    rate, which is in % by `base`.
     """
 
     unit: NDArray[np.int64]
@@ -44,6 +47,7 @@ class LoanSums:
     sums: Mapping[str, NDArray[Any]]
     money: tuple[int, int]
     rate: tuple[int, int]
+    base: int = 1
 
 
 class Loans(LoanView):
@@ -450,6 +454,7 @@ class Loans(LoanView):
         """Sum the new loans by unit and calendar year of disbursement."""
         self.place_units()
         counts = {"loans": "count(*)"}
+        rows, base = "placed", 1
         sums = {"principal": "sum(p)"}
         if self.has_rates:
             sums["weighted"] = "sum(p::hugeint * r)"
@@ -460,13 +465,22 @@ class Loans(LoanView):
             if wanted:
                 counts[f"{name}_loans"] = f"count(*) filter (where {flag})"
                 sums[f"{name}_principal"] = f"sum(p) filter (where {flag})"
+        if self._wanted.borrowers is not None:
+            counts["borrowers"] = "count(distinct borrower)"
+            self._note_borrowers(self._wanted.borrowers)
+        if self._wanted.base is not None:
+            rows, base = self._price(self._wanted.base), 10**self._wanted.base.scale
+            is_priced = "filter (where base is not null and r is not null)"
+            sums["priced"] = f"sum(p) {is_priced}"
+            sums["priced_weighted"] = f"sum(p::hugeint * r) {is_priced}"
+            sums["based"] = f"sum(p::hugeint * base) {is_priced}"
         chosen = ", ".join([*(f"{text}::integer as {name}" for name, text in counts.items())])
 
         def query(money: str) -> str:
             return (
                 f"select unit, year(day)::smallint as year, min(row) as row, {chosen}, "
                 f"{', '.join(f'coalesce({text}, 0)::{money} as {name}' for name, text in sums.items())} "
-                f"from placed where {self._kept} and kind = 0 group by unit, year(day)"
+                f"from {rows} where {self._kept} and kind = 0 group by unit, year(day)"
             )
 
         table = self._store.sum_exactly(query)
@@ -485,7 +499,74 @@ class Loans(LoanView):
             {name: numbers[name] for name in sums},
             (top, bottom * 10**self._amount.scale),
             (self._rate_factor.as_integer_ratio()[0], self._rate_factor.as_integer_ratio()[1] * 10**self.rate_scale),
+            base,
         )
+
+    def _note_borrowers(self, place: int) -> None:
+        said = f"borrowers are the different ids in '{self._columns.header(place)}'"
+        empty = self._store.count(f"{self._kept} and kind = 0 and borrower is null", of="loans")
+        self.notes.append(f"{said}; {empty} loans have none and count for no borrower" if empty else said)
+
+    def _price(self, table: BaseRates) -> str:
+        """Join the base rate of each loan's day and term, which is looked up once for each day and band.
+
+        Returns what the sums are taken from: `placed` with `base`, in 10 ** -scale percent, null where the loan has none;
+        says in the notes how many have none, and why.
+        """
+        store, header = self._store, self._columns.header(self._columns.require("maturity_date"))
+        days = store.ask("select distinct day from loans where skip is null and day is not null").column("day")
+        rates, states = table.on(days.to_pylist())
+        bands = len(table.limits)
+        flat = states.ravel()
+        store.lift(
+            "base_rates",
+            {
+                "base_day": days.take(pa.array(np.repeat(np.arange(len(days)), bands))),
+                "band": pa.array(np.tile(np.arange(bands), len(days)), pa.int32()),
+                "base": pa.array(rates.ravel(), mask=flat > UNSURE),
+                "state": pa.array(flat),
+            },
+        )
+        cases = "".join(
+            f" when maturity is not null then {place}"
+            if limit is None
+            else f" when maturity <= day + to_months({limit}) then {place}"
+            for place, limit in enumerate(table.limits)
+        )
+        rows = (
+            "(select placed.*, base_rates.base, base_rates.state from placed left join base_rates on placed.day = "
+            f"base_rates.base_day and base_rates.band = (case{cases} end))"
+        )
+        found = store.ask(
+            "select count(*) as n, count(*) filter (where base is not null and r is not null) as priced, "
+            "count(*) filter (where maturity is null) as endless, "
+            "count(*) filter (where maturity is not null and state is null) as longer, "
+            f"count(*) filter (where state = {EARLY}) as early, count(*) filter (where state = {DISPUTED}) as disputed, "
+            f"count(*) filter (where state = {UNKNOWN}) as unknown, count(*) filter (where base is not null and r is null) as "
+            f"unrated, count(*) filter (where state = {UNSURE} and r is not null) as unsure from {rows} where {self._kept} and "
+            "kind = 0"
+        ).to_pylist()[0]
+        reasons = {
+            "endless": f"have no date in '{header}'",
+            "longer": "have a term longer than every band of the table",
+            "early": f"were lent before its first date, {table.dates[0].isoformat()}",
+            "disputed": "were lent while the rate in the table is disputed",
+            "unknown": "were lent while the table does not know the rate",
+            "unrated": "have no rate",
+        }
+        said = ", ".join(f"{found[key]} {text}" for key, text in reasons.items() if found[key])
+        where = table.provenance.path
+        self.notes.append(
+            f"spread: the rate less that of '{table.name}' ({where}) last published on or before the day of disbursement, by the "
+            f"time from there to '{header}', for {found['priced']} of {found['n']} loans{f'; {said}' if said else ''}"
+        )
+        if found["unsure"]:
+            self.notes.append(
+                f"{found['unsure']} of these loans have a base rate that is recalled or assumed, not checked"
+            )
+        if not table.has_states:
+            self.notes.append(f"{where} does not say how sure its rates are (status)")
+        return rows
 
 
 def _numbers(column: pa.ChunkedArray) -> NDArray[Any]:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from evalkit.errors import SourceError
 from evalkit.progress import show_progress
 from evalkit.sources.files.listing import SHEET, Listing, Sought, open_listing
+from evalkit.sources.ledger.base_rates import SHIPPED, BaseRates, read_base_rates
 from evalkit.sources.ledger.fields import (
     Columns,
     check_declared,
@@ -38,7 +39,7 @@ from evalkit.sources.ledger.values import FORMS, read_day, read_number
 from evalkit.sources.ledger.view import Wanted
 from evalkit.sources.persons import MAKE_KEY, Shorn, judge_unit, read_key, shorn_of_zeros
 from evalkit.sources.sidecar import Sidecar, read_sidecar, with_sidecar
-from evalkit.tables.table import Table
+from evalkit.tables.table import Provenance, Table
 
 _FIELDS = (
     "disbursement_date",
@@ -65,7 +66,7 @@ _AS_THEY_ARE = (
     "original_loan_id",
     "loan_id",
 )  # columns with more distinct cells than are looked at one by one
-_COUNTED = ("loans", "principal", "green_loans", "green_principal", "purpose_loans", "purpose_principal")
+_COUNTED = ("loans", "borrowers", "principal", "green_loans", "green_principal", "purpose_loans", "purpose_principal")
 _EXACT = 2**53  # whole numbers up to here are exact in a float64
 _STEPS = 5
 _LEAST_MEMORY = 110  # MB
@@ -97,6 +98,9 @@ class LoanLedger:
     leave_out   rows that are not to count: their numbers as errors name them, and "disbursement_date" or "principal" for all rows
                 without one.
     amounts     the smallest and the largest amount that are believed, in the currency, where they lie far apart.
+    benchmark   for `spread`: "lpr" (loan prime rate), "pboc" (benchmark rates of the People's Bank), or a CSV with from_date,
+                up_to_months, percent and status: what the contract rate is compared with (see `load`).
+    borrowers   the column of borrowers ("customer_id", "id_number", or any), where the unit is another, for their number.
     covers      which rows of a panel the bank serves: {"county": ("…", "…")}; there no loan is 0, elsewhere it is unknown.
     query       a file with one SELECT; its result is stored at `path` (Parquet) when there is none, and read from there.
                 `database` is a file outside of the project with the address of the database.
@@ -123,6 +127,8 @@ class LoanLedger:
     cancelled: tuple[str, ...] = ()
     leave_out: tuple[int | str, ...] = ()
     amounts: tuple[float, float] | None = None
+    benchmark: str | Path | None = None
+    borrowers: str | None = None
     covers: Mapping[str, tuple[Any, ...]] = field(default_factory=dict, hash=False)
     query: str | Path | None = None
     database: str | Path | None = None
@@ -139,7 +145,7 @@ class LoanLedger:
             object.__setattr__(self, name, tuple(given))
         if len(set(self.sheets)) < len(self.sheets):
             raise self._error("sheets= names a sheet twice", "name each sheet once")
-        names = [self._unit_name, self.time, "rate", *_COUNTED]
+        names = [self._unit_name, self.time, "rate", "spread", *_COUNTED]
         if len(set(names)) < len(names) or not all(name.strip() for name in names):
             raise self._error(
                 f"the unit '{names[0]}' and the time '{names[1]}' need names of their own",
@@ -154,6 +160,11 @@ class LoanLedger:
         if self.currency and not re.fullmatch("[A-Z]{3}", self.currency):
             raise self._error(
                 f"currency='{self.currency}' is no code of a currency", 'write its three letters, such as "USD"'
+            )
+        if str(self.benchmark) in SHIPPED and self.currency not in ("", "CNY"):
+            raise self._error(
+                f"benchmark='{self.benchmark}' are rates of loans in yuan, and currency= is '{self.currency}'",
+                "give a CSV of base rates of that currency",
             )
         for name in ("header", "last"):
             row = getattr(self, name)
@@ -192,24 +203,32 @@ class LoanLedger:
         return SourceError(what, where=str(self.path), remedy=remedy)
 
     def files(self) -> tuple[Path, ...]:
-        """The ledger, its sidecar if there is one, the query, and the key of pseudonyms if one is named."""
-        others = (Path(one) for one in (self.query, self.key_file) if one is not None)
+        """The ledger, its sidecar if there is one, the query, the key of pseudonyms and the base rates if files are named."""
+        base = None if str(self.benchmark) in SHIPPED else self.benchmark
+        others = (Path(one) for one in (self.query, self.key_file, base) if one is not None)
         return (*with_sidecar(Path(self.path)), *others)
 
     def load(self) -> Table:
         """Read the file into one row per unit and calendar year of disbursement, in that order.
 
-        Columns: the unit; the year; `loans`; `principal` (yuan, or `currency`); `rate` (% a year, weighted by principal over the
-        loans that have one); `green_loans` and `green_principal`, if the ledger has a green flag or category; `purpose_loans` and
-        `purpose_principal`, if asked for. A unit-year that is not listed had no loan in this ledger, which `absent`
-        says, where the bank lends (`covers`); but a ledger of loans outstanding lacks those repaid before it was drawn.
-        The index holds the first row of each unit-year.
+        Columns: the unit; the year; `loans`; `principal` (yuan, or `currency`); `rate` (% a year, weighted by principal
+        over the loans that have one); `borrowers` and `spread`, if asked for; `green_loans` and `green_principal`, if the
+        ledger has a green flag or category; `purpose_loans` and `purpose_principal`, if asked for. A unit-year that is not
+        listed had no loan in this ledger, which `absent` says, where the bank lends (`covers`); but a ledger of loans
+        outstanding lacks those repaid before it was drawn. The index holds the first row of each unit-year.
 
         The header is found below titles, a row of units below it is read, and totals and notes below the table are left out. Only
         new money counts. A row that repeats a loan number with the same values is the same loan (an extension, 展期), and of
         monthly snapshots the first counts. Refinancing (借新还旧, 续贷, told from purpose, form and flag), rows marked as
         extensions, and loans that were cancelled or reversed (撤销, 冲正) lend nothing new and are left out. All of these,
         rows without a unit, and the columns that were not used, are named in the provenance's notes.
+
+        `spread` (percentage points) is the contract rate less the base rate in force on the day of disbursement, the last
+        one published on or before it, weighted by principal over the loans that have both. By the convention here, which is
+        that of the market and no rule of the table, a loan of up to five years (disbursement to maturity, five years
+        included) is compared with the LPR of one year, a longer one with that of five; the benchmark has bands of its own.
+        A loan without a date of maturity, before the first date, or on a day whose rate is disputed or not known has no
+        spread, and a note counts it.
 
         Sums of money are exact. Names, telephone numbers and addresses are not kept. Ids are hashed in half width
         without spaces (HMAC-SHA256, the first 32 hexadecimal digits), citizen ids with 18 digits and a capital X. No
@@ -224,7 +243,7 @@ class LoanLedger:
         if read is None:  # a long text that is not one record a line
             read = self._read(self._open(path, where, declared, whole=True), declared, sidecar)
         assert read is not None
-        listing, frame, notes, money, persons = read
+        listing, frame, notes, money, persons, base = read
         provenance = sidecar.describe(where, listing.sha256, [*said, *listing.notes, *notes])
         if persons:
             provenance = replace(provenance, persons=(self._unit_name,))
@@ -232,12 +251,16 @@ class LoanLedger:
         of_columns = {name: money for name in counted if name.endswith("principal")}
         if "rate" in frame.columns:
             of_columns["rate"] = "% a year"
-        return Table(path.name, frame, (provenance,), of_columns, dict.fromkeys(counted, 0), covers=self.covers)
+        if "spread" in frame.columns:
+            of_columns["spread"] = "percentage points"
+        origins = (provenance,) if base is None else (provenance, base)
+        return Table(path.name, frame, origins, of_columns, dict.fromkeys(counted, 0), covers=self.covers)
 
     def _read(
         self, listing: Listing, declared: Mapping[str, Any], sidecar: Sidecar
-    ) -> tuple[Listing, pd.DataFrame, list[str], str, bool] | None:
-        """Read a list; return it with its sums, notes, the name of the money, and whether its units are persons under pseudonyms.
+    ) -> tuple[Listing, pd.DataFrame, list[str], str, bool, Provenance | None] | None:
+        """Read a list; return it with its sums, notes, the name of the money, whether its units are persons under pseudonyms, and
+        where the base rates are from.
 
         None says that a long text is not one record a line, and must be held as a whole.
         """
@@ -246,8 +269,10 @@ class LoanLedger:
         columns = replace(columns, declared=declare(listing.headers, declared, listing.where, "columns="))
         self._check(columns, sidecar)
         unit, kind = find_unit(columns, self.unit)
+        base, borrowers = self._find_base(columns), self._find_borrowers(columns, unit)
         used = self._used(columns, unit)
-        as_they_are = {unit, *(at for name in _AS_THEY_ARE for at in columns.all(name))}
+        used += [] if borrowers is None or borrowers in used else [borrowers]
+        as_they_are = {unit, borrowers, *(at for name in _AS_THEY_ARE for at in columns.all(name))}
         coded = frozenset(at for at in used if at not in as_they_are)
         memory = Memory(self.memory or _choose_memory(listing), self.spill, 1 if listing.size < _SMALL else None)
         with (
@@ -266,7 +291,7 @@ class LoanLedger:
             store.lift("omitted", {"row": pa.array(sorted(omitted), pa.int64())})
             units, as_pseudonyms = self._read_units(store, unit, kind, path)
             advance(1)
-            wanted = self._wanted(columns, unit, sidecar)
+            wanted = replace(self._wanted(columns, unit, sidecar), base=base, borrowers=borrowers)
             with ThreadPoolExecutor(1) as pool:  # pseudonyms are made while DuckDB looks at the loans
                 naming = pool.submit(units.name)
                 loans = Loans(store, wanted, replace(units, name=naming.result))
@@ -290,7 +315,29 @@ class LoanLedger:
             notes,
             wanted.money,
             as_pseudonyms,
+            None if base is None else base.provenance,
         )
+
+    def _find_base(self, columns: Columns) -> BaseRates | None:
+        """Read the base rates; raise SourceError where the ledger lacks the rate or the date that they are held against."""
+        if self.benchmark is None:
+            return None
+        for name in ("contract_rate", "maturity_date"):
+            columns.require(name)
+        return read_base_rates(self.benchmark)
+
+    def _find_borrowers(self, columns: Columns, unit: int) -> int | None:
+        """Find the column of borrowers; raise SourceError where it is that of the unit."""
+        if self.borrowers is None:
+            return None
+        place, _ = find_unit(columns, self.borrowers)
+        if place == unit:
+            raise SourceError(
+                "borrowers= names the column of the unit, which has one borrower a row",
+                where=f"{columns.where}, column '{columns.header(unit)}'",
+                remedy="leave it out, or name the column of those who borrow in a unit",
+            )
+        return place
 
     @property
     def _unit_name(self) -> str:
@@ -472,9 +519,13 @@ class LoanLedger:
         unit = names[sums.unit] if isinstance(names, np.ndarray) else names.take(sums.unit)
         top, bottom = sums.money
         columns: dict[str, Any] = {self._unit_name: unit, self.time: sums.year, "loans": sums.counts["loans"]}
+        if "borrowers" in sums.counts:
+            columns["borrowers"] = sums.counts["borrowers"]
         columns["principal"] = _divide(sums.sums["principal"], top, bottom)
         if rates:
             columns["rate"] = _ratio(sums.sums["weighted"], sums.sums.get("rated", sums.sums["principal"]), *sums.rate)
+        if "based" in sums.sums:
+            columns["spread"] = _spread(sums)
         for name in ("green", "purpose"):
             if f"{name}_loans" in sums.counts:
                 columns[f"{name}_loans"] = sums.counts[f"{name}_loans"]
@@ -586,3 +637,20 @@ def _ratio(weighted: NDArray[Any], rated: NDArray[Any], top: int, bottom: int) -
         return found
     pairs = zip(weighted.tolist(), rated.tolist(), strict=True)
     return np.array([int(one) * top / (int(other) * bottom) if other else np.nan for one, other in pairs])
+
+
+def _spread(sums: LoanSums) -> NDArray[np.float64]:
+    """Return (weighted rates - weighted base rates) / priced amounts in percentage points, each rounded once; NaN without any."""
+    top, bottom = sums.rate
+    weighted, based, priced = (sums.sums[name] for name in ("priced_weighted", "based", "priced"))
+    parts = ((weighted, top * sums.base), (based, bottom), (priced, bottom * sums.base))
+    if all(one.dtype != object and len(one) and int(np.abs(one).max()) * times < _EXACT // 2 for one, times in parts):
+        return _ratio(weighted * (top * sums.base) - based * bottom, priced, 1, bottom * sums.base)
+    triples = zip(weighted.tolist(), based.tolist(), priced.tolist(), strict=True)
+    return np.array(
+        [
+            (int(one) * top * sums.base - int(base) * bottom) / (int(amount) * bottom * sums.base) if amount else np.nan
+            for one, base, amount in triples
+        ],
+        dtype=np.float64,
+    )

@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from evalkit.errors import SourceError
+from evalkit.sources.ledger.base_rates import BaseRates
 from evalkit.sources.ledger.fields import (
     Columns,
     Unit,
@@ -59,7 +60,7 @@ _BESIDE = re.compile(r"([^0-9+-]*)([+-]?[0-9][0-9,. ]*)([^0-9]*)")
 class Wanted:
     """What is to be read, beside the columns: declared units, the purpose, the form of dates, the currency and whether rows in
     another are left out, further words for a loan that was not lent, the amounts that are believed, the fields whose empty cells
-    leave a row out."""
+    leave a row out, the base rates that spreads are taken from, the place of the borrowers that are counted."""
 
     columns: Columns
     unit: int
@@ -71,6 +72,8 @@ class Wanted:
     cancelled: tuple[str, ...] = ()
     amounts: tuple[float, float] | None = None
     gaps: frozenset[str] = frozenset()
+    base: BaseRates | None = None
+    borrowers: int | None = None
 
     @property
     def money(self) -> str:
@@ -148,6 +151,8 @@ class LoanView:
             "maturity": self._read_optional_days("maturity_date"),
             "balance": self._read_balance(),
         }
+        if self._wanted.borrowers is not None:
+            parts["borrower"] = self._read_ids([self._wanted.borrowers], "borrower")
         self._asked = [*self._one("green_flag"), *self._columns.all("refinancing_flag"), *self._columns.all("purpose")]
         parts |= {f"filled_{place}": self._filled(place) for place in self._asked}
         chosen = ", ".join(f"{text} as {name}" for name, text in parts.items())
@@ -477,10 +482,13 @@ class LoanView:
 
     def _read_numbers(self) -> str:
         """Return the number of each loan, in one spelling; the parts of one that stands in several columns together."""
+        declared = "loan_id" in self._columns.declared
+        return self._read_ids(self._columns.all("loan_id") if declared else self._one("loan_id"), "number")
+
+    def _read_ids(self, places: Sequence[int], name: str) -> str:
+        """Return an id of each row, in one spelling; the parts of one that stands in several columns together."""
         parts = []
-        for i, place in enumerate(
-            self._columns.all("loan_id") if "loan_id" in self._columns.declared else self._one("loan_id")
-        ):
+        for i, place in enumerate(places):
             text = self._filled(place)
             if self._store.kind(place) == "float":
                 whole = f"{text} = round({text}) and abs({text}) < 1e15"
@@ -507,7 +515,7 @@ class LoanView:
                     rows = f"{text} in (select k from marked) and row not in (select row from omitted)"
                     self._store.refuse(rows, header, what, remedy)
             if odd:
-                table = f"odd_number_{i}"
+                table = f"odd_{name}_{i}"
                 self._store.lift(
                     table,
                     {"k": pa.array(odd, pa.string()), "v": pa.array([clean(one) or None for one in odd], pa.string())},
