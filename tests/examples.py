@@ -146,6 +146,14 @@ STEPS: dict[str, tuple[Step, dict[str, Table]]] = {
         steps.Intensity(emissions="emissions", output="farms", per="output"),
         {"emissions": INVENTORY.run({"farms": FARMS}), "farms": FARMS},
     ),
+    "Settle": (
+        steps.Settle(of="monitored", by="xinanjiang_2012"),
+        {"monitored": _table("monitored", {}, year=[2012, 2013], P=[0.8, 1.2])},
+    ),
+    "Settle with missing values": (
+        steps.Settle(of="monitored", by="xinanjiang_2012"),
+        {"monitored": _table("monitored", {}, year=[2012, 2013], P=[0.8, None])},
+    ),
     "Widen": (
         steps.Widen(of="long", keys=("county", "year"), names=("item",), value="value", unit="unit"),
         {"long": LONG},

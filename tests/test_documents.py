@@ -108,6 +108,13 @@ def test_how_to_tie_credit() -> None:
     run("how-to-tie-credit.md")
 
 
+def test_how_to_settle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (text,) = (block.text for block in blocks("how-to-settle.md") if block.language == "toml")
+    (tmp_path / "example.toml").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    run("how-to-settle.md")
+
+
 def test_how_to_read_a_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = [block.text for block in blocks("how-to-read-a-table.md") if block.language != "python"]
     farms_csv = "farm,year,y\na,2020,1.5\na,2021,不详\nb,2020,2.5\nb,2021,3\n"
@@ -308,12 +315,12 @@ def test_the_claim_of_the_page_is_judged_as_it_says(tmp_path: Path) -> None:
 def test_every_block_is_of_a_kind_that_is_tested() -> None:
     tested = {"README.md", *(f"how-to-{name}.md" for name in ("account-emissions", "choose-an-estimator", "simulate"))}
     tested |= {"how-to-read-a-yearbook.md", "how-to-read-a-table.md", "how-to-publish-tables.md"}
-    tested |= {"how-to-read-a-ledger.md", "how-to-tie-credit.md"}
+    tested |= {"how-to-read-a-ledger.md", "how-to-tie-credit.md", "how-to-settle.md"}
     tested |= {"how-to-join-counties.md", "how-to-join-counties.zh.md", "how-to-use-large-data.md"}
     kinds = {page: {block.language for block in blocks(page)} for page in PAGES}
     assert {page for page, found in kinds.items() if "python" in found} == tested
     assert {page for page, found in kinds.items() if "toml" in found} == {
-        *COMPLETED, "how-to-account-emissions.md", "how-to-read-a-yearbook.md",
+        *COMPLETED, "how-to-account-emissions.md", "how-to-read-a-yearbook.md", "how-to-settle.md",
     }  # fmt: skip
     assert {page for page, found in kinds.items() if found - {"python", "toml"}} == {
         "README.md", "architecture.md", "how-to-account-emissions.md", "how-to-read-a-table.md",

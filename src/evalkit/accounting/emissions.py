@@ -12,7 +12,7 @@ import pandas as pd
 from evalkit.accounting._tables import DETAIL, EMISSIONS, located, require_columns, require_keys, unit_of, values_of
 from evalkit.accounting.factors import Factor, FactorSet, plain_word
 from evalkit.accounting.magnitudes import check_magnitudes
-from evalkit.accounting.vocabulary import count_the_same, holds, vocabulary
+from evalkit.accounting.vocabulary import count_the_same, holds_emissions_of, vocabulary
 from evalkit.errors import DataError, nearest
 from evalkit.numerics.arrays import Floats, Ints
 from evalkit.tables.table import Provenance, Table
@@ -283,7 +283,11 @@ def _refuse_double(activity: Table, used: Sequence[Factor]) -> None:
     for at, one in enumerate(used):
         for other in used[:at]:
             same = one.process == other.process and count_the_same(one.activity, other.activity)
-            if same or holds(one.activity, other.activity) or holds(other.activity, one.activity):
+            if (
+                same
+                or holds_emissions_of(one.activity, other.activity)
+                or holds_emissions_of(other.activity, one.activity)
+            ):
                 why = "is part of the other" if same else "is in the factor of the other"
                 raise DataError(
                     f"'{other.name}' and '{one.name}' would be counted twice: the one {why}",

@@ -108,7 +108,7 @@ def count_the_same(one: str, other: str) -> bool:
     return not _parts(one).isdisjoint(_parts(other))
 
 
-def holds(one: str, other: str) -> bool:
+def holds_emissions_of(one: str, other: str) -> bool:
     """Tell whether the factor of an activity usually holds the emissions of another as well."""
     known = vocabulary().activities
     return one in known and other in known[one].overlaps
