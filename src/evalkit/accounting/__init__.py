@@ -1,4 +1,4 @@
-"""Accounting: activity × factors → emissions, per unit of output; the credit tied to them; settlements by schedule. Tables all."""
+"""Accounting: activity × factors → emissions, per unit of output; credit tied to them; settlements by schedule. All Tables."""
 
 from evalkit.accounting.credit import carbon_grade, carbon_points, presale_value, rate_discount, reduction_subsidy
 from evalkit.accounting.emissions import inventory

@@ -33,8 +33,8 @@ def factor_set(*names_or_paths: str | Path, gwp: str | None = None) -> FactorSet
     """
     if not names_or_paths:
         raise ConfigError("no set is named", where="factor_set", remedy='name one: factor_set("literature")')
-    found = combine(tuple(_read(one) for one in names_or_paths))
-    return found if gwp is None else found.weighed_by(gwp)
+    found = [_read(one) for one in names_or_paths]
+    return combine(tuple(found if gwp is None else (one.weighed_by(gwp) for one in found)))
 
 
 def shipped_sets() -> tuple[str, ...]:
