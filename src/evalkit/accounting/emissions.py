@@ -80,16 +80,17 @@ def _multiply(
         amounts[:, at] = values[one.activity]
         rates[:, at] = _values_by_case(activity, one, where) * factors.weigh(one, unit, where=where)
     long = activity.frame[list(keys)]
-    at_row = np.repeat(np.arange(rows), number)
-    long = long.take(at_row) if number > 1 else long.copy()
-    emissions = amounts * rates
-    long["source"] = _tiled([one.name for one in used], rows)
-    long["activity"] = amounts.ravel()
-    long["activity_unit"] = _tiled(units, rows)
-    long["factor"] = rates.ravel()
-    long["factor_unit"] = _tiled([f"{EMISSIONS}/{unit}" for unit in units], rows)
-    long["emissions"] = emissions.ravel()
-    return long
+    if number > 1:
+        long = long.take(np.repeat(np.arange(rows), number))
+    made = {
+        "source": _tiled([one.name for one in used], rows),
+        "activity": amounts.ravel(),
+        "activity_unit": _tiled(units, rows),
+        "factor": rates.ravel(),
+        "factor_unit": _tiled([f"{EMISSIONS}/{unit}" for unit in units], rows),
+        "emissions": (amounts * rates).ravel(),
+    }
+    return pd.concat([long, pd.DataFrame(made, index=long.index, copy=False)], axis=1)
 
 
 def _tiled(words: Sequence[str], times: int) -> pd.Categorical:

@@ -191,9 +191,9 @@ def _is_regular(of_source: Ints, frame: pd.DataFrame, keys: list[str], number: i
     at_first = frame.iloc[::number]
     if at_first.duplicated(keys).any() or at_first[keys].isna().to_numpy().any():
         return False
+    inside = np.arange(1, len(frame)) % number != 0  # a row and the one above it are of one key
     return all(
-        all(frame[key].iloc[step::number].array.equals(at_first[key].array) for step in range(1, number))
-        for key in keys
+        bool(np.asarray(frame[key].array[1:] == frame[key].array[:-1], dtype=bool)[inside].all()) for key in keys
     )
 
 
