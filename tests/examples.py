@@ -68,6 +68,7 @@ CHECKS: dict[str, Any] = {
     "PlaceboAdoption": checks.PlaceboAdoption(shift=1, bound=0.5),
     "PlaceboAssignment": checks.PlaceboAssignment(),
     "LeaveOneOut": checks.LeaveOneOut(),
+    "FactorUncertainty": checks.FactorUncertainty(factors="ipcc_2006", draws=40, seed=1),
 }
 # What some checks challenge in the place of TwoWayFE.
 CHALLENGED: dict[str, Any] = {

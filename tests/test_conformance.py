@@ -135,6 +135,11 @@ def farms(estimator: str = "", inference: str = "", seed: int = 5) -> pd.DataFra
     f["treated"] = (f["year"] >= f["first"]).astype(float)
     county_year = rng.normal(size=(8, 7))[f["county"], f["year"] - 2010]
     f["y"] = rng.normal(size=len(f)) + 0.3 * county_year + 0.05 * farm - 0.4 * f["treated"] + 0.2 * f["income"]
+    # The outcome as the logarithm of an intensity, of the emissions of two sources.
+    f["cei"] = np.exp(f["y"])
+    f["cei_emissions_diesel"] = 1000 * f["cei"] * (0.3 + 0.05 * f["county"])
+    f["cei_emissions_fertiliser_n"] = 1000 * f["cei"] - f["cei_emissions_diesel"]
+    f["cei_emissions"] = f["cei_emissions_diesel"] + f["cei_emissions_fertiliser_n"]
     return f if plain else f[rng.random(len(f)) > 0.1].reset_index(drop=True)
 
 

@@ -1,5 +1,6 @@
 """Checks: challenges to a specification, each ending in a finding. These exports are the registry."""
 
+from evalkit.checks.factor_uncertainty import FactorUncertainty as FactorUncertainty
 from evalkit.checks.group_gaps import GroupGaps as GroupGaps
 from evalkit.checks.leave_one_out import LeaveOneOut as LeaveOneOut
 from evalkit.checks.placebos import PlaceboAdoption as PlaceboAdoption
