@@ -59,7 +59,7 @@ def factor_uncertainty(
         if key not in keys:
             raise DataError(f"'{key}' is no key of the inventory", where=inventory.name, remedy=nearest(key, keys))
     frame, sums = _sum_by(found, wanted)
-    shares = ranged_shares(found.sources, factors, inventory.name)
+    shares = ranged_shares(found.sources, factors)
     low, high = monte_carlo(sums, found.sources, factors, draws=draws, seed=seed)
     made = frame.assign(
         emissions=sums.sum(axis=1),
@@ -112,16 +112,10 @@ def first_order(emissions: Floats, shares: Mapping[str, Ints], factors: FactorSe
     return np.asarray(np.sqrt(variance))
 
 
-def ranged_shares(sources: Sequence[str], factors: FactorSet, where: str) -> Mapping[str, Ints]:
+def ranged_shares(sources: Sequence[str], factors: FactorSet) -> Mapping[str, Ints]:
     """Return for each figure that has a range how often each source's factor contains it: figure → (sources,)."""
     found: dict[str, Ints] = {}
     for at, source in enumerate(sources):
-        if source not in factors.factors or not factors.factors[source].is_valued:
-            raise DataError(
-                f"the set '{factors.name}' has no factor for '{source}'",
-                where=where,
-                remedy="give the factor set that the inventory was made with",
-            )
         for parameter, power in _parameters_of(source, factors):
             found.setdefault(parameter.name, np.zeros(len(sources), dtype=np.int64))[at] += power
     return found
@@ -129,6 +123,12 @@ def ranged_shares(sources: Sequence[str], factors: FactorSet, where: str) -> Map
 
 def _parameters_of(source: str, factors: FactorSet) -> list[tuple[Parameter, int]]:
     """Return the figures with a range that a source's factor is made of, and their powers."""
+    if source not in factors.factors or not factors.factors[source].is_valued:
+        raise DataError(
+            f"the set '{factors.name}' has no factor for '{source}'",
+            where="factors",
+            remedy="give the factor set that the inventory was made with",
+        )
     figures = [(factors.parameters[name], power) for name, power in factors.factors[source].parameters]
     return [(one, power) for one, power in figures if one.range is not None]
 
