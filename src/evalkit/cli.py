@@ -53,7 +53,7 @@ def _about() -> None:
 def _run(study: StudyPath, language: _Language = "en") -> None:
     """Run a study: tables, figures and papers, rebuilt from the raw files."""
     with _remedies():
-        from evalkit.catalogue import checked_language
+        from evalkit.catalogue import checked_language, say
         from evalkit.study.running import run_study
 
         checked_language(language)
@@ -65,6 +65,8 @@ def _run(study: StudyPath, language: _Language = "en") -> None:
             typer.echo(f"[{name}] {finding.summary(language, evidence.labels)}")
         for judged in evidence.claims:
             typer.echo(f"{judged.summary(language, evidence.labels)}")
+        if evidence.recalled:
+            typer.echo("\n" + say("run.recalled", language, factors="; ".join(evidence.recalled)))
         typer.echo(f"\ndata/processed/{evidence.study}/  figures/{evidence.study}/")
 
 

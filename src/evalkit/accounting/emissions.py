@@ -374,8 +374,14 @@ def _describe(
         said.append(f"read where others quote it, not in the publication: {', '.join(quoted)}")
     if recalled:
         said.append(f"NOT CHECKED against the publication (recalled): {', '.join(recalled)}")
-    *others, last = factors.provenance
-    return (*others, replace(last, notes="; ".join([factors.status, *said, *notes])))
+    described = []
+    for name, one in zip(factors.name.split(" + "), factors.provenance, strict=True):
+        parts = {
+            source: {part.partition(".")[0] for part, _ in factors.factors[source].parameters} for source in recalled
+        }
+        described.append(replace(one, recalled=tuple(source for source, sets in parts.items() if name in sets)))
+    noted = "; ".join([factors.status, *said, *notes])
+    return (*described[:-1], replace(described[-1], notes=noted))
 
 
 def _describe_factor(factors: FactorSet, one: Factor) -> str:

@@ -76,6 +76,19 @@ class Evidence:
         tables = [one.provenance for one in self.references.values()]
         return any(source.synthetic for provenance in panels or tables for source in provenance)
 
+    @property
+    def recalled(self) -> tuple[str, ...]:
+        """Name the emission factors, in what it rests on, that were not checked against their publication: "set: sources"."""
+        panels = [one.spec.panel.provenance for one in self.estimates.values()]
+        tables = [one.provenance for one in self.references.values()]
+        found = {
+            f"{Path(source.path).stem}: {', '.join(source.recalled)}"
+            for provenance in (*panels, *tables)
+            for source in provenance
+            if source.recalled
+        }
+        return tuple(sorted(found))
+
     def estimates_table(self) -> pd.DataFrame:
         """One row per specification and effect, and per gap between the two subgroups of a split.
 

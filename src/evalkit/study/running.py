@@ -199,6 +199,7 @@ def _manifest(config: StudyConfig, inputs: tuple[Provenance, ...], dropped: tupl
                     "citation",
                     "notes",
                     "synthetic",
+                    "recalled",
                 )
             }
             for one in inputs

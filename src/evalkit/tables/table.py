@@ -19,6 +19,7 @@ class Provenance:
     """Where a table came from. `sha256` is of the file as read; `synthetic` marks data that no agency published.
 
     `persons` names the columns of the table that hold pseudonyms of persons or firms: results show no group of few of them.
+    `recalled` names the emission factors taken from it that were not checked against their publication: reports say so.
     `headers` says how the file calls columns that were given another name: (column, header).
     """
 
@@ -33,8 +34,10 @@ class Provenance:
     synthetic: bool = False
     persons: tuple[str, ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
+    recalled: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "recalled", tuple(self.recalled))
         object.__setattr__(self, "persons", tuple(self.persons))  # JSON gives lists back
         object.__setattr__(self, "headers", tuple((column, header) for column, header in self.headers))
 
