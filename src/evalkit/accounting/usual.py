@@ -34,7 +34,7 @@ def explain_unusual(
     found = _first_fit(activity, process, value, read, usual, density, where)
     what = f"the factor of {activity} is {value:g} {unit}; usual is {usual.low:g} to {usual.high:g} {usual.unit} ({usual.source})"
     remedy = (
-        f"{found}; if the source says so and it is right, write why: "
+        f"{found} If it is right as it stands, write why: "
         'unusual = { en = "…", zh = "…" }, which every account repeats'
     )
     return what, remedy
@@ -56,7 +56,7 @@ def _first_fit(
         product = usual_of(name, process)
         if product is not None and _lies(value, read, product, name, density, where):
             return f"is it the factor of {one.label['en']}?"
-    return "compare value and unit with the source"
+    return "compare value and unit with the source."
 
 
 def _others(read: FactorUnit, where: str) -> Iterator[FactorUnit]:
