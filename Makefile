@@ -81,6 +81,7 @@ bench: $(READY) $(PEERS)
 	@$(BIN)/python benchmarks/wild_bootstrap.py
 	@$(BIN)/python benchmarks/permutations.py
 	@$(BIN)/python benchmarks/ledger.py
+	@$(BIN)/python benchmarks/account.py
 	@$(BIN)/python benchmarks/yearbook.py
 
 regions: $(READY)
