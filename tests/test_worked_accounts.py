@@ -187,5 +187,22 @@ def test_an_index_of_volumes_is_no_price_index() -> None:
         kilograms = one.loc[year, "fertiliser_10kt"] * 1e7 * 0.8956 * 44 / 12
         assert cei.frame["cei"].iloc[at] == pytest.approx(kilograms / (real * level * 1e8), rel=1e-12)
     assert cei.units["cei"] == "kg CO2e/yuan of 2019"
-    renamed = Delimited(DATA, columns={"index": "index_crops"}).load()
-    assert ("index", "index_crops") in renamed.provenance[0].headers
+
+
+def test_the_name_in_the_file_counts_where_a_column_was_renamed(tmp_path: Path) -> None:
+    """农业总产值指数 under a name of one's own is an index of volumes still."""
+    (tmp_path / "a.csv").write_text("id,year,农业总产值指数\nx,2021,100\nx,2022,105.0\n", encoding="utf-8")
+    index = Delimited(tmp_path / "a.csv", columns={"p": "农业总产值指数"}, units={"p": "上年=100"}).load()
+    used = table(
+        {"fertiliser": "kg", "output": "yuan"},
+        id=["x", "x"],
+        year=[2021, 2022],
+        fertiliser=[9.0, 9.0],
+        output=[2.0, 3.0],
+    )
+    made = inventory(used, factor_set("literature"), keys=("id", "year"))
+    with pytest.raises(DataError, match="'农业总产值指数' is an index of volumes") as caught:
+        intensity(made, output=used, per="output", deflator=index, index="price")
+    assert 'index = "volume"' in caught.value.remedy
+    cei = intensity(made, output=used, per="output", deflator=index, index="volume")
+    assert cei.frame["cei"].tolist() == pytest.approx([9 * 0.8956 * 44 / 12 / 2, 9 * 0.8956 * 44 / 12 / (2 * 1.05)])
