@@ -192,7 +192,9 @@ def test_an_index_of_volumes_is_no_price_index() -> None:
 def test_the_name_in_the_file_counts_where_a_column_was_renamed(tmp_path: Path) -> None:
     """农业总产值指数 under a name of one's own is an index of volumes still."""
     (tmp_path / "a.csv").write_text("id,year,农业总产值指数\nx,2021,100\nx,2022,105.0\n", encoding="utf-8")
-    index = Delimited(tmp_path / "a.csv", columns={"p": "农业总产值指数"}, units={"p": "上年=100"}).load()
+    index = Delimited(
+        tmp_path / "a.csv", columns={"id": "id", "year": "year", "p": "农业总产值指数"}, units={"p": "上年=100"}
+    ).load()
     used = table(
         {"fertiliser": "kg", "output": "yuan"},
         id=["x", "x"],
