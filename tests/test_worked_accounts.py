@@ -208,3 +208,45 @@ def test_the_name_in_the_file_counts_where_a_column_was_renamed(tmp_path: Path) 
     assert 'index = "volume"' in caught.value.remedy
     cei = intensity(made, output=used, per="output", deflator=index, index="volume")
     assert cei.frame["cei"].tolist() == pytest.approx([9 * 0.8956 * 44 / 12 / 2, 9 * 0.8956 * 44 / 12 / (2 * 1.05)])
+
+
+def test_straight_nitrogen_is_not_all_nitrogen() -> None:
+    """In yearbooks 氮肥 stands beside 复合肥, which holds nitrogen as well: who counts the one alone loses the other."""
+    yearbook = {"氮肥": "万吨", "复合肥": "万吨", "n": "万吨", "nitrogen_fertiliser": "万吨"}
+
+    def counted(
+        sets: str, sources: dict[str, str], leave_out: tuple[str, ...] = (), **columns: Any
+    ) -> dict[str, float]:
+        units = {name: unit for name, unit in yearbook.items() if name in columns}
+        return by_source(table(units, id=["x"], year=[2023], **columns), sets, sources=sources, leave_out=leave_out)
+
+    with pytest.raises(DataError, match=r"is called as nitrogen fertiliser .straight.*of which that is only a part"):
+        counted("ipcc_2006", {"fertiliser_n": "氮肥"}, 氮肥=[90.0])
+    with pytest.raises(
+        DataError, match="has '复合肥' beside 'n', which is counted as nitrogen in fertiliser"
+    ) as caught:
+        counted("ipcc_2006", {"fertiliser_n": "n"}, n=[90.0], 复合肥=[60.0])
+    assert 'leave_out=("compound_fertiliser",)' in caught.value.remedy
+    whole = counted("ipcc_2006", {"fertiliser_n": "n"}, ("compound_fertiliser",), n=[110.0], 复合肥=[60.0])
+    assert whole == {"fertiliser_n": pytest.approx(110e7 * 0.01 * 44 / 28 * 265, rel=1e-12)}
+    with pytest.raises(DataError, match="'nitrogen_fertiliser' is counted without 'compound_fertiliser'"):
+        counted("literature_by_nutrient", {"nitrogen_fertiliser": "氮肥"}, 氮肥=[90.0])
+
+
+def test_what_is_unknown_asks_for_no_factor() -> None:
+    """Nothing is known of a year that has no factor: missing, not refused; what is known is refused."""
+    years = {"id": ["x", "x"], "year": [2021, 2019], "province": ["新疆", "新疆"]}
+    made = inventory(
+        table({"electricity": "kWh"}, electricity=[10.0, np.nan], **years),
+        factor_set("grid_china_provinces"),
+        keys=("id", "year"),
+    )
+    assert made.frame["emissions"].iloc[0] == pytest.approx(6.577, rel=1e-12)
+    assert np.isnan(made.frame["emissions"].iloc[1])
+    with pytest.raises(DataError, match="no factor for province = 新疆, year = 2019") as caught:
+        inventory(
+            table({"electricity": "kWh"}, electricity=[10.0, 1.0], **years),
+            factor_set("grid_china_provinces"),
+            keys=("id", "year"),
+        )
+    assert "row 3" in caught.value.where

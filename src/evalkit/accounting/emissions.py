@@ -53,6 +53,7 @@ def inventory(
     used, notes = _choose(activity, factors, columns, leave_out)
     _refuse_double(activity, used)
     _refuse_half(activity, factors, columns, used, leave_out)
+    _refuse_doubted(activity, columns, used, keys, leave_out)
     values = {counted: _activity_values(activity, counted, column, used) for counted, column in columns.items()
               if any(one.activity == counted for one in used)}  # fmt: skip
     notes += check_magnitudes(activity, {one: columns[one] for one in values}, columns.get(_SOWN_AREA, _SOWN_AREA))
@@ -78,7 +79,7 @@ def _multiply(
         unit, where = unit_of(activity, column), f"{activity.name}, column '{column}'"
         units.append(unit)
         amounts[:, at] = values[one.activity]
-        rates[:, at] = _values_by_case(activity, one, where) * factors.weigh(one, unit, where=where)
+        rates[:, at] = _values_by_case(activity, one, values[one.activity]) * factors.weigh(one, unit, where=where)
     long = activity.frame[list(keys)]
     if number > 1:
         long = long.take(np.repeat(np.arange(rows), number))
@@ -100,7 +101,7 @@ def _tiled(words: Sequence[str], times: int) -> pd.Categorical:
     return pd.Categorical.from_codes(np.tile(codes, times), categories=pd.Index(known, dtype="str"))
 
 
-def _values_by_case(activity: Table, factor: Factor, where: str) -> Floats | float:
+def _values_by_case(activity: Table, factor: Factor, values: Floats) -> Floats | float:
     """Return the value of a factor; one for each row where it differs by columns of the activity data."""
     if factor.value is not None:
         return factor.value
@@ -109,7 +110,7 @@ def _values_by_case(activity: Table, factor: Factor, where: str) -> Floats | flo
     spoken = factor.by_words()
     codes, combinations = _distinct(activity.frame, columns)
     found = np.array([spoken.get(tuple(map(plain_word, one)), np.nan) for one in combinations])[codes]
-    lacking = np.isnan(found)
+    lacking = np.isnan(found) & ~np.isnan(values)  # of what is unknown no factor is asked
     if lacking.any():
         at = int(np.argmax(lacking))
         said = ", ".join(f"{column} = {activity.frame[column].iloc[at]}" for column in columns)
@@ -276,7 +277,7 @@ def _note_left_out(
 def _is_missed(source: str, columns: Mapping[str, str]) -> bool:
     """Tell whether a source that has no column belongs beside one that has: leaving it out is a decision, too."""
     known = vocabulary().activities
-    return any(source in known[one].beside for one in columns if one in known)
+    return any(source in (*known[one].beside, *known[one].doubted_by) for one in columns if one in known)
 
 
 def _refuse_double(activity: Table, used: Sequence[Factor]) -> None:
@@ -314,6 +315,30 @@ def _refuse_half(
                     f"'{one.activity}' is counted without '{other}', which holds the same nutrient",
                     where=f"{activity.name}, column '{columns[one.activity]}'",
                     remedy=f"add the column '{other}', or leave it out knowingly: leave_out=(\"{other}\",)",
+                )
+
+
+def _refuse_doubted(
+    activity: Table,
+    columns: Mapping[str, str],
+    used: Sequence[Factor],
+    keys: tuple[str, ...],
+    leave_out: tuple[str, ...],
+) -> None:
+    """Refuse "nitrogen in fertiliser" where the table has compound fertiliser: in yearbooks it is straight nitrogen then."""
+    known = vocabulary().activities
+    present = [str(column) for column in activity.frame.columns if column not in keys]
+    for one in dict.fromkeys(factor.activity for factor in used):
+        for other in known[one].doubted_by if one in known else ():
+            words = (other.replace("_", " "), *known[other].words)
+            found = [name for name in present if any(word in name.casefold().replace("_", " ") for word in words)]
+            if found and other not in leave_out:
+                column, label = columns[one], known[one].label["en"]
+                raise DataError(
+                    f"the table has '{found[0]}' beside '{column}', which is counted as {label}: is that all of it?",
+                    where=f"{activity.name}, column '{column}'",
+                    remedy=f"if '{column}' holds what compound fertiliser brings, too: leave_out=(\"{other}\",); if it is "
+                    "straight fertiliser, add what compound fertiliser holds, or count the kinds by a set that has them",
                 )
 
 

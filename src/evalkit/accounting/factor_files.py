@@ -33,6 +33,10 @@ def factor_set(*names_or_paths: str | Path, gwp: str | None = None) -> FactorSet
     """
     if not names_or_paths:
         raise ConfigError("no set is named", where="factor_set", remedy='name one: factor_set("literature")')
+    for one in names_or_paths:
+        if not isinstance(one, str | Path):
+            remedy = 'write factor_set("literature", "county_factors.toml")'
+            raise ConfigError(f"{one!r} is neither a name nor a path", where="factor_set", remedy=remedy)
     found = [_read(one) for one in names_or_paths]
     return combine(tuple(found if gwp is None else (one.weighed_by(gwp) for one in found)))
 

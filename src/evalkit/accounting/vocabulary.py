@@ -46,6 +46,7 @@ class Activity:
     contains: tuple[str, ...] = ()
     overlaps: tuple[str, ...] = ()
     beside: tuple[str, ...] = ()
+    doubted_by: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
     per_hectare: tuple[Plausible, ...] = ()
 
