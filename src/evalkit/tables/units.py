@@ -81,7 +81,8 @@ _UNITS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "people": {"people": ("person", "persons", "人"), "10**4 * people": ("万人", "10 000 persons")},
 }
 _SHARES = {"%": "%", "percent": "%", "percentage": "%", "‰": "‰"}
-_NOT_IN_HEADERS = ("度",)  # of electricity, and of temperature, longitude and hardness
+# 度 is of electricity, and of temperature, longitude and hardness; Mt a million tonnes, and a metric ton to some.
+_NOT_IN_HEADERS = ("度", "Mt")
 _OWN_DIMENSIONS = ("yuan = [money]", "people = [people]", "animals = [animals]")
 
 
