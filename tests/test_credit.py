@@ -124,7 +124,7 @@ def test_what_is_no_discount_is_refused_with_its_rows() -> None:
     bare = table({}, reduction=[10.0])
     refused("has no unit", "accounts.csv", "declare it", rate_discount, bare, reading="points")
     wrong = table({"reduction": "t"}, reduction=[10.0])
-    refused("none of a part of a whole", "'reduction'", '"%" or "share"', rate_discount, wrong, reading="points")
+    refused("neither % nor share", "'reduction'", '"%" or "share"', rate_discount, wrong, reading="points")
     refused("no rate is given", "rate=", "column of rates", rate_discount, of, reading="relative")
     refused("is not known", "reading=", "'points', 'relative'", rate_discount, of, reading="absolute")
     refused("is not said", "reading=", "'points', 'relative'", rate_discount, of, reading="")
@@ -133,6 +133,35 @@ def test_what_is_no_discount_is_refused_with_its_rows() -> None:
     refused("rate= is no column", "rate=", "name", rate_discount, of, reading="points", rate=4.0)
     refused("below 0", "rate", "correct", rate_discount, 60, reading="points", rate=4.35)
     refused("is no number", "reduction", "numbers", rate_discount, "many", reading="points")
+    twice = {"reading": "points", "keys": ("rate", "rate")}
+    refused("names a column twice", "rate_discount", "once", rate_discount, positive, **twice)
+
+
+@pytest.mark.parametrize("given", ["25", ["25", "10"], True, [True, 2.0], b"25"])
+def test_texts_and_truths_are_no_reductions(given: Any) -> None:
+    """NumPy reads "25" as 25 and True as 1."""
+    refused("is no number", "reduction", "give numbers", rate_discount, given, reading="points", unit="%")
+
+
+def test_a_rate_that_is_a_fraction_is_refused() -> None:
+    """0.0435 read as % a year would be lowered by 0.1 bp, and not by 10.875; no loan costs 0.36 % a year or less."""
+    refused("fractions", "rate=", "4.35", rate_discount, 25, reading="relative", rate=0.0435)
+    assert rate_discount([25, 25], reading="relative", rate=[0.0, 4.0]).basis_points.tolist() == [0.0, 10.0]
+
+
+def test_every_missing_number_is_counted() -> None:
+    of = table(CUTS, reduction=[25.0, 10.0, NAN], rate=[NAN, 5.0, 5.0])
+    made = rate_discount(of, reading="points", rate="rate")
+    np.testing.assert_array_equal(made.frame["rate_discount"], [250.0, 100.0, NAN])
+    np.testing.assert_array_equal(made.frame["rate_discount_rate"], [NAN, 4.0, NAN])
+    assert "rate_discount is missing in 1 of 3 rows" in notes(made)
+    assert "rate_discount_rate is missing in 2 of 3 rows" in notes(made)
+    assert "the discount is missing in 1 of 2 rows" in rate_discount([25.0, NAN], reading="points").notes
+
+
+def test_a_figure_may_be_a_number_of_numpy() -> None:
+    """10 % by 1 point each are 1,000 bp."""
+    assert rate_discount(10, reading="points", per_percent=np.int64(1), **STATED).basis_points == 1000.0
 
 
 # --- what is sold in advance, points, subsidies
@@ -211,6 +240,15 @@ def test_a_subsidy_by_relative_reduction_is_exact_at_its_cap() -> None:
     assert made.frame["subsidy_share"].iloc[0] == 0.3
     assert "1 of 1 rows are at the cap" in notes(made)
     assert reduction_subsidy(of, **rule).frame["subsidy"].iloc[0] == pytest.approx(300.0)  # 0.3 % of 100,000
+
+
+def test_a_share_has_the_same_names_in_every_rule() -> None:
+    """0.3 is 30 %, of 100 yuan 30, whatever the share is called; a discount takes the same names."""
+    for unit, cut in (("share", 0.3), ("比例", 0.3), ("％", 30.0), ("percent", 30.0)):
+        of = table({"price": "元", "cut": unit}, price=[100.0], cut=[cut])
+        rule = {"price": "price", "reduction": "cut", "percent_per_unit": 1.0, "unit": "%"}
+        assert reduction_subsidy(of, **rule, **STATED).frame["subsidy"].tolist() == [30.0]
+        assert rate_discount(of, reading="points", column="cut").frame["rate_discount"].tolist() == [300.0]
 
 
 def test_what_is_no_subsidy_is_refused() -> None:
@@ -327,10 +365,15 @@ def test_quantiles_are_refused_with_the_reason(quantiles: Any) -> None:
         ({"footprint": "minus"}, "'minus' is negative in 1 rows", "row 2", "correct"),
         ({"keys": ("farm",)}, "repeat a key", "row 3", "keep one row"),
         ({"name": "crop", "footprint": "crop_grade"}, "column 'crop_grade' already", "accounts.csv", "name="),
+        ({"thresholds": 0.2}, "no positive numbers", "thresholds=", "(0.2, 0.5)"),
+        ({"thresholds": None}, "no positive numbers", "thresholds=", "(0.2, 0.5)"),
+        ({"thresholds": {"a": 0.2}, "stage": "farm"}, "no positive numbers", "of 'a'", "(0.2, 0.5)"),
+        ({"grades": None}, "no different names", "grades=", "best first"),
+        ({"footprint": "huge", "output": "tiny"}, "'huge' over 'tiny' is no number", "row 2", "correct"),
     ],
 )  # fmt: skip
 def test_what_is_no_grade_is_refused(change: dict[str, Any], says: str, where: str, remedy: str) -> None:
-    units = {**FOOTPRINTS, "none": "t", "minus": "t", "crop_grade": "t"}
+    units = {**FOOTPRINTS, "none": "t", "minus": "t", "crop_grade": "t", "huge": "t", "tiny": "t"}
     of = table(
         units,
         farm=["a", "a"],
@@ -339,10 +382,26 @@ def test_what_is_no_grade_is_refused(change: dict[str, Any], says: str, where: s
         none=[1.0, 0.0],
         minus=[-1.0, 0.0],
         crop_grade=[1.0, 1.0],
+        huge=[1e300, 1.0],
+        tiny=[1e-300, 1.0],
     )
     refused(
         says, where, remedy, carbon_grade, of, **{"thresholds": (0.1, 0.3), "on_threshold": "better", **CODE, **change}
     )
+
+
+def test_thresholds_may_be_an_array_and_the_unit_in_full_width() -> None:
+    """1 t of 10 t is 0.1: below 1."""
+    of = table({"co2": "t", "crop": "t"}, co2=[1.0], crop=[10.0])
+    stated: dict[str, Any] = {
+        "footprint": "co2",
+        "output": "crop",
+        "unit": "kg CO2e／kg",
+        "grades": ("A", "B"),
+        **STATED,
+    }
+    made = carbon_grade(of, thresholds=np.array([1]), on_threshold="better", **stated)
+    assert made.frame["carbon_grade"].tolist() == ["A"]
 
 
 def test_a_table_without_rows_is_refused() -> None:

@@ -19,6 +19,7 @@ import sampling
 from biff8 import DEFAULT_PASSWORD, XlsSheet, xls_bytes
 from evalkit.claims.claim import judge_claims
 from evalkit.cli import app
+from evalkit.steps import Settle
 from evalkit.study.config import StudyConfig, read_study
 
 ROOT = Path(__file__).parents[1]
@@ -109,8 +110,11 @@ def test_how_to_tie_credit() -> None:
 
 
 def test_how_to_settle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (text,) = (block.text for block in blocks("how-to-settle.md") if block.language == "toml")
+    text, study = (block.text for block in blocks("how-to-settle.md") if block.language == "toml")
     (tmp_path / "example.toml").write_text(text, encoding="utf-8")
+    (step,) = tomllib.loads(study)["step"]
+    assert step.pop("kind") == "Settle"
+    assert Settle(**{key: value for key, value in step.items() if key != "name"}).given == {"share_forfeited": 1}
     monkeypatch.chdir(tmp_path)
     run("how-to-settle.md")
 

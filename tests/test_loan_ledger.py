@@ -12,6 +12,7 @@ import hmac
 import io
 import math
 import random
+import re
 import traceback
 from pathlib import Path
 from typing import Any
@@ -374,6 +375,7 @@ def test_columns_that_are_needed(tmp_path: Path, gone: str, field: str) -> None:
 
 def test_a_spread_without_a_rate_is_refused(tmp_path: Path) -> None:
     says(refused(tmp_path, rename("年利率(%)", "加点(BP)")), "gives a spread", "借据.csv", "合同利率(%)")
+    says(refused(tmp_path, rename("年利率(%)", "加点(BP)")), "gives a spread", "借据.csv", 'benchmark="lpr"')
     assert len(load(tmp_path, add("LPR加点(BP)", *["50"] * 6)).frame) == 3
 
 
@@ -440,6 +442,108 @@ def test_bands_of_the_benchmark(tmp_path: Path, day: str, end: str, base: float)
     table = spreads(tmp_path, [("1", "X", "C1", day, end, "10000", "10")], benchmark="pboc")
     assert table.frame["spread"].iloc[0] == pytest.approx(10 - base, abs=1e-12)
     assert "1 of these loans have a base rate that is recalled" in notes(table)
+
+
+def test_the_benchmark_ends_with_the_lpr(tmp_path: Path) -> None:
+    """10 - 4.35 on 2019-08-19; from the day after nobody is compared with the rates of 2015."""
+    rows = [(str(i), f"X{i}", "C1", day, "2020-06-01", "10000", "10") for i, day in
+            enumerate(("2019-08-19", "2019-08-20", "2022-03-01"))]  # fmt: skip
+    rows = [(*row[:4], "2022-06-01" if row[3] > "2022" else row[4], *row[5:]) for row in rows]
+    table = spreads(tmp_path, rows, benchmark="pboc")
+    found = table.frame["spread"].tolist()
+    assert found[0] == pytest.approx(10 - 4.35, abs=1e-12)
+    assert [math.isnan(one) for one in found] == [False, True, True]
+    assert "for 1 of 3 loans; 2 were lent after its end, when loans were priced by another base rate" in notes(table)
+    own = tmp_path / "base.csv"
+    own.write_text("from_date,up_to_months,percent,status\n2019-01-01,,4,verified\n2019-08-20,,,ended\n", "utf-8")
+    assert spreads(tmp_path, rows, benchmark=own).frame["spread"].tolist()[0] == 6.0
+
+
+POINTS = (
+    ("1", "X", "C1", "2022-03-01", "2023-03-01", "10000", "65"),  # 3.70 + 0.65 = 4.35
+    ("2", "X", "C2", "2022-06-01", "2032-06-01", "30000", "-12.5"),  # 4.45 - 0.125 = 4.325
+    ("3", "X", "C1", "2022-07-01", "", "5000", "30"),  # no base rate
+    ("4", "Y", "C3", "2022-03-01", "2023-03-01", "5000", ""),  # no points
+    ("5", "Y", "C3", "2024-03-01", "2025-03-01", "5000", "30"),  # disputed
+)
+
+
+@pytest.mark.parametrize(
+    ("header", "units", "write"),
+    [
+        ("加点(BP)", {}, str), ("LPR加点（基点）", {}, str), ("加点", {"rate_spread": "basis points"}, str),
+        ("加点值", {}, lambda one: one and f"{one}BP"), ("spread", {"spread": "BP"}, lambda one: one and f"{one} 个基点"),
+        ("加点(百分点)", {}, lambda one: one and str(float(one) / 100)),
+        ("rate_spread", {"rate_spread": "percentage points"}, lambda one: one and f"{float(one) / 100:+.6f}"),
+    ],
+)  # fmt: skip
+def test_points_are_added_to_the_base_rate(tmp_path: Path, header: str, units: dict[str, str], write: Any) -> None:
+    """X: (10,000 × 4.35 + 30,000 × 4.325) / 40,000 = 4.33125, of which (10,000 × .65 - 30,000 × .125) / 40,000 = .06875."""
+    rows = [(*row[:-1], write(row[-1])) for row in POINTS]
+    table = load(tmp_path, cells(rows, (*PRICED_HEADER[:-1], header)), unit="县", benchmark="lpr", units=units)
+    assert table.frame["rate"].tolist()[0] == pytest.approx(4.33125, abs=1e-12)
+    assert table.frame["spread"].tolist()[0] == pytest.approx(0.06875, abs=1e-12)
+    assert table.frame[["rate", "spread"]].iloc[1:].isna().all(axis=None)
+    assert table.frame["loans"].tolist() == [3, 1, 1]
+    for said in (
+        f"'{header}' as points on top of the base rate",
+        f"the rate is that of 'lpr' and '{header}' on top of it",
+        "for 2 of 5 loans",
+        "1 have no date in '到期日期'",
+        "1 were lent while the rate in the table is disputed",
+        "1 have no points",
+    ):
+        assert said in notes(table)
+    assert "have no rate" not in notes(table)
+    assert table.units["rate"] == "% a year"
+
+
+@pytest.mark.parametrize(
+    ("header", "cell", "what", "where", "remedy"),
+    [
+        ("加点", "65", "does not say the unit", "'加点'", 'rate_spread = "BP"'),
+        ("浮动比例(%)", "10", "the unit '%' is not clear", "'浮动比例(%)'", "contract rate"),
+        ("加点(BP)", "上浮", "not a plain number of points", "row 2", "-20"),
+        ("加点(百分点)", "65BP", "not a plain number of points", "row 2", "-20"),
+        ("加点(百分点)", "65", "not between 0.36 and 36 % a year", "row 2", "rate_spread"),
+        ("加点(BP)", "-350", "not between 0.36 and 36 % a year", "row 2", "rate_spread"),
+        ("加点(BP)", "0.65", "below one basis point", "row 2", "percentage points"),
+        ("加点(BP)", "1e9", "not a plain number of points", "row 2", "-20"),
+        ("加点(BP)", "999999999999999", "not a plain number of points", "row 2", "-20"),
+    ],
+)  # fmt: skip
+def test_points_that_are_not_clear_are_refused(
+    tmp_path: Path, header: str, cell: str, what: str, where: str, remedy: str
+) -> None:
+    rows = [(*POINTS[0][:-1], cell)]
+    error = refused(tmp_path, cells(rows, (*PRICED_HEADER[:-1], header)), unit="县", benchmark="lpr")
+    says(error, what, where, remedy)
+
+
+def test_points_with_all_the_digits_of_a_float(tmp_path: Path) -> None:
+    """A third of 100 bp on 3.70 and two thirds on 4.45, of 10,000 each: the mean of the points is 0.5."""
+    frame = pd.DataFrame([row[:-1] for row in POINTS[:2]], columns=list(PRICED_HEADER[:-1]))
+    frame = frame.assign(**{"贷款金额(元)": [10_000, 10_000], "加点(BP)": [100 / 3, 200 / 3]})
+    frame.to_parquet(tmp_path / "l.parquet")
+    table = LoanLedger(tmp_path / "l.parquet", unit="县", benchmark="lpr").load()
+    assert table.frame["spread"].iloc[0] == pytest.approx(0.5, abs=1e-12)
+    assert table.frame["rate"].iloc[0] == pytest.approx((3.70 + 4.45) / 2 + 0.5, abs=1e-12)
+
+
+def test_points_beside_a_rate_are_not_used(tmp_path: Path) -> None:
+    rows = [(*row, "999") for row in PRICED]
+    made = load(tmp_path, cells(rows, (*PRICED_HEADER, "加点(BP)")), unit="县", benchmark="lpr")
+    assert made.frame.equals(spreads(tmp_path, benchmark="lpr").frame)
+    assert re.search("columns that were not used: [^;]*加点", notes(made))
+
+
+def test_a_month_alone_has_the_base_rate_of_its_first_day(tmp_path: Path) -> None:
+    """May 2022 began with the 4.60 of 20 January and ended with the 4.45 of the 20th: 5 - 4.60 (ten years), and it is said."""
+    row = ("1", "X", "C1", "2022-05", "2032-05-01", "10000", "5")
+    table = spreads(tmp_path, [row], benchmark="lpr")
+    assert table.frame["spread"].iloc[0] == pytest.approx(0.4, abs=1e-12)
+    assert "1 of these loans name a month, and not a day: they have the base rate of its first day" in notes(table)
+    assert "name a month" not in notes(spreads(tmp_path, [(*row[:3], "2022-05-20", *row[4:])], benchmark="lpr"))
 
 
 def test_base_rates_of_a_file(tmp_path: Path) -> None:

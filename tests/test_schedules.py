@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pytest
 from evalkit.accounting import schedule, settle
 from evalkit.errors import ConfigError, DataError, EvalkitError, SourceError
 from evalkit.tables.table import Table
-from test_settling import FIXED, GRADED, HEAD, INDEX, LEVEL, OPEN_K0, PAID, ROUND, classes, rows, table, write
+from test_settling import FIXED, GRADED, HEAD, INDEX, LEVEL, OPEN_K0, PAID, ROUND, SHIPPED, classes, rows, table, write
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,11 @@ from test_settling import FIXED, GRADED, HEAD, INDEX, LEVEL, OPEN_K0, PAID, ROUN
         ({"year": [2012], "q": [1.0]}, {}, "'q' has no unit"),
         ({"year": [2012], "w": [1.0]}, {"w": "m3"}, "no column 'q'"),
         ({"year": ["2012Q1"], "q": [1.0]}, {"q": "m3"}, "settles by year, and the periods of the table are quarters"),
+        (
+            {"year": ["2012-01", "2012-02"], "q": [1.0, 2.0]},
+            {"q": "m3"},
+            "put the months of each year together first.*one row per year",
+        ),
         ({"year": [], "q": []}, {"q": "m3"}, "no rows"),
         ({"year": [2012], "q": ["much"]}, {"q": "m3"}, "'much' is not a number"),
     ],
@@ -68,7 +74,15 @@ def test_sections_are_named(tmp_path: Path) -> None:
         ('payer = "up", payee = "down"', 'payer = "up"', "who pays whom"),
         ('status = "open"', 'status = "open"\nvalue = 1', "open figure has a value"),
         ("to = 2014", 'to = "2014-06"', "no whole years"),
+        ("weight = 0.75", "weight = 0.75, within = [6, 1]", "within = .1, 6."),
+        ("weight = 0.75", "weight = 0.75, within = 6", "'within' is 6"),
+        ("weight = 0.75", "weight = 0.75, within = [0, inf]", "'within' is"),
         ("from = 2012", "from = 2020", "ends .2014. before it begins"),
+        (
+            'kind = "graded"',
+            'kind = "graded"\nyears = [2013, 2015]',
+            "2013 to 2015, are not all of this round.*2012 to 2014",
+        ),
         ('name = "example"', 'name = "chishui_2018"', "belongs to a schedule of the package"),
     ],
 )
@@ -155,6 +169,93 @@ def test_years_without_a_payment_are_counted(tmp_path: Path) -> None:
     assert "1 settlements have no payment" in made.provenance[-1].notes
     with pytest.raises(DataError, match="nothing is paid in these periods"):
         settle(table(year=[2012]), read)
+
+
+POT = """
+[[round.payments]]
+item = "pot"
+kind = "shares"
+fund = "F"
+total = 100
+unit = "元"
+contribute = { "a" = 1, "b" = 1, "c" = 1 }
+receive = { "a" = 1, "b" = 1, "c" = 1 }
+"""
+
+
+@pytest.mark.parametrize(
+    ("payment", "says"),
+    [
+        (LEVEL + PAID + "cap = 47.69\n", "'cap' has no unit.*cap_unit"),
+        (LEVEL + PAID + "deductible = 0.1\n", "'deductible' has no unit.*deductible_unit"),
+        (LEVEL + PAID + 'cap_unit = "元"\n', "'cap_unit' is given for no number"),
+        (
+            POT.replace('"b" = 1, "c" = 1 }\nreceive', '"ａ" = 1, "c" = 1 }\nreceive'),
+            "contribute: a party is named twice",
+        ),
+        (POT.replace('"F"', '"a"'), "the fund is one of the parties"),
+    ],
+)
+def test_payments_that_are_refused(tmp_path: Path, payment: str, says: str) -> None:
+    with pytest.raises(SourceError, match=says):
+        schedule(write(tmp_path, ROUND, payment))
+
+
+@pytest.mark.parametrize(
+    ("terms", "says"),
+    [
+        ('when_negative = "reverse"\npenalty_times = -5\n', "row 2.*penalty_times is negative"),
+        ('deductible = -0.1\ndeductible_unit = "%"\n', "row 2.*deductible is negative"),
+        ('deductible = -3\ndeductible_unit = "元"\n', "row 2.*deductible is negative"),
+        ('cap = -3\ncap_unit = "元"\n', "row 2.*cap is negative"),
+    ],
+)
+def test_negative_terms_are_refused(tmp_path: Path, terms: str, says: str) -> None:
+    with pytest.raises(DataError, match=says):
+        settle(table({"q": "m3"}, year=[2012], q=[10.0]), schedule(write(tmp_path, ROUND, LEVEL, PAID, terms)))
+
+
+def test_what_is_given_is_given_once_and_makes_no_negative_index(tmp_path: Path) -> None:
+    read = schedule(write(tmp_path, ROUND, OPEN_K0, INDEX, GRADED))
+    monitored = table({"a": "kg/L", "b": "kg/L"}, year=[2012], a=[2.0], b=[0.5])
+    with pytest.raises(ConfigError, match=r"'K0' and 'one\.K0' are the same figure.*once"):
+        settle(monitored, read, given={"K0": 1, "one.K0": 2}, given_source="x")
+    with pytest.raises(DataError, match="factor of a ratio is negative"):
+        settle(monitored, read, given={"K0": -1}, given_source="x")
+    weights = INDEX.replace("0.75", "1.5").replace("0.25", "-0.5")
+    with pytest.raises(DataError, match=r"terms\[2\].*a weight is negative"):
+        settle(monitored, schedule(write(tmp_path, ROUND, OPEN_K0, weights, GRADED)), given={"K0": 1}, given_source="x")
+
+
+def test_parties_and_columns_are_named_once(tmp_path: Path) -> None:
+    read = schedule(write(tmp_path, ROUND, LEVEL, PAID.replace('"down"', '"{who}"')))
+    monitored = table({"q": "m3"}, year=[2012, 2013], q=[1.0, 1.0], who=["x", " "])
+    with pytest.raises(DataError, match=r"'who', row 3.*the party 'who' is missing"):
+        settle(monitored, read)
+    same = table({"q": "m3"}, year=[2012, 2013], q=[1.0, 1.0], who=["x", "ｕp "])
+    with pytest.raises(DataError, match=r"row 3.*pay itself"):
+        settle(same, read)
+    for options in ({"keys": ("who", "who")}, {"keys": ("year",)}, {"section": "year"}):
+        with pytest.raises(DataError, match="is named twice"):
+            settle(monitored, read, **options)
+
+
+def test_a_unit_of_the_schedule_that_is_unknown_is_not_blamed_on_the_table(tmp_path: Path) -> None:
+    read = schedule(write(tmp_path, ROUND, LEVEL.replace('unit = "m3" }', 'unit = "m33" }'), PAID))
+    with pytest.raises(DataError, match=r"'q' \(the schedule reads it in 'm33'\): the unit 'm33' is unknown"):
+        settle(table({"q": "m3"}, year=[2012], q=[1.0]), read)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_page_names_what_each_schedule_needs(name: str) -> None:
+    """Columns and open figures stand in the line of the schedule, so that nobody has to read its file."""
+    page = Path(__file__).parents[1].joinpath("docs", "how-to-settle.md").read_text(encoding="utf-8")
+    (line,) = (one for one in page.splitlines() if one.startswith(f"| `{name}` |"))
+    text = files("evalkit").joinpath("accounting", "schedules", f"{name}.toml").read_text(encoding="utf-8")
+    wanted = {*re.findall(r'indicator = "(\w+)"', text), *re.findall(r'"\{(\w+)\}"', text)}
+    wanted |= {one.name for one in schedule(name).figures() if one.status == "open"}
+    assert wanted
+    assert {one for one in wanted if not re.search(rf"`(round_1\.)?{one}`", line)} == set()
 
 
 def test_months_are_settled_by_month(tmp_path: Path) -> None:

@@ -155,6 +155,13 @@ def test_missed_sections_forfeit() -> None:
         settle(classes([3], [2]), schedule("chishui_2018"), section="at")
 
 
+@pytest.mark.parametrize("wrong", [0, 7, 99])
+def test_a_class_that_is_none_keeps_no_section(wrong: int) -> None:
+    """Classes are I to V and worse than V: 0 and 99 are codes for what is not known, and 0 would be the best water of all."""
+    with pytest.raises(DataError, match="'water_class', row 2: 'water_class' is not within 1 and 6"):
+        settle(classes([wrong], [2]), schedule("chishui_2018"), section="at")
+
+
 def test_an_unknown_class_leaves_open_who_gets_what() -> None:
     """清水铺 unknown: what comes of it is missing for all three; paying in is not."""
     given = {"given": {"share_forfeited": 0.5}, "given_source": "invented"}
@@ -249,11 +256,19 @@ def test_forest_cover_is_bought_below_the_target() -> None:
 
 def test_an_insurance_pays_up_to_its_cap() -> None:
     """35 yuan × 10 % of 10,000 t less 20 %: 28,000. Of all 100,000 t: 2.8 million, more than the 476,900 insured."""
-    monitored = table({"agreed_sink": "t"}, insured=["a", "b"], year=[2023, 2023], loss_share=[0.1, 1.0],
-                      agreed_sink=[1e4, 1e5])  # fmt: skip
+    columns: dict[str, Any] = {"insured": ["a", "b"], "year": [2023, 2023], "agreed_sink": [1e4, 1e5]}
     source = schedule("gaochun_carbon_insurance")
-    made = settle(monitored, source, keys=("insured",), given={"deductible": 0.2}, given_source="invented")
-    assert made.frame["amount"].tolist() == pytest.approx([28_000.0, 476_900.0], rel=1e-12)
+    given: dict[str, Any] = {"given": {"deductible": 0.2}, "given_source": "invented"}
+    for unit, mass, lost in (("share", "t", [0.1, 1.0]), ("％", "t CO2e", [10.0, 100.0]), ("‰", "吨", [100.0, 1000.0])):
+        monitored = table({"agreed_sink": mass, "loss_share": unit}, **columns, loss_share=lost)
+        made = settle(monitored, source, keys=("insured",), **given)
+        assert made.frame["amount"].tolist() == pytest.approx([28_000.0, 476_900.0], rel=1e-12)
+    bare = table({"agreed_sink": "t"}, **columns, loss_share=[10.0, 100.0])  # 10 may be a share or per cent
+    over = table({"agreed_sink": "t", "loss_share": "share"}, **columns, loss_share=[0.07, 1.4])
+    with pytest.raises(DataError, match="'loss_share', row 3: 'loss_share' is not within 0 and 100 %"):
+        settle(over, source, keys=("insured",), **given)
+    with pytest.raises(DataError, match="'loss_share' has no unit"):
+        settle(bare, source, keys=("insured",), **given)
 
 
 def test_a_standard_rises_by_a_step() -> None:
@@ -339,9 +354,64 @@ def test_a_payment_that_may_turn_is_said_to(tmp_path: Path) -> None:
 
 def test_a_deductible_in_money(tmp_path: Path) -> None:
     """0.5 × 10 - 3 = 2; 0.5 × 4 - 3 is nothing."""
-    read = schedule(write(tmp_path, ROUND, LEVEL, PAID, "deductible = 3\n"))
-    made = settle(table({"q": "m3"}, year=[2012, 2013], q=[10.0, 4.0]), read)
-    assert made.frame["amount"].tolist() == [2.0, 0.0]
+    read = schedule(write(tmp_path, ROUND, LEVEL, PAID, 'deductible = 3\ndeductible_unit = "元"\n'))
+    made = settle(table({"q": "m3"}, year=[2012, 2013, 2014], q=[10.0, 4.0, NAN]), read)
+    assert made.frame["amount"].tolist()[:2] == [2.0, 0.0]
+    assert made.frame["amount"].isna().tolist() == [False, False, True]
+
+
+def test_a_deductible_comes_before_the_cap(tmp_path: Path) -> None:
+    """0.5 × 10 less 10 % is 4.5, 0.5 × 6 less 10 % is 2.7; of each 3 at most."""
+    terms = 'deductible = 10\ndeductible_unit = "％"\ncap = 0.0003\ncap_unit = "万元"\n'
+    made = settle(
+        table({"q": "m3"}, year=[2012, 2013], q=[10.0, 6.0]), schedule(write(tmp_path, ROUND, LEVEL, PAID, terms))
+    )
+    assert made.frame["amount"].tolist() == pytest.approx([3.0, 2.7], rel=1e-12)
+
+
+def test_a_bound_that_is_missing_leaves_the_grade_open(tmp_path: Path) -> None:
+    """P = 1 × (.75 + .25) = 1 in both years. With the first bound unknown it is not known whether 200 or 100 are due."""
+    bound = GRADED.replace("at_most = 0.95", 'at_most = "{lim}"').replace("at_most = 1,", "at_most = 1.5,")
+    monitored = table({"a": "kg/L", "b": "kg/L"}, year=[2012, 2013], a=[2.0, 2.0], b=[0.5, 0.5], lim=[NAN, 1.2])
+    read = schedule(write(tmp_path, ROUND, OPEN_K0, INDEX, bound))
+    made = settle(monitored, read, given={"K0": 1}, given_source="x")
+    assert made.frame["amount"].isna().tolist() == [True, False]
+    assert made.frame["amount"].iloc[1] == 2e6
+    assert made.frame["payer"].isna().tolist() == [True, False]
+    assert "1 of 2 payments are missing" in notes(made)
+
+
+def test_a_rate_in_full_width(tmp_path: Path) -> None:
+    """10 m3 at 2 yuan are 20; a price per nothing is refused by its column."""
+    read = schedule(write(tmp_path, ROUND, LEVEL, PAID.replace("rate = 0.5", 'rate = "{p}"')))
+    made = settle(table({"q": "m3", "p": "元／立方米"}, year=[2012], q=[10.0], p=[2.0]), read)
+    assert made.frame["amount"].tolist() == pytest.approx([20.0], rel=1e-12)
+    with pytest.raises(DataError, match=r"column 'p'.*the rate is in '元', and its index in 'm3'.*元/m3"):
+        settle(table({"q": "m3", "p": "元"}, year=[2012], q=[10.0], p=[2.0]), read)
+
+
+def test_what_is_wrong_in_other_years_is_not_the_concern_of_a_payment(tmp_path: Path) -> None:
+    """From 2013 on: 0.5 + 0.1 yuan in 2014. The index is below 0 in 2012, of which the rule does not speak."""
+    below = LEVEL.replace('unit = "m3" }', 'unit = "m3", may_be_negative = true }')
+    stepped = "step = 0.1\nstep_from = 2013\n"
+    monitored = table({"q": "m3"}, year=[2012, 2014], q=[-10.0, 10.0])
+    made = settle(monitored, schedule(write(tmp_path, ROUND, below, PAID, stepped, "years = [2013, 2014]\n")))
+    assert rows(made, "year", "amount") == [(2014, pytest.approx(6.0, rel=1e-12))]
+    with pytest.raises(DataError, match=r"row 2; .*step_from is 2013, and the rate of the years before is not said"):
+        settle(monitored, schedule(write(tmp_path, ROUND, below, PAID, stepped)))
+
+
+def test_the_xinanjiang_by_hand_in_an_invented_year() -> None:
+    """Round 2: P = .89 × (.25 × 2.1/2 + .25 × .12/.15 + .25 × .04/.05 + .25 × 1.3/1.25)
+    = .89 × .25 × (1.05 + .8 + .8 + 1.04) = .2225 × 3.69 = .821025, at most .95: 浙江 pays 200 million.
+    """
+    bases = {"permanganate": 2.0, "ammonia": 0.15, "phosphorus": 0.05, "nitrogen": 1.25}
+    columns = {"permanganate": [2.1], "ammonia": [0.12], "phosphorus": [0.04], "nitrogen": [1.3]}
+    monitored = table({**dict.fromkeys(columns, "mg/L"), "nitrogen": "g/m3"}, year=[2016], **columns)
+    given = {f"round_2.base_{name}": value for name, value in bases.items()}
+    made = settle(monitored, schedule("xinanjiang_recalled"), given=given, given_source="invented")
+    assert made.frame["index"].tolist() == pytest.approx([0.821025], rel=1e-12)
+    assert rows(made, "payer", "payee", "amount") == [("浙江", "安徽", 2e8)]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])

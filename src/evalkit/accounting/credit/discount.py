@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
 
 from evalkit.accounting._tables import unit_of, values_of
-from evalkit.accounting.credit.stated import Stated, choose_from, count_missing, refuse_rows, result, state
+from evalkit.accounting.credit.stated import (
+    PERCENT,
+    Stated,
+    choose_from,
+    count_missing,
+    part_of_whole,
+    refuse_rows,
+    result,
+    state,
+)
 from evalkit.errors import DataError
 from evalkit.numerics.arrays import Flags, Floats
 from evalkit.tables.contents import in_short, same_content
@@ -18,9 +26,8 @@ from evalkit.tables.table import Table
 
 _Reading = Literal["points", "relative"]
 _READINGS = ("points", "relative")
-# Unit of a reduction or of a rate → how many per cent one is; a rate is one for a year.
-_PERCENT = {"%": 1.0, "percent": 1.0, "percentage": 1.0, "share": 100.0, "比例": 100.0}
-_RATES = {"%": 1.0, "%ayear": 1.0, "年%": 1.0, "percent": 1.0, "share": 100.0}
+_RATES = {"%": 1.0, "%ayear": 1.0, "年%": 1.0, "percent": 1.0, "share": 100.0}  # per cent a year that one is
+_LEAST_RATE = 0.36  # % a year: every rate up to 36 % lies at or below this when it is written as a fraction
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +35,7 @@ class Discount:
     """What comes of plain numbers: the discount in basis points and percentage points, of the shape of the reduction.
 
     `rate_after` is the discounted rate in % a year, None where no rate was given. `notes` names the reading, the rule and its
-    source, and counts reductions below 0, which lower no rate.
+    source, and counts reductions below 0, which lower no rate, and those that are missing.
     """
 
     basis_points: float | Floats
@@ -97,7 +104,8 @@ def rate_discount(
     year", "%" or "share"). The result is a Table with `keys` (all columns, where none are named), `{name}` in bp and, where
     there is a rate, `{name}_rate`, the rate after the discount, in % a year. Of plain numbers: `reduction` and `rate` are
     numbers or arrays of one shape, the rate in % a year and the reduction in % or in `unit`; the result is a `Discount`.
-    Reductions none of which is above 1 could be either, and need unit=.
+    Reductions none of which is above 1 could be either, and need unit=; rates none of which is above 0.36 are fractions, and
+    are refused.
 
     `per_percent` is the 0.1 of the printed rule, or a number of another rule with its `source` and `status` (published, computed,
     recalled, assumed). A reduction below 0 is an increase: it lowers nothing, and is counted in the notes. Missing stays missing.
@@ -128,20 +136,23 @@ def rate_discount(
 def _of_table(
     table: Table, reading: str, rate: str | None, column: str, figure: Stated, keys: tuple[str, ...], name: str
 ) -> Table:
-    percent = values_of(table, column) * _factor(unit_of(table, column), _PERCENT, f"{table.name}, column '{column}'")
+    percent = values_of(table, column) * part_of_whole(unit_of(table, column), f"{table.name}, column '{column}'")
     rates = None
     if rate is not None:
-        rates = values_of(table, rate) * _factor(unit_of(table, rate), _RATES, f"{table.name}, column '{rate}'")
+        rates = values_of(table, rate) * part_of_whole(unit_of(table, rate), f"{table.name}, column '{rate}'", _RATES)
         refuse_rows(table, rates < 0, rate, f"'{rate}' is negative", "correct these rows")
     remedy = "correct these rows, or the unit of the column: nobody emits less than nothing"
     refuse_rows(table, percent > 100, column, f"'{column}' is above 100 %", remedy)
     points = _discount(percent, rates, reading, figure)
     made, units = {name: points}, {name: "bp"}
+    missing = count_missing(points, name)
     if rate is not None and rates is not None:
         after = _lower(rates, points)
         refuse_rows(table, after < 0, rate, "the rate after the discount is below 0", _below(reading))
         made[f"{name}_rate"], units[f"{name}_rate"] = after, "% a year"
-    notes = [*_notes(reading, figure, percent < 0, rates is None), *count_missing(points, name)]
+        if np.isnan(after).sum() > np.isnan(points).sum():
+            missing += count_missing(after, f"{name}_rate")
+    notes = [*_notes(reading, figure, percent < 0, rates is None), *missing]
     return result(table, keys, made, units, notes, [figure], name)
 
 
@@ -150,7 +161,7 @@ def _of_numbers(
 ) -> Discount:
     percent = _array(reduction, "reduction")
     if unit:
-        percent = percent * _factor(unit, _PERCENT, "unit=")
+        percent = percent * part_of_whole(unit, "unit=", PERCENT)
     elif (percent != 0).any() and not (np.abs(percent) > 1).any():
         raise DataError(
             "no reduction is above 1, so that they may be shares or small percentages",
@@ -166,11 +177,18 @@ def _of_numbers(
                 f"there are {rates.size} rates for {percent.size} reductions", where="rate=", remedy="give one for each"
             )
         _refuse_places(rates < 0, "rate", "is negative", "write the rate in % a year")
+        if (rates > 0).any() and not (rates > _LEAST_RATE).any():
+            raise DataError(
+                f"no rate is above {_LEAST_RATE} % a year, so that they are fractions",
+                where="rate=",
+                remedy="write 4.35 for 4.35 % a year; rates that are so low belong into a Table with their unit",
+            )
     points = _discount(percent, rates, reading, figure)
     after = None if rates is None else _lower(rates, points)
     if after is not None:
         _refuse_places(after < 0, "rate", "after the discount is below 0", _below(reading))
-    notes = "; ".join(_notes(reading, figure, percent < 0, rates is None))
+    missing = count_missing(points.ravel(), "the discount")
+    notes = "; ".join([*_notes(reading, figure, percent < 0, rates is None), *missing])
     return Discount(_plain(points), None if after is None else _plain(after), reading, notes)
 
 
@@ -203,17 +221,15 @@ def _below(reading: str) -> str:
     return f"{other}correct the reduction or the rate, or leave these rows out"
 
 
-def _factor(unit: str, known: dict[str, float], where: str) -> float:
-    plain = "".join(unicodedata.normalize("NFKC", unit).split())
-    if plain not in known:
-        remedy = 'write "%" or "share"' if known is _PERCENT else 'write "% a year", "%" or "share"'
-        raise DataError(f"the unit '{unit[:40]}' is none of a part of a whole", where=where, remedy=remedy)
-    return known[plain]
-
-
 def _array(given: npt.ArrayLike, name: str) -> Floats:
+    raw = np.asarray(given, dtype=object)
+    kinds: set[Any] = {type(one) for one in raw.ravel().tolist()}
     try:
-        values = np.asarray(given, dtype=np.float64)
+        if any(
+            issubclass(kind, str | bytes | bool | np.bool_) for kind in kinds
+        ):  # NumPy reads "25" and True as numbers
+            raise TypeError
+        values = np.asarray(raw, dtype=np.float64)
     except (TypeError, ValueError):
         raise DataError(f"{name} is no number and no array of numbers", where=name, remedy="give numbers") from None
     _refuse_places(np.isinf(values), name, "is infinite", "give finite numbers")

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from itertools import pairwise
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from evalkit.accounting._tables import located, require_columns, unit_of, values_of
-from evalkit.accounting.credit.stated import amounts, choose_from, count_missing, plain_mass, require_status, result
+from evalkit.accounting.credit.stated import (
+    amounts,
+    choose_from,
+    count_missing,
+    plain_mass,
+    refuse_rows,
+    require_status,
+    result,
+)
 from evalkit.errors import DataError, nearest
 from evalkit.numerics.arrays import Floats, Ints
 from evalkit.tables.table import Table
@@ -54,12 +64,15 @@ def carbon_grade(
     choose_from("on_threshold", on_threshold, ("better", "worse"))
     require_status(source, status, "thresholds")
     limits = _read_thresholds(thresholds, grades, stage)
-    mass, _, per = unit.partition("/")
+    mass, _, per = unicodedata.normalize("NFKC", unit).partition("/")
     left, right = plain_mass(mass), per.strip()
     if not right or left == mass.strip() or kind_of_unit(left, where="unit=") != "mass":
         raise DataError(f"unit='{unit}' is no unit of a footprint", where="unit=", remedy='write "kg CO2e/kg"')
     above, below = amounts(table, footprint, left), amounts(table, output, right, zero=False)
-    intensity = above / below
+    with np.errstate(over="ignore"):
+        intensity = above / below
+    said = f"'{footprint}' over '{output}' is no number that can be held"
+    refuse_rows(table, np.isinf(intensity), footprint, said, "correct these rows")
     exact = _Exact(
         values_of(table, footprint),
         values_of(table, output),
@@ -120,7 +133,12 @@ def _read_thresholds(given: Any, grades: Sequence[str], stage: str | None) -> di
             where="thresholds=",
             remedy="write the fixed numbers of whoever sets the grades, with source= and status=",
         )
-    if isinstance(grades, str) or len(set(grades)) < len(grades) or not all(isinstance(g, str) and g for g in grades):
+    if (
+        not isinstance(grades, Sequence)
+        or isinstance(grades, str)
+        or len(set(grades)) < len(grades)
+        or not all(isinstance(g, str) and g for g in grades)
+    ):
         raise DataError(
             "grades= are no different names", where="grades=", remedy='write grades=("A", "B", "C"), best first'
         )
@@ -134,12 +152,14 @@ def _read_thresholds(given: Any, grades: Sequence[str], stage: str | None) -> di
             f"there are {what}", where="thresholds=", remedy='write stage="…" and thresholds={"stage": (…)}, or neither'
         )
     found = dict(given) if isinstance(given, Mapping) else {"": given}
-    for which, values in found.items():
+    for which, given_values in found.items():
         where = f"thresholds= of '{which}'" if which else "thresholds="
-        numbers = [one for one in values if isinstance(one, int | float) and not isinstance(one, bool)]
-        if not numbers or len(numbers) < len(values) or not all(0 < one < np.inf for one in numbers):
+        is_list = isinstance(given_values, Iterable) and not isinstance(given_values, str)
+        values = found[which] = tuple(given_values) if is_list else ()
+        numbers = [one for one in values if isinstance(one, Real) and not isinstance(one, bool)]
+        if not numbers or len(numbers) < len(values) or not all(0 < float(one) < np.inf for one in numbers):
             raise DataError("thresholds are no positive numbers", where=where, remedy="write (0.2, 0.5), for instance")
-        if any(one >= other for one, other in pairwise(numbers)):
+        if any(one >= other for one, other in pairwise(map(float, numbers))):
             raise DataError("thresholds do not ascend", where=where, remedy="write the lowest first, each once")
         if len(grades) != len(numbers) + 1:
             what = f"{len(numbers)} thresholds part {len(numbers) + 1} grades, and grades= names {len(grades)}"

@@ -5,11 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from evalkit.accounting._tables import unit_of, values_of
-from evalkit.accounting.credit.stated import amounts, choose_from, count_missing, kind_of, refuse_rows, result, state
+from evalkit.accounting.credit.stated import (
+    amounts,
+    choose_from,
+    count_missing,
+    kind_of,
+    part_of_whole,
+    refuse_rows,
+    result,
+    state,
+)
 from evalkit.errors import DataError
 from evalkit.numerics.arrays import Floats
 from evalkit.tables.table import Table
-from evalkit.tables.units import unit_of_header
 
 
 def presale_value(
@@ -113,11 +121,7 @@ def reduction_subsidy(
 
 def _percent(table: Table, column: str) -> Floats:
     """Return a reduction in %, from a column in % or in shares; not above 100."""
-    unit = unit_of(table, column)
-    where = f"{table.name}, column '{column}'"
-    if unit != "share" and unit_of_header(unit) != "%":
-        raise DataError(f"the unit '{unit[:40]}' is neither % nor share", where=where, remedy='declare "%" or "share"')
-    values = values_of(table, column) * (100.0 if unit == "share" else 1.0)
+    values = values_of(table, column) * part_of_whole(unit_of(table, column), f"{table.name}, column '{column}'")
     refuse_rows(table, values < 0, column, f"'{column}' is negative", "write 0 where nothing was reduced")
     refuse_rows(table, values > 100, column, f"'{column}' is above 100 %", "correct these rows, or the unit")
     return values

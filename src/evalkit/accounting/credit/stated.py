@@ -7,9 +7,10 @@ import math
 import re
 import tomllib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ from evalkit.tables.units import convert, kind_of_unit
 
 STATUSES = ("published", "computed", "recalled", "assumed")
 """How sure a figure is: printed, worked out from what is printed, not checked against its source, or a supposition."""
+
+PERCENT = {"%": 1.0, "percent": 1.0, "percentage": 1.0, "share": 100.0, "比例": 100.0}
+"""Unit of a part of a whole → how many per cent one is."""
 
 _EMISSIONS = re.compile(r"(.+?) *(?:CO2e?|二氧化碳(?:当量)?)")
 
@@ -59,7 +63,7 @@ def state(given: float | str, unit: str, source: str, status: str, *, name: str)
             )
         return figure
     require_status(source, status, name)
-    if isinstance(given, bool) or not isinstance(given, int | float) or not math.isfinite(given) or given < 0:
+    if isinstance(given, bool) or not isinstance(given, Real) or not math.isfinite(given) or given < 0:
         raise DataError(f"{name}={given!r} is no number from 0 up", where=f"{name}=", remedy=f"write it in {unit}")
     return Stated(float(given), unit, source.strip(), status)
 
@@ -109,6 +113,15 @@ def plain_mass(unit: str) -> str:
     return found[1] if found else unit
 
 
+def part_of_whole(unit: str, where: str, known: Mapping[str, float] = PERCENT) -> float:
+    """Return how many per cent one of a unit is; raise DataError for a unit that is no part of a whole."""
+    plain = "".join(unicodedata.normalize("NFKC", unit).split())
+    if plain not in known:
+        remedy = 'write "%" or "share"' if known is PERCENT else 'write "% a year", "%" or "share"'
+        raise DataError(f"the unit '{unit[:40]}' is neither % nor share", where=where, remedy=remedy)
+    return known[plain]
+
+
 def kind_of(table: Table, column: str) -> str:
     """Say what a column measures, by its declared unit."""
     return kind_of_unit(plain_mass(unit_of(table, column)), where=f"{table.name}, column '{column}'")
@@ -142,6 +155,8 @@ def result(
     """Put what was made beside the keys, or beside all columns where no keys are named; the notes go to the first provenance."""
     if isinstance(keys, str):
         raise DataError("keys= is one word, not a tuple", where=name, remedy=f'write keys=("{keys}",)')
+    if len(set(keys)) < len(keys):
+        raise DataError("keys= names a column twice", where=name, remedy="name each once")
     if not len(table.frame):
         raise DataError("the table has no rows", where=table.name, remedy="check the source")
     if keys:

@@ -46,6 +46,10 @@ def settle(
     """
     if isinstance(keys, str):
         raise DataError("keys= is one word, not a tuple", where=name, remedy=f'write keys=("{keys}",)')
+    named = [*keys, period, *([] if section is None else [section])]
+    if len(set(named)) < len(named):
+        twice = next(one for one in named if named.count(one) > 1)
+        raise DataError(f"'{twice}' is named twice", where=name, remedy="name keys, period and section each once")
     for key in (*keys, period):
         if key in SETTLED:
             what = f"the key '{key}' has the name of a column of the settlement"
@@ -86,17 +90,17 @@ def settle(
 def _settle_round(
     one: ScheduleRound, monitor: Monitor, figures: FiguresInUse, within: Flags, years: Ints
 ) -> list[pd.DataFrame]:
-    at = np.flatnonzero(within)
-    part = monitor.at(at)
-    evaluation = RoundEvaluation(one, part, figures)
+    whole = np.flatnonzero(within)
+    evaluation = RoundEvaluation(one, monitor.at(whole), figures)
     parts = []
     for payment in one.payments:
-        of_years = np.ones(len(at), dtype=bool)
-        if payment.years is not None:
-            of_years = (years[at] >= payment.years[0]) & (years[at] <= payment.years[1])
-        if of_years.any():
-            for lines in pay(payment, evaluation, years[at].astype(np.float64)):
-                parts.append(_frame(lines, one, part, at).loc[of_years])
+        at, of = whole, evaluation
+        if payment.years is not None:  # what is wrong in other years is not its concern
+            at = whole[(years[whole] >= payment.years[0]) & (years[whole] <= payment.years[1])]
+            of = RoundEvaluation(one, monitor.at(at), figures)
+        if len(at):
+            for lines in pay(payment, of, years[at].astype(np.float64)):
+                parts.append(_frame(lines, one, of.monitor, at))
     return parts
 
 

@@ -88,6 +88,14 @@ class Entry:
             raise self.error(f"'{key}' is {shown}, not a number", f"write {key} = 0.8")
         return float(given)
 
+    def span(self, key: str) -> tuple[float, float]:
+        """Return two finite numbers, the first not above the second."""
+        given: Any = self.content.get(key)
+        fine = isinstance(given, list) and len(given) == 2 and all(type(one) in (int, float) for one in given)
+        if not fine or not math.isfinite(sum(given)) or given[0] > given[1]:
+            raise self.error(f"'{key}' is {given!r}", f"write the least and the most: {key} = [1, 6]")
+        return float(given[0]), float(given[1])
+
     def quantity(self, key: str, figures: Iterable[str], unit: str) -> Quantity:
         """Return a number in `unit`, a figure by its name, or a column in braces."""
         given, where = self.content.get(key), f"{self.where}.{key}"

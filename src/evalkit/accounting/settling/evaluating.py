@@ -54,6 +54,11 @@ class FiguresInUse:
                 listed = " and ".join(f'"{one.of_round}.{name}"' for one in alike)
                 what = f"'{name}' is a figure of {len(alike)} rounds"
                 raise ConfigError(what, where="given=", remedy=f"say which is given: {listed}")
+            others = [one for one in _names(alike[0]) if one != name and one in self.given]
+            if others:
+                raise ConfigError(
+                    f"'{name}' and '{others[0]}' are the same figure", where="given=", remedy="give it once"
+                )
             if alike[0].status in ("verified", "computed"):
                 raise ConfigError(
                     f"'{name}' is printed ({alike[0].source}) and cannot be given",
@@ -131,8 +136,14 @@ class RoundEvaluation:
         """Return what a term reads (n,), in its unit."""
         if term.index:
             return in_unit(self.index(term.index), self.round.indices[term.index].unit, term.unit, where=term.where)
-        negative = term.may_be_negative
-        return self.monitor.numbers(term.indicator, term.unit, term.section, before=before, negative=negative)
+        return self.monitor.numbers(
+            term.indicator,
+            term.unit,
+            term.section,
+            before=before,
+            negative=term.may_be_negative,
+            within=term.within,
+        )
 
     def kept(self, requirements: Sequence[Requirement]) -> Floats:
         """Say whether all requirements are kept (n,): 1 or 0, NaN where a missing value leaves it open."""
@@ -155,12 +166,19 @@ class RoundEvaluation:
                 total = total * value
                 continue
             weight = np.ones(n) if term.weight is None else self.number(term.weight, "")
+            if (weight < 0).any() and not index.weights_free:
+                raise DataError("a weight is negative", where=term.where, remedy="correct it")
             weights += weight
             total = total + weight * value
         if index.compare != "product" and not index.weights_free:
             for each in np.unique(weights[~np.isnan(weights)]).tolist():
                 check_weights(each, index.where)
-        return total if index.factor is None else total * self.number(index.factor, "")
+        if index.factor is None:
+            return total
+        factor = self.number(index.factor, "")
+        if index.compare == "ratio" and (factor < 0).any():
+            raise DataError("the factor of a ratio is negative", where=index.where, remedy="correct it")
+        return total * factor
 
     def _compared(self, index: CompensationIndex, term: Monitored) -> Floats:
         value = self.monitored(term)
@@ -170,9 +188,8 @@ class RoundEvaluation:
         if index.compare == "ratio":
             if (base <= 0).any():
                 remedy = "correct the base value; an unknown one is an empty cell, or open"
-                raise DataError(
-                    "a base value is zero or negative, where no ratio exists", where=term.where, remedy=remedy
-                )
+                where = f"{self.monitor.rows(base <= 0)}; {term.where}"
+                raise DataError("a base value is zero or negative, where no ratio exists", where=where, remedy=remedy)
             return value / base
         return value - base if index.compare == "rise" else base - value
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any, get_args
 
 from evalkit.accounting.settling.entries import COLUMN, Entry
+from evalkit.accounting.settling.monitoring import bare_unit
 from evalkit.accounting.settling.rules import (
     AdvancePayment,
     BoundWord,
@@ -33,7 +34,7 @@ FigureMap = Mapping[str, PrintedFigure]
 IndexMap = Mapping[str, CompensationIndex]
 _BOUNDS = get_args(BoundWord)
 _COMMON = ("item", "kind", "payer", "payee", "when", "years", "paid_after")
-_TERM = ("indicator", "index", "section", "unit", "may_be_negative")
+_TERM = ("indicator", "index", "section", "unit", "may_be_negative", "within")
 _KEYS: Mapping[str, tuple[str, ...]] = {
     "fixed": ("amount", "unit"),
     "graded": ("index", "grades", "unit"),
@@ -101,11 +102,13 @@ def _monitored(entry: Entry, indices: IndexMap, **more: Any) -> Monitored:
     if index and (index not in indices or more.get("periods_before")):
         remedy = nearest(index, indices) if index not in indices else "compare it with a base"
         raise entry.error(f"there is no index '{index}' before this one", remedy)
-    if index and "section" in entry.content:
-        raise entry.error("an index has no section", "name the section at the terms of that index")
+    for key in ("section", "within"):
+        if index and key in entry.content:
+            raise entry.error(f"an index has no {key}", f"write {key} at the terms of that index")
     unit = entry.text("unit", indices[index].unit if index else "")
     section, may_be = entry.text("section", ""), entry.truth("may_be_negative")
-    return Monitored(entry.where, indicator, index, section, unit, may_be_negative=may_be, **more)
+    bounds = entry.span("within") if "within" in entry.content else None
+    return Monitored(entry.where, indicator, index, section, unit, may_be_negative=may_be, within=bounds, **more)
 
 
 def _requirement(entry: Entry, figures: FigureMap, indices: IndexMap) -> Requirement:
@@ -161,8 +164,18 @@ def _proportional(entry: Entry, common: dict[str, Any], figures: FigureMap, indi
         _require_money(entry, key, read, figures, rate=True)
         return read
 
-    def optional(key: str, default: str) -> Quantity | None:
-        return entry.quantity(key, figures, entry.text(f"{key}_unit", default)) if key in entry.content else None
+    def optional(key: str, units: str) -> Quantity | None:
+        given = entry.content.get(key)
+        is_number = given is not None and not isinstance(given, str)
+        if is_number != (f"{key}_unit" in entry.content):  # 47.69 may be yuan or 万元, and 10 a share
+            what = f"'{key}' has no unit" if is_number else f"'{key}_unit' is given for no number"
+            remedy = (
+                f"write {key}_unit = {units}"
+                if is_number
+                else "leave it out: figures and columns have units of their own"
+            )
+            raise entry.error(what, remedy)
+        return None if given is None else entry.quantity(key, figures, entry.text(f"{key}_unit", ""))
 
     negative: WhenNegative = entry.choice("when_negative", WhenNegative, "refused")
     if "penalty_times" in entry.content and negative != "reverse":
@@ -179,13 +192,15 @@ def _proportional(entry: Entry, common: dict[str, Any], figures: FigureMap, indi
         step_from=entry.whole("step_from", least=1000) if "step_from" in entry.content else 0,
         when_negative=negative,
         penalty_times=entry.quantity("penalty_times", figures, "") if "penalty_times" in entry.content else None,
-        deductible=optional("deductible", "yuan"),
-        cap=optional("cap", "yuan"),
+        deductible=optional("deductible", '"%" or "元"'),
+        cap=optional("cap", '"万元"'),
     )
 
 
 def _pot(entry: Entry, common: dict[str, Any], figures: FigureMap, indices: IndexMap) -> SharedPot:
     contribute, receive = _shares(entry, "contribute"), _shares(entry, "receive")
+    if entry.text("fund") in (*contribute, *receive):
+        raise entry.error("the fund is one of the parties", "give it a name of its own")
     forfeits = []
     for one in entry.tables("forfeits"):
         one.known(("loser", "requires", "share", "to"))
@@ -218,6 +233,8 @@ def _shares(entry: Entry, key: str) -> dict[str, float]:
     if not table.content:
         raise entry.error(f"'{key}' names nobody", f'write {key} = {{ "…" = 1, "…" = 4 }}')
     found = {party: table.number(party) for party in table.content}
+    if len({bare_unit(party) for party in found}) < len(found):
+        raise table.error("a party is named twice", "name each once, with its whole share")
     for party, share in found.items():
         if share <= 0:
             raise table.error(f"the share of '{party}' is {share:g}", "give shares above 0, and leave out who has none")
@@ -243,7 +260,7 @@ def _require_money(entry: Entry, key: str, read: Quantity, figures: FigureMap, *
     if read.column:
         return
     unit = figures[read.figure].unit if read.figure else read.unit
-    money, slash, _ = unit.partition("/")
+    money, slash, _ = bare_unit(unit).partition("/")
     if bool(slash) != rate or not money or kind_of_unit(money, where=entry.where) != "money":
         wanted = "money per unit of the index, such as 元/m3" if rate else "money, such as 亿元"
         what = f"'{key}' is in '{unit}'" if unit else f"'{key}' has no unit"

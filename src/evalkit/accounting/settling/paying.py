@@ -8,7 +8,7 @@ import numpy as np
 
 from evalkit.accounting.settling.entries import COLUMN
 from evalkit.accounting.settling.evaluating import RoundEvaluation, holds
-from evalkit.accounting.settling.monitoring import in_unit
+from evalkit.accounting.settling.monitoring import in_unit, is_share, bare_unit
 from evalkit.accounting.settling.rules import (
     AdvancePayment,
     FixedPayment,
@@ -45,13 +45,13 @@ def pay(payment: Payment, of: RoundEvaluation, years: Floats) -> list[PaymentLin
     """
     lines = _pay(payment, of, years)
     for line in lines:
-        alike = np.array([a is not None and a == b for a, b in zip(line.payer, line.payee, strict=True)], dtype=bool)
+        pairs = zip(line.payer, line.payee, strict=True)
+        alike = np.array([None not in (a, b) and bare_unit(str(a)) == bare_unit(str(b)) for a, b in pairs], dtype=bool)
         for wrong, what in ((alike, "a party would pay itself"), (line.amount < 0, "an amount is negative")):
             if wrong.any():
-                row = of.monitor.table.frame.index[of.monitor.first[int(np.argmax(wrong))]]
                 raise DataError(
                     f"{what} ('{line.item}')",
-                    where=f"{of.monitor.table.name}, row {row}; {payment.where}",
+                    where=f"{of.monitor.rows(wrong)}; {payment.where}",
                     remedy="correct the parties of this row, or the figures that are given",
                 )
     return lines
@@ -106,7 +106,10 @@ def _graded(payment: GradedPayment, of: RoundEvaluation, kept: Floats) -> Paymen
             if (at < last).any():
                 remedy = "correct the figures, the given ones among them"
                 raise DataError("the bounds of the grades do not ascend", where=payment.where, remedy=remedy)
-            last, here = at, open_ & holds(grade.threshold, index, at)
+            open_ = open_ & ~np.isnan(
+                at
+            )  # a bound that is not known leaves open whether this grade is meant or the next
+            last, here = np.fmax(last, at), open_ & holds(grade.threshold, index, at)
         due = of.number(grade.amount, _YUAN)
         payers, payees = _parties(grade.payer, of), _parties(grade.payee, of)
         for i in np.flatnonzero(here).tolist():
@@ -119,28 +122,36 @@ def _proportional(payment: ProportionalPayment, of: RoundEvaluation, kept: Float
     index, unit = of.index(payment.index), of.round.indices[payment.index].unit
     rate = _rate(payment.rate, of, unit)
     if payment.step is not None:
+        early = years < payment.step_from
+        if early.any():
+            raise DataError(
+                f"step_from is {payment.step_from}, and the rate of the years before is not said",
+                where=f"{of.monitor.rows(early)}; {payment.where}",
+                remedy="let the rate hold from the first year on, or give the years before a payment of their own: years = […]",
+            )
         rate = rate + _rate(payment.step, of, unit) * (years - payment.step_from)
     if (rate < 0).any():
-        raise DataError("the rate is negative", where=payment.where, remedy="correct rate, step and step_from")
+        remedy = "correct rate, step and step_from"
+        raise DataError("the rate is negative", where=f"{of.monitor.rows(rate < 0)}; {payment.where}", remedy=remedy)
     amount, turned = rate * index, index < 0
     if turned.any() and payment.when_negative == "refused":
         raise DataError(
             f"the index '{payment.index}' is negative in {int(turned.sum())} settlements, and the rule does not say what then",
-            where=payment.where,
+            where=f"{of.monitor.rows(turned)}; {payment.where}",
             remedy='write when_negative = "reverse" or "nothing"',
         )
     if payment.when_negative == "nothing":
         amount = np.where(turned, 0.0, amount)
     if payment.penalty_times is not None:
-        amount = np.where(turned, amount * of.number(payment.penalty_times, ""), amount)
+        amount = np.where(turned, amount * _not_negative(payment.penalty_times, of, "", "penalty_times"), amount)
     amount = np.abs(amount)
     if payment.deductible is not None:
-        if of.unit_of(payment.deductible) in ("", "%", "‰"):
-            amount = amount * (1 - of.number(payment.deductible, ""))
-        else:
-            amount = np.where(np.isnan(amount), np.nan, np.maximum(amount - of.number(payment.deductible, _YUAN), 0.0))
+        if is_share(of.unit_of(payment.deductible)):
+            amount = amount * (1 - _not_negative(payment.deductible, of, "", "deductible"))
+        else:  # NumPy's maximum and minimum keep NaN
+            amount = np.maximum(amount - _not_negative(payment.deductible, of, _YUAN, "deductible"), 0.0)
     if payment.cap is not None:
-        amount = np.where(np.isnan(amount), np.nan, np.minimum(amount, of.number(payment.cap, _YUAN)))
+        amount = np.minimum(amount, _not_negative(payment.cap, of, _YUAN, "cap"))
     payers, payees = _parties(payment.payer, of), _parties(payment.payee, of)
     back = turned & (payment.when_negative == "reverse")
     payer = [other if turn else one for one, other, turn in zip(payers, payees, back.tolist(), strict=True)]
@@ -148,11 +159,25 @@ def _proportional(payment: ProportionalPayment, of: RoundEvaluation, kept: Float
     return PaymentLines(payment.item, payer, payee, _where_kept(amount, kept), index, unit, payment.paid_after)
 
 
+def _not_negative(quantity: Quantity, of: RoundEvaluation, unit: str, name: str) -> Floats:
+    value = of.number(quantity, unit)
+    if (value < 0).any():
+        where = f"{of.monitor.rows(value < 0)}; {quantity.where}"
+        raise DataError(f"{name} is negative", where=where, remedy="correct the figure")
+    return value
+
+
 def _rate(quantity: Quantity, of: RoundEvaluation, unit: str) -> Floats:
     """Return a rate in yuan per unit of the index (n,)."""
-    written = of.unit_of(quantity)
+    written = bare_unit(of.unit_of(quantity))
     money, _, per = written.partition("/")
-    per = per.strip().removeprefix("(").removesuffix(")")
+    per = per.removeprefix("(").removesuffix(")")
+    if not per and not is_share(unit):
+        raise DataError(
+            f"the rate is in '{written}', and its index in '{unit}'",
+            where=quantity.where if not quantity.column else f"{of.monitor.table.name}, column '{quantity.column}'",
+            remedy=f"declare it as money per unit: {money or '元'}/{unit}",
+        )
     value = of.number(quantity, written)
     one = np.ones(len(value))
     return in_unit(value, money, _YUAN, where=quantity.where) * in_unit(one, unit, per, where=quantity.where)

@@ -134,6 +134,11 @@ def _round(entry: Entry, shared: dict[str, PrintedFigure], settles: Settled) -> 
     payments = tuple(read_payment(one, figures, indices) for one in entry.tables("payments"))
     if not payments:
         raise entry.error("nothing is paid in this round", "add [[round.payments]]")
+    years = months[0] // 12, months[1] // 12
+    for one in payments:
+        if one.years is not None and not years[0] <= one.years[0] <= one.years[1] <= years[1]:
+            what = f"the years of '{one.item}', {one.years[0]} to {one.years[1]}, are not all of this round"
+            raise entry.error(what, f"write years from {years[0]} to {years[1]}")
     items = [one.item for one in payments]
     for item in items:
         if items.count(item) > 1 and any(one.years is None for one in payments if one.item == item):

@@ -60,7 +60,8 @@ class Threshold:
 class Monitored:
     """What a rule reads: a column of the table, at a section if one is named, or an index before this one; in `unit`.
 
-    It is compared with `base`, or with its own value `periods_before`, and counts with `weight`.
+    It is compared with `base`, or with its own value `periods_before`, and counts with `weight`. Values that are not `within` two
+    bounds, both included, are refused.
     """
 
     where: str
@@ -72,6 +73,7 @@ class Monitored:
     base: Quantity | None = None
     periods_before: int = 0
     may_be_negative: bool = False
+    within: tuple[float, float] | None = None
 
     __repr__ = in_short
 
@@ -151,7 +153,7 @@ class GradedPayment(_Payment):
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class ProportionalPayment(_Payment):
-    """A rate times an index. The rate may rise by `step` a year after `step_from`.
+    """A rate times an index. The rate may rise by `step` a year after `step_from`, before which none is known.
 
     Below 0 the payment turns round ("reverse", `penalty_times` the rate), is nothing, or is refused. Of the amount a deductible
     is taken (money, or a share of it); it is at most `cap`.

@@ -22,10 +22,11 @@ from evalkit.sources.ledger.values import read_day, read_number
 from evalkit.tables.table import Provenance
 
 SHIPPED = ("lpr", "pboc")
-"""The tables of evalkit: the loan prime rate from 2019-08-20, and the benchmark of the People's Bank from 2007-12-21."""
+"""The tables of evalkit: the loan prime rate from 2019-08-20, and the People's Bank's benchmark from 2007-12-21 to 2019-08-19."""
 
-SURE, UNSURE, DISPUTED, UNKNOWN, EARLY = range(5)
-"""What is to be said of a rate: nothing; recalled or assumed, and used; disputed; not in the table; before its first date."""
+SURE, UNSURE, DISPUTED, UNKNOWN, EARLY, ENDED = range(6)
+"""What is to be said of a rate: nothing; recalled or assumed, and used; disputed; not in the table; before its first date; after
+its end."""
 
 _STATES = {
     "verified": SURE,
@@ -35,6 +36,7 @@ _STATES = {
     "assumed": UNSURE,
     "disputed": DISPUTED,
     "unknown": UNKNOWN,
+    "ended": ENDED,
 }
 _NEEDED = ("from_date", "up_to_months", "percent")
 _LONGEST = 1200  # months

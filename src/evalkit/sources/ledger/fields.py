@@ -280,9 +280,10 @@ def read_unit(
     if not given and bare:
         given = [bare]
     if not given:
-        known = list(_ledger_words()["units"]["contract_rate"]) if name == "contract_rate" else []
+        known = list(_ledger_words()["units"].get(name, ()))
         likely = [one for one in known if one.startswith(stem[:1])] if stem[:1] in ("年", "月") else []
-        first, *others = likely or (["% a year", "% a month", "‰ a month"] if known else [_name_unit(currency)])
+        usual = ["BP", "percentage points"] if name == "rate_spread" else ["% a year", "% a month", "‰ a month"]
+        first, *others = likely or (usual if known else [_name_unit(currency)])
         more = f" (or {', '.join(others)})" if others else ""
         other = (
             ""
@@ -312,8 +313,10 @@ def read_unit(
 
 
 def _unclear(said: str, name: str, currency: str, where: str) -> SourceError:
-    if name == "contract_rate":
+    if name in _ledger_words()["units"]:
         remedy = f"write one of: {', '.join(_ledger_words()['units'][name])}"
+        if name == "rate_spread":
+            remedy += "; a part of the base rate (浮动比例, %) is not read: give the contract rate"
     else:
         other = next((code for code in _ledger_words()["currencies"] if plain(said) in _money(code)), None)
         remedy = f"write one of: {', '.join(_spellings(currency))}"
@@ -345,7 +348,11 @@ def is_unit(cell: str) -> bool:
     said = re.sub("^单位:?", "", said)
     return said in _NO_MONEY or any(
         said in table
-        for table in (_factors("contract_rate", ""), *(_money(code) for code in _ledger_words()["currencies"]))
+        for table in (
+            _factors("contract_rate", ""),
+            _factors("rate_spread", ""),
+            *(_money(code) for code in _ledger_words()["currencies"]),
+        )
     )
 
 
@@ -394,7 +401,7 @@ def _compose(stem: str, unit: str) -> str:
 
 
 def _factors(name: str, currency: str) -> Mapping[str, Decimal]:
-    if name != "contract_rate":
+    if name not in _ledger_words()["units"]:
         return _money(currency)
     return {plain(unit): Decimal(factor) for unit, factor in _ledger_words()["units"][name].items()}
 

@@ -13,10 +13,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from evalkit.errors import SourceError
-from evalkit.sources.ledger.base_rates import DISPUTED, EARLY, UNKNOWN, UNSURE, BaseRates
+from evalkit.sources.ledger.base_rates import DISPUTED, EARLY, ENDED, UNKNOWN, UNSURE, BaseRates
 from evalkit.sources.ledger.store import Store
 from evalkit.sources.ledger.units import UnitCells
-from evalkit.sources.ledger.values import is_bracketed
+from evalkit.sources.ledger.values import HIGHEST, LOWEST, is_bracketed
 from evalkit.sources.ledger.view import EXTENSION, LIVE, OUT, REFINANCING, LoanView, Wanted
 from evalkit.sources.persons import AS_TEXT
 
@@ -27,6 +27,7 @@ _TWICE = (
     'together with another column is named by both: columns={"loan_id": ["…", "…"]}; where the rows are snapshots, name the '
     'column with their date: columns={"snapshot_date": "…"}'
 )
+_LARGE = 10**12  # times a rate, which is then beyond 64 bits
 _CUT = 16  # digits from which on Excel keeps only the first 15
 
 
@@ -123,6 +124,8 @@ class Loans(LoanView):
         self._note_amounts(found["least"], found["most"])
         self._note_maturity(found)
         self.unrated = int(found["no_rate"])
+        if self.adds_points:
+            self.unrated = int(found["n"])  # which have a base rate to add to is known when they are priced
         self._snapshots = int(found["snapshots"])
         if columns.all("loan_id") and found["no_number"]:
             said = self._count(f"{live} and number is null")
@@ -420,7 +423,7 @@ class Loans(LoanView):
             self.notes.append("there is no loan number (借据号), so that it cannot be told whether a loan stands twice")
         if not self.has_green:
             self.notes.append("there is no green flag (绿色贷款标识)")
-        if self.has_rates and self.unrated:
+        if self.has_rates and self.unrated and not self.adds_points:
             self.notes.append(f"{self.unrated} loans have no rate; the rate is that of the others")
         if not self.has_rates:
             self.notes.append("there is no contract rate (合同利率)")
@@ -510,8 +513,8 @@ class Loans(LoanView):
     def _price(self, table: BaseRates) -> str:
         """Join the base rate of each loan's day and term, which is looked up once for each day and band.
 
-        Returns what the sums are taken from: `placed` with `base`, in 10 ** -scale percent, null where the loan has none;
-        says in the notes how many have none, and why.
+        Returns what the sums are taken from: `placed` with `base`, in 10 ** -scale percent, null where the loan has none, and the
+        rate where the ledger gives the points on top of it; says in the notes how many have none, and why.
         """
         store, header = self._store, self._columns.header(self._columns.require("maturity_date"))
         days = store.ask("select distinct day from loans where skip is null and day is not null").column("day")
@@ -533,17 +536,25 @@ class Loans(LoanView):
             else f" when maturity <= day + to_months({limit}) then {place}"
             for place, limit in enumerate(table.limits)
         )
-        rows = (
-            "(select placed.*, base_rates.base, base_rates.state from placed left join base_rates on placed.day = "
-            f"base_rates.base_day and base_rates.band = (case{cases} end))"
+        times = 10 ** (self.rate_scale - table.scale)
+        wide = (
+            "::hugeint" if times > _LARGE else ""
+        )  # points that a computation has left with all the digits of a float
+        rate = f"replace (base_rates.base{wide} * {times}{wide} + r as r)" if self.adds_points else ""
+        store.run(
+            f"create or replace temp view priced as select placed.* {rate}, base_rates.base, base_rates.state from placed "
+            f"left join base_rates on placed.day = base_rates.base_day and base_rates.band = (case{cases} end)"
         )
+        if self.adds_points:
+            self._refuse_sums()
         found = store.ask(
             "select count(*) as n, count(*) filter (where base is not null and r is not null) as priced, "
             "count(*) filter (where maturity is null) as endless, "
             "count(*) filter (where maturity is not null and state is null) as longer, "
             f"count(*) filter (where state = {EARLY}) as early, count(*) filter (where state = {DISPUTED}) as disputed, "
-            f"count(*) filter (where state = {UNKNOWN}) as unknown, count(*) filter (where base is not null and r is null) as "
-            f"unrated, count(*) filter (where state = {UNSURE} and r is not null) as unsure from {rows} where {self._kept} and "
+            f"count(*) filter (where state = {UNKNOWN}) as unknown, "
+            f"count(*) filter (where state = {ENDED}) as ended, count(*) filter (where base is not null and r is null) as "
+            f"unrated, count(*) filter (where state = {UNSURE} and r is not null) as unsure from priced where {self._kept} and "
             "kind = 0"
         ).to_pylist()[0]
         reasons = {
@@ -552,10 +563,14 @@ class Loans(LoanView):
             "early": f"were lent before its first date, {table.dates[0].isoformat()}",
             "disputed": "were lent while the rate in the table is disputed",
             "unknown": "were lent while the table does not know the rate",
-            "unrated": "have no rate",
+            "ended": "were lent after its end, when loans were priced by another base rate",
+            "unrated": "have no points" if self.adds_points else "have no rate",
         }
         said = ", ".join(f"{found[key]} {text}" for key, text in reasons.items() if found[key])
         where = table.provenance.path
+        if self.adds_points:
+            points = self._columns.header(self._columns.require("rate_spread"))
+            self.notes.append(f"the rate is that of '{table.name}' and '{points}' on top of it")
         self.notes.append(
             f"spread: the rate less that of '{table.name}' ({where}) last published on or before the day of disbursement, by the "
             f"time from there to '{header}', for {found['priced']} of {found['n']} loans{f'; {said}' if said else ''}"
@@ -564,9 +579,30 @@ class Loans(LoanView):
             self.notes.append(
                 f"{found['unsure']} of these loans have a base rate that is recalled or assumed, not checked"
             )
+        if self.has_months:
+            cell = self._filled(self._columns.require("disbursement_date")).replace("cells.", "")
+            months = store.count(
+                f"{self._kept} and kind = 0 and base is not null and row in (select row from cells where {cell} in "
+                "(select k from month_cells))",
+                of="priced",
+            )
+            self.notes.append(
+                f"{months} of these loans name a month, and not a day: they have the base rate of its first day"
+            )
         if not table.has_states:
             self.notes.append(f"{where} does not say how sure its rates are (status)")
-        return rows
+        return "priced"
+
+    def _refuse_sums(self) -> None:
+        """Raise SourceError where a base rate and its points are no rate that a contract could have."""
+        low, high = (int(one.scaleb(self.rate_scale)) for one in (LOWEST, HIGHEST))
+        self._store.refuse(
+            f"skip is null and r <> 0 and (r <= {low} or r > {high})",
+            self._columns.header(self._columns.require("rate_spread")),
+            f"the base rate and the points on top of it are not between {LOWEST} and {HIGHEST} % a year",
+            'declare the unit that is right by units={"rate_spread": …}; leave the rows out by leave_out= where a cell is wrong',
+            of="priced",
+        )
 
 
 def _numbers(column: pa.ChunkedArray) -> NDArray[Any]:

@@ -99,7 +99,7 @@ class LoanLedger:
                 without one.
     amounts     the smallest and the largest amount that are believed, in the currency, where they lie far apart.
     benchmark   for `spread`: "lpr" (loan prime rate), "pboc" (benchmark rates of the People's Bank), or a CSV with from_date,
-                up_to_months, percent and status: what the contract rate is compared with (see `load`).
+                up_to_months, percent and status: what the contract rate is compared with, or points are added to (see `load`).
     borrowers   the column of borrowers ("customer_id", "id_number", or any), where the unit is another, for their number.
     covers      which rows of a panel the bank serves: {"county": ("…", "…")}; there no loan is 0, elsewhere it is unknown.
     query       a file with one SELECT; its result is stored at `path` (Parquet) when there is none, and read from there.
@@ -227,8 +227,9 @@ class LoanLedger:
         one published on or before it, weighted by principal over the loans that have both. By the convention here, which is
         that of the market and no rule of the table, a loan of up to five years (disbursement to maturity, five years
         included) is compared with the LPR of one year, a longer one with that of five; the benchmark has bands of its own.
-        A loan without a date of maturity, before the first date, or on a day whose rate is disputed or not known has no
-        spread, and a note counts it.
+        A loan without a date of maturity, before the first date, after the end (that of "pboc" is 2019-08-19), or on a day whose
+        rate is disputed or not known has no spread, and a note counts it. Where the ledger has no contract rate but points on top
+        of a base rate (加点, in BP or percentage points), `rate` is the base rate plus these.
 
         Sums of money are exact. Names, telephone numbers and addresses are not kept. Ids are hashed in half width
         without spaces (HMAC-SHA256, the first 32 hexadecimal digits), citizen ids with 18 digits and a capital X. No
@@ -322,8 +323,9 @@ class LoanLedger:
         """Read the base rates; raise SourceError where the ledger lacks the rate or the date that they are held against."""
         if self.benchmark is None:
             return None
-        for name in ("contract_rate", "maturity_date"):
-            columns.require(name)
+        if not columns.all("rate_spread"):
+            columns.require("contract_rate")
+        columns.require("maturity_date")
         return read_base_rates(self.benchmark)
 
     def _find_borrowers(self, columns: Columns, unit: int) -> int | None:
@@ -414,11 +416,11 @@ class LoanLedger:
         check_declared(columns, sidecar.units, sidecar.where, "[units]")
         check_declared(columns, self.units, columns.where, "units=")
         spreads = columns.all("rate_spread")
-        if spreads and columns.one("contract_rate") is None:
+        if spreads and columns.one("contract_rate") is None and self.benchmark is None:
             raise SourceError(
                 f"column '{columns.header(spreads[0])}' gives a spread, and no column the rate",
                 where=columns.where,
-                remedy="add the contract rate, 合同利率(%): the base rate (LPR) of each loan's day is not known here; "
+                remedy='name the base rate that it is added to, benchmark="lpr"; or add the contract rate, 合同利率(%); '
                 'columns={"rate_spread": ""} reads the ledger without rates',
             )
 
@@ -431,7 +433,13 @@ class LoanLedger:
                 found += columns.all(name)
             elif (at := columns.one(name)) is not None:
                 found.append(at)
+        if self._adds_points(columns):
+            found.append(columns.require("rate_spread"))
         return list(dict.fromkeys(found))
+
+    def _adds_points(self, columns: Columns) -> bool:
+        """Tell whether rates are made of a base rate and the points that the ledger gives."""
+        return self.benchmark is not None and columns.one("contract_rate") is None
 
     def _wanted(self, columns: Columns, unit: int, sidecar: Sidecar) -> Wanted:
         gaps = frozenset(name for one in self.leave_out if isinstance(one, str) and (name := field_of(one)) in _GAPS)
@@ -511,6 +519,8 @@ class LoanLedger:
         said += [
             f"'{columns.header(at)}' as {words(name)}" for name in _FIELDS for at in columns.all(name) if at != unit
         ]
+        if self._adds_points(columns):
+            said.append(f"'{columns.header(columns.require('rate_spread'))}' as points on top of the base rate")
         others = [columns.header(at) for at in range(len(columns.headers)) if at not in used]
         return [f"read {', '.join(said)}", *([f"columns that were not used: {', '.join(others)}"] if others else [])]
 

@@ -13,6 +13,7 @@ from evalkit.sources.ledger.fields import Unit, known_words, plain
 
 HIGHEST = Decimal(36)  # % a year
 LOWEST = Decimal("0.36")  # every rate up to 36 % lies below this when it is written as a fraction
+LEAST_POINT = Decimal("0.01")  # % a year: nobody adds less than a basis point
 FORMS = ("ymd", "dmy", "mdy", "yymmdd", "days1900", "days1904", "days1960", "days1970")
 """How dates may be declared: the order of year, month and day, six digits, or days counted from a year."""
 
@@ -44,6 +45,8 @@ _NAMED = re.compile(r"(?:([0-9]{1,2})[-/ .]*)?([A-Za-z]{3,9})[-/ .,]*(?:([0-9]{1
 _NAMED_SHORT = re.compile(r"([0-9]{1,2})[-/ .]([A-Za-z]{3,9})[-/ .]([0-9]{2})")
 _NAMED_MONTH = re.compile(r"(?:([A-Za-z]{3,9})[-/ .']+([0-9]{2})|([0-9]{2})[-/ .']+([A-Za-z]{3,9}))")
 _NAMED_AFTER = re.compile(r"([0-9]{4})[-/ .]*([A-Za-z]{3,9})(?:[-/ .]*([0-9]{1,2}))?")
+_POINTS = re.compile(r"(.+?)(?:bps?|个?基点)", re.IGNORECASE)
+_DIGITS = 6  # no more stand before the point of what is added to a rate
 _NUMBER = re.compile(r"[+-]?(?:[0-9]{1,15}|[0-9]{1,3}(?:,[0-9]{3}){1,4})(?:\.[0-9]{0,20})?")
 
 
@@ -270,6 +273,20 @@ def read_rates(cells: Iterable[str], unit: Unit) -> Rates:
         numbers = [number for text in texts if (number := read_number(text, unit.mark)) is not None and number > 0]
         said[f"{what}{_likely(numbers)}" if numbers else what] = frozenset(texts)
     return Rates(rates, said)
+
+
+def is_in_points(text: str) -> bool:
+    """Tell whether basis points stand behind a number: 65BP, -20个基点."""
+    return _POINTS.fullmatch(unicodedata.normalize("NFKC", text).replace(" ", "")) is not None
+
+
+def read_points(text: str, unit: Unit) -> Decimal | None:
+    """Read points on top of a base rate, in % a year; None where the cell is no number in this unit."""
+    found = _POINTS.fullmatch(unicodedata.normalize("NFKC", text).replace(" ", ""))
+    if found is not None and unit.factor != LEAST_POINT:
+        return None
+    number = read_number(text if found is None else found[1])
+    return None if number is None or number.adjusted() > _DIGITS else number * unit.factor
 
 
 def _likely(numbers: list[Decimal]) -> str:

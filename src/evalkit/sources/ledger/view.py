@@ -28,12 +28,15 @@ from evalkit.sources.ledger.fields import (
 from evalkit.sources.ledger.store import Store
 from evalkit.sources.ledger.units import UnitCells
 from evalkit.sources.ledger.values import (
+    LEAST_POINT,
     is_cancelled,
     is_category,
+    is_in_points,
     kind_said,
     read_days,
     read_flag,
     read_number,
+    read_points,
     read_rates,
 )
 from evalkit.sources.persons import AS_TEXT, clean, is_damaged
@@ -103,10 +106,12 @@ class LoanView:
     def __init__(self, store: Store, wanted: Wanted, units: UnitCells) -> None:
         self._store, self._wanted, self._columns = store, wanted, wanted.columns
         self.notes: list[str] = []
+        self.has_months = False  # days of disbursement that name a month alone stand in the table month_cells
         self._joins: dict[str, str] = {}
         self._faults: list[tuple[int, NDArray[np.bool_], str, str]] = []
         self._named: dict[str, str] = {}
-        self.has_rates = wanted.columns.one("contract_rate") is not None
+        self.adds_points = wanted.base is not None and wanted.columns.one("contract_rate") is None
+        self.has_rates = self.adds_points or wanted.columns.one("contract_rate") is not None
         self.has_green = any(wanted.columns.all(name) for name in ("green_flag", "green_category"))
         self._make_view(units)
 
@@ -257,6 +262,10 @@ class LoanView:
         if whole:
             self._fault(place, texts, found.wrong, found.fault, found.remedy)
             if found.months:
+                self.has_months = True
+                keys, _ = self._store.distinct(place)
+                named = np.array([text in found.months for text in texts], dtype=bool)
+                self._store.lift("month_cells", {"k": keys.filter(pa.array(named))})
                 self.notes.append(f"'{header}' names months, and not days")
         elif found.wrong:
             self.notes.append(f"cells of '{header}' that are no dates were not looked at")
@@ -342,6 +351,8 @@ class LoanView:
     def _read_rates(self) -> str:
         place = self._columns.one("contract_rate")
         self.rate_scale, self._rate_factor = 0, Decimal(1)
+        if self._wanted.base is not None and self.adds_points:
+            return self._read_points(self._columns.require("rate_spread"), self._wanted.base.scale)
         if place is None:
             return "null::bigint"
         _, texts = self._store.distinct(place)
@@ -369,6 +380,29 @@ class LoanView:
             (max(0, -int(rate.normalize().as_tuple().exponent)) for rate in rates if rate is not None), default=0
         )
         scaled = [None if rate is None else int(rate.scaleb(self.rate_scale)) for rate in rates]
+        return self._join_rates(place, scaled)
+
+    def _read_points(self, place: int, scale: int) -> str:
+        """Return the points that stand in for the rate until the base rate is known, in % and to `scale` decimals at least."""
+        _, texts = self._store.distinct(place)
+        bare = "BP" if texts and all(is_in_points(text) for text in texts) else ""
+        unit = read_unit(self._columns, "rate_spread", place, self._wanted.declared, self._wanted.currency, bare=bare)
+        points = {text: read_points(text, unit) for text in texts}
+        remedy = "write a number such as 65 or -20; leave the rows out by leave_out= where a cell is wrong"
+        wrong = [text for text, one in points.items() if one is None]
+        self._fault(place, texts, wrong, "the cell is not a plain number of points", remedy)
+        found = [one for one in points.values() if one is not None]
+        if any(found) and all(abs(one) < LEAST_POINT for one in found):
+            what = "all points are below one basis point, so that the unit is probably percentage points"
+            self._fault(
+                place, texts, texts, what, 'find out which is right; units={"rate_spread": "percentage points"}'
+            )
+        self.rate_scale = max([scale, *(-int(one.normalize().as_tuple().exponent) for one in found)])
+        scaled = [None if (one := points[text]) is None else int(one.scaleb(self.rate_scale)) for text in texts]
+        return self._join_rates(place, scaled)
+
+    def _join_rates(self, place: int, scaled: Sequence[int | None]) -> str:
+        """Join whole numbers that stand for rates, of 64 bits where these suffice."""
         small = all(one is None or abs(one) < 2**62 for one in scaled)
         joined = self._join(
             place,
