@@ -8,7 +8,7 @@ import numpy as np
 
 from evalkit.accounting.settling.entries import COLUMN
 from evalkit.accounting.settling.evaluating import RoundEvaluation, holds
-from evalkit.accounting.settling.monitoring import in_unit, is_share, bare_unit
+from evalkit.accounting.settling.monitoring import bare_unit, in_unit, is_share
 from evalkit.accounting.settling.rules import (
     AdvancePayment,
     FixedPayment,
