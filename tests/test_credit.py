@@ -463,3 +463,11 @@ def test_steps_of_a_study(tmp_path: Path) -> None:
     (home / "study.toml").write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match="a new county would regrade the old ones"):
         run_study(home)
+
+
+def test_a_recalled_figure_is_named_for_reports() -> None:
+    """Whoever uses a figure that nobody checked says so: the table carries its name to console, manifest and paper."""
+    used = Table("t", pd.DataFrame({"t": [2.0]}), (Provenance("t.csv", "0" * 64),), {"t": "t"})
+    found = presale_value(used, tonnes="t", price=30.0, source="memory", status="recalled")
+    assert found.provenance[0].recalled == ("presale_value: 30 yuan/t",)
+    assert presale_value(used, tonnes="t", price="changji_cotton_forward").provenance[0].recalled == ()

@@ -442,6 +442,7 @@ def test_bands_of_the_benchmark(tmp_path: Path, day: str, end: str, base: float)
     table = spreads(tmp_path, [("1", "X", "C1", day, end, "10000", "10")], benchmark="pboc")
     assert table.frame["spread"].iloc[0] == pytest.approx(10 - base, abs=1e-12)
     assert "1 of these loans have a base rate that is recalled" in notes(table)
+    assert table.provenance[1].recalled == ("base rates",)  # so that a report says it
 
 
 def test_the_benchmark_ends_with_the_lpr(tmp_path: Path) -> None:

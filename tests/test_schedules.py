@@ -266,3 +266,12 @@ def test_months_are_settled_by_month(tmp_path: Path) -> None:
     assert rows(made, "month", "paid_in") == [("2012-07", "2012-08"), ("2012-12", "2013-01")]
     with pytest.raises(DataError, match=r"row 2.*'2013-01' is in no round"):
         settle(table(month=["2013-01"]), schedule(path), period="month")
+
+
+def test_recalled_rules_and_figures_are_named_for_reports() -> None:
+    """The five times of the penalty is from memory: tables that rest on it say so."""
+    monitored = table({"above_target": "%"}, county=["a"], year=[2019], above_target=[3.0])
+    made = settle(monitored, schedule("ningxia_recalled"), keys=("county",), given={"reward": 1}, given_source="x")
+    (named,) = (one.recalled for one in made.provenance if one.recalled)
+    assert "the rules" in named
+    assert all("reward" not in one for one in named)  # given, with its source

@@ -78,7 +78,7 @@ class Evidence:
 
     @property
     def recalled(self) -> tuple[str, ...]:
-        """Name the emission factors, in what it rests on, that were not checked against their publication: "set: sources"."""
+        """Name the figures, in what it rests on, that were not checked against their publication: "file: what"."""
         panels = [one.spec.panel.provenance for one in self.estimates.values()]
         tables = [one.provenance for one in self.references.values()]
         found = {

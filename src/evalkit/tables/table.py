@@ -19,7 +19,7 @@ class Provenance:
     """Where a table came from. `sha256` is of the file as read; `synthetic` marks data that no agency published.
 
     `persons` names the columns of the table that hold pseudonyms of persons or firms: results show no group of few of them.
-    `recalled` names the emission factors taken from it that were not checked against their publication: reports say so.
+    `recalled` names the figures in it, such as emission factors, that were not checked against a publication: reports say so.
     `headers` says how the file calls columns that were given another name: (column, header).
     """
 

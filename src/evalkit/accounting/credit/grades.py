@@ -14,6 +14,7 @@ import pandas as pd
 
 from evalkit.accounting._tables import located, require_columns, unit_of, values_of
 from evalkit.accounting.credit.stated import (
+    Stated,
     amounts,
     choose_from,
     count_missing,
@@ -94,7 +95,8 @@ def carbon_grade(
         *count_missing(intensity, f"{name}_grade"),
     ]
     made = {f"{name}_intensity": intensity, f"{name}_grade": names}
-    return result(table, keys, made, {f"{name}_intensity": unit}, notes, [], name)
+    made_by = [Stated(one, unit, source.strip(), status) for values in limits.values() for one in values]
+    return result(table, keys, made, {f"{name}_intensity": unit}, notes, made_by, name)
 
 
 class _Exact:

@@ -173,7 +173,9 @@ def result(
         **{column: pd.Series(one, index=table.frame.index) for column, one in made.items()}
     )
     first, *others = table.provenance or (Provenance(table.name, ""),)
-    noted = replace(first, notes="; ".join(filter(None, [first.notes, *notes])))
+    unchecked = tuple(f"{name}: {one.value:g} {one.unit}" for one in figures if one.status == "recalled")
+    said = "; ".join(filter(None, [first.notes, *notes]))
+    noted = replace(first, notes=said, recalled=(*first.recalled, *unchecked))
     origins = [one.origin for one in figures if one.origin is not None]
     declared = {column: unit for column, unit in table.units.items() if column in kept} | units
     return Table(name, frame, tuple(dict.fromkeys([noted, *others, *origins])), declared)

@@ -174,4 +174,6 @@ def _notes(
 def _described(schedule: Schedule, within: Mapping[str, Flags], figures: FiguresInUse, notes: list[str]) -> Provenance:
     statuses = [schedule.status, *(one.status for one in schedule.rounds if within[one.name].any())]
     said = "; ".join([f"schedule '{schedule.name}': {schedule.status} ({schedule.source})", *notes])
-    return replace(schedule.provenance, notes=said, synthetic=figures.synthetic or "invented" in statuses)
+    recalled = [*(["the rules"] if "recalled" in statuses else []), *figures.recalled]
+    synthetic = figures.synthetic or "invented" in statuses
+    return replace(schedule.provenance, notes=said, synthetic=synthetic, recalled=tuple(recalled))

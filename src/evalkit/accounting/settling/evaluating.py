@@ -37,6 +37,7 @@ class FiguresInUse:
     given: Mapping[str, float]
     given_source: str
     used: dict[str, str] = field(default_factory=dict)
+    recalled: dict[str, None] = field(default_factory=dict)
     needed: set[str] = field(default_factory=set)
     synthetic: bool = False
 
@@ -88,6 +89,8 @@ class FiguresInUse:
             )
         self.synthetic |= figure.status == "invented"
         self.used[label] = f"{label} {figure.value:g}{unit}, {figure.status} ({figure.source})"
+        if figure.status == "recalled":
+            self.recalled[label] = None
         return figure.value
 
     def _name_to_give(self, figure: PrintedFigure) -> str:

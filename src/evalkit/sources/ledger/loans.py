@@ -576,6 +576,7 @@ class Loans(LoanView):
             f"time from there to '{header}', for {found['priced']} of {found['n']} loans{f'; {said}' if said else ''}"
         )
         if found["unsure"]:
+            self.recalls_base_rates = True
             self.notes.append(
                 f"{found['unsure']} of these loans have a base rate that is recalled or assumed, not checked"
             )

@@ -316,7 +316,7 @@ class LoanLedger:
             notes,
             wanted.money,
             as_pseudonyms,
-            None if base is None else base.provenance,
+            None if base is None else replace(base.provenance, recalled=("base rates",) * loans.recalls_base_rates),
         )
 
     def _find_base(self, columns: Columns) -> BaseRates | None:

@@ -106,6 +106,7 @@ class LoanView:
     def __init__(self, store: Store, wanted: Wanted, units: UnitCells) -> None:
         self._store, self._wanted, self._columns = store, wanted, wanted.columns
         self.notes: list[str] = []
+        self.recalls_base_rates = False  # whether a rate that was not checked is held against a loan
         self.has_months = False  # days of disbursement that name a month alone stand in the table month_cells
         self._joins: dict[str, str] = {}
         self._faults: list[tuple[int, NDArray[np.bool_], str, str]] = []
