@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -309,7 +311,10 @@ def _refuse_half(
     known = vocabulary().activities
     for one in used:
         for other in known[one.activity].beside if one.activity in known else ():
-            whole = any(count_the_same(other, each) for each in columns if each != one.activity)
+            whole = other in columns or any(
+                each.process == one.process and each is not one and count_the_same(other, each.activity)
+                for each in used
+            )
             if not whole and other not in leave_out:
                 raise DataError(
                     f"'{one.activity}' is counted without '{other}', which holds the same nutrient",
@@ -361,25 +366,59 @@ def _activity_values(activity: Table, counted: str, column: str, used: Sequence[
 
 
 def _refuse_other_product(activity: Table, counted: str, column: str, kind: str) -> None:
-    """Refuse a column whose header is the word for another product that is measured alike, by the longest word in it."""
-    known, plain = vocabulary().activities, column.casefold()
+    """Refuse a column that is called, here or in its file, as another product is that is measured alike."""
+    known = vocabulary().activities
+    headers = [header for one in activity.provenance for name, header in one.headers if name == column]
+    for called in (column, *headers) if counted in known else ():
+        named = _products_named(called, counted, kind)
+        if not named or counted in named:
+            continue
+        what = f"column '{called}' is called as {known[named[0]].label['en']} is, and is named for '{counted}'"
+        if any(name in known[counted].contains for name in named):
+            what += ", of which that is only a part"
+        elif any(counted in known[name].contains for name in named):
+            what += ", which is only a part of that"
+        raise DataError(
+            what,
+            where=f"{activity.name}, column '{column}'",
+            remedy=f'name it for that: sources={{"{named[0]}": "{column}"}}, or correct the header if it holds {counted}',
+        )
+
+
+def _products_named(called: str, counted: str, kind: str) -> list[str]:
+    """List the products that a header names by the longest word in it; what is counted, where it says which part of them."""
+    known, plain = vocabulary().activities, _plain_header(called)
     found = [
-        (len(word), name) for name, one in known.items() for word in one.words if word in plain and kind in one.kinds
+        (len(word), name)
+        for name, one in known.items()
+        for word in (*map(_plain_header, one.words), _plain_header(name))
+        if _holds(plain, word) and kind in one.kinds
     ]
-    if not found or counted not in known:
-        return
-    longest = max(length for length, _ in found)
+    longest = max((length for length, _ in found), default=0)
     named = [name for length, name in found if length == longest]
-    if counted in named or any(counted in known[name].contains for name in named):
-        return
-    what = f"column '{column}' is called as {known[named[0]].label['en']} is, and is named for '{counted}'"
-    if any(name in known[counted].contains for name in named):
-        what += ", of which that is only a part"
-    raise DataError(
-        what,
-        where=f"{activity.name}, column '{column}'",
-        remedy=f'name it for that: sources={{"{named[0]}": "{column}"}}, or rename the column if it holds {counted}',
-    )
+    for whole in named:
+        if counted in known[whole].contains and _says_the_part(plain, whole, counted):
+            return [counted]
+    return named
+
+
+def _says_the_part(plain: str, whole: str, part: str) -> bool:
+    """Tell whether a header that names a whole says which part of it: 化肥（氮） is nitrogen, fertiliser_n_10kt as well."""
+    known = vocabulary().activities
+    of_whole = "".join(map(_plain_header, (*known[whole].words, whole)))
+    of_part = " ".join(map(_plain_header, (*known[part].words, part)))
+    # A Chinese character, or an English word, that is said of the part and not of the whole.
+    own = [one for one in {*of_part.split(), *(x for x in of_part if not x.isascii())} if one not in of_whole]
+    return any(_holds(plain, one) for one in own)
+
+
+def _holds(plain: str, word: str) -> bool:
+    """Tell whether a header holds a word: a Chinese one anywhere, an English one as a whole, one or several."""
+    return re.search(rf"(?<![a-z]){re.escape(word)}s?(?![a-z])" if word.isascii() else word, plain) is not None
+
+
+def _plain_header(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold().replace("_", " ")
 
 
 def _describe(

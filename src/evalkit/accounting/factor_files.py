@@ -72,14 +72,19 @@ _TEXTS = ("name", "published_by", "source", "status")
 _KEYS = (*_TEXTS, "title", "gases", "boundary", "coefficients_in_standard", "printed", "parameters", "factors", "density",
          "gwp", "gwp100", "excludes")  # fmt: skip
 _FIGURE = ("status", "value", "unit", "source", "range")
+_BY_CASE = ("cases", "relative_range", "product", "over")
+# Between these lie the densities of all liquid fuels, in kg/L, and the potentials that reports of the IPCC print (CH4 21 to 36,
+# N2O 265 to 310, with and without feedbacks): what lies outside is another unit, another horizon or another gas.
+_DENSITIES = (0.5, 1.2)
+_POTENTIALS = {"CH4": (20.0, 40.0), "N2O": (250.0, 320.0)}
 _DENSITY = ("value", "unit", "source")
 _OWN = ("label", "activity", "sink", "unusual")
 # What an entry of each status says; its source may always be named.
 _ENTRY: Mapping[Status, tuple[str, ...]] = {
-    "published": (*_FIGURE, "cases", "product", "over", *_OWN),
-    "computed": (*_FIGURE, "cases", "product", "over", *_OWN),
-    "quoted": (*_FIGURE, "cases", "product", "over", *_OWN),
-    "recalled": (*_FIGURE, "cases", "product", "over", *_OWN),
+    "published": (*_FIGURE, *_BY_CASE, *_OWN),
+    "computed": (*_FIGURE, *_BY_CASE, *_OWN),
+    "quoted": (*_FIGURE, *_BY_CASE, *_OWN),
+    "recalled": (*_FIGURE, *_BY_CASE, *_OWN),
     "unknown": ("status", "source", "label", "activity"),
     "excluded": ("status", "source", "reason", "label", "activity"),
 }
@@ -128,12 +133,16 @@ class _Reader:
             for key, entry in self._section(content, "parameters").items()
         }
         density = {key: self._density(key, self._entry(entry, f"density.{key}")) for key, entry in self._densities()}
-        reader = _FactorReader(self.path, self.content, name, gases, parameters, density)
+        reader = _FactorReader(self.path, self.content, name, gases, dict(parameters), density)
         factors = {}
         for key, entry in self._section(content, "factors").items():
             factor, figure = reader.factor(key, self._entry(entry, f"factors.{key}"))
             factors[key] = factor
             if figure is not None:
+                if figure.name in parameters:  # one would take the place, and the range, of the other
+                    raise self._error(
+                        f"'{key}' is a parameter and a factor", f"parameters.{key}", "give the parameter another name"
+                    )
                 parameters[figure.name] = figure
         if not factors:
             raise self._error(
@@ -171,7 +180,13 @@ class _Reader:
         section = f"density.{name}"
         self._known(entry, _DENSITY, section)
         unit, value = self._text(entry, "unit", section), self._number(entry, "value", section)
-        convert(value, unit, "kg/L", where=f"{self.path}, {section}.unit")
+        found = convert(value, unit, "kg/L", where=f"{self.path}, {section}.unit")
+        if not _DENSITIES[0] <= found <= _DENSITIES[1]:
+            raise self._error(
+                f"a litre of {name} would weigh {found:g} kg",
+                section,
+                f"correct value or unit: fuels weigh {_DENSITIES[0]:g} to {_DENSITIES[1]:g} kg/L (840 kg/m3 is 0.84 kg/L)",
+            )
         return Density(value, unit, self._text(entry, "source", section))
 
     def _parameter(self, name: str, entry: dict[str, Any], section: str) -> Parameter:
@@ -201,7 +216,16 @@ class _Reader:
         self._known(own, (*weighed, "source"), "gwp100")
         if not weighed:
             return {}, ""
-        return {gas: self._number(own, gas, "gwp100") for gas in weighed}, self._text(own, "source", "gwp100")
+        potentials = {gas: self._number(own, gas, "gwp100") for gas in weighed}
+        for gas, value in potentials.items():
+            low, high = _POTENTIALS[gas]
+            if not low <= value <= high:
+                raise self._error(
+                    f"the potential of {gas} over 100 years is {value:g}; reports of the IPCC have {low:g} to {high:g}",
+                    f"gwp100.{gas}",
+                    'correct it (kg CO2e per kg, over 100 years, not 20), or name a report: gwp = "AR5"',
+                )
+        return potentials, self._text(own, "source", "gwp100")
 
     def _gases(self) -> tuple[str, ...]:
         gases = self.content.get("gases")
@@ -230,9 +254,11 @@ class _Reader:
             raise self._error(f"the status is {given!r}", f"{section}.status", nearest(str(given), known))
         return status
 
-    def _range(self, entry: dict[str, Any], value: float, section: str) -> tuple[float, float] | None:
+    def _range(
+        self, entry: dict[str, Any], value: float, section: str, key: str = "range"
+    ) -> tuple[float, float] | None:
         """Read the range of a figure, which holds its value."""
-        ends = entry.get("range")
+        ends = entry.get(key)
         if ends is None:
             return None
         numbers = [one for one in ends if isinstance(one, int | float) and not isinstance(one, bool)] if isinstance(
@@ -241,8 +267,8 @@ class _Reader:
         if len(numbers) != 2 or not 0 <= numbers[0] <= value <= numbers[1] < math.inf or numbers[0] == numbers[1]:
             raise self._error(
                 f"the range {ends!r} does not hold the value {value:g}",
-                f"{section}.range",
-                "write range = [low, high], the ends of the 95 % range as it is printed, in the unit of the value",
+                f"{section}.{key}",
+                f"write {key} = [low, high], the ends of the 95 % range as it is printed, in the unit of the value",
             )
         return float(numbers[0]), float(numbers[1])
 
@@ -339,7 +365,7 @@ class _FactorReader(_Reader):
             kinds=kinds or (kind,),
             value=value,
             unit=unit,
-            sink=self._is_sink(entry, process, section),
+            sink=self._is_sink(name, entry, process, section),
             cases=cases,
             parameters=rests_on,
             unusual=unusual,
@@ -381,13 +407,25 @@ class _FactorReader(_Reader):
             raise self._error(
                 f"the factor has {' and '.join(also)}", section, "give one of them; over goes with product"
             )
+        if given == ["cases"] and "range" in entry:
+            raise self._error(
+                "cases have no one range",
+                f"{section}.range",
+                "write it over the values of the cases, which share its error: relative_range = [0.9, 1.1]",
+            )
+        if given != ["cases"] and "relative_range" in entry:
+            raise self._error(
+                "a relative range goes with cases",
+                f"{section}.relative_range",
+                "write range = […] in the unit of the value",
+            )
         if given == ["product"]:
             return self._product(entry, status, unit, section)
         own = f"{self.set_name}.{name}"
         source = self._text(entry, "source", section)
         if given == ["cases"]:
             cases = self._cases(entry, section)
-            figure = Parameter(own, status, 1.0, "ratio", source, self._range(entry, 1.0, section))
+            figure = Parameter(own, status, 1.0, "ratio", source, self._range(entry, 1.0, section, "relative_range"))
             return None, cases, ((own, 1),), status, figure
         value = self._number(entry, "value", section)
         figure = Parameter(own, status, value, unit, source, self._range(entry, value, section))
@@ -408,12 +446,20 @@ class _FactorReader(_Reader):
                 or (power > 0 and not named)
             ):
                 raise self._error(f"{key} does not list parameters", f"{section}.{key}", f'write {key} = ["EF1"]')
-            short = [one.partition(".")[2] for one in self.parameters]
+            short = [one.removeprefix(f"{self.set_name}.") for one in self.parameters]
             self._known(dict.fromkeys(named), short, f"{section}.{key}")
             figures += [(f"{self.set_name}.{one}", power) for one in named]
         read = [(self.parameters[one].value, self.parameters[one].unit, power) for one, power in figures]
         value = multiply(read, unit, f"{self.path}, {section}.unit")
-        statuses = {self.parameters[one].status for one, _ in figures}
+        for one, power in figures:
+            ends = self.parameters[one].range
+            if power < 0 and ends is not None and ends[0] == 0:
+                raise self._error(
+                    f"the range of '{one.removeprefix(f'{self.set_name}.')}' begins at 0, and nothing is divided by 0",
+                    f"{section}.over",
+                    "correct the range of the parameter",
+                )
+        statuses = {status, *(self.parameters[one].status for one, _ in figures)}
         weakest: Status = next((one for one in ("recalled", "quoted") if one in statuses), status)
         return value, (), tuple(figures), weakest, None
 
@@ -456,8 +502,14 @@ class _FactorReader(_Reader):
             what, remedy = found
             raise self._error(what, section, remedy)
 
-    def _is_sink(self, entry: dict[str, Any], process: str, section: str) -> bool:
+    def _is_sink(self, name: str, entry: dict[str, Any], process: str, section: str) -> bool:
         given = entry.get("sink", process == "growth")
+        if given is True and process != "growth" and split_source(name) is not None:
+            raise self._error(
+                f"'{name}' takes up nothing",
+                f"{section}.sink",
+                "leave sink out; a sink that is none of the harvests is a source of your own, with a label",
+            )
         if not isinstance(given, bool) or (process == "growth" and not given):
             raise self._error(f"sink is {given!r}", f"{section}.sink", "write sink = true for what takes up carbon")
         return given

@@ -90,6 +90,10 @@ class Density:
     unit: str
     source: str
 
+    @property
+    def kg_per_litre(self) -> float:
+        return convert(self.value, self.unit, "kg/L", where="density")
+
 
 @dataclass(frozen=True)
 class FactorSet:
@@ -162,7 +166,7 @@ class FactorSet:
                 remedy=f"give it in a unit like '{per}', or add [density.{activity}] to a factor file of your own",
             )
         density = self.density[activity]
-        kg_per_litre = convert(density.value, density.unit, "kg/L", where=where)
+        kg_per_litre = density.kg_per_litre
         if kind_of_unit(unit, where=where) == "volume":
             return convert(convert(1.0, unit, "L", where=where) * kg_per_litre, "kg", per, where=where)
         return convert(convert(1.0, unit, "kg", where=where) / kg_per_litre, "L", per, where=where)
@@ -227,13 +231,21 @@ def plain_word(word: object) -> str:
 
 
 def combine(sets: tuple[FactorSet, ...]) -> FactorSet:
-    """Join factor sets into one account; raise ConfigError where two of them give one source, parameter or potential otherwise.
+    """Join factor sets into one account.
 
+    Raises ConfigError where two are called alike, give one source, or one gives a potential or density otherwise than the other.
     What one set excludes, another may count. Parameters keep the name of their set.
     """
     first, *others = sets
     if not others:
         return first
+    names = [one.name for one in sets]
+    if repeated := sorted({one for one in names if names.count(one) > 1}):  # figures go by the name of their set
+        raise ConfigError(
+            f"two of the sets are called '{repeated[0]}'",
+            where="factor_set",
+            remedy="name each set once, and give files of your own different names (name = …)",
+        )
     counted = [{name for name, one in each.factors.items() if one.is_valued} for each in sets]
     for at, each in enumerate(sets[1:], start=1):
         for before in range(at):
@@ -251,6 +263,23 @@ def combine(sets: tuple[FactorSet, ...]) -> FactorSet:
                     f"the sets weigh {gas} by {potentials[gas]:g} and by {value:g}",
                     where="factor_set",
                     remedy='choose the potentials of one report: factor_set(…, gwp="AR5")',
+                )
+    reports = list(dict.fromkeys(one.gwp_source for one in sets if one.gwp_source))
+    if len(reports) > 1:
+        raise ConfigError(
+            f"the sets weigh gases by different reports: {'; '.join(reports)}",
+            where="factor_set",
+            remedy='choose the potentials of one report: factor_set(…, gwp="AR5")',
+        )
+    densities: dict[str, Density] = {}
+    for each in sets:
+        for name, density in each.density.items():
+            before_it = densities.setdefault(name, density)
+            if density.kg_per_litre != before_it.kg_per_litre:
+                raise ConfigError(
+                    f"the sets weigh a litre of {name} by {before_it.kg_per_litre:g} and by {density.kg_per_litre:g} kg",
+                    where="factor_set",
+                    remedy="correct the density in your own file, or leave it out there",
                 )
     factors: dict[str, Factor] = {}
     for each in sets:
@@ -276,7 +305,7 @@ def combine(sets: tuple[FactorSet, ...]) -> FactorSet:
         provenance=tuple(each for one in sets for each in one.provenance),
         parameters={name: each for one in sets for name, each in one.parameters.items()},
         gwp100=potentials,
-        gwp_source="; ".join(dict.fromkeys(one.gwp_source for one in sets if one.gwp_source)),
-        density={name: each for one in reversed(sets) for name, each in one.density.items()},
+        gwp_source="".join(reports),
+        density=densities,
         excludes=excluded,
     )

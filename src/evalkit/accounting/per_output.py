@@ -93,7 +93,7 @@ def intensity(
     units = dict.fromkeys(columns, EMISSIONS) | {name: f"{EMISSIONS}/{unit}"}
     provenance = (*inventory.provenance, *_noted(output, emissions, keys, found))
     if factors is not None:
-        shares = ranged_shares(found_emissions.sources, factors)
+        shares = ranged_shares(found_emissions.sources, factors, inventory)
         low, high = monte_carlo(found_emissions.emissions, found_emissions.sources, factors, draws=draws, seed=seed)
         deviation = first_order(found_emissions.emissions, shares, factors)
         uncertain = {f"{name}_sd": deviation, f"{name}_low": low, f"{name}_high": high}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -52,14 +53,16 @@ def factor_uncertainty(
 
     Raises DataError for another table, other factors, and keys that it does not have.
     """
+    if isinstance(by, str):
+        raise DataError("by= is one word, not a tuple", where=name, remedy=f'write by=("{by}",)')
     found = emissions_by_source(inventory)
     keys = [str(column) for column in found.frame.columns]
     wanted = keys if by is None else list(by)
     for key in wanted:
         if key not in keys:
             raise DataError(f"'{key}' is no key of the inventory", where=inventory.name, remedy=nearest(key, keys))
-    frame, sums = _sum_by(found, wanted)
-    shares = ranged_shares(found.sources, factors)
+    frame, sums = _sum_by(found, list(dict.fromkeys(wanted)))
+    shares = ranged_shares(found.sources, factors, inventory)
     low, high = monte_carlo(sums, found.sources, factors, draws=draws, seed=seed)
     made = frame.assign(
         emissions=sums.sum(axis=1),
@@ -80,6 +83,8 @@ def draw_factors(sources: Sequence[str], factors: FactorSet, *, draws: int, seed
     """
     if draws < 1:
         raise DataError(f"draws = {draws}", where="draws", remedy="ask for some hundreds")
+    if seed < 0:
+        raise DataError(f"seed = {seed}", where="seed", remedy="give a whole number, 0 or above")
     drawn: dict[str, Floats] = {}
     found = np.ones((len(sources), draws))
     for at, source in enumerate(sources):
@@ -112,13 +117,34 @@ def first_order(emissions: Floats, shares: Mapping[str, Ints], factors: FactorSe
     return np.asarray(np.sqrt(variance))
 
 
-def ranged_shares(sources: Sequence[str], factors: FactorSet) -> Mapping[str, Ints]:
-    """Return for each figure that has a range how often each source's factor contains it: figure → (sources,)."""
+def ranged_shares(sources: Sequence[str], factors: FactorSet, inventory: Table) -> Mapping[str, Ints]:
+    """Return for each figure that has a range how often each source's factor contains it: figure → (sources,).
+
+    Raises DataError where the inventory was made with other factors than these.
+    """
     found: dict[str, Ints] = {}
     for at, source in enumerate(sources):
         for parameter, power in _parameters_of(source, factors):
             found.setdefault(parameter.name, np.zeros(len(sources), dtype=np.int64))[at] += power
+    _refuse_other_factors(inventory, factors)
     return found
+
+
+def _refuse_other_factors(inventory: Table, factors: FactorSet) -> None:
+    """Raise DataError unless the first row of each source has the factor of the set, whose range would else be another's."""
+    require_columns(inventory, ("source", "activity_unit", "factor"))
+    frame = inventory.frame[["source", "activity_unit", "factor"]]
+    first = frame[frame["factor"].notna()].drop_duplicates("source")  # of what is unknown no factor was asked
+    for source, unit, used in zip(first["source"], first["activity_unit"], first["factor"], strict=True):
+        one = factors.factors[str(source)]
+        values = one.by_words().values() if one.value is None else [one.value]
+        weight = factors.weigh(one, str(unit), where=f"{inventory.name}, {source}")
+        if not any(math.isclose(value * weight, used, rel_tol=1e-9) for value in values):
+            raise DataError(
+                f"the inventory has {used:g} kg CO2e/{unit} for '{source}', and the set '{factors.name}' has another factor",
+                where=inventory.name,
+                remedy="give the factor set that the inventory was made with, and the same gwp=",
+            )
 
 
 def _parameters_of(source: str, factors: FactorSet) -> list[tuple[Parameter, int]]:

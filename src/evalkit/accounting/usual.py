@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from evalkit.accounting.dimensions import UNWEIGHTED, FactorUnit, read_factor_unit
+from evalkit.accounting.dimensions import SUBSTANCES, UNWEIGHTED, FactorUnit, read_factor_unit
 from evalkit.accounting.factors import Density
 from evalkit.accounting.vocabulary import Usual, usual_of, vocabulary
 from evalkit.tables.units import convert, kind_of_unit
@@ -17,6 +17,8 @@ _PER = {
     "volume": ("m3", "L"),
 }
 _ABOVE = ("t", "kg", "g")
+_FUELS = (0.7, 0.9)  # kg a litre of petrol and of diesel weighs, where the file does not say
+_POTENTIALS = {"CH4": (21.0, 30.0), "N2O": (265.0, 310.0)}  # over 100 years, in the reports of the IPCC
 
 
 def explain_unusual(
@@ -50,7 +52,7 @@ def _first_fit(
     where: str,
 ) -> str:
     for other in _others(read, where):
-        if _lies(value, other, usual, activity, density, where):
+        if other != read and _lies(value, other, usual, activity, density, where):
             return f"is it {other.mass} {other.substance}/{other.per}?"
     for name, one in vocabulary().activities.items():
         product = usual_of(name, process)
@@ -64,6 +66,9 @@ def _others(read: FactorUnit, where: str) -> Iterator[FactorUnit]:
     for one, other in (("CO2", "C"), ("C", "CO2"), ("N2O", "N2O-N"), ("N2O-N", "N2O")):
         if read.substance == one:
             yield FactorUnit(read.mass, other, read.per)
+    for substance in ("CH4", "N2O-N", "N2O", "CO2"):
+        if SUBSTANCES[substance][0] not in (read.gas, "CO2" if read.gas == "CO2e" else read.gas):
+            yield FactorUnit(read.mass, substance, read.per)
     for per in _PER.get(kind_of_unit(read.per, where=where), ()):
         yield FactorUnit(read.mass, read.substance, per)
     for mass in _ABOVE:
@@ -73,19 +78,31 @@ def _others(read: FactorUnit, where: str) -> Iterator[FactorUnit]:
 def _lies(
     value: float, read: FactorUnit, usual: Usual, activity: str, density: Mapping[str, Density], where: str
 ) -> bool | None:
-    """Tell whether a factor lies in a range; None where the two do not compare: other gases, other kinds of activity."""
+    """Tell whether a factor lies in a range; None where the two do not compare: other kinds of activity.
+
+    CO2 and CO2 equivalents (carbon, too: some papers write methane as carbon) are compared with methane and nitrous oxide by
+    the lowest and the highest potential; any two other gases are not the same.
+    """
     wanted = read_factor_unit(usual.unit, where)
-    gases = {"CO2" if gas in UNWEIGHTED else gas for gas in (read.gas, wanted.gas)}
     kinds = [kind_of_unit(one, where=where) for one in (wanted.per, read.per)]
-    if len(gases) > 1:
-        return None
-    if kinds == ["mass", "volume"] and activity in density:
-        given = density[activity]
-        per = convert(1.0, wanted.per, "kg", where=where) / convert(given.value, given.unit, "kg/L", where=where)
-        amount = per / convert(1.0, read.per, "L", where=where)
+    if kinds == ["mass", "volume"]:
+        given = density.get(activity)
+        weights = _FUELS if given is None else (given.kg_per_litre, given.kg_per_litre)
+        per = convert(1.0, wanted.per, "kg", where=where) / convert(1.0, read.per, "L", where=where)
+        amounts = (per / weights[1], per / weights[0])
     elif kinds[0] == kinds[1]:
-        amount = convert(1.0, wanted.per, read.per, where=where)
+        amounts = (convert(1.0, wanted.per, read.per, where=where),) * 2
     else:
         return None
-    found = value * read.kg_of_gas * amount / wanted.kg_of_gas
-    return usual.low <= found <= usual.high
+    weighed = _weights(read.gas, wanted.gas)
+    if weighed is None:
+        return False
+    least, most = (value * read.kg_of_gas * amount / wanted.kg_of_gas for amount in amounts)
+    return usual.low * weighed[0] <= most and least <= usual.high * weighed[1]
+
+
+def _weights(gas: str, wanted: str) -> tuple[float, float] | None:
+    """Return between which numbers one kg of the gas that is wanted is in kg of the other; None where they do not compare."""
+    if gas == wanted or {gas, wanted} <= set(UNWEIGHTED):
+        return 1.0, 1.0
+    return _POTENTIALS.get(wanted) if gas in UNWEIGHTED else None

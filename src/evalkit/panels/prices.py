@@ -27,11 +27,16 @@ _BASE_TOLERANCE = 0.05  # indices are published with one decimal
 Index = Literal["price", "volume"]
 INDEXES: tuple[Index, ...] = ("price", "volume")
 # How headers call an index of volumes (in comparable prices), and one of prices. Both are "previous year = 100".
+_COMPARABLE = re.compile(r"(?:可比|不变)价格?|(?:constant|comparable)[ _-]?prices?")
 _VOLUME = re.compile(
-    r"产值指数|增加值指数|生产总值指数|可比价|不变价|物量指数|(?:volume|quantity|output|gdp)[ _-]?ind(?:ex|ices)"
-    r"|(?:constant|comparable)[ _-]?price"
+    r"产值指数|增加值指数|生产总值指数|gdp指数|物量|产量指数|生产指数|发展速度|增长(?:指数|速度)"
+    r"|(?:volume|quantity|quantum|output|production|gdp|growth|value)[ _-]?ind(?:ex|ices)"
+    r"|^(?!.*price).*ind(?:ex|ices)of.*(?:volume|quantity|output|product|gdp|value)"
 )
-_PRICE = re.compile(r"价格指数|价格总?指数|物价指数|平减指数|price[ _-]?ind(?:ex|ices)|deflator|\bcpi\b|\bppi\b")
+_PRICE = re.compile(
+    r"价格总?指数|物价|平减|生产者价格|消费价格|prices?[ _-]?ind(?:ex|ices)|ind(?:ex|ices)of.*price|deflator"
+    r"|(?<![a-z])(?:cpi|ppi)(?![a-z])"
+)
 
 
 def check_index(index: str, names: Iterable[str], *, where: str) -> None:
@@ -51,7 +56,8 @@ def check_index(index: str, names: Iterable[str], *, where: str) -> None:
         )
     for name in names:
         plain = "".join(unicodedata.normalize("NFKC", name).casefold().split())
-        is_volume, is_price = bool(_VOLUME.search(plain)), bool(_PRICE.search(plain))
+        rest = _COMPARABLE.sub("", plain)  # at comparable prices, which says of no price that it rises
+        is_volume, is_price = rest != plain or bool(_VOLUME.search(rest)), bool(_PRICE.search(rest))
         if is_volume and not is_price and index == "price":
             raise DataError(
                 f"'{name}' is an index of volumes, in comparable prices, and no index of prices",
