@@ -231,10 +231,9 @@ def plain_word(word: object) -> str:
 
 
 def combine(sets: tuple[FactorSet, ...]) -> FactorSet:
-    """Join factor sets into one account.
+    """Join factor sets into one account: what one set excludes, another may count; parameters keep the name of their set.
 
     Raises ConfigError where two are called alike, give one source, or one gives a potential or density otherwise than the other.
-    What one set excludes, another may count. Parameters keep the name of their set.
     """
     first, *others = sets
     if not others:

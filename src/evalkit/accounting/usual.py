@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from evalkit.accounting.dimensions import SUBSTANCES, UNWEIGHTED, FactorUnit, read_factor_unit
+from evalkit.accounting.dimensions import UNWEIGHTED, FactorUnit, read_factor_unit
 from evalkit.accounting.factors import Density
 from evalkit.accounting.vocabulary import Usual, usual_of, vocabulary
 from evalkit.tables.units import convert, kind_of_unit
@@ -51,7 +51,9 @@ def _first_fit(
     density: Mapping[str, Density],
     where: str,
 ) -> str:
-    for other in _others(read, where):
+    wanted = read_factor_unit(usual.unit, where)
+    other_gas = [FactorUnit(read.mass, wanted.substance, read.per)] if _weights(read.gas, wanted.gas) != (1, 1) else []
+    for other in (*other_gas, *_others(read, where)):
         if other != read and _lies(value, other, usual, activity, density, where):
             return f"is it {other.mass} {other.substance}/{other.per}?"
     for name, one in vocabulary().activities.items():
@@ -66,9 +68,6 @@ def _others(read: FactorUnit, where: str) -> Iterator[FactorUnit]:
     for one, other in (("CO2", "C"), ("C", "CO2"), ("N2O", "N2O-N"), ("N2O-N", "N2O")):
         if read.substance == one:
             yield FactorUnit(read.mass, other, read.per)
-    for substance in ("CH4", "N2O-N", "N2O", "CO2"):
-        if SUBSTANCES[substance][0] not in (read.gas, "CO2" if read.gas == "CO2e" else read.gas):
-            yield FactorUnit(read.mass, substance, read.per)
     for per in _PER.get(kind_of_unit(read.per, where=where), ()):
         yield FactorUnit(read.mass, read.substance, per)
     for mass in _ABOVE:
