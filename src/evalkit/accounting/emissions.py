@@ -337,12 +337,12 @@ def _refuse_doubted(
         for other in known[one].doubted_by if one in known else ():
             words = (other.replace("_", " "), *known[other].words)
             found = [name for name in present if any(word in name.casefold().replace("_", " ") for word in words)]
-            if found and other not in leave_out:
+            if found and other not in leave_out and all(factor.activity != other for factor in used):
                 column, label = columns[one], known[one].label["en"]
                 raise DataError(
-                    f"the table has '{found[0]}' beside '{column}', which is counted as {label}: is that all of it?",
+                    f"the table has '{found[0]}' beside '{column}', which is counted as {label} and may be only a part of it",
                     where=f"{activity.name}, column '{column}'",
-                    remedy=f"if '{column}' holds what compound fertiliser brings, too: leave_out=(\"{other}\",); if it is "
+                    remedy=f"if '{column}' holds what compound fertiliser brings, too, say leave_out=(\"{other}\",); if it is "
                     "straight fertiliser, add what compound fertiliser holds, or count the kinds by a set that has them",
                 )
 
