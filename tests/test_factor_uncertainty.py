@@ -45,7 +45,8 @@ def soils(**columns: list[Any]) -> Table:
 
 def own(folder: Path, factors: str) -> FactorSet:
     path = folder / "own.toml"
-    head = 'name = "office"\ntitle = { en = "Office", zh = "本单位" }\npublished_by = "office"\nsource = "letter"\nstatus = "draft"\n'  # noqa: E501
+    head = 'name = "office"\ntitle = { en = "Office", zh = "本单位" }\npublished_by = "office"\n'
+    head += 'source = "letter"\nstatus = "draft"\n'
     head += 'gases = ["CO2"]\nboundary = { en = "Farm gate.", zh = "农场边界。" }\n'
     path.write_text(head + factors, encoding="utf-8")
     return factor_set(path)
