@@ -212,6 +212,38 @@ def test_a_part_without_a_factor_beside_its_whole_is_noted_and_not_added() -> No
     assert "phosphate_fertiliser is not counted beside fertiliser" in notes(found)
 
 
+def own(folder: Path, *factors: str) -> Path:
+    path = folder / "own.toml"
+    head = (
+        'name = "office"\ntitle = { en = "Office", zh = "本单位" }\npublished_by = "office"\nsource = "letter"\n'
+        'status = "draft"\ngases = ["CO2", "CO2e"]\nboundary = { en = "Farm gate.", zh = "农场边界。" }\n'
+    )
+    path.write_text(head + "".join(factors), encoding="utf-8")
+    return path
+
+
+def test_a_source_of_ones_own_beside_another_of_the_same_activity_is_noted(tmp_path: Path) -> None:
+    """Whether it is transport on top or the manufacture once more only its author knows."""
+    more = (
+        '[factors.fertiliser_transport]\nactivity = "fertiliser"\nlabel = { en = "transport", zh = "运输" }\n'
+        'status = "published"\nvalue = 0.1\nunit = "kg CO2/kg"\nsource = "letter"\n'
+    )
+    farm = table({"fertiliser": "kg"}, farm=[1], fertiliser=[10.0])
+    found = inventory(farm, factor_set("literature", own(tmp_path, more)), keys=("farm",))
+    assert found.frame["emissions"].tolist() == pytest.approx([10 * 0.8956 * 44 / 12, 1.0])
+    assert "fertiliser and fertiliser_transport are all CO2 of fertiliser: check that they are not the same" in notes(
+        found
+    )
+
+
+def test_what_its_publisher_weighed_is_not_weighed_again_and_the_notes_say_so(tmp_path: Path) -> None:
+    rice = '[factors.rice_area]\nstatus = "published"\nvalue = 5000\nunit = "kg CO2e/ha"\nsource = "letter"\n'
+    farm = table({"rice_area": "ha"}, farm=[1], rice_area=[1.0])
+    found = inventory(farm, factor_set(own(tmp_path, rice), gwp="AR6"), keys=("farm",))
+    assert found.frame["emissions"].tolist() == [5000.0]
+    assert "weighed by their publishers, and not by these potentials: rice_area" in notes(found)
+
+
 def test_straight_nitrogen_without_compound_fertiliser_is_half_of_it() -> None:
     kinds = ("nitrogen_fertiliser", "phosphate_fertiliser", "potash_fertiliser")
     units = dict.fromkeys((*kinds, "compound_fertiliser", "fertiliser_n"), "kg")

@@ -363,6 +363,21 @@ def test_what_papers_have_passes(tmp_path: Path, name: str, value: float, unit: 
     assert read(tmp_path, factor(name, value, unit)).factors[name].value == value
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "unit"),
+    [("fertiliser", 1.74, "kg C/kg N"), ("compound_fertiliser", 1.74, "kg C/kg N"), ("urea", 0.3, "kg C/kg N"),
+     ("fertiliser", 0.4, "kg C/kg P2O5"), ("nitrogen_fertiliser", 0.9, "kg C/kg K2O")],
+)  # fmt: skip
+def test_a_factor_per_nutrient_is_of_what_is_measured_in_it(tmp_path: Path, name: str, value: float, unit: str) -> None:
+    """1.74 kg C a kg of nitrogen, times all nutrients, lies within what is usual and is twice too much."""
+    with pytest.raises(SourceError) as caught:
+        read(tmp_path, factor(name, value, unit))
+    nutrient = unit.rpartition(" ")[2]
+    assert caught.value.what == f"the factor is per kg of {nutrient}, and {name} is not measured in {nutrient}"
+    assert caught.value.where.endswith(f"factors.{name}.unit")
+    assert read(tmp_path, factor("nitrogen_fertiliser", 1.74, "kg C/kg N")).factors
+
+
 # --- sets joined
 
 

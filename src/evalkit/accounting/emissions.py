@@ -59,6 +59,7 @@ def inventory(
     values = {counted: _activity_values(activity, counted, column, used) for counted, column in columns.items()
               if any(one.activity == counted for one in used)}  # fmt: skip
     notes += check_magnitudes(activity, {one: columns[one] for one in values}, columns.get(_SOWN_AREA, _SOWN_AREA))
+    notes += _note_own_beside(used)
     frame = _multiply(activity, factors, keys, columns, used, values)
     described = _describe(factors, activity, columns, used, notes)
     return Table(name=name, frame=frame, provenance=(*activity.provenance, *described), units={"emissions": EMISSIONS})
@@ -300,6 +301,17 @@ def _refuse_double(activity: Table, used: Sequence[Factor]) -> None:
                 )
 
 
+def _note_own_beside(used: Sequence[Factor]) -> list[str]:
+    """Say where a source that a file adds counts a gas of an activity beside another: only its author knows whether twice."""
+    known, found = vocabulary().processes, []
+    for one in used:
+        gas = one.read_unit().gas
+        alike = [each.name for each in used if each.activity == one.activity and each.read_unit().gas == gas]
+        if one.process not in known and len(alike) > 1:
+            found.append(f"{' and '.join(alike)} are all {gas} of {one.activity}: check that they are not the same")
+    return list(dict.fromkeys(found))
+
+
 def _refuse_half(
     activity: Table,
     factors: FactorSet,
@@ -432,6 +444,9 @@ def _describe(
             said.append(f"{counted} at {density.value:g} {density.unit} ({density.source})")
     if factors.gwp100:
         said.append(f"GWP100 {', '.join(f'{gas} {v:g}' for gas, v in factors.gwp100.items())} ({factors.gwp_source})")
+    weighed = [one.name for one in used if one.read_unit().gas == "CO2e"]
+    if weighed:
+        said.append(f"weighed by their publishers, and not by these potentials: {', '.join(weighed)}")
     recalled = [one.name for one in used if one.status == "recalled"]
     quoted = [one.name for one in used if one.status == "quoted"]
     if quoted:

@@ -77,6 +77,12 @@ _BY_CASE = ("cases", "relative_range", "product", "over")
 # N2O 265 to 310, with and without feedbacks): what lies outside is another unit, another horizon or another gas.
 _DENSITIES = (0.5, 1.2)
 _POTENTIALS = {"CH4": (20.0, 40.0), "N2O": (250.0, 320.0)}
+# A factor per kg of a nutrient is one of what is measured in it, and of no other: 1 kg of all nutrients is not 1 kg of N.
+_NUTRIENTS = {
+    "N": ("nitrogen_fertiliser", "fertiliser_n", "manure_n", "straw_n"),
+    "P2O5": ("phosphate_fertiliser",),
+    "K2O": ("potash_fertiliser",),
+}
 _DENSITY = ("value", "unit", "source")
 _OWN = ("label", "activity", "sink", "unusual")
 # What an entry of each status says; its source may always be named.
@@ -350,6 +356,13 @@ class _FactorReader(_Reader):
                 f"the factor is per '{read.per}', which measures {kind}",
                 f"{section}.unit",
                 f"{name} is a {' or '.join(kinds)}",
+            )
+        nutrient = unit.replace("/", " ").split()[-1]
+        if activity in vocabulary().activities and activity not in _NUTRIENTS.get(nutrient, (activity,)):
+            raise self._error(
+                f"the factor is per kg of {nutrient}, and {activity} is not measured in {nutrient}",
+                f"{section}.unit",
+                f"name it for one of {', '.join(_NUTRIENTS[nutrient])}, or give a factor per kg of what is counted",
             )
         if read.gas not in self.gases:
             what = f"gases does not name {read.gas}, which this factor emits"
